@@ -1,0 +1,30 @@
+//! Words and wire formats of QUIC: everything two rooms of the machine must agree on.
+//!
+//! Decides how bytes are laid out (RFC 9000 §12, §16 to §19, draft-ietf-quic-multipath-21 §4) and what things are
+//! called. Called by every other crate. Never keeps connection state, never reads a clock, never panics on input.
+
+pub mod address;
+pub mod cid;
+pub mod error;
+// frame, packet and param follow
+pub mod limits;
+pub mod path_id;
+pub mod role;
+pub mod space;
+pub mod stream_id;
+pub mod time;
+pub mod varint;
+pub mod wire;
+
+pub use address::{Ecn, FourTuple};
+pub use cid::{ConnectionId, ResetToken};
+pub use error::{ErrorCode, TransportError};
+pub use path_id::PathId;
+pub use role::{Direction, Role};
+pub use space::{EncryptionLevel, PacketNumber, SpaceId};
+pub use stream_id::StreamId;
+pub use time::Timestamp;
+pub use wire::{Reader, UnexpectedEnd, Writer};
+
+/// QUIC version 1 (RFC 9000 §15).
+pub const VERSION_1: u32 = 0x0000_0001;

@@ -1,0 +1,92 @@
+//! Bounds on everything a peer can make grow, and the protocol's defaults: one registry (attacks table "Bounds", R2).
+//!
+//! A container that a peer feeds and that has no constant here is a bug.
+
+use std::time::Duration;
+
+/// L2: half-open connections before new ones must prove their address.
+pub const HALF_OPEN_BEFORE_RETRY: usize = 64;
+/// L2: half-open connections at most; beyond, Initials are dropped.
+pub const HALF_OPEN_MAX: usize = 1_024;
+/// L3: packets kept per connection until their keys exist.
+pub const UNDECRYPTABLE_PACKETS: usize = 16;
+/// L3: bytes of those packets.
+pub const UNDECRYPTABLE_BYTES: usize = 24 * 1_024;
+/// L4: CRYPTO bytes buffered beyond the read offset in the Initial space.
+pub const CRYPTO_BUFFER_INITIAL: u64 = 16 * 1_024;
+/// L4: CRYPTO bytes buffered beyond the read offset in the other spaces.
+pub const CRYPTO_BUFFER: u64 = 64 * 1_024;
+/// L4: gaps in one CRYPTO stream.
+pub const CRYPTO_GAPS: usize = 64;
+/// L5: received packet-number ranges kept per application space.
+pub const ACK_RANGES: usize = 64;
+/// L5: received packet-number ranges kept in the Initial and Handshake spaces.
+pub const ACK_RANGES_HANDSHAKE: usize = 16;
+/// L6: gaps in one receive stream, before the share for bytes held.
+pub const STREAM_GAPS: usize = 512;
+/// L6: gaps over all receive streams of a connection, before the share for bytes held.
+pub const CONNECTION_GAPS: usize = 4_096;
+/// L6: one more gap is allowed for this many bytes held.
+pub const BYTES_PER_GAP: u64 = 512;
+/// L8: PATH_RESPONSE frames waiting per path.
+pub const PATH_RESPONSES_PER_PATH: usize = 4;
+/// L8: PATH_RESPONSE frames waiting per connection.
+pub const PATH_RESPONSES: usize = 16;
+/// L9: connection ids of the peer kept per path id; our `active_connection_id_limit`.
+pub const REMOTE_CIDS_PER_PATH: u64 = 4;
+/// L10: RETIRE_CONNECTION_ID frames waiting per path id.
+pub const RETIRE_CIDS_PER_PATH: usize = 12;
+/// L11: paths open or opening at once.
+pub const OPEN_PATHS: usize = 8;
+/// L12: unvalidated network paths per path id: the one in use and one candidate.
+pub const NETWORK_PATHS_PER_PATH: usize = 2;
+/// L13: records of ACK-only packets kept per space.
+pub const ACK_ONLY_RECORDS: usize = 32;
+/// L14: DATAGRAM frames queued each way.
+pub const DATAGRAMS_QUEUED: usize = 64;
+/// L14: bytes of DATAGRAM frames queued each way.
+pub const DATAGRAM_BYTES_QUEUED: usize = 64 * 1_024;
+/// L15: control frames queued per connection.
+pub const CONTROL_FRAMES: usize = 1_024;
+/// L16: streams of each kind the peer may have open at once.
+pub const PEER_STREAMS: u64 = 100;
+/// L1: datagrams waiting for their connection per endpoint.
+pub const WAITING_DATAGRAMS: usize = 1_024;
+/// L20: unsolicited answers (Version Negotiation, stateless reset, close) per second and endpoint.
+pub const STATELESS_ANSWERS_PER_SECOND: u32 = 100;
+/// L26: events that wait for the application per connection before reading pauses.
+pub const EVENTS_WAITING: usize = 1_024;
+/// D13: useless empty STREAM frames in a row before the connection is closed.
+pub const USELESS_STREAM_FRAMES: u32 = 1_000;
+
+/// Smallest UDP payload that carries an Initial packet (RFC 9000 §14.1).
+pub const MIN_INITIAL: usize = 1_200;
+/// Bytes sent per byte received before an address is validated (RFC 9000 §8.1).
+pub const AMPLIFICATION: u64 = 3;
+/// Packet number, frames and AEAD tag of every packet: enough to sample (burst §1).
+pub const MIN_SAMPLE: usize = 20;
+/// Length of the AEAD tag, bytes (RFC 9001 §5.3).
+pub const TAG_LEN: usize = 16;
+/// Segments of one burst at most.
+pub const MAX_SEGMENTS: usize = 64;
+/// Bytes of one burst at most: an IPv4 datagram's payload.
+pub const MAX_BURST_BYTES: usize = 65_507;
+
+/// Idle timeout we offer.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a handshake to complete.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// RTT before the first sample (RFC 9002 §6.2.2).
+pub const INITIAL_RTT: Duration = Duration::from_millis(333);
+/// Longest we delay an ACK (RFC 9000 §18.2).
+pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+/// Exponent of our ACK Delay fields (RFC 9000 §18.2).
+pub const ACK_DELAY_EXPONENT: u8 = 3;
+/// Length of the connection ids we issue, bytes.
+pub const LOCAL_CID_LEN: usize = 8;
+/// Receive window of a stream, bytes.
+pub const STREAM_WINDOW: u64 = 1_024 * 1_024;
+/// Receive window of a connection, bytes.
+pub const CONNECTION_WINDOW: u64 = 4 * 1_024 * 1_024;
+/// `initial_max_path_id` we offer: eight path ids.
+pub const INITIAL_MAX_PATH_ID: u32 = 7;
