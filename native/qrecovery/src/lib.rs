@@ -1,1 +1,9 @@
-//! Placeholder of the first commit.
+//! What was sent, what was received, and what it was good for: the memory behind loss recovery.
+//!
+//! Decides which sent packets are acknowledged or lost, which received packets are new, what a stream may send and what
+//! it may still take in (RFC 9000 §2 to §4, §13; RFC 9002 §6.1). Called by `qconnection`. Never sends, never reads a
+//! clock, never talks to congestion control.
+
+pub mod range_set;
+
+pub use range_set::RangeSet;
