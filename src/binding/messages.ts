@@ -1,0 +1,223 @@
+/**
+ * The JSON that crosses for what is rare: options, orders, questions, events. Part of the N-API contract.
+ * Absent fields mean the engine's default. Error codes are a number below 2^53, else a decimal string.
+ */
+
+import type { Signal } from './numbers.ts'
+
+export type JsonCode = number | string
+
+/** PEM text, or DER in base64. */
+export type JsonPem = string | { der: string }
+
+/** What the engine refuses or reports; `src/binding/error.ts` makes our classes of it. */
+export interface NativeError {
+  code: string
+  message: string
+  errorCode?: JsonCode | null
+  codeName?: string | null
+  by?: 'local' | 'peer' | 'timeout' | 'reset' | null
+  layer?: 'application' | 'transport' | null
+  path?: number | null
+  field?: string | null
+  value?: unknown
+}
+
+export interface NativeEndpointOptions {
+  /** `ip:port` each; none: sockets are bound at the first connect that needs the family. */
+  local: string[]
+  reusePort?: boolean
+  sendBufferBytes?: number
+  receiveBufferBytes?: number
+  maxSegments?: number
+  memory?: { maxBytes?: number; bufferBytes?: number; overcommit?: number }
+  /** Hex of 32 bytes. */
+  secret?: string
+  keylog?: boolean
+}
+
+export interface NativeTls {
+  alpn: string[]
+  cert?: JsonPem[]
+  key?: JsonPem
+  ca?: JsonPem[] | 'default'
+  pins?: string[]
+  verify?: 'default' | 'none'
+  ciphers?: string[]
+  clientAuth?: 'none' | 'request' | 'require'
+  sni?: { [name: string]: { cert: JsonPem[]; key: JsonPem } }
+}
+
+export interface NativeTransport {
+  multipath?: 'auto' | 'off' | 'require' | 'shared-space'
+  maxPaths?: number
+  scheduler?: { name: string; maxExtraRatio?: number; deadlineMs?: number }
+  congestion?: string
+  ackPath?: 'same' | 'fastest'
+  failover?: { maxStallMs?: number; abandonAfterMs?: number }
+  limits: {
+    handshakeTimeoutMs?: number
+    idleTimeoutMs?: number
+    keepAliveMs?: number
+    bidirectionalStreams?: number
+    unidirectionalStreams?: number
+    streamWindowBytes?: number
+    maxStreamWindowBytes?: number
+    connectionWindowBytes?: number
+    maxConnectionWindowBytes?: number
+    /** Always given: JavaScript keeps count with the same numbers. */
+    sendBufferBytes: number
+    connectionSendBufferBytes: number
+    maxAckDelayMs?: number
+    initialMtuBytes?: number
+    maxMtuBytes?: number
+    connectionIdBytes?: number
+  }
+  versions?: string[]
+  spin?: 'off' | 'random' | 'on'
+  earlyData?: boolean
+}
+
+export interface NativePathSpec {
+  /** `ip:port`, port 0 = any; absent = any of the remote's family. */
+  local?: string
+  remote?: string
+  interface?: string
+  status?: 'available' | 'backup'
+  weight?: number
+}
+
+export interface NativeConnect {
+  /** Addresses of the one server, best first. */
+  remotes: string[]
+  serverName: string
+  tls: NativeTls
+  transport: NativeTransport
+  /** At least one entry; the first is tried first. */
+  paths: NativePathSpec[]
+  handshake: { mode: string; staggerMs?: number; maxCandidates?: number }
+}
+
+export interface NativeServer {
+  tls: NativeTls
+  transport: NativeTransport
+  retry?: 'always' | 'auto' | 'never'
+  maxConnections?: { total?: number; perAddress?: number }
+  multiAddressHandshake?: boolean
+}
+
+export interface NativeDevCertificateOptions { names: string[]; kind: 'p256' | 'ed25519'; days: number }
+export interface NativeDevCertificate { cert: string; key: string; fingerprint: string; pin: string }
+
+export type NativeOrder =
+  /** Sends what was accepted, waits for its acknowledgement at most `drainMs`, then CONNECTION_CLOSE. `drainMs` 0 closes now. */
+  | { do: 'close'; layer: 'application' | 'transport'; code: JsonCode; reason: string; drainMs: number }
+  /** The answer is a `path` event or `path-failed` with the same ticket. */
+  | { do: 'open-path'; ticket: number; spec: NativePathSpec }
+  /** Gives up an opening path: no event for the ticket follows. */
+  | { do: 'cancel-path'; ticket: number }
+  | { do: 'abandon-path'; path: number; code: JsonCode }
+  | { do: 'path-status'; path: number; status: 'available' | 'backup' }
+  | { do: 'path-weight'; path: number; weight: number }
+  /** Bits of `Trace`. */
+  | { do: 'trace'; mask: number }
+
+export type NativeQuestion =
+  /** Answer: `NativeExplanation`. With `paths` only what concerns paths. */
+  | { ask: 'explain'; about: 'connection' | 'paths' }
+  /** Answer: `true` if a key update begins, `false` if one is under way. */
+  | { ask: 'update-key' }
+  /** Answer: `NativeSpace`, or null (no such path). */
+  | { ask: 'space'; space: 'initial' | 'handshake' | 'application'; path: number }
+  /** Answer: a burst or blocked record, for `bursts.plan`. Feature `plan`. */
+  | { ask: 'plan'; path: number }
+  /** Connection 0. Answer: drops by reason name. */
+  | { ask: 'drops' }
+
+export interface NativeExplanation {
+  lines: string[]
+  paths: { id: number; blocked: Signal[]; wakeAtMs: number | null; timer: string | null; reason: string }[]
+}
+
+export interface NativeSpace {
+  state: 'waiting-for-keys' | 'open' | 'discarded'
+  largestSent: number | null
+  largestAcknowledged: number | null
+  largestReceived: number | null
+  received: [number, number][]
+}
+
+export interface NativeAcks {
+  space: 'initial' | 'handshake' | 'application'
+  /** Path id of the space; 0 for initial and handshake. */
+  path: number
+  atMs: number
+  ranges: [number, number][]
+  ackDelayMs: number
+  via: number
+  newlyAcknowledged: number
+  lost: number[]
+  rttMs: number | null
+  ecn: { ect0: number; ect1: number; ce: number } | null
+}
+
+export interface NativePathFacts {
+  state: 'opening' | 'validating' | 'open' | 'abandoning' | 'abandoned'
+  suspect: boolean
+  status: 'available' | 'backup'
+  peerStatus: 'available' | 'backup' | 'unknown'
+  reason: string
+  atMs: number
+}
+
+export interface NativePeer {
+  /** Base64 of DER, leaf first. */
+  chain: string[]
+  fingerprint: string
+  pin: string
+  names: string[]
+}
+
+export interface NativeCloseInfo {
+  by: 'local' | 'peer' | 'timeout' | 'reset'
+  layer: 'application' | 'transport'
+  errorCode: JsonCode
+  codeName: string
+  reason: string
+  path: number | null
+  /** null: an orderly end. */
+  error: NativeError | null
+}
+
+/** Payload of `Record.EVENT`. Connection events carry their key in word 1. */
+export type NativeEvent =
+  /** The peer began a handshake and was accepted; first record of its key. */
+  | { type: 'connection'; atMs: number; id: string; remote: string; local: string; serverName: string | null }
+  /** Handshake complete; STREAMS records come right after it. */
+  | {
+      type: 'opened'; atMs: number; id: string; remote: string; local: string; serverName: string | null; peer: NativePeer | null
+      info: {
+        ms: number; alpn: string; cipher: string; version: 'v1' | 'v2'; resumed: boolean; retry: boolean
+        multipath: 'pending' | 'ietf' | 'shared-space' | 'none'; mode: string; winner: { local: string; remote: string }
+        datagramsSent: number; datagramsReceived: number; coalesced: number
+      }
+    }
+  | { type: 'confirmed'; atMs: number }
+  | { type: 'key-update'; atMs: number }
+  | { type: 'multipath'; atMs: number; mode: 'pending' | 'ietf' | 'shared-space' | 'none'; reason: string }
+  | { type: 'blocked'; atMs: number; by: 'streams-bidi' | 'streams-uni' | 'connection-credit' | 'path-ids' | 'path-cids' }
+  /** Any change of a path, with the facts after it. The first one of an id makes the path known. `ticket`: of the `open-path` it belongs to. */
+  | {
+      type: 'path'; atMs: number; path: number; local: string; remote: string; interface: string | null; ticket: number | null
+      facts: NativePathFacts
+      change: { type: string; by?: 'local' | 'peer' | 'timer'; reason: string; for?: string; status?: 'available' | 'backup'; local?: string; remote?: string; errno?: string; mtuBytes?: number } | null
+    }
+  | { type: 'path-failed'; atMs: number; ticket: number; error: NativeError }
+  /** The end for the application: CONNECTION_CLOSE was sent or received, or time ran out. Last record of its key. Before it every receiving part whose bytes had all arrived is handed over whole, whatever `AHEAD_BYTES` says. */
+  | { type: 'closed'; atMs: number; info: NativeCloseInfo }
+  // Of the endpoint (word 1 = 0):
+  | { type: 'bound' | 'unbound'; atMs: number; local: string; reason: string }
+  | { type: 'buffer-clamped'; atMs: number; local: string; wantedBytes: number; gotBytes: number }
+  | { type: 'refused' | 'retried'; atMs: number; remote: string; reason: string }
+  /** The thread has ended. With an error: it broke. Last record of the endpoint. */
+  | { type: 'endpoint-closed'; atMs: number; error: NativeError | null }

@@ -1,0 +1,155 @@
+/**
+ * The N-API contract: every function of the native module and the layout of the records and commands that cross.
+ * `messages.ts` has the JSON of what is rare, `numbers.ts` the order of statistics,
+ * `docs/design/ring/design.md` why it has this shape.
+ *
+ * The Rust side (`native/binding`) implements these three files; only `src/binding` calls the module.
+ * They decide nothing: no defaults, no checking of options.
+ */
+
+/** Number of this contract. The loader refuses a module that answers another one. */
+export const CONTRACT = 1
+
+// Records and commands: one layout of 8 words of 32 bits (32 bytes), in the byte order of the machine.
+//
+//   word 0     kind (bits 0-7) | flags (bits 8-31)
+//   word 1     connection key; 0 = the endpoint itself
+//   word 2     length in bytes of this record's payload; payloads lie back to back in the staging buffer (or arena)
+//              in the order of the records, without padding, the first at offset 0
+//   word 3     c: a small number
+//   words 4-5  a: one float64 (stream id, path id), an integer below 2^53
+//   words 6-7  b: one float64 (an integer below 2^53), or for error codes one uint64, low word first
+
+export const RECORD_WORDS = 8
+
+/** Native to JavaScript: kinds that `drain` writes. */
+export const Record = {
+  /** a = stream; payload = next bytes in order (may be 0 with `FIN` or `OPENED`); flags: `DataFlag`. */
+  DATA: 1,
+  /** a = stream; b = bytes of it that have left the send queue (cumulative); c = how many of those are not yet acknowledged. Every >= 1/2 of `sendBufferBytes`. */
+  WRITABLE: 2,
+  /** a = stream; all its bytes and FIN are acknowledged. Last record of the sending part. */
+  FINISHED: 3,
+  /** a = stream; b = uint64 code; the peer sent STOP_SENDING (the engine answers with RESET_STREAM by itself). Last record of the sending part. */
+  STOPPED: 4,
+  /** a = stream; b = uint64 code; the peer sent RESET_STREAM; flags may hold `OPENED`. Last record of the receiving part. */
+  RESET: 5,
+  /** c = direction (0 bidirectional, 1 unidirectional); b = number of streams we may have opened in all (MAX_STREAMS). */
+  STREAMS: 6,
+  /** b = bytes of all streams of this connection that have left the send queues (cumulative). Every >= 1/4 of `connectionSendBufferBytes`. */
+  CONNECTION_WRITABLE: 7,
+  /** payload = UTF-8 JSON, one `NativeEvent`. */
+  EVENT: 16,
+  /** payload = UTF-8 JSON, one `BurstRecord | BlockedRecord`; only while `Trace.BURSTS` is set. */
+  TRACE: 17,
+  /** payload = UTF-8 JSON, one `NativeAcks`; only while `Trace.ACKS` is set. */
+  ACKS: 18,
+  /** payload = one key log line in UTF-8 without line end; only with the endpoint option `keylog`. */
+  KEYLOG: 19,
+} as const
+
+export const DataFlag = {
+  /** The bytes end the stream. Last record of the receiving part. */
+  FIN: 1,
+  /** First record of a stream that the peer opened. Of one direction they come in the order of their ids, none left out. */
+  OPENED: 2,
+} as const
+
+/** JavaScript to native: kinds that `flush` takes. */
+export const Command = {
+  /** a = stream; the next stream of its direction (ids without gaps, within `STREAMS`). c = urgency | incremental << 8. Comes before any other command for it. */
+  OPEN: 1,
+  /** a = stream; payload = bytes to send (0 with `FIN` alone); flags: `WriteFlag`. */
+  WRITE: 2,
+  /** a = stream; b = uint64 code: RESET_STREAM. Nothing after the end of the part. */
+  RESET: 3,
+  /** a = stream; b = uint64 code: STOP_SENDING. Its bytes no longer cross. */
+  STOP: 4,
+  /** a = stream; b = bytes the consumer took (cumulative): opens the flow-control window and the `AHEAD_BYTES` window. */
+  CONSUMED: 5,
+  /** a = stream; JavaScript has let go of it: no further record, no further command (mux R40, R43). */
+  RELEASE: 6,
+  /** a = stream; c = urgency | incremental << 8. Only with feature `priority`. */
+  PRIORITY: 7,
+} as const
+
+export const WriteFlag = {
+  /** The bytes end the stream. */
+  FIN: 1,
+  /** The payload is `tail` of this `flush` call, not the arena. Only on the last command of a call. */
+  TAIL: 2,
+} as const
+
+/** Argument `wake` of `flush`. */
+export const Wake = {
+  /** Take the commands over; another `flush` with `NOW` follows in this turn of the event loop. */
+  LATER: 0,
+  /** Take them over and wake the I/O thread if it sleeps. */
+  NOW: 1,
+} as const
+
+/** In the answer of `drain`: records are left, call again. The low 16 bits are the number of records. */
+export const DRAIN_MORE = 0x1_0000
+
+/** Bytes of one stream that the engine hands over beyond what `CONSUMED` told it (256 KiB). */
+export const AHEAD_BYTES = 262_144
+
+/** Longest payload of one DATA record (64 KiB), so that one record is one chunk. */
+export const PIECE_BYTES = 65_536
+
+/** JSON payloads are never longer than this (a longer one is cut to its `type` and a counted loss), so that one always fits into the staging buffer. */
+export const EVENT_BYTES = 131_072
+
+/** Bits of `trace` orders. */
+export const Trace = { BURSTS: 1, ACKS: 2 } as const
+
+/** The module that `napi build` makes. Every function may throw an `Error` whose message is the JSON of a `NativeError`. */
+export interface NativeModule {
+  /** `CONTRACT` of this build. */
+  contract(): number
+  /** Names of what this build can do beyond the base, for refusing options: see `Feature`. */
+  features(): string[]
+  /** Binds the sockets, starts the I/O thread. `options`: JSON of `NativeEndpointOptions`. `wake` is called without arguments, on the JavaScript thread, when records wait. */
+  createEndpoint(options: string, wake: () => void): NativeEndpoint
+  /** JSON of `NativeDevCertificateOptions` in, JSON of `NativeDevCertificate` out. */
+  createDevCertificate(options: string): string
+}
+
+/** One endpoint: sockets and an I/O thread. Methods never block, except `ask` (bounded, see there). */
+export interface NativeEndpoint {
+  /** Fills records and the payload bytes, as many as fit both; answers count | `DRAIN_MORE`. Bytes of `staging` behind the payloads are undefined. */
+  drain(records: Uint32Array, staging: Uint8Array): number
+  /** Takes `count` commands and the arena bytes they name; copies before it returns. `wake`: `Wake`. `tail` belongs to a last command with `WriteFlag.TAIL`. */
+  flush(commands: Uint32Array, count: number, arena: Uint8Array, wake: number, tail: Uint8Array | null): void
+  /** Starts a handshake; answers the connection key (never 0, never used again). JSON of `NativeConnect`. Bad PEM, names, pins throw; what happens later comes as `closed`. */
+  connect(options: string): number
+  /** Starts accepting, or replaces the options for new connections. JSON of `NativeServer`. */
+  listen(options: string): void
+  unlisten(): void
+  /** Trust anchors for `ca: 'default'`, PEM; given once, before the first `connect` or `listen` that names them. */
+  setDefaultRoots(pem: string[]): void
+  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`. An unknown or ended connection: nothing happens. */
+  tell(connection: number, order: string): void
+  /** A question answered by the I/O thread while JavaScript waits (about 0.1 ms, at most 1 s, then QB_INTERNAL). JSON of a `NativeQuestion` in; JSON out. An unknown or ended connection throws QB_CONNECTION_CLOSED. */
+  ask(connection: number, question: string): string
+  /** Fills `out` in the order of the `…_NUMBERS` of `scope` (`Scope`) from the shared page; answers false for what it does not know (then `out` is untouched). Numbers of an ended connection stay readable until its key is forgotten. */
+  statistics(scope: number, connection: number, path: number, out: Float64Array): boolean
+  /** Lets go of an ended connection: its numbers may go. */
+  forget(connection: number): void
+  /** Bound addresses with real ports. */
+  local(): string[]
+  /** Milliseconds since this endpoint was made, monotonic, with fractions. */
+  now(): number
+  /** Whether waiting for `wake` keeps the process alive (starts false). */
+  keepAlive(on: boolean): void
+  /** Connections that still live are closed at once; when the last datagram has gone, the sockets close, the thread ends and the endpoint event `endpoint-closed` comes (the last record). Idempotent. */
+  close(): void
+}
+
+/**
+ * Base (always there): client and server, several paths, schedulers `min-rtt` and `round-robin`, congestion `cubic` and `newreno`,
+ * `ca`, `pins`, `verify` default or none, `cert` and `key` of servers.
+ * Others: `scheduler.NAME`, `congestion.NAME`, `handshake.MODE` (beyond single and stagger), and one word an option, as the option table names it.
+ */
+export type Feature = string
+

@@ -1,0 +1,36 @@
+/**
+ * The order in which `statistics` fills a Float64Array, one list a scope, and the names of the burst signals.
+ * Part of the N-API contract: the Rust side writes in exactly this order.
+ */
+
+export const Scope = { ENDPOINT: 0, CONNECTION: 1, PATH: 2 } as const
+
+export const ENDPOINT_NUMBERS = [
+  'datagramsReceived', 'datagramsSent', 'bytesReceived', 'bytesSent', 'sendCalls', 'receiveCalls', 'connections',
+  'halfOpen', 'accepted', 'refused', 'retries', 'versionNegotiations', 'statelessResets', 'poolBytesUsed',
+  'poolBytesMax', 'eventsDropped',
+] as const
+
+/** The ten last are `blocked` by signal, in the order of `SIGNALS`. */
+export const CONNECTION_NUMBERS = [
+  'bytesSent', 'bytesReceived', 'streamBytesSent', 'streamBytesReceived', 'datagramsSent', 'datagramsReceived',
+  'packetsSent', 'packetsReceived', 'packetsLost', 'packetsSpuriouslyLost', 'bytesReinjected', 'bytesInFlight',
+  'streamsOpen', 'streamsOpened', 'paths', 'bursts', 'segments', 'keyUpdates', 'maxStallMs', 'eventsDropped',
+  'coalesced', 'cancelledSegments',
+  'CONGESTION', 'FLOW_CONTROL', 'TRANSPORT', 'WRITTEN', 'CONNECTION_ID', 'CREDIT', 'KEYS', 'PING', 'TLS_FIN', 'PATH_VALIDATE',
+] as const
+
+export const SIGNALS = CONNECTION_NUMBERS.slice(-10) as readonly Signal[]
+
+/** `ecn`: 0 testing, 1 capable, 2 failed. `amplificationCreditBytes`: Infinity once validated. */
+export const PATH_NUMBERS = [
+  'latestRttMs', 'smoothedRttMs', 'rttvarMs', 'minRttMs', 'ptoCount', 'congestionWindowBytes', 'ssthreshBytes',
+  'bytesInFlight', 'pacingRateBitsPerSec', 'deliveryRateBitsPerSec', 'mtuBytes', 'ecn', 'amplificationCreditBytes',
+  'bytesSent', 'bytesReceived', 'packetsSent', 'packetsReceived', 'packetsLost', 'bytesReinjected', 'bursts',
+  'segments', 'lastReceivedAtMs', 'sendErrors',
+] as const
+
+/** Why a burst was not sent (burst spec, signals). */
+export type Signal =
+  | 'CONGESTION' | 'FLOW_CONTROL' | 'TRANSPORT' | 'WRITTEN' | 'CONNECTION_ID' | 'CREDIT' | 'KEYS' | 'PING' | 'TLS_FIN' | 'PATH_VALIDATE'
+
