@@ -1,0 +1,212 @@
+//! CUBIC: the window grows along a cubic function of the time since the last congestion event (RFC 9438).
+//!
+//! Called through [`Controller`] by the path that owns it. Slow start is RFC 9002's. All integers; fractions of a byte are
+//! carried over. Never counts time in which the application did not use the window (RFC 9438 §5.8).
+
+use qbase::Timestamp;
+
+use super::{cubic_curve, window::Window};
+use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator, controller::MAX_WINDOW};
+
+/// Multiplicative decrease `0.7`, as a fraction (RFC 9438 §4.6).
+const BETA: (u64, u64) = (7, 10);
+/// Decrease of `W_max` when the window fell short of it: `(1 + 0.7) / 2`, as a fraction (RFC 9438 §4.7).
+const FAST_CONVERGENCE: (u64, u64) = (17, 20);
+/// Additive increase in the Reno-friendly region: `3 * (1 - 0.7) / (1 + 0.7)`, as a fraction (RFC 9438 §4.3).
+const ALPHA: (u64, u64) = (9, 17);
+
+/// A stage of congestion avoidance: from the end of a recovery period to the next congestion event.
+#[derive(Clone, Debug)]
+struct Epoch {
+    /// When it started, moved forward by the time that does not count.
+    start: Timestamp,
+    /// When the window last could have changed.
+    last_acked_at: Timestamp,
+    /// `W_max`: where the function has its plateau, bytes.
+    plateau: u64,
+    /// `K`: when it is reached, microseconds after `start`.
+    plateau_at: u64,
+    /// `W_est`: what Reno would have, bytes.
+    reno: u64,
+    /// Fraction of a byte that `reno` did not grow by yet, in `ALPHA` parts of a window.
+    reno_carry: u64,
+    /// Fraction of a byte the window did not grow by yet, in parts of a window.
+    carry: u64,
+}
+
+impl Epoch {
+    /// A stage that starts with `window`, after a congestion event at `w_max` (zero: none to return to).
+    fn new(now: Timestamp, window: u64, w_max: u64, mtu: u64) -> Self {
+        let plateau = w_max.max(window);
+        Self {
+            start: now,
+            last_acked_at: now,
+            plateau,
+            plateau_at: cubic_curve::time_to_plateau(plateau.saturating_sub(window), mtu),
+            reno: window,
+            reno_carry: 0,
+            carry: 0,
+        }
+    }
+
+    /// Leaves the time since the last counted ACK out of `t`.
+    fn skip_until(&mut self, now: Timestamp) {
+        self.start += now.saturating_since(self.last_acked_at);
+        self.last_acked_at = now.max(self.last_acked_at);
+    }
+}
+
+/// CUBIC of one path.
+#[derive(Clone, Debug)]
+pub struct Cubic {
+    window: Window,
+    /// `W_max` of the last congestion event, bytes; zero before the first and after persistent congestion.
+    w_max: u64,
+    /// `cwnd_prior`: the window before the last congestion event, bytes.
+    prior: u64,
+    /// The stage of congestion avoidance, once its first ACK came.
+    epoch: Option<Epoch>,
+}
+
+impl Cubic {
+    /// A new path whose datagrams have at most `mtu` bytes.
+    #[must_use]
+    pub fn new(mtu: u64) -> Self {
+        Self { window: Window::new(mtu), w_max: 0, prior: 0, epoch: None }
+    }
+
+    /// Congestion avoidance: follows the larger of the cubic function and Reno's window (RFC 9438 §4.2 to §4.5).
+    fn avoid(&mut self, now: Timestamp, acked: u64, rtt: &RttEstimator) {
+        let (window, mtu) = (self.window.bytes(), self.window.mtu());
+        let acked = acked.min(MAX_WINDOW);
+        let w_max = self.w_max;
+        let epoch = self.epoch.get_or_insert_with(|| Epoch::new(now, window, w_max, mtu));
+        epoch.last_acked_at = now.max(epoch.last_acked_at);
+
+        let (alpha, parts) = if epoch.reno >= self.prior { (1, 1) } else { ALPHA };
+        let whole = window.saturating_mul(parts);
+        let grown = u128::from(acked.saturating_mul(alpha)).saturating_mul(u128::from(mtu)).saturating_add(u128::from(epoch.reno_carry));
+        epoch.reno = epoch.reno.saturating_add(quotient(grown, whole)).min(MAX_WINDOW);
+        epoch.reno_carry = remainder(grown, whole);
+
+        let elapsed = micros(now.saturating_since(epoch.start));
+        let here = cubic_curve::window_at(elapsed, epoch.plateau_at, epoch.plateau, mtu);
+        if here < epoch.reno {
+            self.window.set(window.max(epoch.reno));
+            return;
+        }
+        let ahead = elapsed.saturating_add(micros(rtt.smoothed()));
+        let target = cubic_curve::window_at(ahead, epoch.plateau_at, epoch.plateau, mtu);
+        let target = target.clamp(window, window.saturating_add(window / 2));
+        let step = u128::from(target.saturating_sub(window)).saturating_mul(u128::from(acked)).saturating_add(u128::from(epoch.carry));
+        epoch.carry = remainder(step, window);
+        self.window.set(window.saturating_add(quotient(step, window)));
+    }
+
+    /// Remembers where congestion struck and cuts the window, once per round trip (RFC 9438 §4.6, §4.7).
+    fn on_congestion(&mut self, now: Timestamp, sent_at: Timestamp) {
+        if !self.window.starts_recovery(sent_at) {
+            return;
+        }
+        let window = self.window.bytes();
+        self.w_max = if window < self.w_max { part(window, FAST_CONVERGENCE) } else { window };
+        self.prior = window;
+        self.epoch = None;
+        self.window.cut(now, part(window, BETA));
+    }
+}
+
+impl Controller for Cubic {
+    fn on_sent(&mut self, now: Timestamp, bytes: u64, bytes_in_flight: u64) {
+        // Nothing was in flight before: the silence does not count.
+        if bytes_in_flight <= bytes
+            && let Some(epoch) = &mut self.epoch
+        {
+            epoch.skip_until(now);
+        }
+    }
+
+    fn on_acked(&mut self, now: Timestamp, acked: &Acked, rtt: &RttEstimator) {
+        let phase = self.window.on_acked(acked.newest_sent_at);
+        if acked.app_limited == AppLimited::Yes {
+            if let Some(epoch) = &mut self.epoch {
+                epoch.skip_until(now);
+            }
+            return;
+        }
+        match phase {
+            Phase::Recovery => {}
+            Phase::SlowStart => {
+                let left = self.window.slow_start(acked.bytes);
+                if left > 0 {
+                    self.avoid(now, left, rtt);
+                }
+            }
+            Phase::CongestionAvoidance => self.avoid(now, acked.bytes, rtt),
+        }
+    }
+
+    fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
+        self.on_congestion(now, lost.newest_sent_at);
+        if lost.persistent == Persistence::Established {
+            self.window.collapse();
+            self.w_max = 0;
+            self.epoch = None;
+        }
+    }
+
+    fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
+        self.on_congestion(now, sent_at);
+    }
+
+    fn on_idle_restart(&mut self, _now: Timestamp) {
+        self.window.restart();
+        self.epoch = None;
+    }
+
+    fn reset(&mut self) {
+        *self = Self::new(self.window.mtu());
+    }
+
+    fn on_mtu(&mut self, mtu: u64) {
+        self.window.on_mtu(mtu);
+        // The function's unit is the segment: start a new stage with the new one.
+        self.epoch = None;
+    }
+
+    fn window(&self) -> u64 {
+        self.window.bytes()
+    }
+
+    fn ssthresh(&self) -> u64 {
+        self.window.ssthresh()
+    }
+
+    fn phase(&self) -> Phase {
+        self.window.phase()
+    }
+
+    fn name(&self) -> &'static str {
+        "cubic"
+    }
+}
+
+/// `value` times a fraction.
+fn part(value: u64, (numerator, denominator): (u64, u64)) -> u64 {
+    value.saturating_mul(numerator) / denominator
+}
+
+/// Whole microseconds of a duration.
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// `value / whole`, saturating; windows are never zero.
+fn quotient(value: u128, whole: u64) -> u64 {
+    u64::try_from(value / u128::from(whole.max(1))).unwrap_or(u64::MAX)
+}
+
+/// `value % whole`.
+fn remainder(value: u128, whole: u64) -> u64 {
+    u64::try_from(value % u128::from(whole.max(1))).unwrap_or(0)
+}

@@ -1,0 +1,92 @@
+//! NewReno: one datagram more per window acknowledged, half at a congestion event (RFC 9002 §7, §B).
+//!
+//! Called through [`Controller`] by the path that owns it. Never looks at the RTT.
+
+use qbase::Timestamp;
+
+use super::window::Window;
+use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator};
+
+/// NewReno of one path.
+#[derive(Clone, Debug)]
+pub struct NewReno {
+    window: Window,
+    /// Bytes acknowledged in congestion avoidance since the window last grew (RFC 3465 §2.1).
+    acked: u64,
+}
+
+impl NewReno {
+    /// A new path whose datagrams have at most `mtu` bytes.
+    #[must_use]
+    pub fn new(mtu: u64) -> Self {
+        Self { window: Window::new(mtu), acked: 0 }
+    }
+
+    /// Halves the window, once per round trip.
+    fn on_congestion(&mut self, now: Timestamp, sent_at: Timestamp) {
+        if self.window.starts_recovery(sent_at) {
+            self.window.cut(now, self.window.bytes() / 2);
+            self.acked = 0;
+        }
+    }
+}
+
+impl Controller for NewReno {
+    fn on_sent(&mut self, _now: Timestamp, _bytes: u64, _bytes_in_flight: u64) {}
+
+    fn on_acked(&mut self, _now: Timestamp, acked: &Acked, _rtt: &RttEstimator) {
+        let phase = self.window.on_acked(acked.newest_sent_at);
+        if acked.app_limited == AppLimited::Yes || phase == Phase::Recovery {
+            return;
+        }
+        let left = if phase == Phase::SlowStart { self.window.slow_start(acked.bytes) } else { acked.bytes };
+        let total = self.acked.saturating_add(left);
+        if total >= self.window.bytes() {
+            self.acked = total.saturating_sub(self.window.bytes()).min(self.window.bytes());
+            self.window.set(self.window.bytes().saturating_add(self.window.mtu()));
+        } else {
+            self.acked = total;
+        }
+    }
+
+    fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
+        self.on_congestion(now, lost.newest_sent_at);
+        if lost.persistent == Persistence::Established {
+            self.window.collapse();
+            self.acked = 0;
+        }
+    }
+
+    fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
+        self.on_congestion(now, sent_at);
+    }
+
+    fn on_idle_restart(&mut self, _now: Timestamp) {
+        self.window.restart();
+        self.acked = 0;
+    }
+
+    fn reset(&mut self) {
+        *self = Self::new(self.window.mtu());
+    }
+
+    fn on_mtu(&mut self, mtu: u64) {
+        self.window.on_mtu(mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.window.bytes()
+    }
+
+    fn ssthresh(&self) -> u64 {
+        self.window.ssthresh()
+    }
+
+    fn phase(&self) -> Phase {
+        self.window.phase()
+    }
+
+    fn name(&self) -> &'static str {
+        "newreno"
+    }
+}

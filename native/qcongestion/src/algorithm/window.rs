@@ -1,0 +1,107 @@
+//! The window of a loss-based controller: bounds, threshold and recovery period (RFC 9002 §7.2, §7.3).
+//!
+//! Shared by NewReno and CUBIC, which differ in how far a congestion event cuts and how avoidance grows. Never grows by
+//! itself outside slow start.
+
+use qbase::Timestamp;
+
+use crate::{
+    Phase,
+    controller::{MAX_WINDOW, MIN_MTU, initial_window, minimum_window},
+};
+
+/// Window, threshold and recovery period of one path.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    mtu: u64,
+    bytes: u64,
+    ssthresh: u64,
+    /// Start of the newest recovery period; packets sent up to then cannot start another.
+    recovery_start: Option<Timestamp>,
+    /// No packet sent after `recovery_start` was acknowledged yet.
+    recovering: bool,
+}
+
+impl Window {
+    /// A new path.
+    pub(super) fn new(mtu: u64) -> Self {
+        let mtu = mtu.clamp(MIN_MTU, MAX_WINDOW / 2);
+        Self { mtu, bytes: initial_window(mtu), ssthresh: u64::MAX, recovery_start: None, recovering: false }
+    }
+
+    pub(super) const fn mtu(&self) -> u64 {
+        self.mtu
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) const fn ssthresh(&self) -> u64 {
+        self.ssthresh
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        if self.recovering {
+            Phase::Recovery
+        } else if self.bytes < self.ssthresh {
+            Phase::SlowStart
+        } else {
+            Phase::CongestionAvoidance
+        }
+    }
+
+    /// Sets the window, within its bounds.
+    pub(super) fn set(&mut self, bytes: u64) {
+        self.bytes = bytes.clamp(minimum_window(self.mtu), MAX_WINDOW);
+    }
+
+    /// Notes that a packet sent at `sent_at` was acknowledged: ends the recovery period if it was sent after its start.
+    pub(super) fn on_acked(&mut self, sent_at: Timestamp) -> Phase {
+        if self.recovering && self.recovery_start.is_none_or(|start| sent_at > start) {
+            self.recovering = false;
+        }
+        self.phase()
+    }
+
+    /// Grows by acknowledged bytes up to the threshold; returns the bytes left over for avoidance.
+    pub(super) fn slow_start(&mut self, acked: u64) -> u64 {
+        let room = self.ssthresh.saturating_sub(self.bytes);
+        let growth = acked.min(room);
+        self.set(self.bytes.saturating_add(growth));
+        acked.saturating_sub(growth)
+    }
+
+    /// Whether the loss or mark of a packet sent at `sent_at` starts a recovery period.
+    pub(super) fn starts_recovery(&self, sent_at: Timestamp) -> bool {
+        self.recovery_start.is_none_or(|start| sent_at > start)
+    }
+
+    /// Starts a recovery period and cuts window and threshold to `bytes`.
+    pub(super) fn cut(&mut self, now: Timestamp, bytes: u64) {
+        self.set(bytes);
+        self.ssthresh = self.bytes;
+        self.recovery_start = Some(now);
+        self.recovering = true;
+    }
+
+    /// Persistent congestion: the least window, and any later loss counts again (RFC 9002 §B.8).
+    pub(super) fn collapse(&mut self) {
+        self.set(0);
+        self.recovery_start = None;
+        self.recovering = false;
+    }
+
+    /// After silence: at most the window of a new path.
+    pub(super) fn restart(&mut self) {
+        self.set(self.bytes.min(initial_window(self.mtu)));
+    }
+
+    /// A new MTU; a window that has not moved yet follows it (RFC 9002 §7.2).
+    pub(super) fn on_mtu(&mut self, mtu: u64) {
+        let untouched = self.ssthresh == u64::MAX && self.bytes == initial_window(self.mtu);
+        self.mtu = mtu.clamp(MIN_MTU, MAX_WINDOW / 2);
+        self.set(if untouched { initial_window(self.mtu) } else { self.bytes });
+        self.ssthresh = self.ssthresh.max(minimum_window(self.mtu));
+    }
+}

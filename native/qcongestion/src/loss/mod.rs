@@ -1,0 +1,27 @@
+//! When an unacknowledged packet counts as lost (RFC 9002 §6.1), and when losses mean persistent congestion (§7.6).
+//!
+//! Read by the records of sent packets (`qrecovery`) and the loss timer of a path. Never walks packets itself.
+
+mod persistent;
+
+use std::time::Duration;
+
+pub use persistent::PersistentCongestion;
+
+use crate::RttEstimator;
+
+/// A packet is lost once one sent this many packets later is acknowledged (kPacketThreshold, RFC 9002 §6.1.1).
+pub const PACKET_THRESHOLD: u64 = 3;
+/// Timers are not set finer than this (kGranularity, RFC 9002 §6.1.2).
+pub const GRANULARITY: Duration = Duration::from_nanos(GRANULARITY_NANOS);
+
+/// [`GRANULARITY`] in nanoseconds.
+pub(crate) const GRANULARITY_NANOS: u64 = 1_000_000;
+
+/// How long a packet sent before an acknowledged one may stay unacknowledged: 9/8 of the larger of average and newest
+/// RTT, at least [`GRANULARITY`] (RFC 9002 §6.1.2).
+#[must_use]
+pub fn delay(rtt: &RttEstimator) -> Duration {
+    let longest = rtt.longest_nanos();
+    Duration::from_nanos(longest.saturating_add(longest / 8).max(GRANULARITY_NANOS))
+}
