@@ -4,6 +4,9 @@
 //! it may still take in (RFC 9000 §2 to §4, §13; RFC 9002 §6.1). Called by `qconnection`. Never sends, never reads a
 //! clock, never talks to congestion control.
 
+pub mod buffer;
 pub mod range_set;
+pub mod sent;
+pub mod stream;
 
 pub use range_set::RangeSet;

@@ -1,0 +1,74 @@
+//! What an ACK frame or a run of loss detection changed: the figures RTT estimation and congestion control live on.
+//!
+//! Decides nothing. Filled in by `sent`; read by the path parts of `qconnection` (RFC 9002 §5.1, §7).
+
+use super::SentPacket;
+use qbase::{Ecn, PacketNumber, Timestamp};
+
+/// The newest packet that one ACK frame acknowledged for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewestAcked {
+    /// Its number.
+    pub number: PacketNumber,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// It was ack-eliciting.
+    pub ack_eliciting: bool,
+}
+
+/// What one ACK frame changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AckOutcome {
+    /// Packets acknowledged for the first time, late ones included.
+    pub newly_acked: u64,
+    /// Of these, packets that had been declared lost; the loss was spurious.
+    pub spurious: u64,
+    /// Bytes that left `bytes_in_flight`.
+    pub bytes_acked: u64,
+    /// At least one of the newly acknowledged packets was ack-eliciting.
+    pub any_ack_eliciting: bool,
+    /// Newly acknowledged packets that were sent with ECT(0) (RFC 9000 §13.4.2.1).
+    pub ect0: u64,
+    /// Newly acknowledged packets that were sent with ECT(1).
+    pub ect1: u64,
+    /// The newest of them; `None` if the frame told nothing new.
+    pub largest_newly: Option<NewestAcked>,
+    /// Send time to measure an RTT sample from; `None` if this frame gives no sample (RFC 9002 §5.1).
+    pub rtt_from: Option<Timestamp>,
+}
+
+/// Whether a lost packet prolongs a stretch of losses (RFC 9002 §7.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossRun {
+    /// A packet between the last ack-eliciting loss and this one was acknowledged, or there was no loss before.
+    Begins,
+    /// Nothing sent between the last ack-eliciting loss and this one was acknowledged.
+    Continues,
+}
+
+/// What one run of loss detection found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LossOutcome {
+    /// Packets declared lost.
+    pub packets: u64,
+    /// Bytes that left `bytes_in_flight`.
+    pub bytes: u64,
+    /// Send time of the newest lost packet that was in flight.
+    pub newest_sent_at: Option<Timestamp>,
+    /// When the next packet will be lost by time alone (RFC 9002 §6.1.2); `None` if none is waiting.
+    pub next_loss_time: Option<Timestamp>,
+}
+
+impl AckOutcome {
+    /// Counts one newly acknowledged packet.
+    pub(super) fn add(&mut self, packet: &SentPacket) {
+        self.newly_acked = self.newly_acked.saturating_add(1);
+        self.any_ack_eliciting |= packet.ack_eliciting;
+        self.ect0 = self.ect0.saturating_add(u64::from(packet.ecn == Ecn::Ect0));
+        self.ect1 = self.ect1.saturating_add(u64::from(packet.ecn == Ecn::Ect1));
+        if self.largest_newly.is_none_or(|newest| newest.number < packet.number) {
+            let &SentPacket { number, sent_at, ack_eliciting, .. } = packet;
+            self.largest_newly = Some(NewestAcked { number, sent_at, ack_eliciting });
+        }
+    }
+}
