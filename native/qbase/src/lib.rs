@@ -6,8 +6,10 @@
 pub mod address;
 pub mod cid;
 pub mod error;
-// frame, packet and param follow
+pub mod frame;
 pub mod limits;
+pub mod packet;
+pub mod param;
 pub mod path_id;
 pub mod role;
 pub mod space;

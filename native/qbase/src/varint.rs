@@ -23,3 +23,9 @@ pub const fn size(value: u64) -> usize {
         8
     }
 }
+
+/// Bytes the shortest encodings of all `values` take together.
+#[must_use]
+pub fn sizes<const N: usize>(values: [u64; N]) -> usize {
+    values.into_iter().fold(0, |sum: usize, value| sum.saturating_add(size(value)))
+}

@@ -49,6 +49,12 @@ impl<'a> Reader<'a> {
         self.rest.first().copied()
     }
 
+    /// Looks at everything that is left without taking it.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Takes one byte.
     ///
     /// # Errors
@@ -118,6 +124,16 @@ impl<'a> Reader<'a> {
                 Ok(head << 56 | u64::from_be_bytes([0, a, b, c, d, e, f, g]))
             }
         }
+    }
+
+    /// Takes a varint length and as many bytes as it says.
+    ///
+    /// # Errors
+    /// Fewer bytes are left than the length says.
+    #[inline]
+    pub fn prefixed(&mut self) -> Result<&'a [u8], UnexpectedEnd> {
+        let len = usize::try_from(self.varint()?).map_err(|_| UnexpectedEnd)?;
+        self.bytes(len)
     }
 
     /// Takes everything that is left.

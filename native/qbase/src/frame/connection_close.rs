@@ -1,0 +1,103 @@
+//! CONNECTION_CLOSE (RFC 9000 §19.19): the sender ends the connection.
+//!
+//! ```text
+//! 0x1c by the transport · code (i) · frame type (i) · length (i) · reason phrase
+//! 0x1d by the application · code (i) · length (i) · reason phrase
+//! ```
+//!
+//! Called by the frame decoder and the closing part. Never trusts the phrase to be text (attacks D20).
+
+use super::{malformed::Malformed, table};
+use crate::{Reader, Writer, varint};
+use std::borrow::Cow;
+
+/// The end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionClose<'a> {
+    /// Whose codes `code` is from.
+    pub kind: CloseKind,
+    /// Why, 0 ..= 2^62-1.
+    pub code: u64,
+    /// Words for people, meant to be UTF-8.
+    pub reason: &'a [u8],
+}
+
+/// Who closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseKind {
+    /// The transport (0x1c).
+    Transport {
+        /// Type of the frame that caused the error; 0 if unknown.
+        frame_type: u64,
+    },
+    /// The application (0x1d).
+    Application,
+}
+
+impl<'a> ConnectionClose<'a> {
+    pub(super) fn read_transport(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let code = reader.varint()?;
+        let kind = CloseKind::Transport { frame_type: reader.varint()? };
+        Ok(Self { kind, code, reason: reader.prefixed()? })
+    }
+
+    pub(super) fn read_application(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self { kind: CloseKind::Application, code: reader.varint()?, reason: reader.prefixed()? })
+    }
+
+    /// The type code of this kind.
+    #[must_use]
+    pub const fn frame_type(&self) -> u64 {
+        match self.kind {
+            CloseKind::Transport { .. } => table::CONNECTION_CLOSE,
+            CloseKind::Application => table::CONNECTION_CLOSE_APPLICATION,
+        }
+    }
+
+    /// The reason phrase as text; bytes that are not UTF-8 are replaced.
+    #[must_use]
+    pub fn reason_text(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.reason)
+    }
+
+    /// The same frame with as much of the reason phrase, cut between characters, as fits into `room` bytes.
+    /// `None` if it does not fit even without one.
+    #[must_use]
+    pub fn fit(self, room: usize) -> Option<Self> {
+        if self.size() <= room {
+            return Some(self);
+        }
+        let bare = Self { reason: &[], ..self };
+        // The length field of the cut phrase is never wider than that of the whole one.
+        let length_field = varint::size(self.reason.len() as u64).saturating_sub(1);
+        let left = room.checked_sub(bare.size())?;
+        let mut cut = left.saturating_sub(length_field);
+        while cut > 0 && self.reason.get(cut).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            cut = cut.saturating_sub(1);
+        }
+        Some(Self { reason: self.reason.get(..cut).unwrap_or_default(), ..self })
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let frame_type = match self.kind {
+            CloseKind::Transport { frame_type } => varint::size(frame_type),
+            CloseKind::Application => 0,
+        };
+        varint::sizes([self.frame_type(), self.code, self.reason.len() as u64])
+            .saturating_add(frame_type)
+            .saturating_add(self.reason.len())
+    }
+
+    /// Writes the frame.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.varint(self.frame_type());
+        writer.varint(self.code);
+        if let CloseKind::Transport { frame_type } = self.kind {
+            writer.varint(frame_type);
+        }
+        writer.varint(self.reason.len() as u64);
+        writer.bytes(self.reason);
+    }
+}

@@ -1,0 +1,54 @@
+//! CRYPTO (RFC 9000 §19.6): bytes of the TLS handshake.
+//!
+//! ```text
+//! type 0x06 · offset (i) · length (i) · data
+//! ```
+//!
+//! Called by the frame decoder and the packet builder ([`write_header`], then the bytes straight into the packet).
+//! Never buffers.
+
+use super::{malformed::Malformed, table};
+use crate::{Reader, Writer, varint};
+
+/// A piece of a level's handshake stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crypto<'a> {
+    /// Where `data` starts in the stream of its level, bytes. `offset + data.len()` is at most 2^62-1.
+    pub offset: u64,
+    /// The bytes.
+    pub data: &'a [u8],
+}
+
+impl<'a> Crypto<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let offset = reader.varint()?;
+        let data = reader.prefixed()?;
+        super::check_end(offset, data)?;
+        Ok(Self { offset, data })
+    }
+
+    /// Bytes before the data for a frame of `len` bytes at `offset`.
+    #[must_use]
+    pub fn header_size(offset: u64, len: usize) -> usize {
+        varint::sizes([table::CRYPTO, offset, len as u64])
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        Self::header_size(self.offset, self.data.len()).saturating_add(self.data.len())
+    }
+
+    /// Writes the frame.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        write_header(writer, self.offset, self.data.len());
+        writer.bytes(self.data);
+    }
+}
+
+/// Writes everything before the data of a frame that carries `len` bytes at `offset`.
+pub fn write_header(writer: &mut Writer<'_>, offset: u64, len: usize) {
+    writer.varint(table::CRYPTO);
+    writer.varint(offset);
+    writer.varint(len as u64);
+}

@@ -1,0 +1,90 @@
+//! MAX_PATH_ID, PATHS_BLOCKED, PATH_CIDS_BLOCKED (draft-ietf-quic-multipath-21 §4.6, §4.7; multipath MP-52 to MP-56).
+//!
+//! ```text
+//! 0x3e7a MAX_PATH_ID · maximum path id (i)
+//! 0x3e7b PATHS_BLOCKED · maximum path id (i)
+//! 0x3e7c PATH_CIDS_BLOCKED · path id (i) · next sequence number (i)
+//! ```
+//!
+//! Called by the frame decoder and the path parts. Never compares with announced limits.
+
+use super::{malformed::Malformed, table};
+use crate::{PathId, Reader, Writer, varint};
+
+/// Credit for path ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPathId {
+    /// Largest path id the sender accepts.
+    pub maximum: PathId,
+}
+
+impl MaxPathId {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { maximum: super::path_id(reader)? })
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        varint::sizes([table::MAX_PATH_ID, self.maximum.0.into()])
+    }
+
+    /// Writes the frame.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.varint(table::MAX_PATH_ID);
+        writer.varint(self.maximum.0.into());
+    }
+}
+
+/// The sender wants a path but has no path id left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathsBlocked {
+    /// The limit that was reached.
+    pub maximum: PathId,
+}
+
+impl PathsBlocked {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { maximum: super::path_id(reader)? })
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        varint::sizes([table::PATHS_BLOCKED, self.maximum.0.into()])
+    }
+
+    /// Writes the frame.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.varint(table::PATHS_BLOCKED);
+        writer.varint(self.maximum.0.into());
+    }
+}
+
+/// The sender wants a connection id of a path id but has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathCidsBlocked {
+    /// The path id.
+    pub path: PathId,
+    /// The sequence number the sender expects next from the receiver.
+    pub next_sequence: u64,
+}
+
+impl PathCidsBlocked {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { path: super::path_id(reader)?, next_sequence: reader.varint()? })
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        varint::sizes([table::PATH_CIDS_BLOCKED, self.path.0.into(), self.next_sequence])
+    }
+
+    /// Writes the frame.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.varint(table::PATH_CIDS_BLOCKED);
+        writer.varint(self.path.0.into());
+        writer.varint(self.next_sequence);
+    }
+}
