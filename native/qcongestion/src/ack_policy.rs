@@ -101,3 +101,109 @@ impl AckPolicy {
         self.due_at = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(25);
+
+    const fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn after(packets: &[(u64, AckEliciting, Order, CongestionMark)]) -> AckPolicy {
+        let mut policy = AckPolicy::new(DELAY);
+        for &(time, eliciting, order, mark) in packets {
+            policy.on_packet(at(time), eliciting, order, mark);
+        }
+        policy
+    }
+
+    #[test]
+    fn deadline_follows_what_was_received() {
+        use AckEliciting::{No, Yes};
+        use CongestionMark::{Experienced, None as Unmarked};
+        use Order::{Duplicate, Gap, Late, Next};
+        type Case = (&'static str, &'static [(u64, AckEliciting, Order, CongestionMark)], Option<u64>);
+        let cases: [Case; 10] = [
+            ("nothing", &[], None),
+            ("one", &[(10, Yes, Next, Unmarked)], Some(35)),
+            ("second is due at once", &[(10, Yes, Next, Unmarked), (12, Yes, Next, Unmarked)], Some(12)),
+            ("third changes nothing", &[(10, Yes, Next, Unmarked), (12, Yes, Next, Unmarked), (13, Yes, Next, Unmarked)], Some(12)),
+            ("gap", &[(10, Yes, Gap, Unmarked)], Some(10)),
+            ("late", &[(10, Yes, Late, Unmarked)], Some(10)),
+            ("congestion mark", &[(10, Yes, Next, Experienced)], Some(10)),
+            ("duplicates do not ask again", &[(10, Yes, Next, Unmarked), (11, Yes, Duplicate, Experienced)], Some(35)),
+            ("ACKs are not acknowledged", &[(10, No, Next, Unmarked), (11, No, Gap, Experienced)], None),
+            ("ACKs do not postpone", &[(10, Yes, Next, Unmarked), (20, No, Next, Unmarked)], Some(35)),
+        ];
+        for (name, packets, expected) in cases {
+            assert_eq!(after(packets).deadline(), expected.map(at), "{name}");
+        }
+    }
+
+    #[test]
+    fn ack_is_due_from_the_deadline_on() {
+        let policy = after(&[(10, AckEliciting::Yes, Order::Next, CongestionMark::None)]);
+        assert_eq!([10, 34, 35, 99].map(|time| policy.due(at(time))), [false, false, true, true]);
+        assert!(policy.pending());
+    }
+
+    #[test]
+    fn sent_ack_settles_everything() {
+        let mut policy = after(&[(10, AckEliciting::Yes, Order::Gap, CongestionMark::None)]);
+        policy.on_ack_sent();
+        assert_eq!((policy.deadline(), policy.pending(), policy.due(at(1_000))), (None, false, false));
+        policy.on_packet(at(50), AckEliciting::Yes, Order::Next, CongestionMark::None);
+        assert_eq!(policy.deadline(), Some(at(75)));
+    }
+
+    #[test]
+    fn handshake_packets_are_acknowledged_at_once() {
+        let mut policy = AckPolicy::immediate();
+        policy.on_packet(at(10), AckEliciting::Yes, Order::Next, CongestionMark::None);
+        assert!(policy.due(at(10)));
+    }
+
+    // attacks C12
+    #[test]
+    fn flood_of_pings_gets_one_ack_per_two() {
+        let mut policy = AckPolicy::new(DELAY);
+        let mut acks = 0;
+        for micros in (0..1_000_000).step_by(10) {
+            let now = Timestamp::from_micros(micros);
+            policy.on_packet(now, AckEliciting::Yes, Order::Next, CongestionMark::None);
+            if policy.due(now) {
+                policy.on_ack_sent();
+                acks += 1;
+            }
+        }
+        assert_eq!(acks, 50_000);
+    }
+
+    #[test]
+    fn batch_of_packets_gets_one_ack() {
+        let policy = after(&[(10, AckEliciting::Yes, Order::Next, CongestionMark::None); 64]);
+        assert_eq!(policy.deadline(), Some(at(10)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_ack_eliciting_packet_waits_longer_than_max_ack_delay(gaps in prop::collection::vec(0_u64..60, 1..50)) {
+            let mut policy = AckPolicy::new(DELAY);
+            let mut now = 0;
+            for gap in gaps {
+                now += gap;
+                if policy.due(at(now)) {
+                    policy.on_ack_sent();
+                }
+                policy.on_packet(at(now), AckEliciting::Yes, Order::Next, CongestionMark::None);
+                let deadline = policy.deadline();
+                prop_assert!(deadline.is_some_and(|deadline| deadline <= at(now) + DELAY));
+            }
+        }
+    }
+}

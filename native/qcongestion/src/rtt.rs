@@ -127,3 +127,119 @@ impl RttEstimator {
         self.smoothed.max(self.latest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn with_samples(samples: &[(u64, u64)]) -> RttEstimator {
+        let mut rtt = RttEstimator::new(ms(333));
+        for (index, &(latest, ack_delay)) in samples.iter().enumerate() {
+            rtt.on_sample(Timestamp::from_millis(index as u64 + 1), ms(latest), ms(ack_delay));
+        }
+        rtt
+    }
+
+    #[test]
+    fn initial_rtt_stands_in_until_there_is_a_sample() {
+        let rtt = RttEstimator::new(ms(333));
+        assert_eq!((rtt.smoothed(), rtt.rttvar(), rtt.first_sample_at()), (ms(333), Duration::from_micros(166_500), None));
+    }
+
+    #[test]
+    fn first_sample_replaces_everything_and_ignores_the_ack_delay() {
+        let rtt = with_samples(&[(100, 40)]);
+        assert_eq!((rtt.latest(), rtt.min(), rtt.smoothed(), rtt.rttvar()), (ms(100), ms(100), ms(100), ms(50)));
+        assert_eq!(rtt.first_sample_at(), Some(Timestamp::from_millis(1)));
+    }
+
+    #[test]
+    fn later_samples_are_averaged_with_the_deviation_from_the_old_average() {
+        let rtt = with_samples(&[(100, 0), (180, 0)]);
+        // rttvar = 3/4 * 50 + 1/4 * |100 - 180|; smoothed = 7/8 * 100 + 1/8 * 180
+        assert_eq!((rtt.rttvar(), rtt.smoothed()), (Duration::from_micros(57_500), ms(110)));
+    }
+
+    #[test]
+    fn ack_delay_is_subtracted_unless_the_result_falls_below_min_rtt() {
+        // (samples, adjusted newest sample)
+        let cases: [(&[(u64, u64)], u64); 4] = [
+            (&[(100, 0), (140, 25)], 115),
+            (&[(100, 0), (125, 25)], 100),
+            (&[(100, 0), (124, 25)], 124),
+            (&[(100, 0), (80, 25)], 80),
+        ];
+        for (samples, adjusted) in cases {
+            let smoothed = (ms(100) * 7 + ms(adjusted)) / 8;
+            assert_eq!(with_samples(samples).smoothed(), smoothed, "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn min_rtt_is_the_least_unadjusted_sample() {
+        assert_eq!(with_samples(&[(100, 0), (140, 50), (90, 80), (120, 0)]).min(), ms(90));
+    }
+
+    #[test]
+    fn min_rtt_can_be_restarted_at_the_newest_sample() {
+        let mut rtt = with_samples(&[(20, 0), (140, 0)]);
+        rtt.restart_min();
+        assert_eq!(rtt.min(), ms(140));
+    }
+
+    #[test]
+    fn reset_goes_back_to_the_initial_rtt() {
+        let mut rtt = with_samples(&[(20, 0), (140, 0)]);
+        rtt.reset();
+        assert_eq!((rtt.smoothed(), rtt.first_sample_at()), (ms(333), None));
+    }
+
+    #[test]
+    fn suggested_initial_rtt_counts_only_before_the_first_sample() {
+        let mut rtt = RttEstimator::new(ms(333));
+        rtt.suggest_initial(ms(50));
+        assert_eq!((rtt.smoothed(), rtt.first_sample_at()), (ms(50), None));
+        rtt.on_sample(Timestamp::from_millis(9), ms(70), Duration::ZERO);
+        rtt.suggest_initial(ms(10));
+        assert_eq!(rtt.smoothed(), ms(70));
+    }
+
+    #[test]
+    fn pto_base_has_at_least_the_timer_granularity() {
+        let mut rtt = RttEstimator::new(ms(333));
+        for at in 1..200 {
+            rtt.on_sample(Timestamp::from_millis(at), Duration::from_micros(100), Duration::ZERO);
+        }
+        assert_eq!(rtt.pto_base(), Duration::from_micros(1_100));
+    }
+
+    proptest! {
+        // attacks C6: any delay, any sample.
+        #[test]
+        fn smoothed_rtt_never_falls_below_min_rtt(samples in prop::collection::vec((any::<u64>(), any::<u64>()), 1..50)) {
+            let mut rtt = RttEstimator::new(ms(333));
+            for (index, (latest, ack_delay)) in samples.into_iter().enumerate() {
+                rtt.on_sample(Timestamp::from_millis(index as u64), Duration::from_nanos(latest), Duration::from_micros(ack_delay));
+                // Rounding down may take a nanosecond a sample; the average then rises again.
+                prop_assert!(rtt.smoothed() + Duration::from_nanos(8) >= rtt.min());
+                prop_assert!(rtt.min() <= rtt.latest());
+            }
+        }
+
+        #[test]
+        fn equal_samples_converge_on_themselves(micros in 20_u64..2_000_000) {
+            let mut rtt = RttEstimator::new(ms(333));
+            for at in 0..100 {
+                rtt.on_sample(Timestamp::from_millis(at), Duration::from_micros(micros), Duration::ZERO);
+            }
+            prop_assert_eq!(rtt.smoothed(), Duration::from_micros(micros));
+            prop_assert!(rtt.rttvar() < Duration::from_nanos(micros.max(4)));
+        }
+    }
+}

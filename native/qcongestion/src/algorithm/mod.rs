@@ -3,7 +3,6 @@
 //! Called by paths when they are made. Never chooses: the connection's options do.
 
 mod cubic;
-mod cubic_curve;
 mod newreno;
 mod window;
 
@@ -41,3 +40,6 @@ pub fn build(algorithm: Algorithm, mtu: u64) -> Box<dyn Controller> {
         Algorithm::Cubic => Box::new(Cubic::new(mtu)),
     }
 }
+
+#[cfg(test)]
+mod tests;

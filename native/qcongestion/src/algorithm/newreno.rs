@@ -90,3 +90,65 @@ impl Controller for NewReno {
         "newreno"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::tests::{MTU, acked, at, lost, rtt_100ms};
+
+    /// In congestion avoidance with a window of 60,000 bytes since 200 ms.
+    fn avoiding() -> NewReno {
+        let mut controller = NewReno::new(MTU);
+        controller.on_acked(at(100), &acked(108_000, at(0)), &rtt_100ms());
+        controller.on_lost(at(200), &lost(at(100)));
+        controller
+    }
+
+    #[test]
+    fn avoidance_adds_one_datagram_per_window_acknowledged() {
+        let mut controller = avoiding();
+        for _ in 0..49 {
+            controller.on_acked(at(300), &acked(1_200, at(250)), &rtt_100ms());
+        }
+        assert_eq!(controller.window(), 60_000);
+        controller.on_acked(at(300), &acked(1_200, at(250)), &rtt_100ms());
+        assert_eq!(controller.window(), 61_200);
+    }
+
+    #[test]
+    fn one_large_ack_adds_at_most_one_datagram() {
+        let mut controller = avoiding();
+        controller.on_acked(at(300), &acked(60_000_000, at(250)), &rtt_100ms());
+        assert_eq!(controller.window(), 61_200);
+    }
+
+    #[test]
+    fn odd_sized_acks_lose_no_bytes() {
+        let mut controller = avoiding();
+        let mut total = 0;
+        while controller.window() < 70_000 {
+            controller.on_acked(at(300), &acked(777, at(250)), &rtt_100ms());
+            total += 777;
+        }
+        let needed: u64 = (0..9).map(|step| 60_000 + step * MTU).sum();
+        assert!(total >= needed && total < needed + 777, "{total} {needed}");
+    }
+
+    #[test]
+    fn growth_starts_with_a_packet_sent_after_the_cut() {
+        let mut controller = avoiding();
+        controller.on_acked(at(250), &acked(60_000, at(200)), &rtt_100ms());
+        assert_eq!((controller.window(), controller.phase()), (60_000, Phase::Recovery));
+        controller.on_acked(at(301), &acked(60_000, at(201)), &rtt_100ms());
+        assert_eq!((controller.window(), controller.phase()), (61_200, Phase::CongestionAvoidance));
+    }
+
+    #[test]
+    fn repeated_losses_end_at_two_datagrams() {
+        let mut controller = NewReno::new(MTU);
+        for round in 1..20 {
+            controller.on_lost(at(100 * round), &lost(at(100 * round - 1)));
+        }
+        assert_eq!((controller.window(), controller.ssthresh()), (2 * MTU, 2 * MTU));
+    }
+}

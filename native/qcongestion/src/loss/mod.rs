@@ -25,3 +25,36 @@ pub fn delay(rtt: &RttEstimator) -> Duration {
     let longest = rtt.longest_nanos();
     Duration::from_nanos(longest.saturating_add(longest / 8).max(GRANULARITY_NANOS))
 }
+
+#[cfg(test)]
+mod tests {
+    use qbase::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn loss_delay_is_nine_eighths_of_the_longer_of_average_and_newest_rtt() {
+        // (samples in microseconds, delay in microseconds)
+        let cases: [(&[u64], u64); 4] = [
+            (&[], 374_625),
+            (&[80_000], 90_000),
+            (&[80_000, 160_000], 180_000),
+            (&[100], 1_000),
+        ];
+        for (samples, expected) in cases {
+            let mut rtt = RttEstimator::new(Duration::from_millis(333));
+            for &sample in samples {
+                rtt.on_sample(Timestamp::from_millis(1), Duration::from_micros(sample), Duration::ZERO);
+            }
+            assert_eq!(delay(&rtt), Duration::from_micros(expected), "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn loss_delay_follows_the_average_after_one_short_sample() {
+        let mut rtt = RttEstimator::new(Duration::from_millis(333));
+        rtt.on_sample(Timestamp::from_millis(1), Duration::from_millis(80), Duration::ZERO);
+        rtt.on_sample(Timestamp::from_millis(2), Duration::from_millis(40), Duration::ZERO);
+        assert_eq!(delay(&rtt), Duration::from_millis(75) * 9 / 8);
+    }
+}

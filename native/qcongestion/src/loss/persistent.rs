@@ -155,3 +155,186 @@ impl PersistentCongestion {
 fn duration(rtt: &RttEstimator, max_ack_delay: Duration) -> Duration {
     rtt.pto_base().saturating_add(max_ack_delay).saturating_mul(THRESHOLD)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use qbase::PathId;
+
+    use super::*;
+
+    const APPLICATION: SpaceId = SpaceId::Application(PathId::ZERO);
+    /// With it the probe timeout of [`two_second_pto`] is 2 s and the duration 6 s.
+    const MAX_ACK_DELAY: Duration = Duration::from_millis(200);
+
+    const fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    /// First sample at `first_sample_at` milliseconds.
+    fn two_second_pto(first_sample_at: u64) -> RttEstimator {
+        let mut rtt = RttEstimator::new(Duration::from_millis(333));
+        rtt.on_sample(at(first_sample_at), Duration::from_millis(600), Duration::ZERO);
+        assert_eq!(rtt.pto_base() + MAX_ACK_DELAY, Duration::from_secs(2));
+        rtt
+    }
+
+    /// Losses at these times, in order.
+    fn lose(watch: &mut PersistentCongestion, rtt: &RttEstimator, times: &[u64]) {
+        for &time in times {
+            watch.on_lost(at(time), rtt);
+        }
+    }
+
+    // RFC 9002 §7.6.3, with the RTT sample the example takes for granted before packet 2.
+    #[test]
+    fn losses_over_seven_seconds_with_a_duration_of_six_are_persistent() {
+        let rtt = two_second_pto(500);
+        let mut watch = PersistentCongestion::new();
+        watch.on_acked(APPLICATION, 1, at(0));
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None);
+        watch.on_acked(APPLICATION, 9, at(12_000));
+        lose(&mut watch, &rtt, &[1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 8_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::Established);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None, "one verdict per row of losses");
+    }
+
+    #[test]
+    fn duration_must_be_exceeded_and_includes_max_ack_delay() {
+        let rtt = two_second_pto(0);
+        // (newest loss in ms after the oldest, max_ack_delay in ms, verdict)
+        let cases = [
+            (6_000, 200, Persistence::None),
+            (6_001, 200, Persistence::Established),
+            (6_075, 225, Persistence::None),
+            (6_076, 225, Persistence::Established),
+        ];
+        for (newest, delay, expected) in cases {
+            let mut watch = PersistentCongestion::new();
+            lose(&mut watch, &rtt, &[100, 3_000, 100 + newest]);
+            assert_eq!(watch.verdict(&rtt, Duration::from_millis(delay)), expected, "{newest} {delay}");
+        }
+    }
+
+    #[test]
+    fn an_acknowledged_packet_between_losses_prevents_it() {
+        let rtt = two_second_pto(0);
+        for acked in [2_000, 5_000, 8_000] {
+            let mut watch = PersistentCongestion::new();
+            watch.on_acked(APPLICATION, 5, at(acked));
+            lose(&mut watch, &rtt, &[1_000, 4_000, 6_000, 9_000]);
+            assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None, "acknowledged: {acked}");
+        }
+    }
+
+    #[test]
+    fn acknowledged_packet_of_another_space_counts_too() {
+        let rtt = two_second_pto(0);
+        let mut watch = PersistentCongestion::new();
+        watch.on_acked(SpaceId::Handshake, 7, at(5_000));
+        lose(&mut watch, &rtt, &[1_000, 9_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None);
+    }
+
+    #[test]
+    fn packets_acknowledged_outside_the_row_do_not_matter() {
+        let rtt = two_second_pto(0);
+        let mut watch = PersistentCongestion::new();
+        for (number, time) in [(1, 500), (2, 900), (30, 9_500), (31, 9_600)] {
+            watch.on_acked(APPLICATION, number, at(time));
+        }
+        lose(&mut watch, &rtt, &[1_000, 9_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::Established);
+    }
+
+    #[test]
+    fn losses_declared_by_several_ack_frames_add_up() {
+        let rtt = two_second_pto(0);
+        let mut watch = PersistentCongestion::new();
+        watch.on_acked(APPLICATION, 20, at(10_000));
+        lose(&mut watch, &rtt, &[1_000, 4_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None);
+        watch.on_acked(APPLICATION, 21, at(10_100));
+        lose(&mut watch, &rtt, &[8_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::Established);
+    }
+
+    #[test]
+    fn losses_before_the_first_rtt_sample_do_not_count() {
+        let rtt = two_second_pto(5_000);
+        let mut watch = PersistentCongestion::new();
+        lose(&mut watch, &rtt, &[1_000, 5_000, 6_000, 10_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None);
+        lose(&mut watch, &rtt, &[12_001]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::Established);
+        let mut unsampled = PersistentCongestion::new();
+        let rtt = RttEstimator::new(Duration::from_millis(333));
+        lose(&mut unsampled, &rtt, &[1_000, 100_000]);
+        assert_eq!(unsampled.verdict(&rtt, MAX_ACK_DELAY), Persistence::None);
+    }
+
+    #[test]
+    fn late_acknowledgement_of_a_lost_packet_breaks_the_row() {
+        let rtt = two_second_pto(0);
+        let mut watch = PersistentCongestion::new();
+        lose(&mut watch, &rtt, &[1_000, 3_000, 5_000]);
+        watch.on_acked(APPLICATION, 2, at(3_000));
+        lose(&mut watch, &rtt, &[9_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None);
+    }
+
+    #[test]
+    fn acknowledged_packets_take_constant_memory() {
+        let rtt = two_second_pto(0);
+        let mut watch = PersistentCongestion::new();
+        for number in 0..10_000 {
+            watch.on_acked(APPLICATION, 3 * number, at(1 + number));
+        }
+        assert!(watch.acked.len() <= RUNS);
+        lose(&mut watch, &rtt, &[100, 9_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::None, "forgotten runs still separate");
+        lose(&mut watch, &rtt, &[20_000, 27_000]);
+        assert_eq!(watch.verdict(&rtt, MAX_ACK_DELAY), Persistence::Established);
+    }
+
+    #[test]
+    fn descending_ranges_join_into_one_run() {
+        let mut watch = PersistentCongestion::new();
+        for frame in 0..100_u64 {
+            for number in (frame * 10..frame * 10 + 10).rev() {
+                watch.on_acked(APPLICATION, number, at(number));
+            }
+        }
+        watch.make_room();
+        assert_eq!(watch.acked.len(), 1);
+        assert_eq!(watch.floor, Timestamp::ZERO, "nothing had to be forgotten");
+    }
+
+    proptest! {
+        // Never a verdict that the packets' fates do not support.
+        #[test]
+        fn verdict_implies_an_unbroken_row_of_losses(fates in prop::collection::vec((1_u64..2_000, any::<bool>()), 2..80)) {
+            let rtt = two_second_pto(0);
+            let mut watch = PersistentCongestion::new();
+            let mut time = 0;
+            let packets: Vec<(u64, bool)> = fates.into_iter().map(|(gap, lost)| { time += gap; (time, lost) }).collect();
+            for (number, &(sent_at, _)) in packets.iter().enumerate().rev().filter(|(_, packet)| !packet.1) {
+                watch.on_acked(APPLICATION, number as u64, at(sent_at));
+            }
+            let mut verdict = Persistence::None;
+            for &(sent_at, _) in packets.iter().filter(|packet| packet.1) {
+                watch.on_lost(at(sent_at), &rtt);
+                if watch.verdict(&rtt, MAX_ACK_DELAY) == Persistence::Established {
+                    verdict = Persistence::Established;
+                }
+            }
+            let longest = packets.split(|packet| !packet.1).filter_map(|row| Some(row.last()?.0 - row.first()?.0)).max().unwrap_or(0);
+            let islands = packets.split(|packet| packet.1).filter(|row| !row.is_empty()).count();
+            if verdict == Persistence::Established {
+                prop_assert!(longest > 6_000);
+            } else if islands <= RUNS {
+                prop_assert!(longest <= 6_000, "missed a row of {longest} ms");
+            }
+        }
+    }
+}

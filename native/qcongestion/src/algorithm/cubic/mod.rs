@@ -3,9 +3,11 @@
 //! Called through [`Controller`] by the path that owns it. Slow start is RFC 9002's. All integers; fractions of a byte are
 //! carried over. Never counts time in which the application did not use the window (RFC 9438 §5.8).
 
+mod curve;
+
 use qbase::Timestamp;
 
-use super::{cubic_curve, window::Window};
+use super::window::Window;
 use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator, controller::MAX_WINDOW};
 
 /// Multiplicative decrease `0.7`, as a fraction (RFC 9438 §4.6).
@@ -42,7 +44,7 @@ impl Epoch {
             start: now,
             last_acked_at: now,
             plateau,
-            plateau_at: cubic_curve::time_to_plateau(plateau.saturating_sub(window), mtu),
+            plateau_at: curve::time_to_plateau(plateau.saturating_sub(window), mtu),
             reno: window,
             reno_carry: 0,
             carry: 0,
@@ -90,13 +92,13 @@ impl Cubic {
         epoch.reno_carry = remainder(grown, whole);
 
         let elapsed = micros(now.saturating_since(epoch.start));
-        let here = cubic_curve::window_at(elapsed, epoch.plateau_at, epoch.plateau, mtu);
+        let here = curve::window_at(elapsed, epoch.plateau_at, epoch.plateau, mtu);
         if here < epoch.reno {
             self.window.set(window.max(epoch.reno));
             return;
         }
         let ahead = elapsed.saturating_add(micros(rtt.smoothed()));
-        let target = cubic_curve::window_at(ahead, epoch.plateau_at, epoch.plateau, mtu);
+        let target = curve::window_at(ahead, epoch.plateau_at, epoch.plateau, mtu);
         let target = target.clamp(window, window.saturating_add(window / 2));
         let step = u128::from(target.saturating_sub(window)).saturating_mul(u128::from(acked)).saturating_add(u128::from(epoch.carry));
         epoch.carry = remainder(step, window);
@@ -210,3 +212,6 @@ fn quotient(value: u128, whole: u64) -> u64 {
 fn remainder(value: u128, whole: u64) -> u64 {
     u64::try_from(value % u128::from(whole.max(1))).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
