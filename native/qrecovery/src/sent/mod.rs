@@ -10,7 +10,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::{AckOutcome, LossOutcome, LossRun, NewestAcked};
+pub use outcome::{AckOutcome, LossOutcome, NewestAcked};
 pub use packet::SentPacket;
 pub use ring::Frames;
 
@@ -43,8 +43,6 @@ pub struct SentPackets<F: Copy> {
     ack_eliciting_in_flight: u64,
     ack_only: usize,
     last_ack_eliciting_sent_at: Option<Timestamp>,
-    /// The next ack-eliciting loss prolongs the run of the one before.
-    run: LossRun,
     /// Numbers below were sent over another network path: they give no RTT sample.
     first_of_network: PacketNumber,
     spurious: u64,
@@ -73,7 +71,6 @@ impl<F: Copy> SentPackets<F> {
             ack_eliciting_in_flight: 0,
             ack_only: 0,
             last_ack_eliciting_sent_at: None,
-            run: LossRun::Begins,
             first_of_network: 0,
             spurious: 0,
         }
@@ -147,7 +144,7 @@ impl<F: Copy> SentPackets<F> {
         now: Timestamp,
         loss_delay: Duration,
         packet_threshold: u64,
-        mut on_lost: impl FnMut(&SentPacket, LossRun, Frames<'_, F>),
+        mut on_lost: impl FnMut(&SentPacket, Frames<'_, F>),
     ) -> LossOutcome {
         let mut outcome = LossOutcome::default();
         let Some(largest_acked) = self.largest_acked else { return outcome };
@@ -155,9 +152,6 @@ impl<F: Copy> SentPackets<F> {
         let mut position = self.cursor;
         let mut totals = Totals::default();
         for (record, frames) in self.ring.walk(self.cursor) {
-            if record.fate == Fate::Acked {
-                self.run = LossRun::Begins;
-            }
             if record.fate == Fate::Outstanding {
                 let packet = &record.packet;
                 let lost_at = packet.sent_at + loss_delay;
@@ -176,10 +170,7 @@ impl<F: Copy> SentPackets<F> {
                     outcome.newest_sent_at = Some(packet.sent_at);
                 }
                 totals.add(packet);
-                on_lost(packet, self.run, frames);
-                if packet.ack_eliciting {
-                    self.run = LossRun::Continues;
-                }
+                on_lost(packet, frames);
             }
             position = position.saturating_add(1);
         }
@@ -208,7 +199,6 @@ impl<F: Copy> SentPackets<F> {
         self.ring.clear();
         self.cursor = self.ring.start();
         self.acked.clear();
-        self.run = LossRun::Begins;
         (self.bytes_in_flight, self.outstanding, self.ack_eliciting_in_flight, self.ack_only) = (0, 0, 0, 0);
     }
 
@@ -223,7 +213,6 @@ impl<F: Copy> SentPackets<F> {
         }
         self.bytes_in_flight = 0;
         self.first_of_network = self.next_number;
-        self.run = LossRun::Begins;
     }
 
     /// Gives unused memory back; for a connection that fell idle.
@@ -288,6 +277,9 @@ impl<F: Copy> SentPackets<F> {
     ) {
         let Some(oldest) = self.ring.front() else { return };
         let range = (*range.start()).max(oldest.packet.number)..range.end().saturating_add(1);
+        if self.acked.contains_all(range.clone()) {
+            return;
+        }
         let mut totals = Totals::default();
         for part in self.acked.missing(range.clone()) {
             let position = self.ring.position_of(part.start);
@@ -300,10 +292,7 @@ impl<F: Copy> SentPackets<F> {
                         totals.add(&record.packet);
                         outcome.bytes_acked = outcome.bytes_acked.saturating_add(record.packet.in_flight_bytes());
                     }
-                    Fate::Lost => {
-                        self.run = LossRun::Begins;
-                        outcome.spurious = outcome.spurious.saturating_add(1);
-                    }
+                    Fate::Lost => outcome.spurious = outcome.spurious.saturating_add(1),
                     Fate::Acked => continue,
                 }
                 record.fate = Fate::Acked;
@@ -320,10 +309,7 @@ impl<F: Copy> SentPackets<F> {
     /// A lost packet stays while the ring is at most twice as long as its outstanding part (attacks L13): its late
     /// acknowledgement shows that the loss was spurious.
     fn forget_resolved(&mut self) {
-        while let Some(record) = self.ring.get(self.cursor).filter(|record| record.fate != Fate::Outstanding) {
-            if record.fate == Fate::Acked {
-                self.run = LossRun::Begins;
-            }
+        while self.ring.get(self.cursor).is_some_and(|record| record.fate != Fate::Outstanding) {
             self.cursor = self.cursor.saturating_add(1);
         }
         let most = self.outstanding.max(LINGERING_RECORDS).saturating_mul(2);

@@ -37,15 +37,6 @@ pub struct AckOutcome {
     pub rtt_from: Option<Timestamp>,
 }
 
-/// Whether a lost packet prolongs a stretch of losses (RFC 9002 §7.6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossRun {
-    /// A packet between the last ack-eliciting loss and this one was acknowledged, or there was no loss before.
-    Begins,
-    /// Nothing sent between the last ack-eliciting loss and this one was acknowledged.
-    Continues,
-}
-
 /// What one run of loss detection found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LossOutcome {

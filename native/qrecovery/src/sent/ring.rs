@@ -101,7 +101,9 @@ impl<F: Copy> Ring<F> {
         let record = self.records.pop_front()?;
         self.first_position = self.first_position.saturating_add(1);
         self.first_frame = self.first_frame.saturating_add(u64::from(record.frames));
-        self.frames.drain(..(record.frames as usize).min(self.frames.len()));
+        for _ in 0..record.frames {
+            self.frames.pop_front();
+        }
         Some(record)
     }
 
@@ -131,10 +133,31 @@ impl<F: Copy> Ring<F> {
         records.saturating_add(self.frames.capacity().saturating_mul(size_of::<F>()))
     }
 
-    /// Position of the first record whose number is at least `number`.
+    /// Position of the first record whose number is at least `number`; O(1) when few numbers were skipped.
     pub fn position_of(&self, number: u64) -> u64 {
-        let index = self.records.partition_point(|record| record.packet.number < number);
-        self.first_position.saturating_add(index as u64)
+        let distance = self.records.front().map_or(0, |oldest| number.saturating_sub(oldest.packet.number));
+        // Numbers rise by at least one per record, so the index is at most `distance`: search downwards from there.
+        let mut high = usize::try_from(distance).unwrap_or(usize::MAX).min(self.records.len());
+        let mut step = 1;
+        let mut low = high;
+        while low > 0 {
+            low = low.saturating_sub(step);
+            if self.records.get(low).is_none_or(|record| record.packet.number < number) {
+                break;
+            }
+            high = low;
+            step = step.saturating_mul(2);
+        }
+        let mut candidates = low..high;
+        while !candidates.is_empty() {
+            let middle = candidates.start.midpoint(candidates.end);
+            if self.records.get(middle).is_some_and(|record| record.packet.number < number) {
+                candidates.start = middle.saturating_add(1);
+            } else {
+                candidates.end = middle;
+            }
+        }
+        self.first_position.saturating_add(candidates.start as u64)
     }
 
     /// Record at a position.

@@ -155,25 +155,13 @@ fn attack_c5_an_outstanding_packet_in_front_does_not_keep_ack_only_records_alive
 }
 
 #[test]
-fn losses_form_a_run_until_a_packet_between_them_was_acknowledged() {
+fn losses_are_handed_out_in_the_order_they_were_sent_however_often_detection_runs() {
     let mut sent = sent_packets(12);
-    ack(&mut sent, [8..=11]).unwrap();
-    assert_eq!(runs(&mut sent), vec![LossRun::Begins, LossRun::Continues, LossRun::Continues, LossRun::Continues,
-        LossRun::Continues, LossRun::Continues, LossRun::Continues, LossRun::Continues]);
-    let mut sent = sent_packets(12);
-    ack(&mut sent, [8..=11, 2..=2]).unwrap();
-    assert_eq!(runs(&mut sent)[..3], [LossRun::Begins, LossRun::Continues, LossRun::Begins]);
-}
-
-#[test]
-fn a_run_of_losses_goes_on_in_the_next_round_of_detection() {
-    let mut sent = sent_packets(8);
-    ack(&mut sent, [3..=3]).unwrap();
-    assert_eq!(runs(&mut sent), vec![LossRun::Begins]);
-    ack(&mut sent, [5..=5]).unwrap();
-    assert_eq!(runs(&mut sent), vec![LossRun::Continues, LossRun::Continues]);
-    ack(&mut sent, [7..=7]).unwrap();
-    assert_eq!(runs(&mut sent), vec![LossRun::Begins], "packet 3 was acknowledged");
+    ack(&mut sent, [9..=9, 5..=5]).unwrap();
+    let mut lost = lose(&mut sent, 1).0;
+    ack(&mut sent, [11..=11]).unwrap();
+    lost.extend(lose(&mut sent, 1).0);
+    assert_eq!(lost, vec![0, 1, 2, 3, 4, 6, 7, 8]);
 }
 
 #[test]
@@ -325,7 +313,7 @@ proptest! {
                 Step::Wait(millis) => now += millis,
             }
             let mut lost = Vec::new();
-            let outcome = sent.detect_lost(Timestamp::from_millis(now), LOSS_DELAY, PACKET_THRESHOLD, |packet, _, frames| {
+            let outcome = sent.detect_lost(Timestamp::from_millis(now), LOSS_DELAY, PACKET_THRESHOLD, |packet, frames| {
                 assert_eq!(frames.collect::<Vec<_>>(), frames_of(packet.number));
                 lost.push(packet.number);
             });
@@ -363,14 +351,8 @@ fn ack<const N: usize>(sent: &mut SentPackets<u64>, ranges: [RangeInclusive<u64>
 fn lose(sent: &mut SentPackets<u64>, now_millis: u64) -> (Vec<u64>, LossOutcome) {
     let mut lost = Vec::new();
     let now = Timestamp::from_millis(now_millis);
-    let outcome = sent.detect_lost(now, LOSS_DELAY, PACKET_THRESHOLD, |packet, _, _| lost.push(packet.number));
+    let outcome = sent.detect_lost(now, LOSS_DELAY, PACKET_THRESHOLD, |packet, _| lost.push(packet.number));
     (lost, outcome)
-}
-
-fn runs(sent: &mut SentPackets<u64>) -> Vec<LossRun> {
-    let mut runs = Vec::new();
-    sent.detect_lost(Timestamp::ZERO, LOSS_DELAY, PACKET_THRESHOLD, |_, run, _| runs.push(run));
-    runs
 }
 
 fn frames_of(number: u64) -> Vec<u64> {
