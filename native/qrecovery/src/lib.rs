@@ -5,6 +5,7 @@
 //! clock, never talks to congestion control.
 
 pub mod buffer;
+pub mod crypto_stream;
 pub mod range_set;
 pub mod sent;
 pub mod stream;

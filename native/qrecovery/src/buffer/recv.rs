@@ -1,0 +1,453 @@
+//! The receive buffer of a stream: bytes in any order in, bytes in order out (RFC 9000 §2.2).
+//!
+//! Decides where received bytes lie until the application takes them. Bytes go straight from the packet into the pool
+//! block that covers their offset, so arrival in order costs one copy and a few additions. Called by the receiving part
+//! of a stream. Never checks credit, never knows the final size, and never replaces a byte it has (attacks D7).
+
+use super::pool::{BLOCK_LEN, Block, BufferPool, Purpose};
+use crate::RangeSet;
+use qbase::limits::{BYTES_PER_GAP, STREAM_GAPS};
+use std::collections::VecDeque;
+
+/// [`BLOCK_LEN`] as an offset.
+const BLOCK: u64 = BLOCK_LEN as u64;
+
+/// Why bytes could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvBufferError {
+    /// The bytes held are in too many pieces (attacks L6).
+    TooManyGaps,
+    /// The pool has no block: more credit was granted than memory exists (mux R12).
+    NoBlock,
+}
+
+impl RecvBufferError {
+    /// A word for the reason of the close.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::TooManyGaps => "gaps",
+            Self::NoBlock => "no buffer",
+        }
+    }
+}
+
+/// Received bytes of one stream that the application has not taken.
+///
+/// Memory follows the window: a block exists only where bytes lie, so at most the window rounded to blocks is held
+/// (attacks L7), and none is held when everything was taken (mux R16). Offsets written must lie within the window
+/// granted, which the caller has checked.
+#[derive(Debug, Default)]
+pub struct RecvBuffer {
+    blocks: Blocks,
+    /// Everything below was taken by the application.
+    read: u64,
+    /// Everything below was received.
+    contiguous: u64,
+    /// What was received beyond `contiguous`.
+    ahead: RangeSet,
+    /// Bytes in `ahead`.
+    ahead_bytes: u64,
+}
+
+/// The blocks of a receive buffer by position.
+#[derive(Debug, Default)]
+struct Blocks {
+    /// `None` where no byte lies.
+    slots: VecDeque<Option<Block>>,
+    /// Number of the front slot: its offset divided by [`BLOCK_LEN`]. Without meaning while there are no slots.
+    first: u64,
+}
+
+impl RecvBuffer {
+    /// An empty buffer at offset 0; takes no memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps the bytes of `data` that are new and answers how many those were.
+    ///
+    /// # Errors
+    /// See [`RecvBufferError`]; the buffer is of no use afterwards, the connection must close.
+    #[inline]
+    pub fn write(&mut self, offset: u64, data: &[u8], pool: &mut BufferPool) -> Result<u64, RecvBufferError> {
+        if offset == self.contiguous && self.ahead.is_empty() {
+            self.blocks.place(self.read, offset, data, pool)?;
+            self.contiguous = end_of(offset, data);
+            return Ok(data.len() as u64);
+        }
+        self.write_any(offset, data, pool)
+    }
+
+    /// Bytes that can be taken in order.
+    #[must_use]
+    #[inline]
+    pub const fn readable(&self) -> u64 {
+        self.contiguous.saturating_sub(self.read)
+    }
+
+    /// Offset of the next byte the application takes.
+    #[must_use]
+    #[inline]
+    pub const fn read_offset(&self) -> u64 {
+        self.read
+    }
+
+    /// Offset of the first byte that has not been received.
+    #[must_use]
+    #[inline]
+    pub const fn contiguous(&self) -> u64 {
+        self.contiguous
+    }
+
+    /// Bytes received and not taken, in order or not.
+    #[must_use]
+    #[inline]
+    pub const fn held(&self) -> u64 {
+        self.readable().saturating_add(self.ahead_bytes)
+    }
+
+    /// Gaps between the bytes held (attacks L6).
+    #[must_use]
+    #[inline]
+    pub fn gaps(&self) -> usize {
+        self.ahead.len()
+    }
+
+    /// Bytes of memory behind the buffer, blocks and records (attacks L7).
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.blocks.memory().saturating_add(self.ahead.memory())
+    }
+
+    /// The next bytes in order, up to the end of a block; empty when none can be taken.
+    #[must_use]
+    #[inline]
+    pub fn front(&self) -> &[u8] {
+        let Some(Some(block)) = self.blocks.slots.front() else { return &[] };
+        let (start, available) = (place_in_block(self.read), self.readable());
+        let len = (BLOCK_LEN.saturating_sub(start) as u64).min(available) as usize;
+        block.bytes().get(start..start.saturating_add(len)).unwrap_or_default()
+    }
+
+    /// Takes bytes in order into `out` and answers how many.
+    pub fn read(&mut self, out: &mut [u8], pool: &mut BufferPool) -> usize {
+        let mut done: usize = 0;
+        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let front = self.front();
+            let len = front.len().min(rest.len());
+            let (Some(from), Some(to)) = (front.get(..len), rest.get_mut(..len)) else { break };
+            if from.is_empty() {
+                break;
+            }
+            to.copy_from_slice(from);
+            done = done.saturating_add(len);
+            self.consume(len as u64, pool);
+        }
+        done
+    }
+
+    /// The application has taken `len` bytes; more than are readable counts as all of them. Blocks without bytes go
+    /// back to the pool at once.
+    #[inline]
+    pub fn consume(&mut self, len: u64, pool: &mut BufferPool) {
+        self.read = self.read.saturating_add(len).min(self.contiguous);
+        let here = self.read / BLOCK;
+        self.blocks.release_before(here, pool);
+        if self.read == self.contiguous {
+            match self.ahead.min() {
+                None => self.blocks.clear(pool),
+                Some(min) if min / BLOCK > here => self.blocks.release_front(here, pool),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Drops every byte held and gives the blocks back.
+    pub fn clear(&mut self, pool: &mut BufferPool) {
+        self.blocks.clear(pool);
+        self.read = self.contiguous;
+        self.ahead = RangeSet::new();
+        self.ahead_bytes = 0;
+    }
+
+    /// Arrival out of order, or of bytes that are here already.
+    fn write_any(&mut self, offset: u64, data: &[u8], pool: &mut BufferPool) -> Result<u64, RecvBufferError> {
+        let end = end_of(offset, data);
+        let start = offset.max(self.contiguous);
+        if start >= end {
+            return Ok(0);
+        }
+        for part in self.ahead.missing(start..end) {
+            let from = usize::try_from(part.start.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let to = usize::try_from(part.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+            self.blocks.place(self.read, part.start, data.get(from..to).unwrap_or_default(), pool)?;
+        }
+        let fresh = self.ahead.insert(start..end);
+        self.ahead_bytes = self.ahead_bytes.saturating_add(fresh);
+        if self.ahead.min() == Some(self.contiguous)
+            && let Some(joined) = self.ahead.pop_min()
+        {
+            self.ahead_bytes = self.ahead_bytes.saturating_sub(joined.end.saturating_sub(joined.start));
+            self.contiguous = joined.end;
+        }
+        let allowed = (self.held() / BYTES_PER_GAP).saturating_add(STREAM_GAPS as u64);
+        if self.gaps() as u64 > allowed { Err(RecvBufferError::TooManyGaps) } else { Ok(fresh) }
+    }
+}
+
+impl Blocks {
+    /// Copies `data` to where `offset` lies, taking blocks where there are none. Nothing below `read` is kept.
+    #[inline]
+    fn place(&mut self, read: u64, offset: u64, data: &[u8], pool: &mut BufferPool) -> Result<(), RecvBufferError> {
+        let (mut offset, mut data) = (offset, data);
+        if self.slots.is_empty() {
+            self.first = read / BLOCK;
+        }
+        while !data.is_empty() {
+            let start = place_in_block(offset);
+            let len = data.len().min(BLOCK_LEN.saturating_sub(start));
+            let (head, rest) = data.split_at_checked(len).unwrap_or((data, &[]));
+            let block = self.block_at(offset, pool)?;
+            if let Some(to) = block.bytes_mut().get_mut(start..start.saturating_add(len)) {
+                to.copy_from_slice(head);
+            }
+            offset = offset.saturating_add(len as u64);
+            data = rest;
+        }
+        Ok(())
+    }
+
+    /// The block that covers `offset`.
+    #[inline]
+    fn block_at(&mut self, offset: u64, pool: &mut BufferPool) -> Result<&mut Block, RecvBufferError> {
+        let index = usize::try_from((offset / BLOCK).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        while self.slots.len() <= index {
+            self.slots.push_back(None);
+        }
+        let slot = self.slots.get_mut(index).ok_or(RecvBufferError::NoBlock)?;
+        match slot {
+            Some(block) => Ok(block),
+            None => Ok(slot.insert(pool.take(Purpose::Receive).ok_or(RecvBufferError::NoBlock)?)),
+        }
+    }
+
+    /// Gives back every block below number `until`.
+    #[inline]
+    fn release_before(&mut self, until: u64, pool: &mut BufferPool) {
+        while self.first < until {
+            let Some(slot) = self.slots.pop_front() else { return };
+            slot.into_iter().for_each(|block| pool.give(block));
+            self.first = self.first.saturating_add(1);
+        }
+    }
+
+    /// Gives the front block back and keeps its place, if it is number `here`.
+    fn release_front(&mut self, here: u64, pool: &mut BufferPool) {
+        if self.first == here
+            && let Some(block) = self.slots.front_mut().and_then(Option::take)
+        {
+            pool.give(block);
+        }
+    }
+
+    /// Gives every block back.
+    #[inline]
+    fn clear(&mut self, pool: &mut BufferPool) {
+        self.slots.drain(..).flatten().for_each(|block| pool.give(block));
+    }
+
+    /// Bytes of memory, places included.
+    fn memory(&self) -> usize {
+        let blocks = self.slots.iter().flatten().count().saturating_mul(BLOCK_LEN);
+        blocks.saturating_add(self.slots.capacity().saturating_mul(size_of::<Option<Block>>()))
+    }
+}
+
+/// Position of an offset inside its block.
+const fn place_in_block(offset: u64) -> usize {
+    (offset % BLOCK) as usize
+}
+
+/// Offset behind the last byte of `data`.
+const fn end_of(offset: u64, data: &[u8]) -> u64 {
+    offset.saturating_add(data.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The byte every test expects at `offset`.
+    fn byte_at(offset: u64) -> u8 {
+        (offset.wrapping_mul(0x9e37_79b9) >> 11) as u8
+    }
+
+    fn bytes_of(range: std::ops::Range<u64>) -> Vec<u8> {
+        range.map(byte_at).collect()
+    }
+
+    fn read_all(buffer: &mut RecvBuffer, pool: &mut BufferPool) -> Vec<u8> {
+        let mut out = vec![0; usize::try_from(buffer.readable()).unwrap()];
+        assert_eq!(buffer.read(&mut out, pool), out.len());
+        out
+    }
+
+    #[test]
+    fn bytes_in_order_are_read_across_block_borders_and_no_block_is_left() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        let total = 5 * BLOCK + 7;
+        let mut offset = 0;
+        while offset < total {
+            let end = (offset + 1_177).min(total);
+            assert_eq!(buffer.write(offset, &bytes_of(offset..end), &mut pool), Ok(end - offset));
+            offset = end;
+        }
+        assert_eq!(pool.used(), 6);
+        assert_eq!(read_all(&mut buffer, &mut pool), bytes_of(0..total));
+        assert_eq!(pool.used(), 0, "mux R16");
+        assert!(buffer.front().is_empty());
+    }
+
+    #[test]
+    fn a_drained_block_goes_back_even_when_later_bytes_wait_beyond_it() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        buffer.write(0, &bytes_of(0..100), &mut pool).unwrap();
+        buffer.write(3 * BLOCK, &bytes_of(3 * BLOCK..3 * BLOCK + 10), &mut pool).unwrap();
+        assert_eq!(pool.used(), 2);
+        assert_eq!(read_all(&mut buffer, &mut pool), bytes_of(0..100));
+        assert_eq!(pool.used(), 1);
+        buffer.write(100, &bytes_of(100..3 * BLOCK), &mut pool).unwrap();
+        assert_eq!(read_all(&mut buffer, &mut pool), bytes_of(100..3 * BLOCK + 10));
+        assert_eq!((pool.used(), buffer.held(), buffer.gaps()), (0, 0, 0));
+    }
+
+    /// attacks D7.
+    #[test]
+    fn the_first_bytes_at_an_offset_win() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        buffer.write(2, b"CD", &mut pool).unwrap();
+        assert_eq!(buffer.write(0, b"abcdef", &mut pool), Ok(4));
+        assert_eq!(buffer.write(0, b"xxxxxx", &mut pool), Ok(0));
+        assert_eq!(buffer.front(), b"abCDef");
+    }
+
+    /// attacks D1, L6.
+    #[test]
+    fn one_byte_frames_at_every_second_offset_are_too_many_gaps() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        let refused = (0_u64..).find(|i| buffer.write(i * 2 + 1, b"x", &mut pool).is_err()).unwrap();
+        assert_eq!(refused, STREAM_GAPS as u64 + 1, "one more gap for 512 bytes held, then none");
+        assert_eq!(buffer.write(u64::from(u16::MAX), b"x", &mut pool), Err(RecvBufferError::TooManyGaps));
+    }
+
+    /// attacks D1, the honest twin.
+    #[test]
+    fn every_second_full_packet_lost_over_four_mebibytes_is_no_attack() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        let window = 4 * 1_024 * 1_024;
+        let packets: Vec<u64> = (0..window / 1_150).collect();
+        let (late, early): (Vec<u64>, Vec<u64>) = packets.into_iter().partition(|packet| packet % 2 == 0);
+        for packet in early.into_iter().chain(late.into_iter().rev()) {
+            let start = packet * 1_150;
+            buffer.write(start, &bytes_of(start..start + 1_150), &mut pool).unwrap();
+        }
+        assert_eq!(buffer.gaps(), 0);
+        assert!(buffer.memory() as u64 <= 2 * window, "attacks L7");
+        let end = buffer.contiguous();
+        assert_eq!(read_all(&mut buffer, &mut pool), bytes_of(0..end));
+    }
+
+    /// attacks D12, L7.
+    #[test]
+    fn sparse_bytes_never_hold_more_than_twice_the_window() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        let window = 1_024 * 1_024;
+        for offset in (1..window).step_by(4_099) {
+            buffer.write(offset, b"x", &mut pool).unwrap();
+            assert!(buffer.memory() as u64 <= 2 * window);
+        }
+    }
+
+    #[test]
+    fn without_a_block_the_write_is_refused() {
+        let mut pool = BufferPool::new(3 * BLOCK_LEN);
+        let mut buffer = RecvBuffer::new();
+        assert_eq!(buffer.write(BLOCK - 1, b"ab", &mut pool), Err(RecvBufferError::NoBlock));
+    }
+
+    #[test]
+    fn clearing_gives_every_block_back() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        buffer.write(0, &bytes_of(0..BLOCK * 2), &mut pool).unwrap();
+        buffer.write(BLOCK * 4, b"x", &mut pool).unwrap();
+        buffer.clear(&mut pool);
+        assert_eq!((pool.used(), buffer.held(), buffer.gaps()), (0, 0, 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write { offset: u64, len: u64 },
+        Read(usize),
+    }
+
+    /// Offsets small and large, so that block borders and long jumps are both met.
+    fn step() -> impl Strategy<Value = Step> {
+        let offset = prop_oneof![0..64_u64, 0..4 * BLOCK, BLOCK - 40..BLOCK + 40];
+        let len = prop_oneof![0..40_u64, 0..3_000_u64, Just(BLOCK + 3)];
+        let write = (offset, len).prop_map(|(offset, len)| Step::Write { offset, len });
+        prop_oneof![4 => write, 1 => (0..40_000_usize).prop_map(Step::Read)]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_table_of_bytes(steps in prop::collection::vec(step(), 1..80)) {
+            let mut pool = BufferPool::default();
+            let mut buffer = RecvBuffer::new();
+            let mut model: Vec<Option<u8>> = vec![None; 6 * BLOCK_LEN];
+            let mut read = 0;
+            for (round, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Write { offset, len } => {
+                        // Every write brings other bytes: the first must win.
+                        let data = vec![round as u8; len as usize];
+                        let slots = &mut model[offset as usize..(offset + len) as usize];
+                        let fresh = slots.iter().enumerate().filter(|(i, slot)| slot.is_none() && offset as usize + i >= read);
+                        let fresh = fresh.count() as u64;
+                        for slot in slots.iter_mut() {
+                            slot.get_or_insert(round as u8);
+                        }
+                        prop_assert_eq!(buffer.write(offset, &data, &mut pool), Ok(fresh));
+                    }
+                    Step::Read(len) => {
+                        let mut out = vec![0; len];
+                        let done = buffer.read(&mut out, &mut pool);
+                        let expected: Vec<u8> = model[read..].iter().take(len).map_while(|slot| *slot).collect();
+                        prop_assert_eq!(&out[..done], &expected[..]);
+                        read += done;
+                    }
+                }
+                let contiguous = model[read..].iter().take_while(|slot| slot.is_some()).count();
+                prop_assert_eq!(buffer.readable(), contiguous as u64);
+                prop_assert_eq!(buffer.held(), model[read..].iter().flatten().count() as u64);
+                prop_assert_eq!(buffer.read_offset(), read as u64);
+                let front = buffer.front();
+                let expected: Vec<u8> = model[read..].iter().take(front.len()).flatten().copied().collect();
+                prop_assert_eq!(front, &expected[..]);
+                prop_assert!(contiguous == 0 || !front.is_empty());
+                prop_assert!(buffer.held() > 0 || pool.used() == 0, "mux R16");
+            }
+            buffer.clear(&mut pool);
+            prop_assert_eq!(pool.used(), 0);
+        }
+    }
+}
