@@ -1,1 +1,28 @@
-//! Placeholder of the first commit.
+//! Secrets of a connection: the TLS session, the keys it yields, and how packets are protected with them.
+//!
+//! Decides RFC 9001 (keys, packet and header protection, key update, Retry tag), the nonce of the multipath extension
+//! (multipath MP-30) and whom to trust. Called by `qconnection`. Never sends, never reads a clock for a timer, never
+//! keeps packets.
+
+pub mod error;
+pub mod identity;
+pub mod key_update;
+pub mod keys;
+pub mod pin;
+pub mod protect;
+mod rustls;
+pub mod session;
+
+pub use error::{CertificateFault, CryptoError, IdentityError, IdentityFault, IdentityPart, TlsError};
+pub use identity::Identity;
+pub use key_update::{Generation, Incoming, OneRttKeys, OpenError, Opened};
+pub use keys::{Cipher, DirectionKeys, Keys};
+pub use pin::Pin;
+pub use protect::{HeaderKey, PacketKey};
+pub use self::rustls::{
+    ClientAuth, ClientTls, ClientTlsOptions, KeyLog, Provider, Roots, ServerTls, ServerTlsOptions, Verify,
+};
+pub use session::{KeyChange, Session};
+
+/// QUIC version 2 (RFC 9369 §3.1): same machine, other salts and labels.
+pub const VERSION_2: u32 = 0x6b33_43cf;

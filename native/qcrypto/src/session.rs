@@ -1,0 +1,331 @@
+//! The TLS session of a connection: CRYPTO bytes in, CRYPTO bytes and keys out (RFC 9001 §4).
+//!
+//! Decides at which level the next bytes are read and that none of a lower level are left when keys change
+//! (RFC 9001 §4.1.3; attacks B12), and how alerts become error codes (RFC 9001 §4.8). Called by the CRYPTO streams of
+//! a connection, whose bytes are in order and bounded. Never sees packets.
+
+use std::collections::VecDeque;
+
+use qbase::{EncryptionLevel, ErrorCode, Role, TransportError};
+use rustls::{
+    pki_types::ServerName,
+    quic::{ClientConnection, Connection, ServerConnection, Version},
+};
+
+use crate::{
+    VERSION_2,
+    error::{CertificateFault, TlsError},
+    key_update::OneRttKeys,
+    keys::Keys,
+    rustls::{ClientTls, Randomness, ServerTls},
+};
+
+/// Type and length before the body of a TLS handshake message (RFC 8446 §4).
+const MESSAGE_HEADER_LEN: usize = 4;
+/// Longest handshake message we collect, bytes. The TLS library stops at the same length.
+const MAX_MESSAGE_LEN: usize = 0xffff + MESSAGE_HEADER_LEN;
+
+/// New keys; bytes appended by [`Session::write`] before it belong to the level before.
+#[derive(Debug)]
+pub enum KeyChange {
+    /// Handshake packets can be sent and read.
+    Handshake(Keys),
+    /// 1-RTT packets can be sent. A server reads them only when [`Session::is_handshaking`] is false
+    /// (RFC 9001 §5.7).
+    OneRtt(Box<OneRttKeys>),
+}
+
+/// One end of a TLS handshake and what it agreed on.
+pub struct Session {
+    inner: Connection,
+    role: Role,
+    /// Where the next bytes must come from.
+    read_level: EncryptionLevel,
+    /// The beginning of a message that is not complete.
+    partial: Vec<u8>,
+    /// Produced and not yet taken by [`Session::write`].
+    outbound: VecDeque<Outbound>,
+    /// Handshake keys were made.
+    has_handshake_keys: bool,
+    certificate_fault: Option<CertificateFault>,
+    /// Set by the first error; nothing is read after it.
+    failure: Option<TransportError>,
+    randomness: Randomness,
+}
+
+/// Bytes of one level and the keys that come after them.
+struct Outbound {
+    bytes: Vec<u8>,
+    then: Option<KeyChange>,
+}
+
+impl Session {
+    /// A client session. `server_name` is a DNS name (sent as SNI) or an IP address; `params` the encoded transport
+    /// parameters; `version` the QUIC version of the first Initial packet.
+    ///
+    /// # Errors
+    /// The name is neither, or the version is not one of ours.
+    pub fn client(tls: &ClientTls, server_name: &str, params: &[u8], version: u32) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| TlsError::ServerName { name: server_name.to_owned() })?;
+        let mut randomness = tls.randomness();
+        let inner = randomness.lend(|| {
+            ClientConnection::new(tls.config(), quic_version(version)?, name, params.to_vec()).map_err(TlsError::from)
+        })?;
+        Ok(Self::new(Connection::Client(inner), Role::Client, randomness))
+    }
+
+    /// A server session; arguments as for [`Session::client`].
+    ///
+    /// # Errors
+    /// The version is not one of ours.
+    pub fn server(tls: &ServerTls, params: &[u8], version: u32) -> Result<Self, TlsError> {
+        let mut randomness = tls.randomness();
+        let inner = randomness.lend(|| {
+            ServerConnection::new(tls.config(), quic_version(version)?, params.to_vec()).map_err(TlsError::from)
+        })?;
+        Ok(Self::new(Connection::Server(inner), Role::Server, randomness))
+    }
+
+    fn new(inner: Connection, role: Role, randomness: Randomness) -> Self {
+        Self {
+            inner,
+            role,
+            read_level: EncryptionLevel::Initial,
+            partial: Vec::new(),
+            outbound: VecDeque::new(),
+            has_handshake_keys: false,
+            certificate_fault: None,
+            failure: None,
+            randomness,
+        }
+    }
+
+    /// Takes the next CRYPTO bytes of `level`. Ask [`Session::write`] afterwards.
+    ///
+    /// # Errors
+    /// CRYPTO_ERROR with the alert that TLS raised; PROTOCOL_VIOLATION for bytes of another level than TLS is reading,
+    /// or left over when keys change. The same error comes again on every later call.
+    pub fn read(&mut self, level: EncryptionLevel, bytes: &[u8]) -> Result<(), TransportError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let result = self.read_messages(level, bytes);
+        if let Err(error) = &result {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    /// Appends CRYPTO bytes to send to `out` and tells which keys follow them. Call until `out` stays as it was and
+    /// no keys come.
+    pub fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
+        if self.outbound.is_empty() {
+            self.pump();
+        }
+        while let Some(outbound) = self.outbound.pop_front() {
+            out.extend_from_slice(&outbound.bytes);
+            if outbound.then.is_some() {
+                return outbound.then;
+            }
+        }
+        None
+    }
+
+    /// The handshake is not complete (RFC 9001 §4.1.1).
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.inner.is_handshaking()
+    }
+
+    /// The level of the bytes that [`Session::read`] waits for.
+    #[must_use]
+    pub const fn read_level(&self) -> EncryptionLevel {
+        self.read_level
+    }
+
+    /// The peer's encoded transport parameters; to be trusted only when the handshake is complete.
+    #[must_use]
+    pub fn peer_parameters(&self) -> Option<&[u8]> {
+        self.inner.quic_transport_parameters()
+    }
+
+    /// The protocol both ends agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.inner.alpn_protocol()
+    }
+
+    /// Server: the name that the client asked for; `None` if it sent none.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match &self.inner {
+            Connection::Server(server) => server.server_name(),
+            Connection::Client(_) => None,
+        }
+    }
+
+    /// The peer's certificates in DER, leaf first; empty if it showed none.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Vec<Vec<u8>> {
+        self.inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect()
+    }
+
+    /// The TLS registry's name of the cipher suite; empty before it is chosen.
+    #[must_use]
+    pub fn cipher_name(&self) -> &'static str {
+        self.inner.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("")
+    }
+
+    /// Why the peer's certificate was refused here, if that ended the handshake.
+    #[must_use]
+    pub const fn certificate_fault(&self) -> Option<CertificateFault> {
+        self.certificate_fault
+    }
+
+    fn read_messages(&mut self, level: EncryptionLevel, bytes: &[u8]) -> Result<(), TransportError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if level != self.read_level {
+            return Err(TransportError::violation("TLS bytes of a level that is not being read"));
+        }
+        let joined;
+        let mut rest = bytes;
+        if !self.partial.is_empty() {
+            self.partial.extend_from_slice(bytes);
+            if !starts_with_whole_message(&self.partial)? {
+                return Ok(());
+            }
+            joined = std::mem::take(&mut self.partial);
+            rest = &joined;
+        }
+        while starts_with_whole_message(rest)? {
+            let Some((message, after)) = message_len(rest).and_then(|len| rest.split_at_checked(len)) else { break };
+            self.read_message(message)?;
+            rest = after;
+            self.on_progress(if rest.is_empty() { Leftover::None } else { Leftover::Some })?;
+        }
+        self.partial.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Hands one whole message to TLS, and takes what it answers.
+    fn read_message(&mut self, message: &[u8]) -> Result<(), TransportError> {
+        let inner = &mut self.inner;
+        let result = self.randomness.lend(|| inner.read_hs(message));
+        if let Err(error) = result {
+            self.certificate_fault = CertificateFault::of(&error);
+            return Err(self.transport_error(&error));
+        }
+        self.pump();
+        Ok(())
+    }
+
+    /// Moves the read level on when TLS has new keys.
+    fn on_progress(&mut self, leftover: Leftover) -> Result<(), TransportError> {
+        let next = match self.read_level {
+            EncryptionLevel::Initial if self.has_handshake_keys => EncryptionLevel::Handshake,
+            EncryptionLevel::Handshake if !self.is_handshaking() => EncryptionLevel::OneRtt,
+            _ => return Ok(()),
+        };
+        if leftover == Leftover::Some {
+            return Err(TransportError::violation("TLS bytes left over at a key change"));
+        }
+        if next == EncryptionLevel::OneRtt && self.alpn().is_none() {
+            return Err(TransportError::new(ErrorCode::crypto(NO_APPLICATION_PROTOCOL), "no common ALPN"));
+        }
+        self.read_level = next;
+        Ok(())
+    }
+
+    /// Takes everything that TLS has to send, and its keys.
+    fn pump(&mut self) {
+        loop {
+            let mut bytes = Vec::new();
+            let change = self.inner.write_hs(&mut bytes);
+            if bytes.is_empty() && change.is_none() {
+                return;
+            }
+            let then = change.map(|change| match change {
+                rustls::quic::KeyChange::Handshake { keys } => {
+                    self.has_handshake_keys = true;
+                    KeyChange::Handshake(keys.into())
+                }
+                rustls::quic::KeyChange::OneRtt { keys, next } => {
+                    KeyChange::OneRtt(Box::new(OneRttKeys::new(keys.into(), self.role, Box::new(next))))
+                }
+            });
+            self.outbound.push_back(Outbound { bytes, then });
+        }
+    }
+
+    fn transport_error(&self, error: &rustls::Error) -> TransportError {
+        let alert = self.inner.alert().map_or_else(|| alert_of(error), u8::from);
+        TransportError { code: ErrorCode::crypto(alert), frame_type: None, reason: error.to_string().into() }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("role", &self.role)
+            .field("read_level", &self.read_level)
+            .field("cipher", &self.cipher_name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether bytes are left behind a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    None,
+    Some,
+}
+
+/// Length of the message that begins here, header included; `None` if the header is incomplete.
+fn message_len(bytes: &[u8]) -> Option<usize> {
+    let [_, a, b, c] = *bytes.first_chunk::<MESSAGE_HEADER_LEN>()?;
+    let body = usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?;
+    body.checked_add(MESSAGE_HEADER_LEN)
+}
+
+/// A whole message lies at the front of `bytes`.
+fn starts_with_whole_message(bytes: &[u8]) -> Result<bool, TransportError> {
+    match message_len(bytes) {
+        Some(len) if len > MAX_MESSAGE_LEN => {
+            Err(TransportError::new(ErrorCode::crypto(DECODE_ERROR), "TLS message too long"))
+        }
+        Some(len) => Ok(len <= bytes.len()),
+        None => Ok(false),
+    }
+}
+
+fn quic_version(version: u32) -> Result<Version, TlsError> {
+    match version {
+        qbase::VERSION_1 => Ok(Version::V1),
+        VERSION_2 => Ok(Version::V2),
+        _ => Err(TlsError::Version { version }),
+    }
+}
+
+/// unexpected_message (RFC 8446 §6).
+const UNEXPECTED_MESSAGE: u8 = 10;
+/// decode_error.
+const DECODE_ERROR: u8 = 50;
+/// internal_error.
+const INTERNAL_ERROR: u8 = 80;
+/// no_application_protocol (RFC 7301 §3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// The alert for errors that TLS raised without one.
+fn alert_of(error: &rustls::Error) -> u8 {
+    match error {
+        rustls::Error::InappropriateMessage { .. } | rustls::Error::InappropriateHandshakeMessage { .. } => {
+            UNEXPECTED_MESSAGE
+        }
+        rustls::Error::InvalidMessage(_) => DECODE_ERROR,
+        rustls::Error::NoApplicationProtocol => NO_APPLICATION_PROTOCOL,
+        _ => INTERNAL_ERROR,
+    }
+}
