@@ -1,0 +1,94 @@
+//! What a link is like: every quality a direction can have, and what it is when nothing is said.
+//!
+//! Called by whoever builds a world. A shape may be replaced while datagrams are under way: those keep the course they
+//! are on, the rest of the queue follows the new rate.
+
+use std::time::Duration;
+
+use super::{loss::LossModel, mtu, rate::Queue, reorder::Reorder};
+
+/// Qualities of one direction of a link. The default is perfect: no delay, no rate limit, no loss, 1,472 bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkShape {
+    /// One-way delay.
+    pub delay: Duration,
+    /// Up to this much is added to the delay of each datagram, evenly spread. It never changes the order.
+    pub jitter: Duration,
+    /// Bits of UDP payload per second; `None` is unlimited (and then there is no queue). 0 stands still.
+    pub rate_bits_per_sec: Option<u64>,
+    /// Where datagrams wait for the rate.
+    pub queue: Queue,
+    /// What gets lost at the entrance.
+    pub loss: LossModel,
+    /// Share of datagrams that arrive twice, 0 to 1.
+    pub duplicate: f64,
+    /// Share of datagrams with one to four bytes changed, 0 to 1.
+    pub corrupt: f64,
+    /// Share of datagrams that lose their tail, 0 to 1.
+    pub truncate: f64,
+    /// Which datagrams are overtaken by later ones.
+    pub reorder: Option<Reorder>,
+    /// Longest UDP payload, bytes; longer ones vanish.
+    pub mtu: usize,
+    /// What happens to ECN marks.
+    pub ecn: EcnTreatment,
+}
+
+impl LinkShape {
+    /// A perfect link with this one-way delay.
+    #[must_use]
+    pub fn delayed(delay: Duration) -> Self {
+        Self { delay, ..Self::default() }
+    }
+
+    /// The same with a rate and the default queue.
+    #[must_use]
+    pub const fn at_rate(mut self, bits_per_sec: u64) -> Self {
+        self.rate_bits_per_sec = Some(bits_per_sec);
+        self
+    }
+
+    /// The same with independent losses of this share, 0 to 1.
+    #[must_use]
+    pub fn with_loss(mut self, share: f64) -> Self {
+        self.loss = LossModel::Independent(share);
+        self
+    }
+
+    /// The same with this loss model.
+    #[must_use]
+    pub fn losing(mut self, loss: LossModel) -> Self {
+        self.loss = loss;
+        self
+    }
+}
+
+impl Default for LinkShape {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            rate_bits_per_sec: None,
+            queue: Queue::default(),
+            loss: LossModel::default(),
+            duplicate: 0.0,
+            corrupt: 0.0,
+            truncate: 0.0,
+            reorder: None,
+            mtu: mtu::DEFAULT,
+            ecn: EcnTreatment::Pass,
+        }
+    }
+}
+
+/// What a link does to the ECN field (RFC 3168).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum EcnTreatment {
+    /// Nothing.
+    #[default]
+    Pass,
+    /// ECN-capable datagrams that find the queue half full are marked CE.
+    Mark,
+    /// Every mark is cleared, as some routers do (RFC 9000 §13.4.2).
+    Bleach,
+}
