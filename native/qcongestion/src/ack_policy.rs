@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use qbase::Timestamp;
 
+use crate::later;
+
 /// Ack-eliciting packets that make an ACK due (RFC 9000 §13.2.2).
 pub const THRESHOLD: u32 = 2;
 
@@ -73,7 +75,7 @@ impl AckPolicy {
         }
         self.unacked = self.unacked.saturating_add(1);
         let at_once = self.unacked >= THRESHOLD || order != Order::Next || mark == CongestionMark::Experienced;
-        let due_at = if at_once { now } else { now + self.max_ack_delay };
+        let due_at = if at_once { now } else { later(now, self.max_ack_delay) };
         self.due_at = Timestamp::earliest(self.due_at, Some(due_at));
     }
 

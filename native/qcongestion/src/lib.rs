@@ -4,6 +4,9 @@
 //! RFC 9000 §13.2). Called by `qconnection`, one set of these per path (burst B-100). Never keeps records of packets,
 //! never sends, never reads a clock.
 
+// What a peer says moves every number here (attacks R1).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 pub mod ack_delay;
 pub mod ack_policy;
 pub mod algorithm;
@@ -13,6 +16,10 @@ pub mod pacer;
 pub mod pto;
 pub mod rtt;
 
+use std::time::Duration;
+
+use qbase::Timestamp;
+
 pub use ack_policy::{AckEliciting, AckPolicy, CongestionMark, Order};
 pub use algorithm::Algorithm;
 pub use controller::{Acked, AppLimited, Controller, Lost, Persistence, Phase};
@@ -21,6 +28,12 @@ pub use pacer::Pacer;
 pub use rtt::RttEstimator;
 
 /// Nanoseconds of a duration, capped at `u64::MAX` (584 years).
-pub(crate) fn nanos_of(duration: std::time::Duration) -> u64 {
+pub(crate) fn nanos_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The instant `by` after `at`.
+#[expect(clippy::arithmetic_side_effects, reason = "timestamps saturate")]
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at + by
 }

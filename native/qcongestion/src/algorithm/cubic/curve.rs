@@ -12,16 +12,16 @@ const MAX_OFFSET: u64 = 1 << 31;
 
 /// `K`: microseconds the function takes to grow by `bytes` to its plateau.
 pub(super) fn time_to_plateau(bytes: u64, mtu: u64) -> u64 {
-    let cube = u128::from(bytes).saturating_mul(CUBIC_MICROS).saturating_mul(C.1) / u128::from(mtu.max(1)).saturating_mul(C.0);
-    cube_root(cube)
+    let scaled = u128::from(bytes).saturating_mul(CUBIC_MICROS).saturating_mul(C.1);
+    cube_root(scaled.checked_div(u128::from(mtu).saturating_mul(C.0)).unwrap_or(0))
 }
 
 /// `W(t)` for `elapsed` microseconds since the epoch; zero where the function is negative.
 pub(super) fn window_at(elapsed: u64, plateau_at: u64, plateau: u64, mtu: u64) -> u64 {
     let offset = u128::from(elapsed.abs_diff(plateau_at).min(MAX_OFFSET));
     let cube = offset.saturating_mul(offset).saturating_mul(offset);
-    let bytes = cube.saturating_mul(u128::from(mtu).saturating_mul(C.0)) / CUBIC_MICROS.saturating_mul(C.1);
-    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let scaled = cube.saturating_mul(u128::from(mtu).saturating_mul(C.0));
+    let bytes = u64::try_from(scaled.checked_div(CUBIC_MICROS.saturating_mul(C.1)).unwrap_or(0)).unwrap_or(u64::MAX);
     if elapsed < plateau_at { plateau.saturating_sub(bytes) } else { plateau.saturating_add(bytes) }
 }
 

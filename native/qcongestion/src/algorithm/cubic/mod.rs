@@ -8,7 +8,7 @@ mod curve;
 use qbase::Timestamp;
 
 use super::window::Window;
-use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator, controller::MAX_WINDOW};
+use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator, controller::MAX_WINDOW, later};
 
 /// Multiplicative decrease `0.7`, as a fraction (RFC 9438 §4.6).
 const BETA: (u64, u64) = (7, 10);
@@ -53,7 +53,7 @@ impl Epoch {
 
     /// Leaves the time since the last counted ACK out of `t`.
     fn skip_until(&mut self, now: Timestamp) {
-        self.start += now.saturating_since(self.last_acked_at);
+        self.start = later(self.start, now.saturating_since(self.last_acked_at));
         self.last_acked_at = now.max(self.last_acked_at);
     }
 }
@@ -88,8 +88,9 @@ impl Cubic {
         let (alpha, parts) = if epoch.reno >= self.prior { (1, 1) } else { ALPHA };
         let whole = window.saturating_mul(parts);
         let grown = u128::from(acked.saturating_mul(alpha)).saturating_mul(u128::from(mtu)).saturating_add(u128::from(epoch.reno_carry));
-        epoch.reno = epoch.reno.saturating_add(quotient(grown, whole)).min(MAX_WINDOW);
-        epoch.reno_carry = remainder(grown, whole);
+        let (growth, carry) = divide(grown, whole);
+        epoch.reno = epoch.reno.saturating_add(growth).min(MAX_WINDOW);
+        epoch.reno_carry = carry;
 
         let elapsed = micros(now.saturating_since(epoch.start));
         let here = curve::window_at(elapsed, epoch.plateau_at, epoch.plateau, mtu);
@@ -101,8 +102,9 @@ impl Cubic {
         let target = curve::window_at(ahead, epoch.plateau_at, epoch.plateau, mtu);
         let target = target.clamp(window, window.saturating_add(window / 2));
         let step = u128::from(target.saturating_sub(window)).saturating_mul(u128::from(acked)).saturating_add(u128::from(epoch.carry));
-        epoch.carry = remainder(step, window);
-        self.window.set(window.saturating_add(quotient(step, window)));
+        let (growth, carry) = divide(step, window);
+        epoch.carry = carry;
+        self.window.set(window.saturating_add(growth));
     }
 
     /// Remembers where congestion struck and cuts the window, once per round trip (RFC 9438 §4.6, §4.7).
@@ -195,7 +197,7 @@ impl Controller for Cubic {
 
 /// `value` times a fraction.
 fn part(value: u64, (numerator, denominator): (u64, u64)) -> u64 {
-    value.saturating_mul(numerator) / denominator
+    value.saturating_mul(numerator).checked_div(denominator).unwrap_or(value)
 }
 
 /// Whole microseconds of a duration.
@@ -203,14 +205,12 @@ fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// `value / whole`, saturating; windows are never zero.
-fn quotient(value: u128, whole: u64) -> u64 {
-    u64::try_from(value / u128::from(whole.max(1))).unwrap_or(u64::MAX)
-}
-
-/// `value % whole`.
-fn remainder(value: u128, whole: u64) -> u64 {
-    u64::try_from(value % u128::from(whole.max(1))).unwrap_or(0)
+/// `value / whole` and what is left; windows are never zero.
+fn divide(value: u128, whole: u64) -> (u64, u64) {
+    let whole = u128::from(whole);
+    let quotient = value.checked_div(whole).unwrap_or(0);
+    let rest = value.checked_rem(whole).unwrap_or(0);
+    (u64::try_from(quotient).unwrap_or(u64::MAX), u64::try_from(rest).unwrap_or(0))
 }
 
 #[cfg(test)]

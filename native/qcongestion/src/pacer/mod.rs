@@ -14,7 +14,7 @@ use qbase::Timestamp;
 use crate::{
     Controller, Phase, RttEstimator,
     controller::{MAX_WINDOW, initial_window},
-    nanos_of,
+    later, nanos_of,
 };
 
 /// Time whose bytes the full bucket holds: two ticks of a millisecond timer, so that one late tick loses nothing.
@@ -36,7 +36,8 @@ struct Rate {
 impl Rate {
     /// Bytes sent in `nanos`, in `2^-FRACTION` bytes, rounded down.
     fn in_time(self, nanos: u64) -> u128 {
-        (u128::from(nanos).saturating_mul(u128::from(self.bytes)) << FRACTION) / u128::from(self.nanos.max(1))
+        let scaled = u128::from(nanos).saturating_mul(u128::from(self.bytes)) << FRACTION;
+        scaled.checked_div(u128::from(self.nanos)).unwrap_or(0)
     }
 
     /// Nanoseconds it takes to send `scaled` (`2^-FRACTION` bytes), rounded up.
@@ -113,7 +114,7 @@ impl Pacer {
             return now;
         }
         let from = self.filled_at.unwrap_or(now);
-        now.max(from + Duration::from_nanos(self.rate.time_for(missing)))
+        now.max(later(from, Duration::from_nanos(self.rate.time_for(missing))))
     }
 
     /// A full bucket again: the path goes over another network now (RFC 9000 §9.4).
@@ -160,3 +161,6 @@ impl Pacer {
         u64::try_from(self.tokens >> FRACTION).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;
