@@ -6,7 +6,9 @@
 
 pub mod buffer;
 pub mod crypto_stream;
+pub mod flow;
 pub mod range_set;
+pub mod received;
 pub mod sent;
 pub mod stream;
 
