@@ -217,7 +217,7 @@ impl BufferPool {
     /// How full the pool is.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
-        let percent = self.used.saturating_mul(100) / self.max;
+        let percent = self.used.saturating_mul(100).checked_div(self.max).unwrap_or(100);
         match percent {
             0..=75 => Pressure::Low,
             76..=90 => Pressure::High,
