@@ -93,6 +93,15 @@ impl Cipher {
         Self::ALL.into_iter().find(|cipher| cipher.name() == name)
     }
 
+    pub(crate) fn of_suite(suite: rustls::CipherSuite) -> Option<Self> {
+        match suite {
+            rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Self::Aes128Gcm),
+            rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Self::Aes256Gcm),
+            rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Self::ChaCha20Poly1305),
+            _ => None,
+        }
+    }
+
     fn hash(self) -> hkdf::Algorithm {
         match self {
             Self::Aes128Gcm | Self::ChaCha20Poly1305 => hkdf::HKDF_SHA256,

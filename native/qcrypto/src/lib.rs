@@ -4,14 +4,19 @@
 //! (multipath MP-30) and whom to trust. Called by `qconnection`. Never sends, never reads a clock for a timer, never
 //! keeps packets.
 
+pub mod development;
 pub mod error;
 pub mod identity;
 pub mod key_update;
 pub mod keys;
 pub mod pin;
 pub mod protect;
+pub mod reset;
+pub mod retry;
 mod rustls;
 pub mod session;
+#[cfg(test)]
+mod testing;
 
 pub use error::{CertificateFault, CryptoError, IdentityError, IdentityFault, IdentityPart, TlsError};
 pub use identity::Identity;
@@ -19,6 +24,8 @@ pub use key_update::{Generation, Incoming, OneRttKeys, OpenError, Opened};
 pub use keys::{Cipher, DirectionKeys, Keys};
 pub use pin::Pin;
 pub use protect::{HeaderKey, PacketKey};
+pub use reset::reset_token;
+pub use retry::{is_retry_authentic, retry_tag};
 pub use self::rustls::{
     ClientAuth, ClientTls, ClientTlsOptions, KeyLog, Provider, Roots, ServerTls, ServerTlsOptions, Verify,
 };

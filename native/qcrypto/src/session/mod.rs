@@ -4,6 +4,9 @@
 //! (RFC 9001 §4.1.3; attacks B12), and how alerts become error codes (RFC 9001 §4.8). Called by the CRYPTO streams of
 //! a connection, whose bytes are in order and bounded. Never sees packets.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use qbase::{EncryptionLevel, ErrorCode, Role, TransportError};
@@ -16,7 +19,7 @@ use crate::{
     VERSION_2,
     error::{CertificateFault, TlsError},
     key_update::OneRttKeys,
-    keys::Keys,
+    keys::{Cipher, Keys},
     rustls::{ClientTls, Randomness, ServerTls},
 };
 
@@ -171,10 +174,16 @@ impl Session {
         self.inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect()
     }
 
-    /// The TLS registry's name of the cipher suite; empty before it is chosen.
+    /// The cipher both ends agreed on; `None` before it is chosen.
+    #[must_use]
+    pub fn cipher(&self) -> Option<Cipher> {
+        self.inner.negotiated_cipher_suite().and_then(|suite| Cipher::of_suite(suite.suite()))
+    }
+
+    /// The name of [`Session::cipher`] in the TLS registry; empty before it is chosen.
     #[must_use]
     pub fn cipher_name(&self) -> &'static str {
-        self.inner.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("")
+        self.cipher().map(Cipher::name).unwrap_or_default()
     }
 
     /// Why the peer's certificate was refused here, if that ended the handshake.
@@ -271,7 +280,7 @@ impl std::fmt::Debug for Session {
         f.debug_struct("Session")
             .field("role", &self.role)
             .field("read_level", &self.read_level)
-            .field("cipher", &self.cipher_name())
+            .field("cipher", &self.cipher())
             .finish_non_exhaustive()
     }
 }
