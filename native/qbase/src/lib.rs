@@ -3,6 +3,9 @@
 //! Decides how bytes are laid out (RFC 9000 §12, §16 to §19, draft-ietf-quic-multipath-21 §4) and what things are
 //! called. Called by every other crate. Never keeps connection state, never reads a clock, never panics on input.
 
+// Bytes from the network may neither index past an end nor wrap a number (attacks R1).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 pub mod address;
 pub mod cid;
 pub mod error;

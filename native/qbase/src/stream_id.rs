@@ -21,7 +21,8 @@ impl StreamId {
     /// The `index`-th stream (from 0) of its kind.
     #[must_use]
     pub const fn new(initiator: Role, direction: Direction, index: u64) -> Self {
-        let low = matches!(initiator, Role::Server) as u64 | (matches!(direction, Direction::Unidirectional) as u64) << 1;
+        let low =
+            matches!(initiator, Role::Server) as u64 | (matches!(direction, Direction::Unidirectional) as u64) << 1;
         Self(index << 2 | low)
     }
 

@@ -78,7 +78,7 @@ impl Add<Duration> for Timestamp {
 
 impl AddAssign<Duration> for Timestamp {
     fn add_assign(&mut self, rhs: Duration) {
-        *self = *self + rhs;
+        self.0 = self.0.saturating_add(nanos_of(rhs));
     }
 }
 

@@ -99,3 +99,33 @@ impl StreamsBlocked {
         writer.varint(self.limit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        let stream = StreamId(3);
+        check(&Frame::DataBlocked(DataBlocked { limit: 1 << 20 }), &[0x14, 0x80, 0x10, 0x00, 0x00]);
+        check(&Frame::StreamDataBlocked(StreamDataBlocked { stream, limit: 64 }), &[0x15, 0x03, 0x40, 0x40]);
+        let (bidi, uni) = (Direction::Bidirectional, Direction::Unidirectional);
+        check(&Frame::StreamsBlocked(StreamsBlocked { direction: bidi, limit: 100 }), &[0x16, 0x40, 0x64]);
+        check(&Frame::StreamsBlocked(StreamsBlocked { direction: uni, limit: 1 }), &[0x17, 0x01]);
+    }
+
+    #[test]
+    fn more_than_2_60_streams_are_a_frame_encoding_error() {
+        // attacks D9, RFC 9000 §19.14
+        for frame_type in [0x16, 0x17] {
+            refuse(&[frame_type, 0xd0, 0, 0, 0, 0, 0, 0, 1], ErrorCode::FRAME_ENCODING_ERROR);
+        }
+    }
+}

@@ -101,3 +101,48 @@ impl<'a> ConnectionClose<'a> {
         writer.bytes(self.reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    fn transport(reason: &[u8]) -> ConnectionClose<'_> {
+        ConnectionClose { kind: CloseKind::Transport { frame_type: 0x3e75 }, code: 0xa, reason }
+    }
+
+    #[test]
+    fn known_bytes_are_read_and_written_in_both_kinds() {
+        check(&Frame::ConnectionClose(transport(b"bad")), b"\x1c\x0a\x7e\x75\x03bad");
+        let application = ConnectionClose { kind: CloseKind::Application, code: 0x100, reason: b"" };
+        check(&Frame::ConnectionClose(application), &[0x1d, 0x41, 0x00, 0x00]);
+    }
+
+    #[test]
+    fn a_reason_of_1200_bytes_that_is_no_text_is_read_and_shown_with_replacements() {
+        // attacks D20
+        let reason = [0xff; 1_200];
+        let bytes = [[0x1c, 0x0a, 0x00, 0x44, 0xb0].as_slice(), &reason].concat();
+        let Ok(Frame::ConnectionClose(frame)) = Frame::decode(&mut Reader::new(&bytes)) else { panic!() };
+        assert_eq!(frame.reason, reason);
+        assert_eq!(frame.reason_text().chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count(), 1_200);
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters_to_fit_the_room() {
+        let phrase = "größe ".repeat(20);
+        let whole = transport(phrase.as_bytes());
+        for room in 0..=whole.size() {
+            match whole.fit(room) {
+                Some(cut) => {
+                    assert!(cut.size() <= room, "{room}");
+                    assert!(room - cut.size() <= 2 || cut == whole, "as much as fits: {room}");
+                    assert!(std::str::from_utf8(cut.reason).is_ok(), "{room}");
+                }
+                None => assert!(room < transport(b"").size(), "{room}"),
+            }
+        }
+        assert_eq!(whole.fit(whole.size()), Some(whole));
+        assert!(transport(&[0x80; 50]).fit(20).is_some(), "bytes that are no text are cut too");
+    }
+}

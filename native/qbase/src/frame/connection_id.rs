@@ -108,3 +108,58 @@ impl RetireConnectionId {
         writer.varint(self.sequence);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    const TOKEN: [u8; 16] = [0xaa; 16];
+
+    fn new_id(path: Option<PathId>) -> NewConnectionId {
+        let cid = ConnectionId::new(&[1, 2, 3, 4]).unwrap();
+        NewConnectionId { path, sequence: 5, retire_prior_to: 2, cid, reset_token: ResetToken(TOKEN) }
+    }
+
+    #[test]
+    fn known_bytes_are_read_and_written_in_both_forms() {
+        let plain = [[0x18, 5, 2, 4, 1, 2, 3, 4].as_slice(), &TOKEN].concat();
+        check(&Frame::NewConnectionId(new_id(None)), &plain);
+        let multipath = [[0x7e, 0x78, 3, 5, 2, 4, 1, 2, 3, 4].as_slice(), &TOKEN].concat();
+        check(&Frame::NewConnectionId(new_id(Some(PathId(3)))), &multipath);
+
+        check(&Frame::RetireConnectionId(RetireConnectionId { path: None, sequence: 7 }), &[0x19, 7]);
+        let of_path = RetireConnectionId { path: Some(PathId(64)), sequence: 7 };
+        check(&Frame::RetireConnectionId(of_path), &[0x7e, 0x79, 0x40, 0x40, 7]);
+    }
+
+    #[test]
+    fn ids_of_1_to_20_bytes_are_read_and_others_are_frame_encoding_errors() {
+        // attacks E2, RFC 9000 §19.15
+        for len in 0..=u8::MAX {
+            let bytes = [[0x18, 0, 0, len].as_slice(), &vec![7; len.into()], &TOKEN].concat();
+            if (1..=20).contains(&len) {
+                let Ok(Frame::NewConnectionId(frame)) = Frame::decode(&mut Reader::new(&bytes)) else {
+                    panic!("{len}")
+                };
+                assert_eq!(frame.cid.len(), usize::from(len));
+            } else {
+                refuse(&bytes, ErrorCode::FRAME_ENCODING_ERROR);
+            }
+        }
+    }
+
+    #[test]
+    fn retire_prior_to_above_the_sequence_number_is_a_frame_encoding_error() {
+        // attacks E2, RFC 9000 §19.15, multipath MP-49
+        let tail = [[1, 7].as_slice(), &TOKEN].concat();
+        refuse(&[[0x18, 4, 5].as_slice(), &tail].concat(), ErrorCode::FRAME_ENCODING_ERROR);
+        refuse(&[[0x7e, 0x78, 0, 4, 5].as_slice(), &tail].concat(), ErrorCode::FRAME_ENCODING_ERROR);
+    }
+}

@@ -99,3 +99,35 @@ impl MaxStreams {
         writer.varint(self.maximum);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        let stream = StreamId(3);
+        check(&Frame::MaxData(MaxData { maximum: 1 << 20 }), &[0x10, 0x80, 0x10, 0x00, 0x00]);
+        check(&Frame::MaxStreamData(MaxStreamData { stream, maximum: 63 }), &[0x11, 0x03, 0x3f]);
+        let (bidi, uni) = (Direction::Bidirectional, Direction::Unidirectional);
+        check(&Frame::MaxStreams(MaxStreams { direction: bidi, maximum: 100 }), &[0x12, 0x40, 0x64]);
+        check(&Frame::MaxStreams(MaxStreams { direction: uni, maximum: 1 }), &[0x13, 0x01]);
+    }
+
+    #[test]
+    fn more_than_2_60_streams_are_a_frame_encoding_error() {
+        // attacks D9, RFC 9000 §19.11
+        let most = MaxStreams { direction: Direction::Unidirectional, maximum: 1 << 60 };
+        check(&Frame::MaxStreams(most), &[0x13, 0xd0, 0, 0, 0, 0, 0, 0, 0]);
+        for frame_type in [0x12, 0x13] {
+            refuse(&[frame_type, 0xd0, 0, 0, 0, 0, 0, 0, 1], ErrorCode::FRAME_ENCODING_ERROR);
+        }
+    }
+}

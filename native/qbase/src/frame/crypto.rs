@@ -52,3 +52,29 @@ pub fn write_header(writer: &mut Writer<'_>, offset: u64, len: usize) {
     writer.varint(offset);
     writer.varint(len as u64);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        check(&Frame::Crypto(Crypto { offset: 0, data: b"hello" }), b"\x06\x00\x05hello");
+        check(&Frame::Crypto(Crypto { offset: 0x1234, data: &[] }), &[0x06, 0x52, 0x34, 0x00]);
+    }
+
+    #[test]
+    fn data_beyond_2_62_is_a_frame_encoding_error() {
+        // attacks D4, RFC 9000 §19.6
+        let at_the_end = Crypto { offset: varint::MAX - 1, data: &[7] };
+        check(&Frame::Crypto(at_the_end), &[0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0x01, 0x07]);
+        refuse(&[0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x07], ErrorCode::FRAME_ENCODING_ERROR);
+    }
+}

@@ -53,3 +53,30 @@ pub fn write_header(writer: &mut Writer<'_>, len: Option<usize>) {
         None => writer.varint(table::DATAGRAM),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        check(&Frame::Datagram(Datagram { data: b"ab" }), b"\x31\x02ab");
+        check(&Frame::Datagram(Datagram { data: b"" }), b"\x31\x00");
+    }
+
+    #[test]
+    fn without_length_the_data_extends_to_the_end_of_the_packet() {
+        for data in [b"ab".as_slice(), b""] {
+            let mut buffer = [0; 8];
+            let mut writer = Writer::new(&mut buffer);
+            write_header(&mut writer, None);
+            assert_eq!(writer.len(), Datagram::header_size(None));
+            writer.bytes(data);
+            assert_eq!(writer.written(), [b"\x30", data].concat());
+            let mut reader = Reader::new(writer.written());
+            assert_eq!(Frame::decode(&mut reader), Ok(Frame::Datagram(Datagram { data })));
+            assert!(reader.is_empty());
+        }
+    }
+}

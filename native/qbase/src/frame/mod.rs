@@ -115,7 +115,9 @@ impl<'a> Frame<'a> {
         let first = u64::from(reader.u8().map_err(|_| TransportError::encoding("no frame"))?);
         let decoded = match first {
             table::STREAM..=table::STREAM_LAST => Stream::read(reader, first).map(Self::Stream),
-            table::ACK | table::ACK_ECN | table::PATH_ACK | table::PATH_ACK_ECN => Ack::read(reader, first).map(Self::Ack),
+            table::ACK | table::ACK_ECN | table::PATH_ACK | table::PATH_ACK_ECN => {
+                Ack::read(reader, first).map(Self::Ack)
+            }
             table::PADDING => Ok(Self::Padding(Padding::read(reader, 1))),
             0x40.. => {
                 *reader = start;
@@ -140,8 +142,12 @@ impl<'a> Frame<'a> {
             table::MAX_STREAMS_UNI => Self::MaxStreams(MaxStreams::read(reader, Direction::Unidirectional)?),
             table::DATA_BLOCKED => Self::DataBlocked(DataBlocked::read(reader)?),
             table::STREAM_DATA_BLOCKED => Self::StreamDataBlocked(StreamDataBlocked::read(reader)?),
-            table::STREAMS_BLOCKED_BIDI => Self::StreamsBlocked(StreamsBlocked::read(reader, Direction::Bidirectional)?),
-            table::STREAMS_BLOCKED_UNI => Self::StreamsBlocked(StreamsBlocked::read(reader, Direction::Unidirectional)?),
+            table::STREAMS_BLOCKED_BIDI => {
+                Self::StreamsBlocked(StreamsBlocked::read(reader, Direction::Bidirectional)?)
+            }
+            table::STREAMS_BLOCKED_UNI => {
+                Self::StreamsBlocked(StreamsBlocked::read(reader, Direction::Unidirectional)?)
+            }
             table::NEW_CONNECTION_ID => Self::NewConnectionId(NewConnectionId::read(reader, None)?),
             table::RETIRE_CONNECTION_ID => Self::RetireConnectionId(RetireConnectionId::read(reader, None)?),
             table::PATH_CHALLENGE => Self::PathChallenge(PathChallenge::read(reader)?),
@@ -343,3 +349,8 @@ fn write_path(writer: &mut Writer<'_>, path: Option<PathId>) {
         writer.varint(path.0.into());
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

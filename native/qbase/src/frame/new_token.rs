@@ -38,3 +38,25 @@ impl<'a> NewToken<'a> {
         writer.bytes(self.token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        check(&Frame::NewToken(NewToken { token: b"abc" }), b"\x07\x03abc");
+    }
+
+    #[test]
+    fn an_empty_token_is_a_frame_encoding_error() {
+        refuse(&[0x07, 0x00], ErrorCode::FRAME_ENCODING_ERROR);
+    }
+}

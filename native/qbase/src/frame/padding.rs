@@ -38,3 +38,33 @@ impl Padding {
         writer.zeros(self.len);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+
+    #[test]
+    fn a_run_of_zeros_is_one_frame_of_any_length() {
+        for len in [1, 2, 31, 32, 33, 64, 1_162] {
+            let mut bytes = vec![0; len];
+            bytes.push(1);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(Frame::decode(&mut reader), Ok(Frame::Padding(Padding { len })));
+            assert_eq!(reader.rest(), [1], "what follows the run of {len} stays");
+            bytes.pop();
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(Frame::decode(&mut reader), Ok(Frame::Padding(Padding { len })));
+            assert!(reader.is_empty());
+        }
+    }
+
+    #[test]
+    fn padding_is_written_as_zeros() {
+        let mut buffer = [7; 5];
+        let mut writer = Writer::new(&mut buffer);
+        Padding { len: 3 }.write(&mut writer);
+        assert_eq!(Padding { len: 3 }.size(), 3);
+        assert_eq!(buffer, [0, 0, 0, 7, 7]);
+    }
+}

@@ -36,3 +36,22 @@ impl PathAbandon {
         writer.varint(self.code);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        let frame = PathAbandon { path: PathId(2), code: 0x3e76 };
+        check(&Frame::PathAbandon(frame), &[0x7e, 0x75, 0x02, 0x7e, 0x76]);
+    }
+
+    #[test]
+    fn an_unknown_code_is_kept_as_a_number() {
+        // multipath MP-3
+        let frame = PathAbandon { path: PathId(0), code: varint::MAX };
+        check(&Frame::PathAbandon(frame), &[&[0x7e, 0x75, 0x00], [0xff; 8].as_slice()].concat());
+    }
+}

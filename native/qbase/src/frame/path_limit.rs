@@ -88,3 +88,37 @@ impl PathCidsBlocked {
         writer.varint(self.next_sequence);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        check(&Frame::MaxPathId(MaxPathId { maximum: PathId(7) }), &[0x7e, 0x7a, 0x07]);
+        check(&Frame::PathsBlocked(PathsBlocked { maximum: PathId(7) }), &[0x7e, 0x7b, 0x07]);
+        let blocked = PathCidsBlocked { path: PathId(3), next_sequence: 300 };
+        check(&Frame::PathCidsBlocked(blocked), &[0x7e, 0x7c, 0x03, 0x41, 0x2c]);
+    }
+
+    #[test]
+    fn a_path_id_above_2_32_is_a_protocol_violation_in_every_frame() {
+        // attacks F4, multipath MP-53, MP-55, MP-71
+        let last = Frame::MaxPathId(MaxPathId { maximum: PathId(u32::MAX) });
+        check(&last, &[0x7e, 0x7a, 0xc0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        let above = [0xc0, 0, 0, 1, 0, 0, 0, 0];
+        for low in 0x75..=0x7c {
+            refuse(&[[0x7e, low].as_slice(), &above, &[0; 30]].concat(), ErrorCode::PROTOCOL_VIOLATION);
+        }
+        for path_ack in [0x3e, 0x3f] {
+            refuse(&[[path_ack].as_slice(), &above, &[0; 30]].concat(), ErrorCode::PROTOCOL_VIOLATION);
+        }
+    }
+}

@@ -57,3 +57,17 @@ impl PathStatus {
         writer.varint(self.sequence);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        let backup = PathStatus { path: PathId(1), status: PathStatusKind::Backup, sequence: 4 };
+        check(&Frame::PathStatus(backup), &[0x7e, 0x76, 0x01, 0x04]);
+        let available = PathStatus { path: PathId(1), status: PathStatusKind::Available, sequence: 64 };
+        check(&Frame::PathStatus(available), &[0x7e, 0x77, 0x01, 0x40, 0x40]);
+    }
+}

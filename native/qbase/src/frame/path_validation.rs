@@ -62,3 +62,16 @@ impl PathResponse {
         writer.bytes(&self.data);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        let data = *b"12345678";
+        check(&Frame::PathChallenge(PathChallenge { data }), b"\x1a12345678");
+        check(&Frame::PathResponse(PathResponse { data }), b"\x1b12345678");
+    }
+}

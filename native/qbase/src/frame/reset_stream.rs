@@ -39,3 +39,15 @@ impl ResetStream {
         writer.varint(self.final_size);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        let frame = ResetStream { stream: StreamId(4), code: 0x100, final_size: 1_000_000 };
+        check(&Frame::ResetStream(frame), &[0x04, 0x04, 0x41, 0x00, 0x80, 0x0f, 0x42, 0x40]);
+    }
+}

@@ -36,3 +36,14 @@ impl StopSending {
         writer.varint(self.code);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, testing::check};
+
+    #[test]
+    fn known_bytes_are_read_and_written() {
+        check(&Frame::StopSending(StopSending { stream: StreamId(70), code: 9 }), &[0x05, 0x40, 0x46, 0x09]);
+    }
+}

@@ -101,3 +101,72 @@ pub fn write_header(writer: &mut Writer<'_>, stream: StreamId, offset: u64, fin:
         writer.varint(len as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorCode,
+        frame::{
+            Frame,
+            testing::{check, refuse},
+        },
+    };
+
+    fn stream(offset: u64, fin: Fin, data: &[u8]) -> Stream<'_> {
+        Stream { stream: StreamId(4), offset, fin: fin == Fin::Yes, data }
+    }
+
+    #[test]
+    fn known_bytes_are_read_and_written_for_every_combination_of_flags() {
+        // With a length: what `write` makes.
+        check(&Frame::Stream(stream(0, Fin::No, b"ab")), b"\x0a\x04\x02ab");
+        check(&Frame::Stream(stream(0, Fin::Yes, b"ab")), b"\x0b\x04\x02ab");
+        check(&Frame::Stream(stream(100, Fin::No, b"ab")), b"\x0e\x04\x40\x64\x02ab");
+        check(&Frame::Stream(stream(100, Fin::Yes, b"")), b"\x0f\x04\x40\x64\x00");
+        // Without: to the end of the packet.
+        for (bytes, frame) in [
+            (b"\x08\x04ab".as_slice(), stream(0, Fin::No, b"ab")),
+            (b"\x09\x04ab", stream(0, Fin::Yes, b"ab")),
+            (b"\x0c\x04\x40\x64ab", stream(100, Fin::No, b"ab")),
+            (b"\x0d\x04\x40\x64", stream(100, Fin::Yes, b"")),
+        ] {
+            assert_eq!(Frame::decode(&mut Reader::new(bytes)), Ok(Frame::Stream(frame)));
+            let mut buffer = [0; 16];
+            let mut writer = Writer::new(&mut buffer);
+            write_header(&mut writer, frame.stream, frame.offset, frame.fin.into(), None);
+            assert_eq!(writer.len(), Stream::header_size(frame.stream, frame.offset, None));
+            writer.bytes(frame.data);
+            assert_eq!(writer.written(), bytes);
+        }
+    }
+
+    #[test]
+    fn an_explicit_offset_of_zero_is_read() {
+        assert_eq!(
+            Frame::decode(&mut Reader::new(b"\x0e\x04\x00\x02ab")),
+            Ok(Frame::Stream(stream(0, Fin::No, b"ab")))
+        );
+    }
+
+    #[test]
+    fn a_header_cut_short_is_refused_also_without_length() {
+        for bytes in [[0x08].as_slice(), &[0x08, 0x40], &[0x0c, 0x04], &[0x0c, 0x04, 0x40]] {
+            refuse(bytes, ErrorCode::FRAME_ENCODING_ERROR);
+        }
+    }
+
+    #[test]
+    fn data_beyond_2_62_is_a_frame_encoding_error() {
+        // attacks D4, RFC 9000 §19.8
+        let largest = [0xff; 8];
+        let with_len = [&[0x0e, 0x04], largest.as_slice(), &[0x01, 0x07]].concat();
+        let without_len = [&[0x0c, 0x04], largest.as_slice(), &[0x07]].concat();
+        refuse(&with_len, ErrorCode::FRAME_ENCODING_ERROR);
+        refuse(&without_len, ErrorCode::FRAME_ENCODING_ERROR);
+        check(
+            &Frame::Stream(stream(varint::MAX, Fin::Yes, b"")),
+            &[&[0x0f, 0x04], largest.as_slice(), &[0x00]].concat(),
+        );
+    }
+}

@@ -57,7 +57,8 @@ impl TransportParameters {
             id::MAX_IDLE_TIMEOUT => self.max_idle_timeout = Duration::from_millis(value.varint()?),
             id::STATELESS_RESET_TOKEN => self.stateless_reset_token = Some(ResetToken(value.array()?)),
             id::MAX_UDP_PAYLOAD_SIZE => {
-                self.max_udp_payload_size = at_least(value, limits::MIN_INITIAL as u64, "max_udp_payload_size is below 1200")?;
+                self.max_udp_payload_size =
+                    at_least(value, limits::MIN_INITIAL as u64, "max_udp_payload_size is below 1200")?;
             }
             id::INITIAL_MAX_DATA => self.initial_max_data = value.varint()?,
             id::INITIAL_MAX_STREAM_DATA_BIDI_LOCAL => self.initial_max_stream_data_bidi_local = value.varint()?,
@@ -80,7 +81,8 @@ impl TransportParameters {
                 self.preferred_address = Some(address.ok_or(Invalid(reason))?);
             }
             id::ACTIVE_CONNECTION_ID_LIMIT => {
-                self.active_connection_id_limit = at_least(value, MIN_CID_LIMIT, "active_connection_id_limit is below 2")?;
+                self.active_connection_id_limit =
+                    at_least(value, MIN_CID_LIMIT, "active_connection_id_limit is below 2")?;
             }
             id::INITIAL_SOURCE_CONNECTION_ID => self.initial_source_connection_id = Some(cid(value)?),
             id::RETRY_SOURCE_CONNECTION_ID => self.retry_source_connection_id = Some(cid(value)?),

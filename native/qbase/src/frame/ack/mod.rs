@@ -116,7 +116,8 @@ impl<'a> Ack<'a> {
         let delay = reader.varint()?;
         let count = reader.varint()?;
         let first = reader.varint()?;
-        let smallest = largest.checked_sub(first).ok_or(Malformed::Encoding("a range reaches below packet number 0"))?;
+        let smallest =
+            largest.checked_sub(first).ok_or(Malformed::Encoding("a range reaches below packet number 0"))?;
         let ranges = AckRanges { next: Some((smallest, largest)), pairs: read_pairs(reader, count, smallest)? };
         let ecn = match frame_type {
             table::ACK_ECN | table::PATH_ACK_ECN => {
@@ -146,8 +147,12 @@ impl<'a> Ack<'a> {
             count = count.saturating_add(1);
             smallest = start;
         }
-        size.saturating_add(varint::size(count))
-            .saturating_add(head_size(self.path, self.largest, self.delay, self.ecn.as_ref()))
+        size.saturating_add(varint::size(count)).saturating_add(head_size(
+            self.path,
+            self.largest,
+            self.delay,
+            self.ecn.as_ref(),
+        ))
     }
 
     /// Writes the frame with every range in its shortest encoding.
@@ -277,3 +282,6 @@ fn patch_count(writer: &mut Writer<'_>, offset: usize, count: u16) {
         *slot = count as u8;
     }
 }
+
+#[cfg(test)]
+mod tests;
