@@ -7,11 +7,7 @@ use crate::{
     RangeSet,
     buffer::{Copied, SendBuffer, SpareBlocks},
 };
-use qbase::{
-    ErrorCode, TransportError, Writer,
-    frame::{Crypto, crypto},
-    limits, varint,
-};
+use qbase::{ErrorCode, TransportError, limits, varint};
 use std::collections::VecDeque;
 
 /// Bytes of a page: memory follows the bytes received in steps of this size.
@@ -19,27 +15,6 @@ const PAGE_LEN: usize = 1_024;
 
 /// [`PAGE_LEN`] as an offset.
 const PAGE: u64 = PAGE_LEN as u64;
-
-/// Least room for which a frame is written: its header and some bytes.
-const MIN_ROOM: usize = 16;
-
-/// A piece that was put into a packet; given back when the packet is acknowledged or lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CryptoRecord {
-    /// Offset of the first byte.
-    pub offset: u64,
-    /// Bytes.
-    pub len: u32,
-}
-
-/// Whether a frame was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loaded {
-    /// At least one.
-    Some,
-    /// None: nothing waits, or there is no room.
-    Nothing,
-}
 
 /// TLS bytes of one level.
 #[derive(Debug)]
@@ -68,17 +43,18 @@ impl CryptoStream {
         Self::new(limits::CRYPTO_BUFFER)
     }
 
-    /// A CRYPTO frame came.
+    /// A CRYPTO frame came with `data` at `offset`.
     ///
     /// # Errors
     /// CRYPTO_BUFFER_EXCEEDED beyond the bound in bytes or gaps (RFC 9000 §7.5); FRAME_ENCODING_ERROR beyond 2^62-1.
-    pub fn on_crypto(&mut self, frame: &Crypto<'_>) -> Result<(), TransportError> {
-        self.recv.write(frame.offset, frame.data)
+    pub fn on_frame(&mut self, offset: u64, data: &[u8]) -> Result<(), TransportError> {
+        self.recv.write(offset, data)
     }
 
-    /// Appends the bytes that can be taken in order to `out` and answers how many.
-    pub fn read(&mut self, out: &mut Vec<u8>) -> usize {
-        self.recv.read(out)
+    /// Takes the bytes that are there in order.
+    #[must_use]
+    pub fn take_readable(&mut self) -> Vec<u8> {
+        self.recv.take()
     }
 
     /// Bytes were received that have not been read, in order or not. When the keys of the next level come, there must
@@ -95,50 +71,45 @@ impl CryptoStream {
 
     /// Bytes wait to be sent, for the first time or again.
     #[must_use]
-    pub const fn has_data(&self) -> bool {
-        self.send.unsent() > 0 || self.send.lost_bytes() > 0
+    pub const fn has_pending(&self) -> bool {
+        self.pending_bytes() > 0
     }
 
     /// Bytes that wait to be sent, for the first time or again.
     #[must_use]
-    pub const fn queued_bytes(&self) -> u64 {
+    pub const fn pending_bytes(&self) -> u64 {
         self.send.unsent().saturating_add(self.send.lost_bytes())
     }
 
-    /// Everything queued was sent and acknowledged.
+    /// Bytes were written that are not all acknowledged.
     #[must_use]
-    pub const fn is_all_acked(&self) -> bool {
-        self.send.is_all_acked()
+    pub const fn has_unacked(&self) -> bool {
+        !self.send.is_all_acked()
     }
 
-    /// Writes one frame, lost bytes first. Call again while it answers [`Loaded::Some`] and there is room.
-    pub fn write_frame(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(CryptoRecord)) -> Loaded {
-        let offset = self.send.first_lost().map_or(self.send.sent(), |lost| lost.start);
-        let room = writer.remaining();
-        let head = Crypto::header_size(offset, room);
-        if !self.has_data() || room < MIN_ROOM.max(head) {
-            return Loaded::Nothing;
+    /// Takes the next piece of at most `max` bytes for a CRYPTO frame, lost bytes first: its offset and length.
+    pub fn next_range(&mut self, max: usize) -> Option<(u64, usize)> {
+        if max == 0 || !self.has_pending() {
+            return None;
         }
-        let max = room.saturating_sub(head) as u64;
-        let range = self.send.take_lost(max).unwrap_or_else(|| self.send.take_fresh(max));
-        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-        crypto::write_header(writer, range.start, len);
-        match writer.reserve(len).map(|slot| self.send.copy_range(range.start, slot)) {
-            Some(Copied::All) => {}
-            Some(Copied::Missing) | None => debug_assert!(false, "CRYPTO bytes vanished"),
-        }
-        on_record(CryptoRecord { offset: range.start, len: u32::try_from(len).unwrap_or(u32::MAX) });
-        Loaded::Some
+        let range = self.send.take_lost(max as u64).unwrap_or_else(|| self.send.take_fresh(max as u64));
+        Some((range.start, usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)))
+    }
+
+    /// Copies the bytes from `offset` on into `out`, which has the length of a piece taken before.
+    pub fn copy_range(&mut self, offset: u64, out: &mut [u8]) {
+        let copied = self.send.copy_range(offset, out);
+        debug_assert!(copied == Copied::All || out.is_empty(), "CRYPTO bytes vanished");
     }
 
     /// The packet with this piece was acknowledged.
-    pub fn on_acked(&mut self, record: CryptoRecord) {
-        self.send.on_acked(record.range(), &mut self.spare);
+    pub fn on_acked(&mut self, offset: u64, len: u64) {
+        self.send.on_acked(offset..offset.saturating_add(len), &mut self.spare);
     }
 
     /// The packet with this piece was lost, or its bytes shall be sent again by a probe (RFC 9002 §6.2.4).
-    pub fn on_lost(&mut self, record: CryptoRecord) {
-        self.send.on_lost(record.range());
+    pub fn on_lost(&mut self, offset: u64, len: u64) {
+        self.send.on_lost(offset..offset.saturating_add(len));
     }
 
     /// Everything sent and not acknowledged shall be sent again: after a Retry (RFC 9000 §17.2.5.2).
@@ -150,14 +121,6 @@ impl CryptoStream {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.send.memory().saturating_add(self.recv.memory())
-    }
-}
-
-impl CryptoRecord {
-    /// The bytes as a range.
-    #[must_use]
-    pub fn range(self) -> std::ops::Range<u64> {
-        self.offset..self.offset.saturating_add(u64::from(self.len))
     }
 }
 
@@ -213,8 +176,8 @@ impl Assembler {
         Ok(())
     }
 
-    fn read(&mut self, out: &mut Vec<u8>) -> usize {
-        let before = out.len();
+    fn take(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
         while self.read < self.contiguous {
             let start = (self.read % PAGE) as usize;
             let end = (start as u64).saturating_add(self.contiguous.saturating_sub(self.read)).min(PAGE) as usize;
@@ -230,7 +193,7 @@ impl Assembler {
         if self.ahead.is_empty() {
             self.pages = VecDeque::new();
         }
-        out.len().saturating_sub(before)
+        out
     }
 
     fn memory(&self) -> usize {
@@ -279,13 +242,7 @@ mod tests {
     }
 
     fn receive(stream: &mut CryptoStream, offset: u64, data: &[u8]) -> Result<(), ErrorCode> {
-        stream.on_crypto(&Crypto { offset, data }).map_err(|error| error.code)
-    }
-
-    fn read(stream: &mut CryptoStream) -> Vec<u8> {
-        let mut out = Vec::new();
-        stream.read(&mut out);
-        out
+        stream.on_frame(offset, data).map_err(|error| error.code)
     }
 
     /// attacks B10, L4.
@@ -296,7 +253,7 @@ mod tests {
         {
             assert_eq!(receive(&mut stream, 0, &bytes_of(0..limit)), Ok(()));
             assert_eq!(receive(&mut stream, limit, b"x"), Err(ErrorCode::CRYPTO_BUFFER_EXCEEDED));
-            assert_eq!(read(&mut stream), bytes_of(0..limit));
+            assert_eq!(stream.take_readable(), bytes_of(0..limit));
             assert_eq!(receive(&mut stream, limit, b"x"), Ok(()), "the bound moves with what was read");
         }
     }
@@ -327,7 +284,7 @@ mod tests {
         let mut stream = CryptoStream::later();
         for offset in (0..1_024 * 1_024).step_by(1_000) {
             assert_eq!(receive(&mut stream, offset, &bytes_of(offset..offset + 1_000)), Ok(()));
-            assert_eq!(read(&mut stream).len(), 1_000);
+            assert_eq!(stream.take_readable().len(), 1_000);
         }
         assert!(stream.memory() < PAGE_LEN);
         assert!(!stream.has_unread());
@@ -339,49 +296,47 @@ mod tests {
         receive(&mut stream, 5, b"later").unwrap();
         assert!(stream.has_unread());
         receive(&mut stream, 0, b"first").unwrap();
-        assert_eq!(read(&mut stream), b"firstlater");
+        assert_eq!(stream.take_readable(), b"firstlater");
         assert!(!stream.has_unread());
     }
 
     #[test]
-    fn lost_frames_are_sent_again_until_everything_is_acknowledged() {
+    fn lost_pieces_are_sent_again_until_everything_is_acknowledged() {
         let mut stream = CryptoStream::later();
         stream.write(&bytes_of(0..3_000));
-        let mut records = send_all(&mut stream, 1_000, &mut vec![0; 3_000]);
-        stream.on_acked(records.remove(0));
         let mut received = vec![0; 3_000];
-        records.into_iter().for_each(|record| stream.on_lost(record));
-        let records = send_all(&mut stream, 500, &mut received);
-        assert_eq!(received[records[0].offset as usize..], bytes_of(0..3_000)[records[0].offset as usize..]);
-        records.into_iter().for_each(|record| stream.on_acked(record));
-        assert!(stream.is_all_acked() && !stream.has_data());
+        let mut pieces = send_all(&mut stream, 1_000, &mut received);
+        assert_eq!(pieces, vec![(0, 1_000), (1_000, 1_000), (2_000, 1_000)]);
+        let (offset, len) = pieces.remove(0);
+        stream.on_acked(offset, len as u64);
+        received.fill(0);
+        pieces.into_iter().for_each(|(offset, len)| stream.on_lost(offset, len as u64));
+        let pieces = send_all(&mut stream, 700, &mut received);
+        assert_eq!(received[1_000..], bytes_of(1_000..3_000));
+        assert!(stream.has_unacked());
+        pieces.into_iter().for_each(|(offset, len)| stream.on_acked(offset, len as u64));
+        assert!(!stream.has_unacked() && !stream.has_pending());
     }
 
     #[test]
-    fn without_useful_room_nothing_is_written() {
+    fn without_room_or_bytes_there_is_no_piece() {
         let mut stream = CryptoStream::later();
+        assert_eq!(stream.next_range(100), None);
         stream.write(b"hello");
-        let mut buffer = [0; MIN_ROOM - 1];
-        assert_eq!(stream.write_frame(&mut Writer::new(&mut buffer), &mut |_| panic!("no record")), Loaded::Nothing);
-        assert_eq!(stream.queued_bytes(), 5);
+        assert_eq!(stream.next_range(0), None);
+        assert_eq!((stream.pending_bytes(), stream.next_range(100)), (5, Some((0, 5))));
+        stream.send_again();
+        assert_eq!(stream.next_range(100), Some((0, 5)));
     }
 
-    /// Sends everything that waits in packets of `room` bytes and puts it where it belongs.
-    fn send_all(stream: &mut CryptoStream, room: usize, received: &mut [u8]) -> Vec<CryptoRecord> {
-        let mut records = Vec::new();
-        while stream.has_data() {
-            let mut packet = vec![0; room];
-            let mut writer = Writer::new(&mut packet);
-            while stream.write_frame(&mut writer, &mut |record| records.push(record)) == Loaded::Some {}
-            assert!(!writer.overflowed());
-            let written = writer.written();
-            let mut reader = qbase::Reader::new(written);
-            while !reader.is_empty() {
-                let Ok(qbase::frame::Frame::Crypto(frame)) = qbase::frame::Frame::decode(&mut reader) else { panic!("not CRYPTO") };
-                received[frame.offset as usize..][..frame.data.len()].copy_from_slice(frame.data);
-            }
+    /// Sends everything that waits in pieces of at most `max` bytes and puts it where it belongs.
+    fn send_all(stream: &mut CryptoStream, max: usize, received: &mut [u8]) -> Vec<(u64, usize)> {
+        let mut pieces = Vec::new();
+        while let Some((offset, len)) = stream.next_range(max) {
+            stream.copy_range(offset, &mut received[offset as usize..][..len]);
+            pieces.push((offset, len));
         }
-        records
+        pieces
     }
 
     proptest! {
@@ -402,7 +357,7 @@ mod tests {
                     // Every piece overlaps the one before.
                     let start = start.saturating_sub(7);
                     prop_assert_eq!(receive(&mut stream, start, &bytes_of(start..end)), Ok(()));
-                    stream.read(&mut out);
+                    out.extend(stream.take_readable());
                 }
             }
             prop_assert_eq!(out, bytes_of(0..4_000));

@@ -148,6 +148,14 @@ impl BufferPool {
         }
     }
 
+    /// Takes over the free blocks of `other`: blocks of this pool that were given back to `other` while this one was
+    /// not at hand.
+    pub fn absorb(&mut self, other: &mut Self) {
+        while let Some(block) = other.free.pop() {
+            self.give(block);
+        }
+    }
+
     /// Puts `waiter` at the end of the queue; asking again changes nothing (mux R2). A block that is free is kept for
     /// them at once.
     pub fn wait(&mut self, waiter: Waiter) {
@@ -295,6 +303,17 @@ mod tests {
         let address = block.bytes().as_ptr();
         pool.give(block);
         assert_eq!(pool.take(Purpose::Receive).unwrap().bytes().as_ptr(), address);
+    }
+
+    #[test]
+    fn blocks_given_to_another_pool_come_home() {
+        let (mut home, mut other) = (pool_of(4), pool_of(4));
+        for _ in 0..3 {
+            other.give(home.take(Purpose::Receive).unwrap());
+        }
+        assert_eq!((home.used(), other.used()), (3, 0));
+        home.absorb(&mut other);
+        assert_eq!((home.used(), other.free.len()), (0, 0));
     }
 
     /// mux R3.
