@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use qbase::Timestamp;
+use qbase::{Ecn, Timestamp};
 
 use crate::later;
 
@@ -35,15 +35,6 @@ pub enum Order {
     Duplicate,
 }
 
-/// The ECN field a packet arrived with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CongestionMark {
-    /// Not marked.
-    None,
-    /// Congestion experienced: the sender wants to know at once (RFC 9000 §13.2.1).
-    Experienced,
-}
-
 /// When the next ACK of one space is due.
 #[derive(Clone, Debug)]
 pub struct AckPolicy {
@@ -68,13 +59,14 @@ impl AckPolicy {
         Self::new(Duration::ZERO)
     }
 
-    /// A packet was received and processed.
-    pub fn on_packet(&mut self, now: Timestamp, ack_eliciting: AckEliciting, order: Order, mark: CongestionMark) {
+    /// A packet was received and processed; `ecn` is the mark of its datagram, and a CE mark is told at once (RFC 9000
+    /// §13.2.1).
+    pub fn on_packet(&mut self, now: Timestamp, ack_eliciting: AckEliciting, order: Order, ecn: Ecn) {
         if ack_eliciting == AckEliciting::No || order == Order::Duplicate {
             return;
         }
         self.unacked = self.unacked.saturating_add(1);
-        let at_once = self.unacked >= THRESHOLD || order != Order::Next || mark == CongestionMark::Experienced;
+        let at_once = self.unacked >= THRESHOLD || order != Order::Next || ecn == Ecn::Ce;
         let due_at = if at_once { now } else { later(now, self.max_ack_delay) };
         self.due_at = Timestamp::earliest(self.due_at, Some(due_at));
     }
@@ -116,10 +108,10 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    fn after(packets: &[(u64, AckEliciting, Order, CongestionMark)]) -> AckPolicy {
+    fn after(packets: &[(u64, AckEliciting, Order, Ecn)]) -> AckPolicy {
         let mut policy = AckPolicy::new(DELAY);
-        for &(time, eliciting, order, mark) in packets {
-            policy.on_packet(at(time), eliciting, order, mark);
+        for &(time, eliciting, order, ecn) in packets {
+            policy.on_packet(at(time), eliciting, order, ecn);
         }
         policy
     }
@@ -127,20 +119,20 @@ mod tests {
     #[test]
     fn deadline_follows_what_was_received() {
         use AckEliciting::{No, Yes};
-        use CongestionMark::{Experienced, None as Unmarked};
+        use Ecn::{Ce, Ect0, NotEct};
         use Order::{Duplicate, Gap, Late, Next};
-        type Case = (&'static str, &'static [(u64, AckEliciting, Order, CongestionMark)], Option<u64>);
+        type Case = (&'static str, &'static [(u64, AckEliciting, Order, Ecn)], Option<u64>);
         let cases: [Case; 10] = [
             ("nothing", &[], None),
-            ("one", &[(10, Yes, Next, Unmarked)], Some(35)),
-            ("second is due at once", &[(10, Yes, Next, Unmarked), (12, Yes, Next, Unmarked)], Some(12)),
-            ("third changes nothing", &[(10, Yes, Next, Unmarked), (12, Yes, Next, Unmarked), (13, Yes, Next, Unmarked)], Some(12)),
-            ("gap", &[(10, Yes, Gap, Unmarked)], Some(10)),
-            ("late", &[(10, Yes, Late, Unmarked)], Some(10)),
-            ("congestion mark", &[(10, Yes, Next, Experienced)], Some(10)),
-            ("duplicates do not ask again", &[(10, Yes, Next, Unmarked), (11, Yes, Duplicate, Experienced)], Some(35)),
-            ("ACKs are not acknowledged", &[(10, No, Next, Unmarked), (11, No, Gap, Experienced)], None),
-            ("ACKs do not postpone", &[(10, Yes, Next, Unmarked), (20, No, Next, Unmarked)], Some(35)),
+            ("one", &[(10, Yes, Next, Ect0)], Some(35)),
+            ("second is due at once", &[(10, Yes, Next, NotEct), (12, Yes, Next, NotEct)], Some(12)),
+            ("third changes nothing", &[(10, Yes, Next, NotEct), (12, Yes, Next, NotEct), (13, Yes, Next, NotEct)], Some(12)),
+            ("gap", &[(10, Yes, Gap, NotEct)], Some(10)),
+            ("late", &[(10, Yes, Late, NotEct)], Some(10)),
+            ("congestion mark", &[(10, Yes, Next, Ce)], Some(10)),
+            ("duplicates do not ask again", &[(10, Yes, Next, NotEct), (11, Yes, Duplicate, Ce)], Some(35)),
+            ("ACKs are not acknowledged", &[(10, No, Next, NotEct), (11, No, Gap, Ce)], None),
+            ("ACKs do not postpone", &[(10, Yes, Next, NotEct), (20, No, Next, NotEct)], Some(35)),
         ];
         for (name, packets, expected) in cases {
             assert_eq!(after(packets).deadline(), expected.map(at), "{name}");
@@ -149,24 +141,24 @@ mod tests {
 
     #[test]
     fn ack_is_due_from_the_deadline_on() {
-        let policy = after(&[(10, AckEliciting::Yes, Order::Next, CongestionMark::None)]);
+        let policy = after(&[(10, AckEliciting::Yes, Order::Next, Ecn::NotEct)]);
         assert_eq!([10, 34, 35, 99].map(|time| policy.due(at(time))), [false, false, true, true]);
         assert!(policy.pending());
     }
 
     #[test]
     fn sent_ack_settles_everything() {
-        let mut policy = after(&[(10, AckEliciting::Yes, Order::Gap, CongestionMark::None)]);
+        let mut policy = after(&[(10, AckEliciting::Yes, Order::Gap, Ecn::NotEct)]);
         policy.on_ack_sent();
         assert_eq!((policy.deadline(), policy.pending(), policy.due(at(1_000))), (None, false, false));
-        policy.on_packet(at(50), AckEliciting::Yes, Order::Next, CongestionMark::None);
+        policy.on_packet(at(50), AckEliciting::Yes, Order::Next, Ecn::NotEct);
         assert_eq!(policy.deadline(), Some(at(75)));
     }
 
     #[test]
     fn handshake_packets_are_acknowledged_at_once() {
         let mut policy = AckPolicy::immediate();
-        policy.on_packet(at(10), AckEliciting::Yes, Order::Next, CongestionMark::None);
+        policy.on_packet(at(10), AckEliciting::Yes, Order::Next, Ecn::NotEct);
         assert!(policy.due(at(10)));
     }
 
@@ -177,7 +169,7 @@ mod tests {
         let mut acks = 0;
         for micros in (0..1_000_000).step_by(10) {
             let now = Timestamp::from_micros(micros);
-            policy.on_packet(now, AckEliciting::Yes, Order::Next, CongestionMark::None);
+            policy.on_packet(now, AckEliciting::Yes, Order::Next, Ecn::NotEct);
             if policy.due(now) {
                 policy.on_ack_sent();
                 acks += 1;
@@ -188,7 +180,7 @@ mod tests {
 
     #[test]
     fn batch_of_packets_gets_one_ack() {
-        let policy = after(&[(10, AckEliciting::Yes, Order::Next, CongestionMark::None); 64]);
+        let policy = after(&[(10, AckEliciting::Yes, Order::Next, Ecn::NotEct); 64]);
         assert_eq!(policy.deadline(), Some(at(10)));
     }
 
@@ -202,7 +194,7 @@ mod tests {
                 if policy.due(at(now)) {
                     policy.on_ack_sent();
                 }
-                policy.on_packet(at(now), AckEliciting::Yes, Order::Next, CongestionMark::None);
+                policy.on_packet(at(now), AckEliciting::Yes, Order::Next, Ecn::NotEct);
                 let deadline = policy.deadline();
                 prop_assert!(deadline.is_some_and(|deadline| deadline <= at(now) + DELAY));
             }

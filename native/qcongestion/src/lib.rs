@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use qbase::Timestamp;
 
-pub use ack_policy::{AckEliciting, AckPolicy, CongestionMark, Order};
+pub use ack_policy::{AckEliciting, AckPolicy, Order};
 pub use algorithm::Algorithm;
 pub use controller::{Acked, AppLimited, Controller, Lost, Persistence, Phase};
 pub use loss::PersistentCongestion;

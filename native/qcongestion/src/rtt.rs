@@ -13,8 +13,8 @@ use crate::{loss::GRANULARITY_NANOS, nanos_of};
 /// Longest RTT that is told from any longer one: 18 years, far from the end of the arithmetic.
 const MAX_NANOS: u64 = 1 << 59;
 
-/// The RTT estimator of one path (RFC 9002 §5).
-#[derive(Clone, Debug)]
+/// The RTT estimator of one path (RFC 9002 §5). `Copy`: take a copy where the path itself is borrowed.
+#[derive(Clone, Copy, Debug)]
 pub struct RttEstimator {
     /// Stands in for samples until there is one, nanoseconds.
     initial: u64,
