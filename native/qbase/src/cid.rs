@@ -18,6 +18,7 @@ impl ConnectionId {
 
     /// An id with these bytes; `None` above 20.
     #[must_use]
+    #[inline]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut cid = Self { len: u8::try_from(bytes.len()).ok()?, ..Self::EMPTY };
         cid.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);

@@ -10,7 +10,7 @@
 //!
 //! Called for every received packet. Never reads the bits that header protection hides (RR, K, PP, the number).
 
-use super::{FIXED, FORM, Invariants, MIN_PROTECTED, PacketError, PacketType};
+use super::{FIXED, FORM, InvariantHeader, MIN_PROTECTED, PacketError, PacketType};
 use crate::{ConnectionId, Reader, VERSION_1, limits::TAG_LEN};
 use std::ops::Range;
 
@@ -88,8 +88,8 @@ impl ProtectedHeader {
     }
 
     fn locate_long(rest: &[u8], fixed_bit: FixedBit) -> Result<Self, PacketError> {
-        let invariants = Invariants::parse(rest).ok_or(PacketError::Truncated)?;
-        let Invariants { first, version, .. } = invariants;
+        let invariant = InvariantHeader::parse(rest).ok_or(PacketError::Truncated)?;
+        let InvariantHeader { first, version, .. } = invariant;
         let kind = match version {
             0 => PacketType::VersionNegotiation,
             VERSION_1 => {
@@ -103,10 +103,10 @@ impl ProtectedHeader {
             }
             _ => return Err(PacketError::UnknownVersion { version }),
         };
-        let dcid = ConnectionId::new(invariants.dcid).ok_or(PacketError::CidTooLong)?;
-        let scid = ConnectionId::new(invariants.scid).ok_or(PacketError::CidTooLong)?;
+        let dcid = ConnectionId::new(invariant.dcid).ok_or(PacketError::CidTooLong)?;
+        let scid = ConnectionId::new(invariant.scid).ok_or(PacketError::CidTooLong)?;
         let mut reader = Reader::new(rest);
-        let start = rest.len().saturating_sub(invariants.rest.len());
+        let start = rest.len().saturating_sub(invariant.rest.len());
         reader.bytes(start)?;
         let (token, pn_offset, end) = match kind {
             PacketType::VersionNegotiation | PacketType::OneRtt => (0..0, start, rest.len()),

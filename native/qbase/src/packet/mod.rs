@@ -11,10 +11,10 @@ pub mod short;
 pub mod version_negotiation;
 
 mod header;
-mod invariants;
+mod invariant;
 
 pub use header::{FixedBit, ProtectedHeader};
-pub use invariants::Invariants;
+pub use invariant::InvariantHeader;
 pub use long::{LongHeader, LongKind, LongStart};
 pub use short::{KeyPhase, Spin};
 
@@ -80,7 +80,7 @@ pub enum PacketError {
     /// The fixed bit is 0 and nobody allowed that (RFC 9000 §17.2, RFC 9287 §3).
     #[error("the fixed bit is 0")]
     FixedBitClear,
-    /// A version we do not speak; [`Invariants::parse`] has the connection ids for the answer.
+    /// A version we do not speak; [`InvariantHeader::parse`] has the connection ids for the answer.
     #[error("unknown version 0x{version:08x}")]
     UnknownVersion {
         /// The version.

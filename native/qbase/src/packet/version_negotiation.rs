@@ -6,7 +6,7 @@
 //!
 //! Called by the endpoint (writes) and the client (reads). Never decides whether to answer or to believe.
 
-use super::{FIXED, FORM, Invariants, PacketError};
+use super::{FIXED, FORM, InvariantHeader, PacketError};
 use crate::{Writer, packet::long};
 
 /// A received Version Negotiation packet.
@@ -32,7 +32,8 @@ impl<'a> VersionNegotiation<'a> {
 /// # Errors
 /// It is none, is cut short, or its list is empty or has a length that is no multiple of 4 (attacks A13).
 pub fn parse(packet: &[u8]) -> Result<VersionNegotiation<'_>, PacketError> {
-    let Invariants { version, dcid, scid, rest, .. } = Invariants::parse(packet).ok_or(PacketError::Truncated)?;
+    let InvariantHeader { version, dcid, scid, rest, .. } =
+        InvariantHeader::parse(packet).ok_or(PacketError::Truncated)?;
     if version != 0 {
         return Err(PacketError::WrongType);
     }

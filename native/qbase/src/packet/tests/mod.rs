@@ -129,23 +129,20 @@ fn an_unknown_version_is_told_with_connection_ids_of_any_length() {
         // Also with a fixed bit of 0: the bit belongs to version 1.
         let packet = long_packet(0x80, 0x0a0a_0a0a, len, 255 - len, b"whatever");
         assert_eq!(ProtectedHeader::parse(&packet, 8), Err(PacketError::UnknownVersion { version: 0x0a0a_0a0a }));
-        let invariants = Invariants::parse(&packet).unwrap();
+        let invariant = InvariantHeader::parse(&packet).unwrap();
+        assert_eq!((invariant.first, invariant.version, invariant.rest), (0x80, 0x0a0a_0a0a, b"whatever".as_slice()));
         assert_eq!(
-            (invariants.first, invariants.version, invariants.rest),
-            (0x80, 0x0a0a_0a0a, b"whatever".as_slice())
-        );
-        assert_eq!(
-            (invariants.dcid, invariants.scid),
+            (invariant.dcid, invariant.scid),
             (vec![0xd; len.into()].as_slice(), vec![5; 255 - usize::from(len)].as_slice())
         );
-        assert_eq!(destination_cid(&packet, 8), Some(invariants.dcid));
+        assert_eq!(destination_cid(&packet, 8), Some(invariant.dcid));
 
         let mut buffer = [0; 600];
         let mut writer = Writer::new(&mut buffer);
-        version_negotiation::write(&mut writer, 0x2a, invariants.scid, invariants.dcid, &[VERSION_1, 0x1a2a_3a4a]);
-        assert_eq!(writer.len(), version_negotiation::size(invariants.scid, invariants.dcid, 2));
+        version_negotiation::write(&mut writer, 0x2a, invariant.scid, invariant.dcid, &[VERSION_1, 0x1a2a_3a4a]);
+        assert_eq!(writer.len(), version_negotiation::size(invariant.scid, invariant.dcid, 2));
         let read = version_negotiation::parse(writer.written()).unwrap();
-        assert_eq!((read.dcid, read.scid), (invariants.scid, invariants.dcid));
+        assert_eq!((read.dcid, read.scid), (invariant.scid, invariant.dcid));
         assert_eq!(read.versions().collect::<Vec<_>>(), [VERSION_1, 0x1a2a_3a4a]);
         assert_eq!(writer.written()[0], 0xea, "form and fixed bit, then the arbitrary ones");
     }
@@ -292,7 +289,7 @@ proptest! {
             prop_assert!(header.pn_offset <= header.end && header.end <= bytes.len());
             prop_assert_eq!(destination_cid(&bytes, cid_len), Some(header.dcid.as_bytes()));
         }
-        let _ = (Invariants::parse(&bytes), retry::parse(&bytes), version_negotiation::parse(&bytes));
+        let _ = (InvariantHeader::parse(&bytes), retry::parse(&bytes), version_negotiation::parse(&bytes));
         let _ = (number::read(&bytes, cid_len, 4), destination_cid(&bytes, cid_len));
         let len = bytes.len();
         let parts = coalesced::split(&mut bytes, cid_len, FixedBit::Ignored);

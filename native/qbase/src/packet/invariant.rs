@@ -12,7 +12,7 @@ use crate::Reader;
 
 /// The version-independent part of a long header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invariants<'a> {
+pub struct InvariantHeader<'a> {
     /// The first byte.
     pub first: u8,
     /// The version; 0 is a Version Negotiation packet.
@@ -25,7 +25,7 @@ pub struct Invariants<'a> {
     pub rest: &'a [u8],
 }
 
-impl<'a> Invariants<'a> {
+impl<'a> InvariantHeader<'a> {
     /// Reads a long header; `None` if it is short or cut.
     #[must_use]
     pub fn parse(packet: &'a [u8]) -> Option<Self> {
