@@ -11,7 +11,7 @@
 //! [ECT(0) (i), ECT(1) (i), CE (i)]   0x03 and 0x3f only
 //! ```
 //!
-//! Called by the frame decoder (read), by loss recovery (iterates the ranges) and by the packet builder ([`write`]).
+//! Called by the frame decoder (read), by loss recovery (iterates the ranges) and by the packet builder ([`write()`]).
 //! Never knows which numbers were sent and never allocates.
 
 use super::{malformed::Malformed, table};
@@ -201,7 +201,7 @@ fn head_size(path: Option<PathId>, largest: PacketNumber, delay: u64, ecn: Optio
         .saturating_add(ecn.map_or(0, EcnCounts::size))
 }
 
-/// What [`write`] put into the packet.
+/// What [`write()`] put into the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Largest packet number acknowledged.
