@@ -120,6 +120,20 @@ fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
     }
 }
 
+#[test]
+fn loss_after_persistent_congestion_counts_whenever_the_packet_was_sent() {
+    for algorithm in BOTH {
+        let mut controller = build(algorithm, MTU);
+        controller.on_acked(at(100), &acked(108_000, at(0)), &rtt_100ms());
+        controller.on_lost(at(9_000), &persistent(at(8_000)));
+        controller.on_acked(at(9_100), &acked(24_000, at(8_900)), &rtt_100ms());
+        let grown = controller.window();
+        controller.on_lost(at(9_200), &lost(at(8_950)));
+        assert!(controller.window() < grown);
+        assert_eq!((controller.phase(), controller.ssthresh()), (Phase::Recovery, controller.window()));
+    }
+}
+
 // attacks C10
 #[test]
 fn persistent_congestion_of_one_path_leaves_another_alone() {
