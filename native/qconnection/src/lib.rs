@@ -1,1 +1,22 @@
-//! Placeholder of the first commit.
+//! The QUIC machine: endpoints, connections, paths, packet-number spaces and the burst assembler.
+//!
+//! Sans-IO: `now`, bytes and a seed come in; bursts, events and timers go out. No sockets, clocks, threads or locks.
+//! `connection/` holds the parts of one connection and routes between them; every part is a plain struct.
+
+pub mod burst;
+pub mod cid;
+pub mod config;
+pub mod connection;
+pub mod endpoint;
+pub mod handle;
+pub mod path;
+pub mod space;
+pub mod stream;
+
+pub use burst::{Burst, SendLimits};
+pub use config::{ClientConfig, EndpointConfig, Multipath, ServerConfig, TransportConfig};
+pub use connection::{Connection, events::Event};
+pub use endpoint::{Endpoint, Received};
+pub use handle::ConnectionHandle;
+pub use path::{PathView, schedule::Scheduler};
+pub use qevent::{Signals, TimerName};

@@ -1,0 +1,217 @@
+//! One segment: open the packets, pad the last, seal all (burst section 4, B-50, B-51, B-80…B-88).
+//!
+//! Called by the burst writer for each segment. Packets are opened before any is sealed, because only then it is known
+//! which one is last and takes the padding.
+
+use super::{
+    pad,
+    plan::{Levels, Padding},
+    record::{PendingBurst, PendingPacket, Weight},
+    sources::{Allow, Frames},
+};
+use crate::connection::Connection;
+use qbase::{
+    ConnectionId, EncryptionLevel, PacketNumber, PathId, TransportError, Timestamp, VERSION_1, Writer,
+    limits::{MIN_SAMPLE, TAG_LEN},
+    packet::{KeyPhase, long::{self, LongHeader, LongKind}, number, short},
+};
+use rand_core::RngCore;
+
+/// Packets of one segment at most: Initial, Handshake, 1-RTT.
+const MAX_PACKETS: usize = 3;
+
+/// A packet whose frames are written and whose protection is not.
+#[derive(Clone, Copy, Debug)]
+struct OpenPacket {
+    level: EncryptionLevel,
+    number: PacketNumber,
+    number_len: usize,
+    /// Where it starts in the segment.
+    start: usize,
+    /// Where its packet number starts, from `start`.
+    number_offset: usize,
+    /// Where its Length field stands, from `start`; long headers only.
+    length_offset: Option<usize>,
+    /// Where its frames end, from `start`.
+    frames_end: usize,
+    weight: Weight,
+    frames: usize,
+    padding: usize,
+}
+
+/// What one segment became.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Segment {
+    /// Its length; 0: nothing was written.
+    pub(super) len: usize,
+    /// Bytes of it that count in flight.
+    pub(super) in_flight: usize,
+    /// Ack-eliciting packets in it.
+    pub(super) eliciting: u8,
+}
+
+/// How one segment is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) now: Timestamp,
+    pub(super) path: PathId,
+    pub(super) levels: Levels,
+    pub(super) padding: Padding,
+    /// Length later segments must have, or that this first one should reach (burst B-54).
+    pub(super) goal: Option<usize>,
+    /// Position in the burst.
+    pub(super) index: u16,
+    pub(super) allow: Allow,
+}
+
+/// Writes one segment into `window`.
+pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8], pending: &mut PendingBurst) -> Result<Segment, TransportError> {
+    let mut packets: [Option<OpenPacket>; MAX_PACKETS] = [None; MAX_PACKETS];
+    let mut count = 0;
+    let mut at = 0;
+    for level in order.levels.iter() {
+        let Some(rest) = window.get_mut(at..) else { break };
+        if let Some(mut packet) = open(connection, order, level, rest, pending) {
+            packet.start = at;
+            at = at.saturating_add(packet.frames_end).saturating_add(TAG_LEN);
+            if let Some(slot) = packets.get_mut(count) {
+                *slot = Some(packet);
+            }
+            count += 1;
+        }
+    }
+    let full = window.len();
+    if let Some(Some(last)) = packets.get_mut(count.wrapping_sub(1)) {
+        let padding = if holds_path_frame(pending, last) || order.padding == Padding::Full { order.padding } else { Padding::Sample };
+        let bytes = pad_limit(connection, order, padding, pad::bytes(padding, at, full, order.goal));
+        let end = last.start.saturating_add(last.frames_end);
+        if let Some(space) = window.get_mut(end..end.saturating_add(bytes)) {
+            space.fill(0);
+            last.frames_end = last.frames_end.saturating_add(bytes);
+            last.padding = last.padding.saturating_add(bytes);
+            last.weight.in_flight |= bytes > 0;
+            at = at.saturating_add(bytes);
+        }
+    }
+    let mut segment = Segment { len: at, ..Segment::default() };
+    for packet in packets.into_iter().flatten() {
+        let size = seal(connection, order.path, &packet, window)?;
+        segment.in_flight += if packet.weight.in_flight { size } else { 0 };
+        segment.eliciting += u8::from(packet.weight.ack_eliciting);
+        pending.packets.push(PendingPacket {
+            space: packet.level.space(order.path),
+            number: packet.number,
+            size: size as u16,
+            segment: order.index,
+            padding: packet.padding as u16,
+            weight: packet.weight,
+            frames: packet.frames as u16,
+        });
+    }
+    Ok(segment)
+}
+
+/// A server's Initial that only acknowledges need not be padded when the credit is short (RFC 9000 §14.1, burst B-50).
+fn pad_limit(connection: &Connection, order: &Order, padding: Padding, bytes: usize) -> usize {
+    let ack_only = padding == Padding::Full && !order.allow.in_flight && !connection.role.is_client();
+    if ack_only { 0 } else { bytes }
+}
+
+/// The packet carries PATH_CHALLENGE or PATH_RESPONSE.
+fn holds_path_frame(pending: &PendingBurst, packet: &OpenPacket) -> bool {
+    use super::SentFrame::{PathChallenge, PathResponse};
+    pending.frames.iter().rev().take(packet.frames).any(|frame| matches!(frame, PathChallenge | PathResponse))
+}
+
+/// Opens a packet: header and frames. `None` if no source had anything: no number is consumed (burst B-23).
+fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room: &mut [u8], pending: &mut PendingBurst) -> Option<OpenPacket> {
+    if room.len() < MIN_SAMPLE * 2 {
+        return None;
+    }
+    let (dcid, scid) = connection.header_cids(level, order.path)?;
+    let (number, number_len) = take_number(connection, level, order.path)?;
+    let end = room.len() - TAG_LEN;
+    let mut writer = Writer::new(room.get_mut(..end)?);
+    let phase = connection.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
+    let (number_offset, length_offset) = write_header(&mut writer, level, &dcid, &scid, number, number_len, phase);
+    let header_len = writer.len();
+    let frames_before = pending.frames.len();
+    let mut frames = Frames { writer: &mut writer, list: &mut pending.frames, weight: Weight::default() };
+    connection.write_frames(order.now, level, order.path, order.allow, &mut frames);
+    let weight = frames.weight;
+    let written = writer.len().saturating_sub(header_len);
+    if written == 0 {
+        if let Some(space) = connection.space_mut_of(level, order.path) {
+            space.return_number(number);
+        }
+        return None;
+    }
+    let padding = pad::sample(number_len, written);
+    writer.zeros(padding);
+    Some(OpenPacket {
+        level,
+        number,
+        number_len,
+        start: 0,
+        number_offset,
+        length_offset,
+        frames_end: writer.len(),
+        weight,
+        frames: pending.frames.len().saturating_sub(frames_before),
+        padding,
+    })
+}
+
+/// Takes the next number of a space and the bytes it is sent with (RFC 9000 §17.1; burst B-87).
+fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId) -> Option<(PacketNumber, usize)> {
+    // The distance grows with the connection, as attacks C2 asks: first within 256, then at packet-count scale.
+    let distance = 64 + u64::from(connection.random.next_u32() >> 20);
+    let space = connection.space_mut_of(level, path)?;
+    let largest_acked = space.sent.largest_acked();
+    let number = space.take_number(|| distance);
+    Some((number, number::encoded_len(number, largest_acked)))
+}
+
+fn write_header(
+    writer: &mut Writer<'_>,
+    level: EncryptionLevel,
+    dcid: &ConnectionId,
+    scid: &ConnectionId,
+    number: PacketNumber,
+    number_len: usize,
+    phase: KeyPhase,
+) -> (usize, Option<usize>) {
+    match level {
+        EncryptionLevel::OneRtt => (short::write(writer, dcid, number, number_len, phase, short::Spin::default()), None),
+        _ => {
+            let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &[] } } else { LongKind::Handshake };
+            let start = LongHeader { kind, version: VERSION_1, dcid: *dcid, scid: *scid }.write(writer, number, number_len);
+            (start.pn_offset, Some(start.length_offset))
+        }
+    }
+}
+
+/// Protects a packet in place; returns its size.
+fn seal(connection: &mut Connection, path: PathId, open: &OpenPacket, window: &mut [u8]) -> Result<usize, TransportError> {
+    let internal = || TransportError::internal("a packet left its segment");
+    let size = open.frames_end.saturating_add(TAG_LEN);
+    let packet = window.get_mut(open.start..open.start.saturating_add(size)).ok_or_else(internal)?;
+    if let Some(offset) = open.length_offset {
+        long::patch_length(packet, offset, size.saturating_sub(open.number_offset)).ok_or_else(internal)?;
+    }
+    let header_len = open.number_offset.saturating_add(open.number_len);
+    match open.level {
+        EncryptionLevel::OneRtt => {
+            let application = connection.application.as_mut().ok_or_else(internal)?;
+            application.keys.seal(path, open.number, packet, header_len)?;
+            application.keys.local_header().protect(packet, open.number_offset).map_err(|_| internal())?;
+        }
+        level => {
+            let space = if level == EncryptionLevel::Initial { &connection.initial } else { &connection.handshake };
+            let keys = &space.as_ref().ok_or_else(internal)?.keys.local;
+            keys.packet.seal(PathId::ZERO, open.number, packet, header_len).map_err(|_| internal())?;
+            keys.header.protect(packet, open.number_offset).map_err(|_| internal())?;
+        }
+    }
+    Ok(size)
+}

@@ -1,0 +1,335 @@
+//! What can put frames into an open packet, in order (burst section 4).
+//!
+//! Called by the segment writer. Each source writes what fits, records it, and leaves the rest for the next packet.
+
+use super::record::{SentFrame, Weight};
+use crate::{connection::Connection, path::PathState, space::Space};
+use qbase::{
+    EncryptionLevel, PathId, SpaceId, Timestamp, Writer,
+    frame::{self, EcnCounts, ack, crypto},
+    limits,
+};
+
+/// What this packet may hold beside acknowledgements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allow {
+    /// Frames that count in flight (burst B-43).
+    pub in_flight: bool,
+    /// Control frames of the connection and stream data: the scheduler chose this path.
+    pub data: bool,
+    /// Acknowledgements that are not due yet may ride along.
+    pub bundle: bool,
+}
+
+/// An open packet: the writer and the records of what went in.
+#[derive(Debug)]
+pub(crate) struct Frames<'w, 'b> {
+    /// Room for frames, the tag excluded.
+    pub(crate) writer: &'w mut Writer<'b>,
+    /// Records of all packets of the burst.
+    pub(crate) list: &'w mut Vec<SentFrame>,
+    /// How the packet counts.
+    pub(crate) weight: Weight,
+}
+
+impl Frames<'_, '_> {
+    /// Books an ack-eliciting frame that was just written.
+    fn book(&mut self, frame: SentFrame) {
+        self.list.push(frame);
+        self.weight = Weight { ack_eliciting: true, in_flight: true };
+    }
+
+    /// Writes a frame of `size` bytes if it fits.
+    fn put(&mut self, size: usize, frame: SentFrame, write: impl FnOnce(&mut Writer<'_>)) -> bool {
+        if self.writer.remaining() < size {
+            return false;
+        }
+        write(self.writer);
+        self.book(frame);
+        true
+    }
+}
+
+impl Connection {
+    /// Writes the frames of one packet.
+    pub(crate) fn write_frames(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+        match level {
+            EncryptionLevel::OneRtt => self.write_one_rtt(now, path, allow, frames),
+            _ => self.write_handshake(now, level, allow, frames),
+        }
+    }
+
+    /// ACK, CRYPTO and, for a PTO, PING.
+    fn write_handshake(&mut self, now: Timestamp, level: EncryptionLevel, allow: Allow, frames: &mut Frames<'_, '_>) {
+        let id = level.space(PathId::ZERO);
+        let Some(space) = self.space_mut_of(level, PathId::ZERO) else { return };
+        write_ack(space, id, None, now, frames);
+        if !allow.in_flight {
+            return;
+        }
+        let probe = space.probes_owed > 0;
+        self.write_crypto(level, frames);
+        if probe && !frames.weight.ack_eliciting {
+            frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
+        }
+    }
+
+    /// The sources of a 1-RTT packet (rows 4a and 4b).
+    fn write_one_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+        self.write_acks(now, path, allow, frames);
+        self.write_path_frames(now, path, frames);
+        let Some(entry) = self.paths.get(path) else { return };
+        let probe = entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
+        if allow.in_flight && entry.state == PathState::Open {
+            if allow.data {
+                self.write_crypto(EncryptionLevel::OneRtt, frames);
+                self.write_control(frames);
+                self.write_streams(path, frames);
+            }
+            self.write_duplicates(path, frames);
+        }
+        if probe && allow.in_flight && !frames.weight.ack_eliciting {
+            frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
+        }
+    }
+
+    /// Acknowledgements that travel on `path`: its own, and those of paths that cannot carry theirs (multipath MP-82).
+    fn write_acks(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+        for at in 0..self.paths.len() {
+            let Some(of) = self.paths.id_at(at) else { return };
+            let wanted = self.network(of).is_some_and(|network| {
+                let acks = &network.space.acks;
+                acks.due(now) || (allow.bundle && allow.in_flight && acks.pending())
+            });
+            if !wanted || self.ack_carrier(of) != Some(path) {
+                continue;
+            }
+            let wire = self.multipath.then_some(of);
+            if let Some(network) = self.network_mut(of) {
+                write_ack(&mut network.space, SpaceId::Application(of), wire, now, frames);
+            }
+        }
+    }
+
+    /// PATH_CHALLENGE and PATH_RESPONSE of this path (burst B-30).
+    fn write_path_frames(&mut self, now: Timestamp, path: PathId, frames: &mut Frames<'_, '_>) {
+        let Some(network) = self.network_mut(path) else { return };
+        if let Some(validation) = &mut network.validation
+            && frames.writer.remaining() >= 9
+            && let Some(data) = validation.take_challenge(now)
+        {
+            frame::PathChallenge { data }.write(frames.writer);
+            frames.book(SentFrame::PathChallenge);
+        }
+        while frames.writer.remaining() >= 9 {
+            let four_tuple = network.four_tuple;
+            let Some(data) = network.responses.pop_for(four_tuple) else { break };
+            frame::PathResponse { data }.write(frames.writer);
+            frames.book(SentFrame::PathResponse);
+        }
+    }
+
+    fn write_crypto(&mut self, level: EncryptionLevel, frames: &mut Frames<'_, '_>) {
+        let Some(stream) = self.crypto_stream_mut(level) else { return };
+        while stream.has_pending() {
+            let room = frames.writer.remaining();
+            // Type, offset and length in their longest useful form leave at least one byte of data.
+            let Some(room) = room.checked_sub(1 + 8 + 2).filter(|room| *room > 0) else { return };
+            let Some((offset, len)) = stream.next_range(room) else { return };
+            crypto::write_header(frames.writer, offset, len);
+            if let Some(space) = frames.writer.reserve(len) {
+                stream.copy_range(offset, space);
+            }
+            frames.book(SentFrame::Crypto { level, offset, len: len as u32 });
+        }
+    }
+
+    /// Reliable frames of the connection and of all path ids.
+    fn write_control(&mut self, frames: &mut Frames<'_, '_>) {
+        if self.control.handshake_done && frames.put(1, SentFrame::HandshakeDone, |writer| writer.u8(0x1e)) {
+            self.control.handshake_done = false;
+        }
+        if self.control.ping && frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01)) {
+            self.control.ping = false;
+        }
+        self.write_path_limits(frames);
+        for at in 0..self.paths.len() {
+            let Some(path) = self.paths.id_at(at) else { break };
+            self.write_path_control(path, frames);
+        }
+        let Frames { writer, list, weight } = frames;
+        self.streams.write_control(writer, &mut |record| {
+            list.push(SentFrame::Stream(record));
+            *weight = Weight { ack_eliciting: true, in_flight: true };
+        });
+    }
+
+    fn write_path_limits(&mut self, frames: &mut Frames<'_, '_>) {
+        if !self.multipath {
+            return;
+        }
+        if self.paths.maximum_owed
+            && let Some(maximum) = self.paths.local_maximum
+        {
+            let frame = frame::MaxPathId { maximum };
+            self.paths.maximum_owed = !frames.put(frame.size(), SentFrame::MaxPathId, |writer| frame.write(writer));
+        }
+        if self.paths.blocked_owed
+            && let Some(maximum) = self.paths.peer_maximum
+        {
+            let frame = frame::PathsBlocked { maximum };
+            self.paths.blocked_owed = !frames.put(frame.size(), SentFrame::PathsBlocked, |writer| frame.write(writer));
+        }
+        while let Some(path) = self.control.cids_blocked.front().copied() {
+            let next_sequence = self.paths.get(path).map_or(0, |entry| entry.remote_cids.next_sequence());
+            let frame = frame::PathCidsBlocked { path, next_sequence };
+            if !frames.put(frame.size(), SentFrame::PathCidsBlocked(path), |writer| frame.write(writer)) {
+                return;
+            }
+            self.control.cids_blocked.pop_front();
+        }
+    }
+
+    /// PATH_ABANDON, connection ids and status of one path id.
+    fn write_path_control(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
+        let multipath = self.multipath;
+        let Some(entry) = self.paths.get_mut(path) else { return };
+        if let Some(abandon) = &mut entry.abandon
+            && abandon.owed
+        {
+            let frame = frame::PathAbandon { path, code: abandon.code };
+            abandon.owed = !frames.put(frame.size(), SentFrame::PathAbandon(path), |writer| frame.write(writer));
+        }
+        let wire = multipath.then_some(path);
+        while let Some(issued) = entry.local_cids.next_pending() {
+            let frame = frame::NewConnectionId {
+                path: wire,
+                sequence: issued.sequence,
+                retire_prior_to: 0,
+                cid: issued.cid,
+                reset_token: issued.token,
+            };
+            let record = SentFrame::NewCid { path, sequence: issued.sequence };
+            if !frames.put(frame.size(), record, |writer| frame.write(writer)) {
+                return;
+            }
+            entry.local_cids.on_written(issued.sequence);
+        }
+        while let Some(sequence) = entry.remote_cids.next_retirement() {
+            let frame = frame::RetireConnectionId { path: wire, sequence };
+            if !frames.put(frame.size(), SentFrame::RetireCid { path, sequence }, |writer| frame.write(writer)) {
+                return;
+            }
+            entry.remote_cids.on_retirement_written(sequence);
+        }
+        if let (true, Some((status, sequence))) = (multipath, entry.status.owed()) {
+            let frame = frame::PathStatus { path, status, sequence };
+            if frames.put(frame.size(), SentFrame::PathStatus { path, sequence }, |writer| frame.write(writer)) {
+                entry.status.on_written(sequence);
+            }
+        }
+    }
+
+    /// Stream data; with the redundant scheduler the other open paths are told to copy it.
+    fn write_streams(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
+        let redundant = self.config.scheduler == crate::path::schedule::Scheduler::Redundant;
+        let before = frames.list.len();
+        let Frames { writer, list, weight } = frames;
+        self.streams.write_data(writer, &mut |record| {
+            list.push(SentFrame::Stream(record));
+            *weight = Weight { ack_eliciting: true, in_flight: true };
+        });
+        if redundant {
+            let records = frames.list.get(before..).unwrap_or_default();
+            for entry in self.paths.iter_mut().filter(|entry| entry.id != path && entry.state == PathState::Open) {
+                if let Some(network) = entry.network.as_deref_mut() {
+                    network.duplicates.extend_bounded(records);
+                }
+            }
+        }
+    }
+
+    /// Copies of data that other paths carried (scheduler `redundant`).
+    fn write_duplicates(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
+        let Self { paths, streams, .. } = self;
+        let Some(network) = paths.get_mut(path).and_then(|entry| entry.network.as_deref_mut()) else { return };
+        let Frames { writer, list, weight } = frames;
+        while let Some(record) = network.duplicates.front() {
+            if !streams.write_copy(writer, record, &mut |record| {
+                list.push(SentFrame::Stream(record));
+                *weight = Weight { ack_eliciting: true, in_flight: true };
+            }) {
+                return;
+            }
+            network.duplicates.pop();
+        }
+    }
+
+    /// Frames wait that any open path may carry.
+    pub(crate) fn has_control(&self) -> bool {
+        let control = &self.control;
+        control.handshake_done
+            || control.ping
+            || self.streams.has_control()
+            || self.application.as_ref().is_some_and(|application| application.crypto.has_pending())
+            || (self.multipath && (self.paths.maximum_owed || self.paths.blocked_owed || !control.cids_blocked.is_empty()))
+            || self.paths.iter().any(|entry| {
+                entry.abandon.is_some_and(|abandon| abandon.owed)
+                    || entry.local_cids.has_pending()
+                    || entry.remote_cids.has_retirements()
+                    || (self.multipath && entry.status.owed().is_some())
+            })
+    }
+
+    /// The path that carries the acknowledgements of `path`: itself while it answers, else the quickest open one.
+    pub(crate) fn ack_carrier(&self, path: PathId) -> Option<PathId> {
+        let entry = self.paths.get(path)?;
+        let answers = entry.network.as_deref().is_some_and(|network| network.suspect_since.is_none());
+        if entry.is_live() && answers {
+            return Some(path);
+        }
+        let open = self.paths.iter().filter(|other| other.state == PathState::Open && other.id != path);
+        let best = open
+            .filter_map(|other| other.network.as_deref().map(|network| (network.suspect_since.is_some(), network.rtt.smoothed(), other.id)))
+            .min();
+        match best {
+            Some((_, _, id)) => Some(id),
+            None => entry.is_live().then_some(path),
+        }
+    }
+
+    /// The space of a level, for the burst writer.
+    pub(crate) fn space_mut_of(&mut self, level: EncryptionLevel, path: PathId) -> Option<&mut Space> {
+        match level {
+            EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.space),
+            EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.space),
+            _ => self.network_mut(path).map(|network| &mut network.space),
+        }
+    }
+
+    fn crypto_stream_mut(&mut self, level: EncryptionLevel) -> Option<&mut qrecovery::crypto_stream::CryptoStream> {
+        match level {
+            EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.crypto),
+            EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.crypto),
+            _ => self.application.as_mut().map(|application| &mut application.crypto),
+        }
+    }
+}
+
+/// Writes an acknowledgement of everything a space received, if there is anything to acknowledge.
+fn write_ack(space: &mut Space, id: SpaceId, wire: Option<PathId>, now: Timestamp, frames: &mut Frames<'_, '_>) {
+    if !space.acks.pending() {
+        return;
+    }
+    let Some(largest) = space.received.largest() else { return };
+    let delay = match id {
+        SpaceId::Application(_) => now.saturating_since(largest.received_at).as_micros() as u64 >> limits::ACK_DELAY_EXPONENT,
+        SpaceId::Initial | SpaceId::Handshake => 0,
+    };
+    let ecn = Some(space.received.ecn()).filter(|ecn| *ecn != EcnCounts::default());
+    let room = frames.writer.remaining();
+    if let Some(written) = ack::write(frames.writer, wire, space.received.ranges(), delay, ecn, room) {
+        frames.list.push(SentFrame::Ack { space: id, largest: written.largest });
+        space.acks.on_ack_sent();
+    }
+}

@@ -1,0 +1,149 @@
+//! What an endpoint and its connections are told before they start.
+//!
+//! Called by the application through the driver. Never checks what the TLS configuration holds: that is `qcrypto`'s job.
+
+use crate::path::schedule::Scheduler;
+use qbase::{limits, param::TransportParameters};
+use qcongestion::algorithm::Algorithm;
+use std::{sync::Arc, time::Duration};
+
+/// Which multipath wire mode is offered (multipath MP-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multipath {
+    /// `initial_max_path_id` is not sent: one path.
+    Off,
+    /// The IETF extension is offered and used if the peer offers it too.
+    Auto,
+    /// As `Auto`, and the connection fails when the peer does not offer it.
+    Require,
+}
+
+/// Settings of one connection's transport; the defaults are those of [`limits`].
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// Idle timeout we offer; zero disables it.
+    pub idle_timeout: Duration,
+    /// Time for the handshake to complete.
+    pub handshake_timeout: Duration,
+    /// Longest delay of our ACKs.
+    pub max_ack_delay: Duration,
+    /// RTT assumed before the first sample.
+    pub initial_rtt: Duration,
+    /// UDP payload of every packet until path MTU discovery raises it, 1200 to 65507 bytes.
+    pub initial_mtu: u16,
+    /// Receive window of each stream, bytes.
+    pub stream_window: u64,
+    /// Receive window of the connection, bytes.
+    pub connection_window: u64,
+    /// Bidirectional streams the peer may have open.
+    pub bidirectional_streams: u64,
+    /// Unidirectional streams the peer may have open.
+    pub unidirectional_streams: u64,
+    /// Unsent and unacknowledged bytes `write` accepts per stream.
+    pub send_buffer: usize,
+    /// The same per connection.
+    pub connection_send_buffer: usize,
+    /// Congestion controller of every path.
+    pub congestion: Algorithm,
+    /// Which path carries data.
+    pub scheduler: Scheduler,
+    /// Multipath mode offered.
+    pub multipath: Multipath,
+    /// Paths wanted at once, 1 to [`limits::OPEN_PATHS`].
+    pub max_paths: u32,
+    /// A path that stays silent this long while others live is abandoned (multipath MP-83).
+    pub abandon_after: Duration,
+    /// Longest stall the application should see when a path dies: bounds the time to suspicion (multipath MP-83).
+    pub max_stall: Duration,
+    /// A PING goes out when nothing was sent for so long; zero is off.
+    pub keep_alive: Duration,
+    /// Packets one key may protect, in place of the AEAD's own limit; for tests.
+    pub confidentiality_limit: Option<u64>,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: limits::IDLE_TIMEOUT,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            max_ack_delay: limits::MAX_ACK_DELAY,
+            initial_rtt: limits::INITIAL_RTT,
+            initial_mtu: limits::MIN_INITIAL as u16,
+            stream_window: limits::STREAM_WINDOW,
+            connection_window: limits::CONNECTION_WINDOW,
+            bidirectional_streams: limits::PEER_STREAMS,
+            unidirectional_streams: limits::PEER_STREAMS,
+            send_buffer: 256 * 1_024,
+            connection_send_buffer: 8 * 1_024 * 1_024,
+            congestion: Algorithm::Cubic,
+            scheduler: Scheduler::MinRtt,
+            multipath: Multipath::Auto,
+            max_paths: limits::INITIAL_MAX_PATH_ID + 1,
+            abandon_after: Duration::from_secs(10),
+            max_stall: Duration::from_millis(300),
+            keep_alive: Duration::ZERO,
+            confidentiality_limit: None,
+        }
+    }
+}
+
+impl TransportConfig {
+    /// The transport parameters these settings announce, without connection ids (RFC 9000 §18.2).
+    #[must_use]
+    pub fn parameters(&self) -> TransportParameters {
+        let mut parameters = TransportParameters::default();
+        parameters.max_idle_timeout = self.idle_timeout;
+        parameters.max_ack_delay = self.max_ack_delay;
+        parameters.ack_delay_exponent = limits::ACK_DELAY_EXPONENT;
+        parameters.initial_max_data = self.connection_window;
+        parameters.initial_max_stream_data_bidi_local = self.stream_window;
+        parameters.initial_max_stream_data_bidi_remote = self.stream_window;
+        parameters.initial_max_stream_data_uni = self.stream_window;
+        parameters.initial_max_streams_bidi = self.bidirectional_streams;
+        parameters.initial_max_streams_uni = self.unidirectional_streams;
+        parameters.active_connection_id_limit = limits::REMOTE_CIDS_PER_PATH;
+        parameters.disable_active_migration = false;
+        parameters.initial_max_path_id = match self.multipath {
+            Multipath::Off => None,
+            Multipath::Auto | Multipath::Require => {
+                Some(qbase::PathId(self.max_paths.clamp(1, limits::OPEN_PATHS as u32).saturating_sub(1)))
+            }
+        };
+        parameters
+    }
+}
+
+/// Settings of the server side.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Identity, ALPN and client verification.
+    pub tls: qcrypto::ServerTls,
+    /// Transport settings of accepted connections.
+    pub transport: Arc<TransportConfig>,
+    /// Accepted connections alive at once; more are refused.
+    pub max_connections: usize,
+}
+
+/// Settings of an outgoing connection.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// Trust, ALPN and own identity.
+    pub tls: qcrypto::ClientTls,
+    /// Transport settings.
+    pub transport: Arc<TransportConfig>,
+}
+
+/// Settings of an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Key of stateless reset tokens, the same on all machines of a fleet.
+    pub reset_key: [u8; 32],
+    /// Memory of receive buffers over all connections, bytes (mux R1).
+    pub pool_bytes: usize,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self { reset_key: [0; 32], pool_bytes: 64 * 1_024 * 1_024 }
+    }
+}

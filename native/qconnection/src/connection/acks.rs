@@ -1,0 +1,254 @@
+//! Acknowledgements and losses: RTT, congestion control and the fate of every frame (RFC 9002; multipath section E).
+//!
+//! Called by the dispatch (ACK, PATH_ACK) and the loss timer. Frames go back to the part that owns them.
+
+use super::{Connection, input::Opened};
+use crate::{burst::SentFrame, path::Network};
+use qbase::{EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
+use qcongestion::{Acked, AppLimited, Lost, Persistence, loss};
+use qrecovery::sent::{AckOutcome, NewestAcked};
+use std::time::Duration;
+
+impl Connection {
+    /// ACK or PATH_ACK.
+    pub(super) fn on_ack(&mut self, opened: &Opened, ack: &Ack<'_>) -> Result<(), TransportError> {
+        let path = ack.path.unwrap_or(PathId::ZERO);
+        if ack.path.is_some() {
+            self.check_path_limit(path)?;
+        }
+        let now = opened.arrival.now;
+        let delay = self.decode_ack_delay(ack.delay);
+        let mut settled = std::mem::take(&mut self.settled);
+        settled.clear();
+        if self.space_mut(opened.level, path).is_none() {
+            // The path is gone: its packets were settled when it went (multipath MP-41).
+            self.settled = settled;
+            return Ok(());
+        }
+        let id = opened.level.space(path);
+        let mut rows = std::mem::take(&mut self.acked_rows);
+        rows.clear();
+        let Some(space) = self.space_mut(opened.level, path) else { return Ok(()) };
+        let outcome = space.sent.on_ack(ack.ranges.clone(), |packet, frames| {
+            settled.extend(frames);
+            if packet.ack_eliciting {
+                rows.push((packet.number, packet.sent_at));
+            }
+        });
+        if let Some(network) = self.network_mut(path) {
+            for (number, sent_at) in &rows {
+                network.persistent.on_acked(id, *number, *sent_at);
+            }
+        }
+        self.acked_rows = rows;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.settled = settled;
+                return Err(error);
+            }
+        };
+        for frame in settled.drain(..) {
+            self.on_frame_acked(now, frame);
+        }
+        self.settled = settled;
+        if outcome.newly_acked > 0 {
+            self.on_newly_acked(opened, path, &outcome, delay)?;
+            self.detect_losses(now, opened.level, path);
+        }
+        Ok(())
+    }
+
+    /// Packets were acknowledged: RTT, window, PTO count, suspicion.
+    fn on_newly_acked(&mut self, opened: &Opened, path: PathId, outcome: &AckOutcome, delay: Duration) -> Result<(), TransportError> {
+        let now = opened.arrival.now;
+        let level = opened.level;
+        let (confirmed, max_ack_delay) = (self.confirmed, self.peer_parameters.max_ack_delay);
+        // A client whose Initial was acknowledged may still be unvalidated at the server (RFC 9002 §6.2.1).
+        let validated = !self.role.is_client() || level != EncryptionLevel::Initial || self.confirmed;
+        let in_flight = self.bytes_in_flight(path);
+        let Some(network) = self.network_mut(path) else { return Ok(()) };
+        if let Some(sent_at) = outcome.rtt_from {
+            let delay = match level {
+                EncryptionLevel::OneRtt if confirmed => delay.min(max_ack_delay),
+                EncryptionLevel::OneRtt => delay,
+                _ => Duration::ZERO,
+            };
+            network.rtt.on_sample(now, now.saturating_since(sent_at), delay);
+        }
+        if let (true, Some(NewestAcked { sent_at, .. })) = (outcome.bytes_acked > 0, outcome.largest_newly) {
+            let app_limited = if network.app_limited { AppLimited::Yes } else { AppLimited::No };
+            let acked = Acked { bytes: outcome.bytes_acked, newest_sent_at: sent_at, bytes_in_flight: in_flight, app_limited };
+            network.controller.on_acked(now, &acked, &network.rtt);
+        }
+        if validated {
+            network.pto_count = 0;
+        }
+        if network.suspect_since.take().is_some() {
+            self.on_path_recovered(path);
+        }
+        if level == EncryptionLevel::OneRtt {
+            let pto = self.largest_pto();
+            if let (Some(application), Some(largest)) = (&mut self.application, outcome.largest_newly) {
+                application.keys.on_ack_received(path, largest.number, opened.generation, now, pto)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Declares packets of a space lost and re-arms its loss timer (RFC 9002 §6.1).
+    pub(super) fn detect_losses(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId) {
+        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let Some(network) = self.network(path) else { return };
+        let delay = loss::delay(&network.rtt);
+        let mut settled = std::mem::take(&mut self.settled);
+        settled.clear();
+        let mut rows = std::mem::take(&mut self.acked_rows);
+        rows.clear();
+        let Some(space) = self.space_mut(level, path) else {
+            self.settled = settled;
+            return;
+        };
+        let outcome = space.sent.detect_lost(now, delay, loss::PACKET_THRESHOLD, |packet, frames| {
+            if packet.ack_eliciting {
+                rows.push((packet.number, packet.sent_at));
+            }
+            settled.extend(frames);
+        });
+        space.loss_time = outcome.next_loss_time;
+        for frame in settled.drain(..) {
+            self.on_frame_lost(frame);
+        }
+        self.settled = settled;
+        self.counters.packets_lost = self.counters.packets_lost.saturating_add(outcome.packets);
+        if let Some(network) = self.network_mut(path) {
+            network.counters.packets_lost = network.counters.packets_lost.saturating_add(outcome.packets);
+            for (_, sent_at) in &rows {
+                network.persistent.on_lost(*sent_at, &network.rtt);
+            }
+            if let Some(newest_sent_at) = outcome.newest_sent_at {
+                let persistent = network.persistent.verdict(&network.rtt, max_ack_delay);
+                if persistent == Persistence::Established {
+                    network.rtt.restart_min();
+                }
+                network.controller.on_lost(now, &Lost { bytes: outcome.bytes, newest_sent_at, persistent });
+            }
+        }
+        self.acked_rows = rows;
+    }
+
+    /// A frame arrived at the peer.
+    pub(super) fn on_frame_acked(&mut self, now: Timestamp, frame: SentFrame) {
+        match frame {
+            SentFrame::Stream(record) => self.streams.on_acked(record),
+            SentFrame::Crypto { level, offset, len } => {
+                if let Some(crypto) = self.crypto_stream(level) {
+                    crypto.on_acked(offset, u64::from(len));
+                }
+            }
+            SentFrame::Ack { space, largest } => {
+                let (level, path) = match space {
+                    SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
+                    SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),
+                    SpaceId::Application(path) => (EncryptionLevel::OneRtt, path),
+                };
+                if let Some(space) = self.space_mut(level, path) {
+                    space.received.on_ack_of_ack(largest);
+                }
+            }
+            SentFrame::NewCid { path, sequence } => {
+                if let Some(entry) = self.paths.get_mut(path) {
+                    entry.local_cids.on_acked(sequence);
+                }
+            }
+            SentFrame::RetireCid { path, sequence } => {
+                if let Some(entry) = self.paths.get_mut(path) {
+                    entry.remote_cids.on_retire_acked(sequence);
+                }
+            }
+            SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
+            SentFrame::Ping
+            | SentFrame::HandshakeDone
+            | SentFrame::PathChallenge
+            | SentFrame::PathResponse
+            | SentFrame::PathStatus { .. }
+            | SentFrame::MaxPathId
+            | SentFrame::PathsBlocked
+            | SentFrame::PathCidsBlocked(_) => {}
+        }
+    }
+
+    /// A frame was lost, or never left: its owner may send it again (RFC 9000 §13.3).
+    pub(super) fn on_frame_lost(&mut self, frame: SentFrame) {
+        match frame {
+            SentFrame::Stream(record) => self.streams.on_lost(record),
+            SentFrame::Crypto { level, offset, len } => {
+                if let Some(crypto) = self.crypto_stream(level) {
+                    crypto.on_lost(offset, u64::from(len));
+                }
+            }
+            SentFrame::HandshakeDone => self.control.handshake_done = true,
+            SentFrame::NewCid { path, sequence } => {
+                if let Some(entry) = self.paths.get_mut(path) {
+                    entry.local_cids.on_lost(sequence);
+                }
+            }
+            SentFrame::RetireCid { path, sequence } => {
+                if let Some(entry) = self.paths.get_mut(path) {
+                    entry.remote_cids.on_retire_lost(sequence);
+                }
+            }
+            SentFrame::PathAbandon(path) => {
+                if let Some(abandon) = self.paths.get_mut(path).and_then(|entry| entry.abandon.as_mut()) {
+                    abandon.owed = true;
+                }
+            }
+            SentFrame::PathStatus { path, sequence } => {
+                if let Some(entry) = self.paths.get_mut(path) {
+                    entry.status.on_lost(sequence);
+                }
+            }
+            SentFrame::MaxPathId => self.paths.maximum_owed = true,
+            SentFrame::PathsBlocked => self.paths.blocked_owed = !self.opens.is_empty(),
+            SentFrame::PathCidsBlocked(path) => self.owe_cids_blocked(path),
+            SentFrame::Ack { .. } | SentFrame::Ping | SentFrame::PathChallenge | SentFrame::PathResponse => {}
+        }
+    }
+
+    /// PATH_CIDS_BLOCKED is owed for this path id, once.
+    pub(super) fn owe_cids_blocked(&mut self, path: PathId) {
+        if !self.control.cids_blocked.contains(&path) && self.control.cids_blocked.len() < limits::OPEN_PATHS {
+            self.control.cids_blocked.push_back(path);
+        }
+    }
+
+    /// Puts copies of a path's unacknowledged frames, oldest first, into the queues of their owners (multipath MP-83).
+    /// `packets` bounds how many packets are copied. Returns the stream bytes copied.
+    pub(super) fn offer_again(&mut self, level: EncryptionLevel, path: PathId, packets: usize) -> u64 {
+        let mut settled = std::mem::take(&mut self.settled);
+        settled.clear();
+        if let Some(space) = self.space_mut(level, path) {
+            space.sent.for_oldest_unacked(packets, |_, frames| settled.extend(frames));
+        }
+        let mut bytes = 0_u64;
+        for frame in settled.drain(..) {
+            match frame {
+                SentFrame::Stream(record) => bytes = bytes.saturating_add(self.streams.mark_for_reinjection(record)),
+                other => self.on_frame_lost(other),
+            }
+        }
+        self.settled = settled;
+        bytes
+    }
+
+    /// Bytes in flight on a path, handshake packets included.
+    pub(crate) fn bytes_in_flight(&self, path: PathId) -> u64 {
+        let application = self.network(path).map_or(0, |network: &Network| network.space.sent.bytes_in_flight());
+        let handshake = if path == PathId::ZERO {
+            [&self.initial, &self.handshake].into_iter().flatten().map(|space| space.space.sent.bytes_in_flight()).sum()
+        } else {
+            0
+        };
+        application.saturating_add(handshake)
+    }
+}

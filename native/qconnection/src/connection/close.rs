@@ -1,0 +1,272 @@
+//! The end: closing, draining, CONNECTION_CLOSE on every path (RFC 9000 §10, burst section 11).
+//!
+//! ```text
+//!  Handshaking -> Open --our error / close()--> Closing --3 PTO--> Drained
+//!        \___________\----peer's CONNECTION_CLOSE--> Draining --3 PTO--> Drained
+//!         \___________\---timeout, reset-----------------------------> Drained
+//! ```
+//! Called by the dispatch, the timers and the application. After the end only a count of packets is kept (attacks D21).
+
+use super::{
+    Connection,
+    events::{CloseInfo, ClosedBy, EndpointAction, Event, Layer},
+    input::Opened,
+};
+use crate::burst::Burst;
+use qbase::{
+    Ecn, EncryptionLevel, ErrorCode, PathId, Reader, TransportError, Timestamp, VERSION_1, Writer,
+    frame::{self, CloseKind, ConnectionClose, Frame},
+    limits::{MIN_INITIAL, MIN_SAMPLE, TAG_LEN},
+    packet::{long::{self, LongHeader, LongKind}, number, short},
+};
+use std::borrow::Cow;
+
+/// Longest reason phrase we send or keep, bytes.
+const MAX_REASON: usize = 1_024;
+
+/// Where the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The handshake is not complete.
+    Handshaking,
+    /// Streams may be used.
+    Open,
+    /// We closed: packets are answered with CONNECTION_CLOSE, ever more rarely.
+    Closing,
+    /// The peer closed: nothing is sent.
+    Draining,
+    /// The handle is dead.
+    Drained,
+}
+
+impl State {
+    /// The name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Handshaking => "handshaking",
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Draining => "draining",
+            Self::Drained => "closed",
+        }
+    }
+}
+
+/// An end without a CONNECTION_CLOSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseCause {
+    IdleTimeout,
+    HandshakeTimeout,
+    Version,
+}
+
+/// The CONNECTION_CLOSE to send, and when to repeat it.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing {
+    layer: Layer,
+    code: u64,
+    frame_type: Option<u64>,
+    reason: Cow<'static, [u8]>,
+    /// Paths that still owe their first CONNECTION_CLOSE.
+    owed: Vec<PathId>,
+    /// Packets received since the close; the frame is repeated at 1, 2, 4, 8, … (burst B-91).
+    packets: u64,
+}
+
+impl Connection {
+    /// A rule was broken or we cannot go on: closes with this error.
+    pub(crate) fn fail(&mut self, now: Timestamp, error: TransportError) {
+        let reason = match error.reason {
+            Cow::Borrowed(reason) => Cow::Borrowed(reason.as_bytes()),
+            Cow::Owned(reason) => Cow::Owned(reason.into_bytes()),
+        };
+        self.start_closing(now, Layer::Transport, error.code.0, error.frame_type, reason);
+    }
+
+    /// The application closes the connection with its own code (RFC 9000 §10.2).
+    pub fn close(&mut self, now: Timestamp, code: u64, reason: &[u8]) {
+        let reason = reason.get(..reason.len().min(MAX_REASON)).unwrap_or_default();
+        self.start_closing(now, Layer::Application, code.min(qbase::varint::MAX), None, Cow::Owned(reason.to_vec()));
+    }
+
+    fn start_closing(&mut self, now: Timestamp, layer: Layer, code: u64, frame_type: Option<u64>, reason: Cow<'static, [u8]>) {
+        if !matches!(self.state, State::Handshaking | State::Open) {
+            return;
+        }
+        let owed = self.paths.iter().filter(|entry| entry.is_live()).map(|entry| entry.id).collect();
+        let text = String::from_utf8_lossy(&reason).into_owned();
+        self.closing = Some(Box::new(Closing { layer, code, frame_type, reason, owed, packets: 0 }));
+        self.state = State::Closing;
+        self.timers.close_deadline = Some(now + self.largest_pto().saturating_mul(3));
+        self.end(CloseInfo { by: ClosedBy::Local, layer, code, frame_type, reason: text });
+    }
+
+    /// The peer closed (RFC 9000 §10.2.2).
+    pub(super) fn on_connection_close(&mut self, now: Timestamp, close: &ConnectionClose<'_>) {
+        if matches!(self.state, State::Draining | State::Drained) {
+            return;
+        }
+        let was_closing = self.state == State::Closing;
+        self.state = State::Draining;
+        self.timers.close_deadline = Some(now + self.largest_pto().saturating_mul(3));
+        if was_closing {
+            return;
+        }
+        let (layer, frame_type) = match close.kind {
+            CloseKind::Transport { frame_type } => (Layer::Transport, Some(frame_type)),
+            CloseKind::Application => (Layer::Application, None),
+        };
+        let reason = close.reason.get(..close.reason.len().min(MAX_REASON)).unwrap_or_default();
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        self.end(CloseInfo { by: ClosedBy::Peer, layer, code: close.code, frame_type, reason });
+    }
+
+    /// Ends without a word on the wire.
+    pub(crate) fn close_silently(&mut self, _now: Timestamp, cause: CloseCause) {
+        let (by, reason) = match cause {
+            CloseCause::IdleTimeout => (ClosedBy::IdleTimeout, "nothing was received for the idle timeout"),
+            CloseCause::HandshakeTimeout => (ClosedBy::HandshakeTimeout, "the handshake was not complete in time"),
+            CloseCause::Version => (ClosedBy::Version, "no common QUIC version"),
+        };
+        self.end(CloseInfo { by, layer: Layer::Transport, code: 0, frame_type: None, reason: reason.to_owned() });
+        self.drain_out();
+    }
+
+    /// Tells the application once that it is over.
+    fn end(&mut self, info: CloseInfo) {
+        self.opens.clear();
+        self.waiting.clear();
+        self.events.push_back(Event::Closed(info));
+    }
+
+    /// The last step: all connection ids go and the handle dies.
+    pub(super) fn drain_out(&mut self) {
+        if self.state == State::Drained {
+            return;
+        }
+        self.state = State::Drained;
+        let Self { paths, actions, .. } = self;
+        for entry in paths.iter() {
+            actions.extend(entry.local_cids.iter_active().map(EndpointAction::Unroute));
+        }
+        self.events.push_back(Event::Drained);
+    }
+
+    /// A packet came while closing: only the peer's own close matters, and sometimes ours is repeated.
+    pub(super) fn on_packet_while_closing(&mut self, opened: &Opened, payload: &[u8]) -> Result<(), TransportError> {
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() {
+            let Ok(frame) = Frame::decode(&mut reader) else { break };
+            if let Frame::ConnectionClose(close) = frame {
+                self.on_connection_close(opened.arrival.now, &close);
+                return Ok(());
+            }
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.packets = closing.packets.saturating_add(1);
+            if closing.packets.is_power_of_two() && !closing.owed.contains(&opened.path) {
+                closing.owed.push(opened.path);
+            }
+        }
+        Ok(())
+    }
+
+    /// One segment with CONNECTION_CLOSE for a path that owes it (burst B-90, B-92).
+    pub(super) fn poll_close(&mut self, now: Timestamp, buffer: &mut [u8]) -> Option<Burst> {
+        let closing = self.closing.as_mut()?;
+        let path = closing.owed.pop()?;
+        let closing = closing.clone();
+        let network = self.network(path)?;
+        let (four_tuple, mtu) = (network.four_tuple, usize::from(network.mtu));
+        let window = usize::try_from(network.amplification.credit()).map_or(mtu, |credit| credit.min(mtu)).min(buffer.len());
+        let window = buffer.get_mut(..window)?;
+        let levels = [EncryptionLevel::Initial, EncryptionLevel::Handshake, EncryptionLevel::OneRtt];
+        let has_keys = |level| match level {
+            EncryptionLevel::Initial => path == PathId::ZERO && self.initial.is_some(),
+            EncryptionLevel::Handshake => path == PathId::ZERO && self.handshake.is_some(),
+            _ => self.application.is_some() && self.handshake_complete,
+        };
+        let present: Vec<EncryptionLevel> = levels.into_iter().filter(|level| has_keys(*level)).collect();
+        let mut at = 0;
+        for (index, level) in present.iter().enumerate() {
+            let pad = index + 1 == present.len() && present.first() == Some(&EncryptionLevel::Initial);
+            let rest = window.get_mut(at..)?;
+            let fill = if pad { MIN_INITIAL.saturating_sub(at) } else { 0 };
+            at += self.close_packet(path, *level, &closing, rest, fill).unwrap_or(0);
+        }
+        if at == 0 {
+            return None;
+        }
+        if let Some(network) = self.network_mut(path) {
+            network.amplification.on_sent(at as u64);
+            network.counters.bytes_sent = network.counters.bytes_sent.saturating_add(at as u64);
+            network.pending.clear();
+            network.pending.at = now;
+        }
+        Some(Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, len: at, segment_size: at, segments: 1 })
+    }
+
+    /// Writes one packet with CONNECTION_CLOSE, padded so that it has at least `fill` bytes; returns its size.
+    fn close_packet(&mut self, path: PathId, level: EncryptionLevel, closing: &Closing, room: &mut [u8], fill: usize) -> Option<usize> {
+        let (dcid, scid) = self.header_cids(level, path)?;
+        let end = room.len().checked_sub(TAG_LEN).filter(|end| *end > MIN_SAMPLE * 2)?;
+        let space = self.space_mut(level, path)?;
+        let largest_acked = space.sent.largest_acked();
+        let number = space.take_number(|| 1 << 20);
+        let number_len = number::encoded_len(number, largest_acked);
+        let mut writer = Writer::new(room.get_mut(..end)?);
+        let phase = self.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
+        let (number_offset, length_offset) = match level {
+            EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, short::Spin::default()), None),
+            _ => {
+                let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &[] } } else { LongKind::Handshake };
+                let start = LongHeader { kind, version: VERSION_1, dcid, scid }.write(&mut writer, number, number_len);
+                (start.pn_offset, Some(start.length_offset))
+            }
+        };
+        let header_len = writer.len();
+        let frame = close_frame(closing, level);
+        let room_for_reason = writer.remaining().saturating_sub(frame.size().saturating_sub(frame.reason.len()));
+        let reason = frame.reason.get(..frame.reason.len().min(room_for_reason)).unwrap_or_default();
+        frame::ConnectionClose { reason, ..frame }.write(&mut writer);
+        let least = fill.saturating_sub(TAG_LEN).max(header_len + MIN_SAMPLE);
+        writer.zeros(least.saturating_sub(writer.len()).min(writer.remaining()));
+        let size = writer.len() + TAG_LEN;
+        let packet = room.get_mut(..size)?;
+        if let Some(offset) = length_offset {
+            long::patch_length(packet, offset, size.saturating_sub(number_offset))?;
+        }
+        match level {
+            EncryptionLevel::OneRtt => {
+                let keys = &mut self.application.as_mut()?.keys;
+                keys.seal_close(path, number, packet, header_len).ok()?;
+                keys.local_header().protect(packet, number_offset).ok()?;
+            }
+            _ => {
+                let space = if level == EncryptionLevel::Initial { self.initial.as_ref() } else { self.handshake.as_ref() };
+                let keys = &space?.keys.local;
+                keys.packet.seal(PathId::ZERO, number, packet, header_len).ok()?;
+                keys.header.protect(packet, number_offset).ok()?;
+            }
+        }
+        Some(size)
+    }
+}
+
+/// The frame of a level: an application's close is hidden from anyone without 1-RTT keys (RFC 9000 §10.2.3).
+fn close_frame(closing: &Closing, level: EncryptionLevel) -> ConnectionClose<'_> {
+    match closing.layer {
+        Layer::Application if level == EncryptionLevel::OneRtt => {
+            ConnectionClose { kind: CloseKind::Application, code: closing.code, reason: &closing.reason }
+        }
+        Layer::Application => {
+            ConnectionClose { kind: CloseKind::Transport { frame_type: 0 }, code: ErrorCode::APPLICATION_ERROR.0, reason: &[] }
+        }
+        Layer::Transport => ConnectionClose {
+            kind: CloseKind::Transport { frame_type: closing.frame_type.unwrap_or(0) },
+            code: closing.code,
+            reason: &closing.reason,
+        },
+    }
+}

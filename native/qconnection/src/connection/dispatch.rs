@@ -1,0 +1,109 @@
+//! A payload in: is each frame allowed here, and which part owns it (RFC 9000 §12.4; multipath section J).
+//!
+//! Called by the input for every authentic packet. Routes only: the owners change state.
+
+use super::{Connection, input::Opened};
+use qbase::{EncryptionLevel, PathId, Reader, TransportError, Timestamp, frame::{self, Frame, table}};
+use qcongestion::ack_policy::AckEliciting;
+use qrecovery::buffer::pool::BufferPool;
+
+impl Connection {
+    /// Takes all frames of a packet, then books the packet as received.
+    pub(super) fn handle_payload(&mut self, opened: &Opened, payload: &[u8], pool: &mut BufferPool) -> Result<(), TransportError> {
+        if payload.is_empty() {
+            return Err(TransportError::violation("a packet without frames"));
+        }
+        let mut eliciting = AckEliciting::No;
+        let mut probing = true;
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() {
+            let frame = Frame::decode(&mut reader)?;
+            let frame_type = frame.frame_type();
+            if !table::allowed(frame_type, opened.level) {
+                return Err(TransportError::violation("frame not allowed in this packet type").by_frame(frame_type));
+            }
+            if !self.multipath && table::is_multipath(frame_type) {
+                return Err(TransportError::encoding("multipath was not negotiated").by_frame(frame_type));
+            }
+            if frame.is_ack_eliciting() {
+                eliciting = AckEliciting::Yes;
+            }
+            probing &= frame.is_probing();
+            self.on_frame(opened, frame, pool).map_err(|error| if error.frame_type.is_none() { error.by_frame(frame_type) } else { error })?;
+        }
+        self.book_received(opened, eliciting);
+        if opened.level == EncryptionLevel::OneRtt && !probing {
+            self.on_non_probing(opened);
+        }
+        Ok(())
+    }
+
+    fn on_frame(&mut self, opened: &Opened, frame: Frame<'_>, pool: &mut BufferPool) -> Result<(), TransportError> {
+        let now = opened.arrival.now;
+        match frame {
+            Frame::Padding(_) | Frame::Ping => Ok(()),
+            Frame::Stream(stream) => self.streams.on_stream(&stream, pool),
+            Frame::Ack(ack) => self.on_ack(opened, &ack),
+            Frame::Crypto(crypto) => self.on_crypto(now, opened.level, &crypto),
+            Frame::ResetStream(reset) => self.streams.on_reset_stream(&reset, pool),
+            Frame::StopSending(stop) => self.streams.on_stop_sending(&stop),
+            Frame::MaxData(max) => self.streams.on_max_data(&max),
+            Frame::MaxStreamData(max) => self.streams.on_max_stream_data(&max),
+            Frame::MaxStreams(max) => self.streams.on_max_streams(&max),
+            Frame::DataBlocked(blocked) => self.streams.on_data_blocked(&blocked),
+            Frame::StreamDataBlocked(blocked) => self.streams.on_stream_data_blocked(&blocked),
+            Frame::StreamsBlocked(blocked) => self.streams.on_streams_blocked(&blocked),
+            // Tokens serve later connections of the same client; this end keeps none.
+            Frame::NewToken(_) if self.role.is_client() => Ok(()),
+            Frame::NewToken(_) => Err(TransportError::violation("NEW_TOKEN from a client")),
+            Frame::ConnectionClose(close) => {
+                self.on_connection_close(now, &close);
+                Ok(())
+            }
+            Frame::HandshakeDone => self.on_handshake_done(now),
+            Frame::Datagram(_) => Err(TransportError::violation("DATAGRAM was not offered")),
+            path_frame => self.on_path_frame(opened, path_frame, now),
+        }
+    }
+
+    /// Frames about paths and connection ids.
+    fn on_path_frame(&mut self, opened: &Opened, frame: Frame<'_>, now: Timestamp) -> Result<(), TransportError> {
+        match frame {
+            Frame::NewConnectionId(new) => self.on_new_connection_id(now, &new),
+            Frame::RetireConnectionId(retire) => self.on_retire_connection_id(opened, &retire),
+            Frame::PathChallenge(challenge) => {
+                self.on_path_challenge(opened, challenge.data);
+                Ok(())
+            }
+            Frame::PathResponse(response) => {
+                self.on_path_response(now, response.data);
+                Ok(())
+            }
+            Frame::PathAbandon(abandon) => self.on_path_abandon(now, abandon),
+            Frame::PathStatus(status) => self.on_path_status(status),
+            Frame::MaxPathId(maximum) => self.on_max_path_id(now, maximum.maximum),
+            Frame::PathsBlocked(blocked) => self.check_path_limit(blocked.maximum),
+            Frame::PathCidsBlocked(blocked) => self.on_path_cids_blocked(blocked),
+            _ => Ok(()),
+        }
+    }
+
+    /// A frame names a path id above our limit (multipath MP-71).
+    pub(super) fn check_path_limit(&self, path: PathId) -> Result<(), TransportError> {
+        if self.paths.local_maximum.is_none_or(|maximum| path > maximum) && path != PathId::ZERO {
+            return Err(TransportError::violation("path id above our limit"));
+        }
+        Ok(())
+    }
+
+    /// PATH_CIDS_BLOCKED is informational; only impossible numbers are errors (multipath MP-52).
+    fn on_path_cids_blocked(&mut self, blocked: frame::PathCidsBlocked) -> Result<(), TransportError> {
+        self.check_path_limit(blocked.path)?;
+        if let Some(entry) = self.paths.get(blocked.path)
+            && blocked.next_sequence > entry.local_cids.next_sequence()
+        {
+            return Err(TransportError::violation("PATH_CIDS_BLOCKED names a number we did not reach"));
+        }
+        Ok(())
+    }
+}

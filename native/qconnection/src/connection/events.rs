@@ -1,0 +1,157 @@
+//! What a connection tells its application (style §2, step 7 of the inward flow).
+//!
+//! Called by every part with news; drained by the driver once per turn. Life-cycle facts are never dropped.
+
+use crate::stream::StreamEvent;
+use qbase::{ConnectionId, FourTuple, PathId, frame::PathStatusKind};
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The handshake is complete: streams may be used.
+    HandshakeComplete,
+    /// The handshake is confirmed (RFC 9001 §4.1.2).
+    Confirmed,
+    /// Something about a stream.
+    Stream(StreamEvent),
+    /// Something about a path.
+    Path(PathEvent),
+    /// The keys were updated.
+    KeyUpdated,
+    /// The connection ended; streams and paths are gone.
+    Closed(CloseInfo),
+    /// The handle is dead from now on.
+    Drained,
+}
+
+/// News of one path, with the reason (multipath MP-86).
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathEvent {
+    /// The path; for a request that waits, the path id is not known yet and 0.
+    pub path: PathId,
+    /// The application's name for its request, if it made one.
+    pub ticket: Option<u64>,
+    /// What happened.
+    pub kind: PathEventKind,
+    /// Who caused it.
+    pub by: Cause,
+    /// In words.
+    pub reason: &'static str,
+}
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PathEventKind {
+    /// It is in use; its address is being validated.
+    Opening(FourTuple),
+    /// Its address is proved: data may flow.
+    Validated,
+    /// Silent for a PTO (multipath MP-83).
+    Suspect,
+    /// It answered again.
+    Recovered,
+    /// PATH_ABANDON was sent or received, with this code.
+    Abandoning(u64),
+    /// It is gone; the code of its PATH_ABANDON.
+    Abandoned(u64),
+    /// A request to open a path waits (multipath MP-81).
+    Waiting(WaitingFor),
+    /// A request to open a path failed.
+    Failed(OpenFailure),
+    /// A status of ours or the peer's.
+    Status(PathStatusKind),
+    /// The peer's address changed.
+    Rebound(FourTuple),
+    /// A socket refused to send.
+    SendError,
+}
+
+/// What a request to open a path waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// The handshake's confirmation.
+    Handshake,
+    /// A connection id of the peer for an unused path id.
+    PeerCids,
+    /// A higher path id limit.
+    PathIdLimit,
+}
+
+/// Why a path was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// The peer did not negotiate multipath.
+    NoMultipath,
+    /// Challenges were not answered.
+    Validation,
+    /// It was abandoned while it was validated.
+    Abandoned,
+}
+
+/// Who caused something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Our application or we.
+    Local,
+    /// The peer.
+    Peer,
+    /// A timer.
+    Timer,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseInfo {
+    /// Who ended it.
+    pub by: ClosedBy,
+    /// Whose code it is.
+    pub layer: Layer,
+    /// The code on the wire, 0 ..= 2^62-1.
+    pub code: u64,
+    /// Frame that broke a rule, if the transport closed for one.
+    pub frame_type: Option<u64>,
+    /// The reason phrase, lossily decoded and cut to what one packet holds.
+    pub reason: String,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// This end.
+    Local,
+    /// The other end.
+    Peer,
+    /// Idle timeout.
+    IdleTimeout,
+    /// Handshake timeout.
+    HandshakeTimeout,
+    /// A stateless reset.
+    Reset,
+    /// No common QUIC version.
+    Version,
+}
+
+/// Whose error code it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// CONNECTION_CLOSE of type 0x1c.
+    Transport,
+    /// CONNECTION_CLOSE of type 0x1d.
+    Application,
+}
+
+/// What the endpoint must do for a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum EndpointAction {
+    /// Packets with this DCID belong to the connection, on this path id.
+    Route {
+        /// The id.
+        cid: ConnectionId,
+        /// The path id it was issued for.
+        path: PathId,
+        /// Its sequence number.
+        sequence: u64,
+    },
+    /// This DCID is no longer ours.
+    Unroute(ConnectionId),
+}

@@ -1,0 +1,327 @@
+//! A datagram in: coalesced packets, keys, packet numbers, opened payloads (RFC 9000 §12.2, §12.3, RFC 9001 §5).
+//!
+//! Called by the endpoint for every datagram routed to the connection. A bad packet is dropped and counted; only a
+//! frame that breaks a rule inside an authentic packet closes the connection.
+
+use super::{Connection, State, WaitingPacket};
+use crate::{endpoint::route::Route, path::PathState};
+use qbase::{
+    ConnectionId, Ecn, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, limits,
+    packet::{KeyPhase, PacketType, ProtectedHeader, number},
+};
+use qcrypto::{Generation, Incoming, OpenError};
+use qevent::DropReason;
+use qrecovery::{buffer::pool::BufferPool, received::Receipt};
+use std::ops::Range;
+
+/// A datagram on its way through the input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// When it came.
+    pub(crate) now: Timestamp,
+    /// Its addresses; `local` is where it arrived.
+    pub(crate) four_tuple: FourTuple,
+    /// Its mark.
+    pub(crate) ecn: Ecn,
+    /// Which of our connection ids it carries.
+    pub(crate) route: Route,
+}
+
+/// An authentic packet.
+pub(super) struct Opened {
+    pub(super) level: EncryptionLevel,
+    pub(super) path: PathId,
+    pub(super) number: PacketNumber,
+    pub(super) arrival: Arrival,
+    pub(super) generation: Generation,
+}
+
+/// Packet number, place of the plaintext in the packet, keys that opened it.
+type Unsealed = (PacketNumber, Range<usize>, Generation);
+
+/// Why a packet went no further.
+enum Stop {
+    Drop(DropReason),
+    Close(TransportError),
+}
+
+impl From<TransportError> for Stop {
+    fn from(error: TransportError) -> Self {
+        Self::Close(error)
+    }
+}
+
+impl Connection {
+    /// Takes one UDP payload; it is decrypted in place.
+    pub(crate) fn handle_datagram(&mut self, arrival: Arrival, bytes: &mut [u8], pool: &mut BufferPool) {
+        pool.absorb(&mut self.returned);
+        self.credit_datagram(&arrival, bytes.len());
+        let size = bytes.len();
+        let authentic_before = self.counters.packets_received;
+        let mut rest = bytes;
+        let mut first_dcid: Option<ConnectionId> = None;
+        while !rest.is_empty() {
+            if matches!(self.state, State::Draining | State::Drained) {
+                return;
+            }
+            let header = match ProtectedHeader::parse(rest, limits::LOCAL_CID_LEN) {
+                Ok(header) => header,
+                Err(error) => {
+                    // What follows the first packet may be anything, padding included; only a bad first packet counts.
+                    if first_dcid.is_none() {
+                        self.drops.count(DropReason::from_packet_error(error));
+                    }
+                    break;
+                }
+            };
+            let end = header.end.min(rest.len());
+            let (packet, following) = rest.split_at_mut(end);
+            rest = following;
+            // Packets of another connection in one datagram are ignored (RFC 9000 §12.2, attacks A6).
+            if *first_dcid.get_or_insert(header.dcid) != header.dcid {
+                self.drops.count(DropReason::OtherConnection);
+                continue;
+            }
+            if let Err(stop) = self.handle_packet(arrival, &header, packet, pool) {
+                match stop {
+                    Stop::Drop(reason) => self.drops.count(reason),
+                    Stop::Close(error) => {
+                        self.fail(arrival.now, error);
+                        return;
+                    }
+                }
+            }
+        }
+        if self.counters.packets_received > authentic_before {
+            self.counters.datagrams_received = self.counters.datagrams_received.saturating_add(1);
+            self.counters.bytes_received = self.counters.bytes_received.saturating_add(size as u64);
+            if let Some(network) = self.network_mut(arrival.route.path) {
+                network.counters.bytes_received = network.counters.bytes_received.saturating_add(size as u64);
+            }
+        }
+    }
+
+    /// Credits the whole payload, once, to the address it came from (attacks B2; burst B-44).
+    fn credit_datagram(&mut self, arrival: &Arrival, size: usize) {
+        if let Some(network) = self.network_mut(arrival.route.path)
+            && network.four_tuple.remote == arrival.four_tuple.remote
+        {
+            network.amplification.on_received(size as u64);
+        }
+    }
+
+    /// Takes one packet out of a datagram.
+    fn handle_packet(&mut self, arrival: Arrival, header: &ProtectedHeader, packet: &mut [u8], pool: &mut BufferPool) -> Result<(), Stop> {
+        let level = match header.kind {
+            PacketType::OneRtt => EncryptionLevel::OneRtt,
+            PacketType::Initial => EncryptionLevel::Initial,
+            PacketType::Handshake => EncryptionLevel::Handshake,
+            // Early data, Retry and Version Negotiation are not offered by this end, so such packets are nobody's.
+            PacketType::ZeroRtt | PacketType::Retry | PacketType::VersionNegotiation => return Err(Stop::Drop(DropReason::NoKeys)),
+        };
+        if self.must_wait_for_keys(level) {
+            return Err(self.keep_for_later(arrival, packet));
+        }
+        let path = if level == EncryptionLevel::OneRtt { arrival.route.path } else { PathId::ZERO };
+        let (number, payload, generation) = self.open_packet(arrival.now, level, path, header, packet)?;
+        let opened = Opened { level, path, number, arrival, generation };
+        self.on_authentic(&opened, header)?;
+        let payload = packet.get(payload).unwrap_or_default();
+        if self.state == State::Closing {
+            return self.on_packet_while_closing(&opened, payload).map_err(Stop::Close);
+        }
+        self.handle_payload(&opened, payload, pool)?;
+        Ok(())
+    }
+
+    /// Keys of this level will come, but are not there yet (RFC 9001 §5.7: no 1-RTT before completion either).
+    fn must_wait_for_keys(&self, level: EncryptionLevel) -> bool {
+        match level {
+            EncryptionLevel::Handshake => self.handshake.is_none() && !self.handshake_complete,
+            EncryptionLevel::OneRtt => !self.handshake_complete,
+            _ => false,
+        }
+    }
+
+    /// Keeps a packet until its keys exist (attacks L3, B21).
+    fn keep_for_later(&mut self, arrival: Arrival, packet: &[u8]) -> Stop {
+        let bytes: usize = self.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
+        if self.waiting.len() >= limits::UNDECRYPTABLE_PACKETS || bytes.saturating_add(packet.len()) > limits::UNDECRYPTABLE_BYTES {
+            return Stop::Drop(DropReason::NoKeys);
+        }
+        self.waiting.push_back(WaitingPacket { four_tuple: arrival.four_tuple, ecn: arrival.ecn, bytes: packet.to_vec() });
+        Stop::Drop(DropReason::KeptForKeys)
+    }
+
+    /// Takes the packets that waited, once keys came. Called by the endpoint after each datagram.
+    pub(crate) fn retry_waiting(&mut self, now: Timestamp, pool: &mut BufferPool) {
+        for _ in 0..self.waiting.len() {
+            let Some(mut waiting) = self.waiting.pop_front() else { return };
+            let Ok(header) = ProtectedHeader::parse(&waiting.bytes, limits::LOCAL_CID_LEN) else { continue };
+            let level = if header.kind == PacketType::OneRtt { EncryptionLevel::OneRtt } else { EncryptionLevel::Handshake };
+            if self.must_wait_for_keys(level) {
+                self.waiting.push_back(waiting);
+                continue;
+            }
+            let route = Route { handle: self.handle, path: PathId::ZERO, sequence: 0 };
+            let arrival = Arrival { now, four_tuple: waiting.four_tuple, ecn: waiting.ecn, route };
+            match self.handle_packet(arrival, &header, &mut waiting.bytes, pool) {
+                Ok(()) => {}
+                Err(Stop::Drop(reason)) => self.drops.count(reason),
+                Err(Stop::Close(error)) => return self.fail(now, error),
+            }
+        }
+    }
+
+    /// Removes both protections: packet number and the payload's place in the packet.
+    fn open_packet(
+        &mut self,
+        now: Timestamp,
+        level: EncryptionLevel,
+        path: PathId,
+        header: &ProtectedHeader,
+        packet: &mut [u8],
+    ) -> Result<Unsealed, Stop> {
+        match level {
+            EncryptionLevel::OneRtt => self.open_one_rtt(now, path, header, packet),
+            _ => self.open_long(level, header, packet),
+        }
+    }
+
+    fn open_one_rtt(&mut self, now: Timestamp, path: PathId, header: &ProtectedHeader, packet: &mut [u8]) -> Result<Unsealed, Stop> {
+        let Some(application) = &mut self.application else { return Err(Stop::Drop(DropReason::NoKeys)) };
+        let received = self.paths.get(path).and_then(|entry| entry.network.as_deref()).map(|network| &network.space.received);
+        let Some(number_len) = application.keys.remote_header().unprotect(packet, header.pn_offset) else {
+            return Err(Stop::Drop(DropReason::TooShort));
+        };
+        let largest = received.and_then(|received| received.largest()).map(|largest| largest.number);
+        let number = read_number(packet, header.pn_offset, number_len, largest);
+        if received.is_some_and(|received| received.is_duplicate(number)) {
+            return Err(Stop::Drop(DropReason::Duplicate));
+        }
+        let first = packet.first().copied().unwrap_or_default();
+        let incoming = Incoming { path, number, phase: KeyPhase::of(first), largest };
+        let opened = match application.keys.open(incoming, packet, header.pn_offset.saturating_add(number_len)) {
+            Ok(opened) => opened,
+            Err(OpenError::Drop(_)) => return Err(Stop::Drop(DropReason::Undecryptable)),
+            Err(OpenError::Close(error)) => return Err(Stop::Close(error)),
+        };
+        if first & 0x18 != 0 {
+            return Err(Stop::Close(TransportError::violation("reserved bits of a short header are set")));
+        }
+        if opened.generation == Generation::Fresh {
+            self.on_keys_updated(now);
+        }
+        Ok((number, opened.plaintext, opened.generation))
+    }
+
+    fn open_long(&mut self, level: EncryptionLevel, header: &ProtectedHeader, packet: &mut [u8]) -> Result<Unsealed, Stop> {
+        let space = match level {
+            EncryptionLevel::Initial => self.initial.as_mut(),
+            _ => self.handshake.as_mut(),
+        };
+        let Some(space) = space else { return Err(Stop::Drop(DropReason::NoKeys)) };
+        let Some(number_len) = space.keys.remote.header.unprotect(packet, header.pn_offset) else {
+            return Err(Stop::Drop(DropReason::TooShort));
+        };
+        let largest = space.space.received.largest().map(|largest| largest.number);
+        let number = read_number(packet, header.pn_offset, number_len, largest);
+        if space.space.received.is_duplicate(number) {
+            return Err(Stop::Drop(DropReason::Duplicate));
+        }
+        let header_len = header.pn_offset.saturating_add(number_len);
+        let Ok(payload) = space.keys.remote.packet.open(PathId::ZERO, number, packet, header_len) else {
+            return Err(Stop::Drop(DropReason::Undecryptable));
+        };
+        if packet.first().is_some_and(|first| first & 0x0c != 0) {
+            return Err(Stop::Close(TransportError::violation("reserved bits of a long header are set")));
+        }
+        Ok((number, payload, Generation::Current))
+    }
+
+    /// Books an authentic packet before its frames are looked at.
+    fn on_authentic(&mut self, opened: &Opened, header: &ProtectedHeader) -> Result<(), Stop> {
+        let now = opened.arrival.now;
+        self.counters.packets_received = self.counters.packets_received.saturating_add(1);
+        match opened.level {
+            EncryptionLevel::Initial => self.learn_peer_cid(header.scid)?,
+            EncryptionLevel::Handshake => self.on_first_handshake_packet(now),
+            _ => self.ensure_path_in_use(opened)?,
+        }
+        self.timers.on_authentic_packet(now);
+        if let Some(network) = self.network_mut(opened.path) {
+            network.counters.packets_received = network.counters.packets_received.saturating_add(1);
+            network.counters.last_received_at = Some(now);
+            if network.four_tuple.local.ip().is_unspecified() {
+                network.four_tuple.local = opened.arrival.four_tuple.local;
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer's SCID becomes the DCID of path 0, once (RFC 9000 §7.2; burst B-81). Another SCID later is dropped.
+    fn learn_peer_cid(&mut self, scid: ConnectionId) -> Result<(), Stop> {
+        match self.cids.remote {
+            Some(known) if known == scid => Ok(()),
+            Some(_) => Err(Stop::Drop(DropReason::OtherConnection)),
+            None => {
+                self.cids.remote = Some(scid);
+                if let Some(entry) = self.paths.get_mut(PathId::ZERO) {
+                    entry.remote_cids.set_handshake(scid);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A Handshake packet proves the client's address and that it has Handshake keys (RFC 9000 §8.1, RFC 9001 §4.9.1).
+    fn on_first_handshake_packet(&mut self, now: Timestamp) {
+        if let Some(handshake) = &mut self.handshake
+            && handshake.first_received.is_none()
+        {
+            handshake.first_received = Some(now);
+            if !self.role.is_client() {
+                self.discard(EncryptionLevel::Initial);
+                if let Some(network) = self.network_mut(PathId::ZERO) {
+                    network.amplification.validate();
+                }
+            }
+        }
+    }
+
+    /// A 1-RTT packet on an unused path id opens it, if we take it (multipath MP-21).
+    fn ensure_path_in_use(&mut self, opened: &Opened) -> Result<(), Stop> {
+        let state = self.paths.get(opened.path).map(|entry| entry.state);
+        match state {
+            Some(PathState::Unused) => {
+                if self.role.is_client() || !self.multipath || self.paths.is_full() {
+                    return Err(Stop::Drop(DropReason::UnknownPath));
+                }
+                self.accept_path(opened);
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => Err(Stop::Drop(DropReason::UnknownPath)),
+        }
+    }
+
+    /// Remembers the number of a packet whose frames were all taken, and when it wants an acknowledgement.
+    pub(super) fn book_received(&mut self, opened: &Opened, ack_eliciting: qcongestion::ack_policy::AckEliciting) {
+        use qcongestion::Order;
+        let now = opened.arrival.now;
+        let ecn = opened.arrival.ecn;
+        let Some(space) = self.space_mut(opened.level, opened.path) else { return };
+        let order = match space.received.on_packet(opened.number, now, ecn) {
+            Receipt::Next => Order::Next,
+            Receipt::Gap => Order::Gap,
+            Receipt::Late => Order::Late,
+            Receipt::Duplicate => return,
+        };
+        space.acks.on_packet(now, ack_eliciting, order, ecn);
+    }
+}
+
+/// Decodes the packet number behind a header whose protection is removed (RFC 9000 §17.1, appendix A.3).
+fn read_number(packet: &[u8], offset: usize, len: usize, largest: Option<PacketNumber>) -> PacketNumber {
+    number::decode(number::read(packet, offset, len).unwrap_or_default(), len, largest)
+}

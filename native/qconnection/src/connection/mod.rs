@@ -1,0 +1,234 @@
+//! One connection: a dozen parts and the routes between them (RFC 9000 §5, multipath sections B to K).
+//!
+//! | file | job |
+//! |---|---|
+//! | `input` | datagram → packets → opened payload |
+//! | `dispatch` | frame → owner part |
+//! | `acks` | acknowledgements, losses and the fate of frames |
+//! | `handshake`, `params` | TLS bytes, keys, transport parameters |
+//! | `paths` | opening, validating, abandoning, failover |
+//! | `output` | which path sends, what its situation is |
+//! | `timers` | the next instant and what happens then |
+//! | `close` | closing, draining, CONNECTION_CLOSE |
+//! | `app` | the application's verbs |
+//!
+//! Called by the endpoint. One owner: nothing here is shared, locked or spawned.
+
+mod acks;
+mod app;
+mod close;
+mod dispatch;
+pub mod events;
+mod explain;
+mod handshake;
+mod input;
+mod output;
+mod params;
+mod paths;
+mod state;
+mod stats;
+mod submit;
+mod timers;
+mod trace;
+
+pub use app::{OpenPathError, PathTicket};
+pub(crate) use input::Arrival;
+pub use close::State;
+pub use stats::Statistics;
+
+use crate::{
+    burst::SentFrame,
+    config::TransportConfig,
+    handle::ConnectionHandle,
+    path::PathSet,
+    space::HandshakeSpace,
+    stream::{Streams, StreamsConfig},
+};
+use events::{EndpointAction, Event};
+use qbase::{ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, Role, Timestamp, param::TransportParameters};
+use qcrypto::{OneRttKeys, Session};
+use qevent::{DropCounters, Signals, Trace};
+use qrecovery::{buffer::pool::BufferPool, crypto_stream::CryptoStream};
+use rand_chacha::ChaCha8Rng;
+use std::{collections::VecDeque, sync::Arc};
+
+/// 1-RTT keys and the CRYPTO stream they protect.
+#[derive(Debug)]
+pub(crate) struct Application {
+    /// Keys of all phases.
+    pub(crate) keys: Box<OneRttKeys>,
+    /// Post-handshake messages.
+    pub(crate) crypto: CryptoStream,
+}
+
+/// Connection ids of the handshake, checked against the transport parameters (RFC 9000 §7.3).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandshakeCids {
+    /// DCID of the client's first Initial packet.
+    pub(crate) original_dcid: ConnectionId,
+    /// SCID of our long-header packets.
+    pub(crate) local: ConnectionId,
+    /// SCID of the peer's first packet.
+    pub(crate) remote: Option<ConnectionId>,
+}
+
+/// Control frames of the whole connection that wait to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    /// HANDSHAKE_DONE.
+    pub(crate) handshake_done: bool,
+    /// PATH_CIDS_BLOCKED for these path ids, each at most once.
+    pub(crate) cids_blocked: VecDeque<PathId>,
+    /// A PING the application asked for.
+    pub(crate) ping: bool,
+}
+
+/// A packet that waits for its keys (attacks L3).
+#[derive(Debug)]
+pub(crate) struct WaitingPacket {
+    pub(crate) four_tuple: FourTuple,
+    pub(crate) ecn: Ecn,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A QUIC connection.
+pub struct Connection {
+    pub(crate) handle: ConnectionHandle,
+    pub(crate) role: Role,
+    pub(crate) config: Arc<TransportConfig>,
+    pub(crate) state: State,
+    pub(crate) cids: HandshakeCids,
+    pub(crate) tls: Session,
+    /// Level of the handshake bytes TLS hands out now.
+    pub(crate) write_level: EncryptionLevel,
+    pub(crate) initial: Option<HandshakeSpace>,
+    pub(crate) handshake: Option<HandshakeSpace>,
+    pub(crate) application: Option<Application>,
+    pub(crate) handshake_complete: bool,
+    pub(crate) confirmed: bool,
+    pub(crate) peer_parameters: TransportParameters,
+    /// Both ends sent `initial_max_path_id` and the handshake is complete (multipath MP-5, MP-14).
+    pub(crate) multipath: bool,
+    pub(crate) paths: PathSet,
+    pub(crate) streams: Streams,
+    pub(crate) control: Control,
+    pub(crate) opens: paths::PendingOpens,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) actions: VecDeque<EndpointAction>,
+    pub(crate) waiting: VecDeque<WaitingPacket>,
+    pub(crate) trace: Trace,
+    pub(crate) drops: DropCounters,
+    /// How often each signal silenced a path.
+    pub(crate) blocked_counts: qevent::SignalCounters,
+    pub(crate) timers: timers::Timers,
+    pub(crate) counters: stats::Counters,
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) reset_key: [u8; 32],
+    /// Path of the last data burst, for round robin.
+    pub(crate) last_data_path: Option<PathId>,
+    /// Where the next call of the output begins.
+    pub(crate) cursor: usize,
+    /// Why the last call of the output sent nothing.
+    pub(crate) blocked: Signals,
+    /// Reused list of frames whose fate became known.
+    pub(crate) settled: Vec<SentFrame>,
+    /// Reused list of packets (number, send time) whose fate became known.
+    pub(crate) acked_rows: Vec<(qbase::PacketNumber, Timestamp)>,
+    /// Blocks the application gave back since the last datagram; they go to the endpoint's pool with the next one.
+    pub(crate) returned: BufferPool,
+    /// How it closes, once it does.
+    pub(crate) closing: Option<Box<close::Closing>>,
+}
+
+/// What the endpoint decided before a connection begins.
+pub(crate) struct Birth {
+    pub(crate) handle: ConnectionHandle,
+    pub(crate) role: Role,
+    pub(crate) config: Arc<TransportConfig>,
+    pub(crate) tls: Session,
+    pub(crate) cids: HandshakeCids,
+    pub(crate) four_tuple: FourTuple,
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) reset_key: [u8; 32],
+    pub(crate) now: Timestamp,
+}
+
+impl Connection {
+    /// A connection whose first packet is about to be sent or processed.
+    pub(crate) fn new(birth: Birth) -> Self {
+        let config = birth.config;
+        let streams = Streams::new(StreamsConfig {
+            role: birth.role,
+            bidirectional: config.bidirectional_streams,
+            unidirectional: config.unidirectional_streams,
+            stream_window: config.stream_window,
+            connection_window: config.connection_window,
+            send_buffer: config.send_buffer,
+            connection_send_buffer: config.connection_send_buffer,
+        });
+        let mut connection = Self {
+            handle: birth.handle,
+            role: birth.role,
+            state: State::Handshaking,
+            cids: birth.cids,
+            tls: birth.tls,
+            write_level: EncryptionLevel::Initial,
+            initial: None,
+            handshake: None,
+            application: None,
+            handshake_complete: false,
+            confirmed: false,
+            peer_parameters: TransportParameters::default(),
+            multipath: false,
+            paths: PathSet::new(),
+            streams,
+            control: Control::default(),
+            opens: paths::PendingOpens::default(),
+            events: VecDeque::new(),
+            actions: VecDeque::new(),
+            waiting: VecDeque::new(),
+            trace: Trace::new(),
+            drops: DropCounters::default(),
+            blocked_counts: qevent::SignalCounters::default(),
+            timers: timers::Timers::new(birth.now, &config),
+            counters: stats::Counters::new(birth.now),
+            random: birth.random,
+            reset_key: birth.reset_key,
+            last_data_path: None,
+            cursor: 0,
+            blocked: Signals::NONE,
+            settled: Vec::new(),
+            acked_rows: Vec::new(),
+            returned: BufferPool::new(usize::MAX),
+            closing: None,
+            config,
+        };
+        connection.start_first_path(birth.four_tuple);
+        connection.start_handshake();
+        connection
+    }
+
+    /// The connection's name inside its endpoint.
+    #[must_use]
+    pub const fn handle(&self) -> ConnectionHandle {
+        self.handle
+    }
+
+    /// The next fact for the application.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.streams.poll_event().map(Event::Stream)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("id", &self.cids.original_dcid)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

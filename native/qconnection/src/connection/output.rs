@@ -1,0 +1,212 @@
+//! The next burst: which path, in which situation; starts the steps and does none of them (style §2, outward flow).
+//!
+//! Called by the endpoint whenever the connection may have something to send.
+
+use super::{Connection, State};
+use crate::{
+    burst::{self, Burst, Planned, SendLimits, Situation, limits::Budget, plan::Wants, sources::Allow},
+    path::{
+        PathState,
+        schedule::{self, Candidate, Choice, Standing},
+    },
+};
+use qbase::{Ecn, EncryptionLevel, PathId, Timestamp};
+use qevent::Signals;
+
+impl Connection {
+    /// The next burst into `buffer`, or `None`: then [`Connection::next_timer`] tells when to ask again.
+    pub(crate) fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], limits: &SendLimits) -> Option<Burst> {
+        match self.state {
+            State::Closing => return self.poll_close(now, buffer),
+            State::Draining | State::Drained => return None,
+            State::Handshaking | State::Open => {}
+        }
+        self.update_keys_if_needed(now);
+        let choice = self.choose_data_path(now);
+        let mut signals = Signals::NONE;
+        let paths = self.paths.len();
+        for step in 0..paths {
+            let Some(path) = self.paths.id_at((self.cursor + step) % paths) else { continue };
+            let Some(situation) = self.situation(now, path, limits, choice) else { continue };
+            match burst::plan(&situation) {
+                Planned::Blocked(why) => {
+                    signals = signals.union(why);
+                    self.trace_blocked(now, path, why);
+                }
+                Planned::Burst(plan) => {
+                    let data = choice.is_some_and(|choice| choice.path == path);
+                    let allow = Allow { in_flight: plan.in_flight, data, bundle: situation.one_rtt.is_some_and(|wants| wants.frames) };
+                    let written = match burst::write::write(self, now, path, &plan, situation.budget, allow, buffer) {
+                        Ok(written) => written,
+                        Err(error) => {
+                            self.fail(now, error);
+                            return self.poll_close(now, buffer);
+                        }
+                    };
+                    if written.segments > 0 {
+                        self.cursor = (self.cursor + step) % paths;
+                        if data && situation.one_rtt.is_some_and(|wants| wants.frames) {
+                            self.last_data_path = Some(path);
+                        }
+                        let words = choice.filter(|_| data).map_or("the path's own frames", |choice| choice.reason);
+                        self.note_burst(path, &written, words);
+                        return self.network(path).map(|network| Burst {
+                            connection: Some(self.handle),
+                            path,
+                            four_tuple: network.four_tuple,
+                            ecn: Ecn::NotEct,
+                            len: written.len,
+                            segment_size: written.segment_size,
+                            segments: written.segments,
+                        });
+                    }
+                }
+            }
+        }
+        self.cursor = (self.cursor + 1) % paths.max(1);
+        self.blocked = if signals.is_empty() { Signals::TRANSPORT.union(Signals::WRITTEN) } else { signals };
+        None
+    }
+
+    /// Asks the scheduler which path carries control frames and data (burst B-101).
+    fn choose_data_path(&mut self, now: Timestamp) -> Option<Choice> {
+        if !self.handshake_complete || !(self.streams.has_data() || self.has_control()) {
+            self.note_app_limited();
+            return None;
+        }
+        let mut candidates = [None; qbase::limits::OPEN_PATHS * 2];
+        let mut count = 0;
+        for at in 0..self.paths.len() {
+            let Some(path) = self.paths.id_at(at) else { break };
+            if let (Some(candidate), Some(slot)) = (self.candidate(now, path), candidates.get_mut(count)) {
+                *slot = Some(candidate);
+                count += 1;
+            }
+        }
+        let full = candidates.iter().flatten().filter_map(|candidate| self.network(candidate.path)).map(|network| u64::from(network.mtu)).max()?;
+        let mut list = [Candidate { path: PathId::ZERO, standing: Standing::Suspect, smoothed_rtt: std::time::Duration::ZERO, room: 0 }; qbase::limits::OPEN_PATHS * 2];
+        for (slot, candidate) in list.iter_mut().zip(candidates.iter().flatten()) {
+            *slot = *candidate;
+        }
+        schedule::choose(self.config.scheduler, list.get(..count).unwrap_or_default(), self.last_data_path, full)
+    }
+
+    /// What the scheduler may know about a path; `None` while it cannot carry data at all.
+    fn candidate(&mut self, now: Timestamp, path: PathId) -> Option<Candidate> {
+        let entry = self.paths.get(path)?;
+        if entry.state != PathState::Open || entry.remote_cids.active().is_none() {
+            return None;
+        }
+        let backup = entry.status.is_backup();
+        let in_flight = self.bytes_in_flight(path);
+        let network = self.network_mut(path)?;
+        if network.pending.open {
+            return None;
+        }
+        let standing = match (network.suspect_since, backup) {
+            (Some(_), _) => Standing::Suspect,
+            (None, true) => Standing::Backup,
+            (None, false) => Standing::Available,
+        };
+        let window = network.window_room(in_flight);
+        let mtu = u64::from(network.mtu);
+        network.app_limited = window >= mtu;
+        let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu);
+        network.pacing_until = (window >= mtu && paced < mtu).then(|| network.pacer.next_at(now, mtu));
+        Some(Candidate { path, standing, smoothed_rtt: network.rtt.smoothed(), room: window.min(paced) })
+    }
+
+    /// With nothing to send no path's window was the limit (RFC 9002 §7.8).
+    fn note_app_limited(&mut self) {
+        for entry in self.paths.iter_mut() {
+            if let Some(network) = entry.network.as_deref_mut() {
+                network.app_limited = true;
+                network.pacing_until = None;
+            }
+        }
+    }
+
+    /// Everything the plan for `path` depends on; `None` if the path is not in use or its socket is full.
+    pub(crate) fn situation(&mut self, now: Timestamp, path: PathId, limits: &SendLimits, choice: Option<Choice>) -> Option<Situation> {
+        let entry = self.paths.get(path)?;
+        if !entry.is_live() {
+            return None;
+        }
+        let has_cid = entry.remote_cids.active().is_some();
+        let open = entry.state == PathState::Open;
+        let handshake_path = path == PathId::ZERO;
+        let initial = if handshake_path { self.handshake_wants(EncryptionLevel::Initial, now) } else { None };
+        let handshake = if handshake_path { self.handshake_wants(EncryptionLevel::Handshake, now) } else { None };
+        let data = choice.is_some_and(|choice| choice.path == path);
+        let one_rtt = self.handshake_complete.then(|| Wants {
+            ack: self.ack_due_on(path, now),
+            frames: open && (data || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
+            probe: self.network(path).is_some_and(|network| network.space.probes_owed > 0),
+        });
+        let idle = self.idle_signals(open);
+        let probes = [&self.initial, &self.handshake]
+            .into_iter()
+            .flatten()
+            .filter(|_| handshake_path)
+            .map(|space| space.space.probes_owed)
+            .fold(0_u8, u8::saturating_add);
+        let in_flight = self.bytes_in_flight(path);
+        let network = self.network_mut(path)?;
+        if network.pending.open {
+            return None;
+        }
+        let mtu = usize::from(network.mtu);
+        let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu as u64);
+        let path_frames = network.validation.as_ref().is_some_and(|validation| validation.wants_challenge()) || !network.responses.is_empty();
+        let role = self.role;
+        let network = self.network_mut(path)?;
+        Some(Situation {
+            role,
+            datagram: mtu,
+            max_segments: limits.max_segments,
+            budget: Budget {
+                credit: network.amplification.credit(),
+                quota: network.window_room(in_flight).min(paced),
+                probes: probes.saturating_add(network.space.probes_owed),
+            },
+            initial,
+            handshake,
+            one_rtt,
+            path_frames: path_frames && one_rtt.is_some(),
+            has_cid,
+            idle,
+        })
+    }
+
+    fn handshake_wants(&self, level: EncryptionLevel, now: Timestamp) -> Option<Wants> {
+        let space = match level {
+            EncryptionLevel::Initial => self.initial.as_ref()?,
+            _ => self.handshake.as_ref()?,
+        };
+        Some(Wants { ack: space.space.acks.due(now), frames: space.crypto.has_pending(), probe: space.space.probes_owed > 0 })
+    }
+
+    /// An acknowledgement that travels on `path` is due.
+    fn ack_due_on(&self, path: PathId, now: Timestamp) -> bool {
+        self.paths.iter().any(|entry| {
+            entry.network.as_deref().is_some_and(|network| network.space.acks.due(now)) && self.ack_carrier(entry.id) == Some(path)
+        })
+    }
+
+    /// What the sources wait for when they have nothing (burst section 9).
+    fn idle_signals(&self, open: bool) -> Signals {
+        let mut signals = Signals::TRANSPORT;
+        if !self.handshake_complete {
+            signals = signals.union(Signals::KEYS);
+        } else if !open {
+            signals = signals.union(Signals::PATH_VALIDATE);
+        } else if self.streams.blocked_by_credit() {
+            signals = signals.union(Signals::FLOW_CONTROL);
+        } else if self.streams.has_data() {
+            signals = signals.union(Signals::CONGESTION);
+        } else {
+            signals = signals.union(Signals::WRITTEN);
+        }
+        signals
+    }
+}

@@ -1,0 +1,78 @@
+//! The peer's transport parameters: checks that need the handshake's connection ids, and what they switch on
+//! (RFC 9000 §7.3, §7.4; multipath MP-5…MP-12).
+//!
+//! Called by the handshake as soon as TLS has them. Field checks stand in `qbase::param`.
+
+use super::Connection;
+use crate::config::Multipath;
+use qbase::{ErrorCode, PathId, TransportError, param::TransportParameters};
+
+impl Connection {
+    /// Reads the peer's parameters once they are there.
+    pub(super) fn read_peer_parameters(&mut self) -> Result<(), TransportError> {
+        if self.counters.has_peer_parameters {
+            return Ok(());
+        }
+        let Some(bytes) = self.tls.peer_parameters() else { return Ok(()) };
+        let parameters = TransportParameters::read(bytes, self.role.peer())?;
+        self.check_cids(&parameters)?;
+        if parameters.initial_max_path_id.is_some() && (self.cids.local.is_empty() || self.cids.remote.is_none_or(|cid| cid.is_empty())) {
+            return Err(TransportError::violation("multipath with an empty connection id"));
+        }
+        self.counters.has_peer_parameters = true;
+        self.timers.on_peer_idle_timeout(parameters.max_idle_timeout);
+        self.streams.on_peer_parameters(&parameters);
+        if let Some(entry) = self.paths.get_mut(PathId::ZERO)
+            && let Some(token) = parameters.stateless_reset_token
+        {
+            entry.remote_cids.set_handshake_token(token);
+        }
+        self.peer_parameters = parameters;
+        Ok(())
+    }
+
+    /// The handshake's connection ids must stand in the parameters (RFC 9000 §7.3; attacks B7).
+    fn check_cids(&self, parameters: &TransportParameters) -> Result<(), TransportError> {
+        let mismatch = |reason| Err(TransportError::new(ErrorCode::TRANSPORT_PARAMETER_ERROR, reason));
+        if parameters.initial_source_connection_id != self.cids.remote {
+            return mismatch("initial_source_connection_id does not match");
+        }
+        if self.role.is_client() {
+            if parameters.original_destination_connection_id != Some(self.cids.original_dcid) {
+                return mismatch("original_destination_connection_id does not match");
+            }
+            if parameters.retry_source_connection_id.is_some() {
+                return mismatch("retry_source_connection_id without a Retry");
+            }
+        }
+        Ok(())
+    }
+
+    /// Multipath is on if both ends offered it (multipath MP-5); it counts from the handshake's completion (MP-14).
+    pub(super) fn negotiate_multipath(&mut self) -> Result<(), TransportError> {
+        let ours = self.config.parameters().initial_max_path_id;
+        match (ours, self.peer_parameters.initial_max_path_id) {
+            (Some(ours), Some(theirs)) => {
+                self.multipath = true;
+                self.paths.local_maximum = Some(ours);
+                self.paths.on_peer_maximum(theirs);
+            }
+            _ if self.config.multipath == Multipath::Require => {
+                return Err(TransportError::new(ErrorCode::NO_ERROR, "the peer does not offer multipath"));
+            }
+            _ => self.paths.local_maximum = None,
+        }
+        Ok(())
+    }
+
+    /// The highest path id for which both ends may issue connection ids: 0 without multipath.
+    pub(super) fn maximum_path(&self) -> PathId {
+        if self.multipath { self.paths.usable_maximum().unwrap_or_default() } else { PathId::ZERO }
+    }
+
+    /// Decodes an ACK Delay field of the peer (burst B-103; RFC 9000 §19.3).
+    pub(super) fn decode_ack_delay(&self, raw: u64) -> std::time::Duration {
+        let micros = raw.saturating_mul(1_u64 << self.peer_parameters.ack_delay_exponent.min(20));
+        std::time::Duration::from_micros(micros.min(1 << 40))
+    }
+}

@@ -1,0 +1,126 @@
+//! Short ways to the parts: spaces by level, networks by path, facts that several parts ask for.
+//!
+//! Called by all other files of this room. Decides nothing.
+
+use super::Connection;
+use crate::{path::{Network, PathState}, space::Space};
+use qbase::{EncryptionLevel, PathId};
+use rand_core::RngCore;
+use std::time::Duration;
+
+impl Connection {
+    /// The network of a path in use.
+    #[inline]
+    pub(crate) fn network(&self, path: PathId) -> Option<&Network> {
+        self.paths.get(path)?.network.as_deref()
+    }
+
+    /// The network of a path in use, to change.
+    #[inline]
+    pub(crate) fn network_mut(&mut self, path: PathId) -> Option<&mut Network> {
+        self.paths.get_mut(path)?.network.as_deref_mut()
+    }
+
+    /// The space of a level; for 1-RTT that of `path`.
+    pub(super) fn space_mut(&mut self, level: EncryptionLevel, path: PathId) -> Option<&mut Space> {
+        match level {
+            EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.space),
+            EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.space),
+            EncryptionLevel::ZeroRtt | EncryptionLevel::OneRtt => self.network_mut(path).map(|network| &mut network.space),
+        }
+    }
+
+    /// The largest PTO of all paths in use (multipath MP-34, MP-75).
+    pub(crate) fn largest_pto(&self) -> Duration {
+        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        self.paths
+            .iter()
+            .filter(|entry| entry.is_live())
+            .filter_map(|entry| entry.network.as_deref())
+            .map(|network| network.pto(max_ack_delay))
+            .max()
+            .unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Another path than `path` is open and answers.
+    pub(super) fn has_live_sibling(&self, path: PathId) -> bool {
+        self.paths.iter().any(|entry| {
+            entry.id != path
+                && entry.state == PathState::Open
+                && entry.network.as_deref().is_some_and(|network| network.suspect_since.is_none())
+        })
+    }
+
+    /// A random number from the connection's generator.
+    pub(super) fn random_u64(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// Both ends negotiated the IETF extension.
+    #[must_use]
+    pub const fn is_multipath(&self) -> bool {
+        self.multipath
+    }
+}
+
+impl Connection {
+    /// The id of our long-header packets is sequence 0 of path 0 (RFC 9000 §5.1.1).
+    pub(crate) fn adopt_local_cid(&mut self, cid: qbase::ConnectionId) {
+        let token = qcrypto::reset_token(&self.reset_key, &cid);
+        if let Some(entry) = self.paths.get_mut(PathId::ZERO) {
+            let sequence = entry.local_cids.issue(cid, token);
+            // The handshake itself carries it: no frame is owed.
+            entry.local_cids.on_written(sequence);
+            entry.local_cids.on_acked(sequence);
+        }
+    }
+
+    /// DCID and SCID of a packet: before the peer's id is known, the client's first choice (burst B-80…B-83).
+    pub(crate) fn header_cids(&self, level: EncryptionLevel, path: PathId) -> Option<(qbase::ConnectionId, qbase::ConnectionId)> {
+        let bound = self.paths.get(path)?.remote_cids.active();
+        let dcid = match level {
+            EncryptionLevel::Initial if self.role.is_client() => bound.unwrap_or(self.cids.original_dcid),
+            _ => bound?,
+        };
+        Some((dcid, self.cids.local))
+    }
+
+    /// An authentic packet was received.
+    pub(crate) const fn has_received(&self) -> bool {
+        self.counters.packets_received > 0
+    }
+
+    /// Packets wait for their keys.
+    pub(crate) fn has_waiting_packets(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Counts key updates and tells the application.
+    pub(super) fn on_keys_updated(&mut self, now: qbase::Timestamp) {
+        let until = now + self.largest_pto().saturating_mul(3);
+        if let Some(application) = &mut self.application {
+            application.keys.keep_previous_until(until);
+        }
+        self.counters.key_updates = self.counters.key_updates.saturating_add(1);
+        self.events.push_back(super::events::Event::KeyUpdated);
+    }
+
+    /// Starts a key update before the AEAD limit is reached (RFC 9001 §6.6, multipath MP-33).
+    pub(super) fn update_keys_if_needed(&mut self, now: qbase::Timestamp) {
+        if let Some(application) = &mut self.application
+            && application.keys.update_if_due(now)
+        {
+            self.on_keys_updated(now);
+        }
+    }
+
+    /// A socket refused to send on this path: the burst is taken back and the path counts the error (attacks F21).
+    pub(crate) fn on_send_error(&mut self, path: PathId, now: qbase::Timestamp) {
+        self.on_submitted(path, 0, now);
+        let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
+        if let Some(network) = self.network_mut(path) {
+            network.counters.send_errors = network.counters.send_errors.saturating_add(1);
+        }
+        self.path_event(path, ticket, super::events::PathEventKind::SendError, super::events::Cause::Local, "a socket refused to send");
+    }
+}

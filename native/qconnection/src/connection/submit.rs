@@ -1,0 +1,95 @@
+//! What became of a written burst: booked as sent, or taken back (burst B-7, section 15).
+//!
+//! Called by the endpoint with the socket's answer.
+
+use super::Connection;
+use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, Timestamp};
+use qrecovery::sent::SentPacket;
+
+impl Connection {
+    /// The socket took the first `segments` of the open burst of `path`; the others are taken back.
+    pub(crate) fn on_submitted(&mut self, path: PathId, segments: usize, now: Timestamp) {
+        let Some(network) = self.network_mut(path) else { return };
+        let mut pending = std::mem::take(&mut network.pending);
+        let mut frames = 0_usize;
+        let mut eliciting = false;
+        for packet in &pending.packets {
+            let from = frames;
+            frames += usize::from(packet.frames);
+            let carried = pending.frames.get(from..frames).unwrap_or_default();
+            if usize::from(packet.segment) >= segments {
+                for frame in carried {
+                    self.on_frame_lost(*frame);
+                }
+                continue;
+            }
+            eliciting |= packet.weight.ack_eliciting;
+            self.book_sent(path, packet, carried, now);
+        }
+        self.counters.on_sent(&pending, segments);
+        self.trace_burst(path, segments, &pending);
+        self.settle_burst(path, segments, &pending, now);
+        if eliciting {
+            self.timers.on_ack_eliciting_sent(now);
+        }
+        pending.clear();
+        if let Some(network) = self.network_mut(path) {
+            network.pending = pending;
+        }
+    }
+
+    fn book_sent(&mut self, path: PathId, packet: &crate::burst::record::PendingPacket, frames: &[crate::burst::SentFrame], now: Timestamp) {
+        let (level, of) = match packet.space {
+            SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
+            SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),
+            SpaceId::Application(of) => (EncryptionLevel::OneRtt, of),
+        };
+        if let Some(space) = self.space_mut(level, of) {
+            let sent = SentPacket {
+                number: packet.number,
+                sent_at: now,
+                size: packet.size,
+                ack_eliciting: packet.weight.ack_eliciting,
+                in_flight: packet.weight.in_flight,
+                ecn: Ecn::NotEct,
+            };
+            space.sent.push(sent, frames);
+            if packet.weight.ack_eliciting {
+                space.probes_owed = space.probes_owed.saturating_sub(1);
+            }
+        }
+        if let Some(network) = self.network_mut(path) {
+            network.counters.packets_sent = network.counters.packets_sent.saturating_add(1);
+            if packet.weight.ack_eliciting {
+                network.last_ack_eliciting_at = Some(now);
+            }
+        }
+        // A client that sends Handshake packets needs its Initial keys no longer (RFC 9001 §4.9.1).
+        if level == EncryptionLevel::Handshake && self.role.is_client() {
+            self.discard(EncryptionLevel::Initial);
+        }
+    }
+
+    /// Credit, window and pacer pay for the burst as a whole.
+    fn settle_burst(&mut self, path: PathId, segments: usize, pending: &crate::burst::record::PendingBurst, now: Timestamp) {
+        let in_flight_after = self.bytes_in_flight(path);
+        let sent = pending.len.min(pending.segment_size.saturating_mul(segments)) as u64;
+        let in_flight: u64 = pending
+            .packets
+            .iter()
+            .filter(|packet| usize::from(packet.segment) < segments && packet.weight.in_flight)
+            .map(|packet| u64::from(packet.size))
+            .sum();
+        let Some(network) = self.network_mut(path) else { return };
+        network.amplification.on_sent(sent);
+        if in_flight > 0 {
+            network.pacer.on_sent(in_flight);
+            network.controller.on_sent(now, in_flight, in_flight_after);
+        }
+        if segments > 0 {
+            network.counters.bytes_sent = network.counters.bytes_sent.saturating_add(sent);
+            network.counters.bursts = network.counters.bursts.saturating_add(1);
+            network.counters.segments = network.counters.segments.saturating_add(segments as u64);
+        }
+    }
+}

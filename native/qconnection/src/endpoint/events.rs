@@ -1,0 +1,47 @@
+//! Events of all connections, in the order of their turns; dead connections leave the table here.
+//!
+//! Called by the application once per turn of the driver.
+
+use super::Endpoint;
+use crate::{connection::events::Event, handle::ConnectionHandle};
+
+impl Endpoint {
+    /// The next event of a connection, if it has one. After [`Event::Drained`] the handle is dead.
+    pub fn poll_event_of(&mut self, handle: ConnectionHandle) -> Option<Event> {
+        let connection = self.slots.get_mut(handle)?;
+        let event = connection.poll_event()?;
+        match event {
+            Event::HandshakeComplete if !connection.role().is_client() => {
+                self.counters.half_open = self.counters.half_open.saturating_sub(1);
+            }
+            Event::Drained => self.bury(handle),
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// The next event of any connection. Slots are asked in turn, so that none starves another.
+    pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
+        while let Some(index) = self.turns.talker() {
+            if let Some(handle) = self.slots.at(index).map(|connection| connection.handle())
+                && let Some(event) = self.poll_event_of(handle)
+            {
+                return Some((handle, event));
+            }
+            self.turns.hush();
+        }
+        None
+    }
+
+    /// Removes a drained connection and everything that named it.
+    fn bury(&mut self, handle: ConnectionHandle) {
+        self.run_actions(handle);
+        if let Some(connection) = self.slots.remove(handle) {
+            self.routes.remove(&connection.original_dcid(), handle);
+            if !connection.role().is_client() && !connection.is_handshake_complete() {
+                self.counters.half_open = self.counters.half_open.saturating_sub(1);
+            }
+        }
+        self.turns.forget(handle.index);
+    }
+}

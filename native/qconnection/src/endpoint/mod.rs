@@ -1,0 +1,213 @@
+//! Many connections behind one set of sockets: routing, accepting, timers, transmission turns (RFC 9000 §5.2).
+//!
+//! | file | job |
+//! |---|---|
+//! | `route` | connection id → connection and path |
+//! | `accept` | first Initial of a client → connection |
+//! | `connect` | connection of our own |
+//! | `version` | Version Negotiation, both ways |
+//! | `turn` | who sends next, whose timer is next |
+//!
+//! Called by the driver (datagrams, timers, sockets' answers) and by the application between them. One owner, no locks.
+
+mod accept;
+mod connect;
+mod events;
+pub mod route;
+mod slots;
+mod stats;
+mod turn;
+mod version;
+
+pub use connect::ConnectError;
+pub use stats::EndpointStatistics;
+
+use crate::{
+    burst::Burst,
+    config::{EndpointConfig, ServerConfig},
+    connection::Connection,
+    handle::ConnectionHandle,
+};
+use qbase::{ConnectionId, Ecn, FourTuple, Timestamp, limits, packet::{self, ProtectedHeader}};
+use qevent::{DropCounters, DropReason};
+use qrecovery::buffer::pool::BufferPool;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rand_core::RngCore;
+use route::{Route, Routes};
+use slots::Slots;
+use std::{collections::VecDeque, sync::Arc};
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// QUIC, or what claims to be.
+    Quic,
+    /// Something else that shares the socket: STUN, a punch.
+    NotQuic,
+}
+
+/// A set of connections, client and server at once.
+pub struct Endpoint {
+    config: EndpointConfig,
+    server: Option<Arc<ServerConfig>>,
+    slots: Slots,
+    routes: Routes,
+    turns: turn::Turns,
+    pool: BufferPool,
+    random: ChaCha8Rng,
+    drops: DropCounters,
+    counters: stats::Counters,
+    /// Answers without state that wait to be sent.
+    answers: VecDeque<version::Answer>,
+    answer_budget: version::AnswerBudget,
+}
+
+impl Endpoint {
+    /// An endpoint without connections. All randomness comes from `seed`.
+    #[must_use]
+    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut random = ChaCha8Rng::from_seed(seed);
+        let routes = Routes::new(random.next_u64());
+        Self {
+            pool: BufferPool::new(config.pool_bytes),
+            config,
+            server: None,
+            slots: Slots::new(),
+            routes,
+            turns: turn::Turns::new(),
+            random,
+            drops: DropCounters::default(),
+            counters: stats::Counters::default(),
+            answers: VecDeque::new(),
+            answer_budget: version::AnswerBudget::new(),
+        }
+    }
+
+    /// Accepts connections with these settings from now on, or refuses new ones (`None`).
+    pub fn listen(&mut self, server: Option<Arc<ServerConfig>>) {
+        self.server = server;
+    }
+
+    /// Takes one UDP payload; it is decrypted in place. `four_tuple.local` is the address it arrived at.
+    pub fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) -> Received {
+        self.counters.datagrams_received = self.counters.datagrams_received.saturating_add(1);
+        self.counters.bytes_received = self.counters.bytes_received.saturating_add(bytes.len() as u64);
+        let Some(first) = bytes.first().copied() else {
+            self.drops.count(DropReason::EmptyDatagram);
+            return Received::Quic;
+        };
+        if first & 0x40 == 0 && first & 0x80 == 0 {
+            return Received::NotQuic;
+        }
+        let Some(dcid) = packet::destination_cid(bytes, limits::LOCAL_CID_LEN) else {
+            self.drops.count(DropReason::MalformedHeader);
+            return Received::Quic;
+        };
+        match self.routes.find(dcid) {
+            Some(route) => self.deliver(now, four_tuple, ecn, route, bytes),
+            None => self.on_unknown_cid(now, four_tuple, ecn, bytes),
+        }
+        Received::Quic
+    }
+
+    /// Hands a datagram to its connection.
+    fn deliver(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, route: Route, bytes: &mut [u8]) {
+        let Some(connection) = self.slots.get_mut(route.handle) else { return };
+        let arrival = crate::connection::Arrival { now, four_tuple, ecn, route };
+        connection.handle_datagram(arrival, bytes, &mut self.pool);
+        if connection.has_waiting_packets() {
+            connection.retry_waiting(now, &mut self.pool);
+        }
+        self.turns.mark(route.handle.index);
+        self.run_actions(route.handle);
+    }
+
+    /// No connection has this id: a newcomer, another version, or nothing of ours.
+    fn on_unknown_cid(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
+        match ProtectedHeader::parse(bytes, limits::LOCAL_CID_LEN) {
+            Ok(header) if header.kind == packet::PacketType::Initial => self.accept(now, four_tuple, ecn, &header, bytes),
+            Ok(_) => self.drops.count(DropReason::UnknownConnection),
+            Err(packet::PacketError::UnknownVersion { .. }) => self.answer_version(now, four_tuple, bytes),
+            Err(error) => self.drops.count(DropReason::from_packet_error(error)),
+        }
+    }
+
+    /// A connection, to look at.
+    #[must_use]
+    pub fn connection(&self, handle: ConnectionHandle) -> Option<&Connection> {
+        self.slots.get(handle)
+    }
+
+    /// A connection, to use. It gets a turn to send afterwards.
+    pub fn connection_mut(&mut self, handle: ConnectionHandle) -> Option<&mut Connection> {
+        let connection = self.slots.get_mut(handle)?;
+        self.turns.mark(handle.index);
+        Some(connection)
+    }
+
+    /// Handles of all connections, by slot.
+    pub fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
+        self.slots.handles()
+    }
+
+    /// Number of connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// There is no connection.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.len() == 0
+    }
+
+    /// The outcome of a burst: the socket took the first `segments` of it; the others are cancelled (burst B-7).
+    pub fn on_submitted(&mut self, burst: &Burst, segments: usize, now: Timestamp) {
+        self.counters.on_sent(burst, segments);
+        if let Some(connection) = burst.connection.and_then(|handle| self.slots.get_mut(handle)) {
+            connection.on_submitted(burst.path, segments.min(burst.segments), now);
+            self.turns.mark(connection.handle().index);
+        }
+    }
+
+    /// The socket refused a burst for good: the path loses these packets, the connection lives (attacks F21, J7).
+    pub fn on_send_error(&mut self, burst: &Burst, failure: SendFailure, now: Timestamp) {
+        let _ = failure;
+        if let Some(connection) = burst.connection.and_then(|handle| self.slots.get_mut(handle)) {
+            connection.on_send_error(burst.path, now);
+            self.turns.mark(connection.handle().index);
+        }
+    }
+
+    /// Fresh random connection id.
+    fn new_cid(&mut self) -> ConnectionId {
+        let mut bytes = [0; limits::LOCAL_CID_LEN];
+        self.random.fill_bytes(&mut bytes);
+        ConnectionId::new(&bytes).unwrap_or_default()
+    }
+
+    /// A generator of its own for one connection.
+    fn child_random(&mut self) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        self.random.fill_bytes(&mut seed);
+        ChaCha8Rng::from_seed(seed)
+    }
+}
+
+/// Why a socket refused a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendFailure {
+    /// ENETUNREACH, EHOSTUNREACH, ECONNREFUSED, EPERM …
+    Unreachable,
+    /// EMSGSIZE.
+    TooLarge,
+    /// Any other.
+    Other,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("connections", &self.slots.len()).finish_non_exhaustive()
+    }
+}

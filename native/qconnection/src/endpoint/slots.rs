@@ -1,0 +1,81 @@
+//! The table of connections: slots with generations, so that an old handle never reaches a new connection.
+//!
+//! Called by the endpoint only.
+
+use crate::{connection::Connection, handle::ConnectionHandle};
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+/// Connections by slot; free slots are used again.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The handle the next connection will have.
+    pub(super) fn reserve(&mut self) -> ConnectionHandle {
+        if self.free.is_empty() {
+            self.free.push(self.slots.len() as u32);
+            self.slots.push(Slot::default());
+        }
+        let index = self.free.last().copied().unwrap_or_default();
+        let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);
+        ConnectionHandle { index, generation }
+    }
+
+    /// Puts a connection into its reserved slot.
+    pub(super) fn insert(&mut self, connection: Box<Connection>) {
+        let handle = connection.handle();
+        if let Some(slot) = self.slots.get_mut(handle.index as usize) {
+            slot.connection = Some(connection);
+            self.free.retain(|index| *index != handle.index);
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn get(&self, handle: ConnectionHandle) -> Option<&Connection> {
+        let slot = self.slots.get(handle.index as usize)?;
+        if slot.generation == handle.generation { slot.connection.as_deref() } else { None }
+    }
+
+    pub(super) fn get_mut(&mut self, handle: ConnectionHandle) -> Option<&mut Connection> {
+        let slot = self.slots.get_mut(handle.index as usize)?;
+        if slot.generation == handle.generation { slot.connection.as_deref_mut() } else { None }
+    }
+
+    /// The connection in a slot, whatever its generation.
+    pub(super) fn at(&mut self, index: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(index as usize)?.connection.as_deref_mut()
+    }
+
+    pub(super) fn remove(&mut self, handle: ConnectionHandle) -> Option<Box<Connection>> {
+        let slot = self.slots.get_mut(handle.index as usize)?;
+        if slot.generation != handle.generation {
+            return None;
+        }
+        let connection = slot.connection.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(handle.index);
+        self.len -= 1;
+        Some(connection)
+    }
+
+    pub(super) fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
+        self.slots.iter().filter_map(|slot| slot.connection.as_ref().map(|connection| connection.handle()))
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,184 @@
+//! Whose turn it is: connections with something to send, and whose timer is next.
+//!
+//! Called by the driver through the endpoint. Connections with work form a queue without repeats; timers are ordered by
+//! instant, one per connection, recomputed once after each turn (design §7.11).
+
+use super::{Endpoint, version};
+use crate::{
+    burst::{Burst, SendLimits},
+    handle::ConnectionHandle,
+};
+use qbase::Timestamp;
+use qevent::TimerName;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Who has work and who waits.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    queue: VecDeque<u32>,
+    /// By slot: it stands in the queue.
+    queued: Vec<bool>,
+    /// By slot: the instant its timer is set to.
+    armed: Vec<Option<Timestamp>>,
+    timers: BTreeMap<(Timestamp, u32), TimerName>,
+    /// Slots that may have events, without repeats.
+    talkers: VecDeque<u32>,
+    /// By slot: it stands among the talkers.
+    talking: Vec<bool>,
+}
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The connection in this slot may have something to send.
+    pub(super) fn mark(&mut self, index: u32) {
+        let at = index as usize;
+        if self.queued.len() <= at {
+            self.queued.resize(at + 1, false);
+            self.armed.resize(at + 1, None);
+            self.talking.resize(at + 1, false);
+        }
+        if let Some(talking) = self.talking.get_mut(at)
+            && !*talking
+        {
+            *talking = true;
+            self.talkers.push_back(index);
+        }
+        if let Some(queued) = self.queued.get_mut(at)
+            && !*queued
+        {
+            *queued = true;
+            self.queue.push_back(index);
+        }
+    }
+
+    fn front(&self) -> Option<u32> {
+        self.queue.front().copied()
+    }
+
+    /// The first in the queue goes to its end.
+    fn rotate(&mut self) {
+        if self.queue.len() > 1 {
+            self.queue.rotate_left(1);
+        }
+    }
+
+    /// The first in the queue has nothing to send.
+    fn pop(&mut self) {
+        if let Some(index) = self.queue.pop_front()
+            && let Some(queued) = self.queued.get_mut(index as usize)
+        {
+            *queued = false;
+        }
+    }
+
+    /// Sets the timer of a slot.
+    fn arm(&mut self, index: u32, timer: Option<(Timestamp, TimerName)>) {
+        let Some(armed) = self.armed.get_mut(index as usize) else { return };
+        let at = timer.map(|(at, _)| at);
+        if *armed == at {
+            return;
+        }
+        if let Some(old) = *armed {
+            self.timers.remove(&(old, index));
+        }
+        *armed = at;
+        if let Some((at, name)) = timer {
+            self.timers.insert((at, index), name);
+        }
+    }
+
+    fn next(&self) -> Option<(Timestamp, TimerName)> {
+        self.timers.first_key_value().map(|((at, _), name)| (*at, *name))
+    }
+
+    /// Takes a connection whose timer is due.
+    fn take_due(&mut self, now: Timestamp) -> Option<u32> {
+        let (&(at, index), _) = self.timers.first_key_value()?;
+        if at > now {
+            return None;
+        }
+        self.timers.pop_first();
+        if let Some(armed) = self.armed.get_mut(index as usize) {
+            *armed = None;
+        }
+        Some(index)
+    }
+
+    /// The slot to ask for events next.
+    pub(super) fn talker(&self) -> Option<u32> {
+        self.talkers.front().copied()
+    }
+
+    /// The slot asked last has no more events.
+    pub(super) fn hush(&mut self) {
+        if let Some(index) = self.talkers.pop_front()
+            && let Some(talking) = self.talking.get_mut(index as usize)
+        {
+            *talking = false;
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn forget(&mut self, index: u32) {
+        self.arm(index, None);
+    }
+}
+
+impl Endpoint {
+    /// The next burst, written into `buffer` (at least 65507 bytes). `None`: nothing can be sent now; then
+    /// [`Endpoint::next_timer`] tells until when. Every burst must be answered by [`Endpoint::on_submitted`] or
+    /// [`Endpoint::on_send_error`], each path's before its next one.
+    pub fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], limits: &SendLimits) -> Option<Burst> {
+        if let Some(answer) = self.answers.pop_front() {
+            return version::write(&answer, buffer);
+        }
+        while let Some(index) = self.turns.front() {
+            if let Some(connection) = self.slots.at(index) {
+                if let Some(burst) = connection.poll_transmit(now, buffer, limits) {
+                    self.turns.rotate();
+                    return Some(burst);
+                }
+                let handle = connection.handle();
+                let timer = connection.next_timer();
+                self.turns.arm(index, timer);
+                self.run_actions(handle);
+            }
+            self.turns.pop();
+        }
+        None
+    }
+
+    /// When to call [`Endpoint::on_timer`] next, and for what.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Timestamp, TimerName)> {
+        self.turns.next()
+    }
+
+    /// Does what is due. Connections with work get a turn to send.
+    pub fn on_timer(&mut self, now: Timestamp) {
+        while let Some(index) = self.turns.take_due(now) {
+            let Some(connection) = self.slots.at(index) else { continue };
+            connection.on_timer(now);
+            let handle = connection.handle();
+            self.turns.mark(index);
+            self.run_actions(handle);
+        }
+    }
+
+    /// Does what connections asked of the endpoint: routes in and out.
+    pub(super) fn run_actions(&mut self, handle: ConnectionHandle) {
+        use crate::connection::events::EndpointAction;
+        let Some(connection) = self.slots.get_mut(handle) else { return };
+        while let Some(action) = connection.actions.pop_front() {
+            match action {
+                EndpointAction::Route { cid, path, sequence } => {
+                    self.routes.insert(cid, super::Route { handle, path, sequence });
+                }
+                EndpointAction::Unroute(cid) => self.routes.remove(&cid, handle),
+            }
+        }
+    }
+}

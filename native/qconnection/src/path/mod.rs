@@ -1,0 +1,16 @@
+//! Paths: one set keyed by path id; an entry holds everything that belongs to one path (multipath sections C, F, H, I).
+
+pub mod amplify;
+pub mod duplicates;
+pub mod entry;
+pub mod network;
+pub mod schedule;
+pub mod set;
+pub mod status;
+pub mod validate;
+pub mod view;
+
+pub use entry::{PathEntry, PathState};
+pub use network::Network;
+pub use set::PathSet;
+pub use view::PathView;

@@ -1,0 +1,144 @@
+//! The network behind one path: address, validation, RTT, congestion, pacing, numbers (RFC 9002, multipath MP-17).
+//!
+//! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
+
+use super::{amplify::Amplification, validate::{Responses, Validation}};
+use super::duplicates::Duplicates;
+use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
+use qbase::{FourTuple, PacketNumber, Timestamp, limits};
+use qcongestion::{Controller, Pacer, PersistentCongestion, RttEstimator, algorithm, pto};
+use std::time::Duration;
+
+/// Longest time between two probes of a suspect path while another path lives: a path that comes back is used again
+/// soon, and the probes (two small packets) cost next to nothing.
+pub const SUSPECT_PROBE_INTERVAL: Duration = Duration::from_millis(150);
+
+/// What a path did so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PathCounters {
+    /// UDP payload bytes sent.
+    pub bytes_sent: u64,
+    /// UDP payload bytes of datagrams with an authentic packet.
+    pub bytes_received: u64,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Authentic packets received.
+    pub packets_received: u64,
+    /// Packets declared lost.
+    pub packets_lost: u64,
+    /// Packets declared lost whose acknowledgement came after all.
+    pub packets_spuriously_lost: u64,
+    /// Stream bytes copied to other paths because this one was silent.
+    pub bytes_reinjected: u64,
+    /// Bursts sent.
+    pub bursts: u64,
+    /// Segments in those bursts.
+    pub segments: u64,
+    /// Send calls that failed.
+    pub send_errors: u64,
+    /// When the last authentic packet came.
+    pub last_received_at: Option<Timestamp>,
+}
+
+/// State of the network behind one path.
+#[derive(Debug)]
+pub struct Network {
+    /// Our address and the peer's.
+    pub four_tuple: FourTuple,
+    /// How much may be sent before the address is proved.
+    pub amplification: Amplification,
+    /// The challenge under way.
+    pub validation: Option<Validation>,
+    /// Responses owed.
+    pub responses: Responses,
+    /// Application packet numbers.
+    pub space: Space,
+    /// RTT.
+    pub rtt: RttEstimator,
+    /// Congestion controller.
+    pub controller: Box<dyn Controller>,
+    /// Pacer.
+    pub pacer: Pacer,
+    /// PTOs in a row without an acknowledgement (RFC 9002 §6.2.1).
+    pub pto_count: u32,
+    /// UDP payload of full packets, bytes.
+    pub mtu: u16,
+    /// The sender had less to send than the window allowed (RFC 9002 §7.8).
+    pub app_limited: bool,
+    /// Since when the path is silent (multipath MP-83).
+    pub suspect_since: Option<Timestamp>,
+    /// Largest number of a packet that could move the path to another address (RFC 9000 §9.3).
+    pub largest_non_probing: Option<PacketNumber>,
+    /// When the last ack-eliciting packet went out, in any space of this path.
+    pub last_ack_eliciting_at: Option<Timestamp>,
+    /// Rows of losses that tell persistent congestion (RFC 9002 §7.6).
+    pub persistent: PersistentCongestion,
+    /// The burst that waits for its socket (burst B-7: at most one per path).
+    pub pending: PendingBurst,
+    /// Records of other paths' data to copy here (scheduler `redundant`).
+    pub duplicates: Duplicates,
+    /// The pacer lets the next full packet go at this instant.
+    pub pacing_until: Option<Timestamp>,
+    /// Totals.
+    pub counters: PathCounters,
+}
+
+impl Network {
+    /// The state of a new network path between these addresses.
+    #[must_use]
+    pub fn new(config: &TransportConfig, four_tuple: FourTuple, amplification: Amplification, first_skip: u64) -> Self {
+        let mtu = config.initial_mtu.max(limits::MIN_INITIAL as u16);
+        Self {
+            four_tuple,
+            amplification,
+            validation: None,
+            responses: Responses::new(),
+            space: Space::new(limits::ACK_RANGES, config.max_ack_delay, first_skip),
+            rtt: RttEstimator::new(config.initial_rtt),
+            controller: algorithm::build(config.congestion, u64::from(mtu)),
+            pacer: Pacer::new(u64::from(mtu)),
+            pto_count: 0,
+            mtu,
+            app_limited: true,
+            suspect_since: None,
+            largest_non_probing: None,
+            last_ack_eliciting_at: None,
+            persistent: PersistentCongestion::new(),
+            pending: PendingBurst::default(),
+            duplicates: Duplicates::default(),
+            pacing_until: None,
+            counters: PathCounters::default(),
+        }
+    }
+
+    /// The PTO without back-off (RFC 9002 §6.2.1).
+    #[must_use]
+    pub fn pto(&self, max_ack_delay: Duration) -> Duration {
+        pto::interval(&self.rtt, max_ack_delay, 0)
+    }
+
+    /// The PTO with back-off, in a path that is suspect at most [`SUSPECT_PROBE_INTERVAL`] or one PTO.
+    #[must_use]
+    pub fn backed_off_pto(&self, max_ack_delay: Duration, has_siblings: Siblings) -> Duration {
+        let backed_off = pto::interval(&self.rtt, max_ack_delay, self.pto_count);
+        match has_siblings {
+            Siblings::Live => backed_off.min(SUSPECT_PROBE_INTERVAL.max(self.pto(max_ack_delay))),
+            Siblings::None => backed_off,
+        }
+    }
+
+    /// Bytes the congestion window leaves while `in_flight` are on their way.
+    #[must_use]
+    pub fn window_room(&self, in_flight: u64) -> u64 {
+        self.controller.window().saturating_sub(in_flight)
+    }
+}
+
+/// Whether other paths of the connection are alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Siblings {
+    /// At least one other path is open and answering.
+    Live,
+    /// This is the only one.
+    None,
+}

@@ -1,0 +1,76 @@
+//! A path as the application sees it: numbers copied out, nothing to change.
+//!
+//! Called by the binding and the simulator. Units stand in names and types.
+
+use super::{PathEntry, PathState, network::PathCounters};
+use qbase::{FourTuple, PathId, Timestamp, frame::PathStatusKind};
+use std::time::Duration;
+
+/// Facts of one path in use.
+#[derive(Clone, Copy, Debug)]
+pub struct PathView {
+    /// The id on the wire.
+    pub id: PathId,
+    /// Where it stands.
+    pub state: PathState,
+    /// Its addresses.
+    pub four_tuple: FourTuple,
+    /// Silent since (multipath MP-83).
+    pub suspect_since: Option<Timestamp>,
+    /// Our advice to the peer.
+    pub status: PathStatusKind,
+    /// The peer's advice to us.
+    pub peer_status: Option<PathStatusKind>,
+    /// Latest RTT sample.
+    pub latest_rtt: Duration,
+    /// Smoothed RTT.
+    pub smoothed_rtt: Duration,
+    /// RTT variation.
+    pub rttvar: Duration,
+    /// Lowest RTT.
+    pub min_rtt: Duration,
+    /// PTOs in a row.
+    pub pto_count: u32,
+    /// Congestion window, bytes.
+    pub congestion_window: u64,
+    /// Slow start threshold, bytes.
+    pub ssthresh: u64,
+    /// Bytes in flight.
+    pub bytes_in_flight: u64,
+    /// UDP payload of full packets, bytes.
+    pub mtu: u16,
+    /// Bytes that may be sent before validation; `u64::MAX` afterwards.
+    pub amplification_credit: u64,
+    /// Totals.
+    pub counters: PathCounters,
+    /// The application's name for its request to open this path.
+    pub ticket: Option<u64>,
+}
+
+impl PathView {
+    /// The view of an entry in use; `None` for an unused id.
+    #[must_use]
+    pub fn of(entry: &PathEntry, bytes_in_flight: u64) -> Option<Self> {
+        let network = entry.network.as_deref()?;
+        Some(Self {
+            id: entry.id,
+            state: entry.state,
+            four_tuple: network.four_tuple,
+            suspect_since: network.suspect_since,
+            status: entry.status.local,
+            peer_status: entry.status.peer,
+            latest_rtt: network.rtt.latest(),
+            smoothed_rtt: network.rtt.smoothed(),
+            rttvar: network.rtt.rttvar(),
+            min_rtt: network.rtt.min(),
+            pto_count: network.pto_count,
+            congestion_window: network.controller.window(),
+            ssthresh: network.controller.ssthresh(),
+            bytes_in_flight,
+            mtu: network.mtu,
+            amplification_credit: network.amplification.credit(),
+            counters: network.counters,
+            ticket: entry.ticket,
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! Where streams are: from a stream id to its state in a few instructions, for one stream as for ten thousand.
+//!
+//! Decides nothing about QUIC. Called by every verb and frame of the stream room. Never iterated in hash order: streams
+//! lie in a slab, the index only finds them.
+
+use super::{queue::Seat, recv::RecvPart, send::SendPart};
+use qbase::StreamId;
+use slab::Slab;
+
+/// Place of a live stream. It is used again after the stream has gone: see [`Ticket`].
+pub(super) type Key = usize;
+
+/// A place together with the stream that was there, for queues that outlive streams: ids are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub id: StreamId,
+    pub key: Key,
+}
+
+impl Stream {
+    /// The stream's ticket at its place.
+    pub const fn ticket(&self, key: Key) -> Ticket {
+        Ticket { id: self.id, key }
+    }
+}
+
+/// A live stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub id: StreamId,
+    /// What we send; `None` if only the peer does.
+    pub send: Option<SendPart>,
+    /// What the peer sends; `None` if only we do.
+    pub recv: Option<RecvPart>,
+    /// Its place among the streams that owe a control frame.
+    pub control: Seat,
+}
+
+/// The live streams of a connection.
+#[derive(Debug, Default)]
+pub(super) struct StreamMap {
+    slots: Slab<Stream>,
+    index: IdIndex,
+}
+
+impl StreamMap {
+    /// The place of a live stream.
+    #[inline]
+    pub fn key(&self, id: StreamId) -> Option<Key> {
+        self.index.get(id.0)
+    }
+
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<&Stream> {
+        self.slots.get(key)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
+        self.slots.get_mut(key)
+    }
+
+    /// The stream a ticket was made for, if it still lives.
+    #[inline]
+    pub fn by_ticket(&mut self, ticket: Ticket) -> Option<&mut Stream> {
+        self.slots.get_mut(ticket.key).filter(|stream| stream.id == ticket.id)
+    }
+
+    /// The stream a ticket was made for lives.
+    pub fn is_live(&self, ticket: Ticket) -> bool {
+        self.slots.get(ticket.key).is_some_and(|stream| stream.id == ticket.id)
+    }
+
+    pub fn insert(&mut self, stream: Stream) -> Key {
+        let id = stream.id;
+        let key = self.slots.insert(stream);
+        self.index.insert(id.0, key);
+        key
+    }
+
+    pub fn remove(&mut self, key: Key) -> Option<Stream> {
+        let stream = self.slots.try_remove(key)?;
+        self.index.remove(stream.id.0);
+        Some(stream)
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All live streams, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.slots.iter().map(|(_, stream)| stream)
+    }
+
+    /// All live streams, in the order of their places.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
+        self.slots.iter_mut()
+    }
+}
+
+/// An open-addressed table from stream ids to places: linear probing, deletion by shifting back, at most half full.
+#[derive(Debug, Default)]
+struct IdIndex {
+    /// A power of two of entries, or none.
+    entries: Vec<Entry>,
+    len: usize,
+}
+
+/// An entry of the table.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// [`VACANT`] or a stream id.
+    id: u64,
+    key: Key,
+}
+
+/// No stream id is that large.
+const VACANT: u64 = u64::MAX;
+
+/// Entries of the first table.
+const FIRST_TABLE: usize = 16;
+
+/// 2^64 divided by the golden ratio: spreads ids that follow each other.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl IdIndex {
+    #[inline]
+    fn get(&self, id: u64) -> Option<Key> {
+        let mut at = self.home(id);
+        loop {
+            let entry = self.entries.get(at)?;
+            if entry.id == id {
+                return Some(entry.key);
+            }
+            if entry.id == VACANT {
+                return None;
+            }
+            at = self.after(at);
+        }
+    }
+
+    fn insert(&mut self, id: u64, key: Key) {
+        if self.len.saturating_mul(2) >= self.entries.len() {
+            self.grow();
+        }
+        self.len = self.len.saturating_add(1);
+        self.place(Entry { id, key });
+    }
+
+    fn remove(&mut self, id: u64) {
+        let mut hole = self.home(id);
+        while let Some(entry) = self.entries.get(hole) {
+            if entry.id == id {
+                break;
+            }
+            if entry.id == VACANT {
+                return;
+            }
+            hole = self.after(hole);
+        }
+        // Entries behind the hole move into it unless that would put them before their home.
+        let mut at = self.after(hole);
+        while let Some(entry) = self.entries.get(at).copied().filter(|entry| entry.id != VACANT) {
+            let from_home = self.distance(self.home(entry.id), at);
+            if from_home >= self.distance(hole, at) {
+                self.set(hole, entry);
+                hole = at;
+            }
+            at = self.after(at);
+        }
+        self.set(hole, Entry { id: VACANT, key: 0 });
+        self.len = self.len.saturating_sub(1);
+    }
+
+    fn grow(&mut self) {
+        let size = self.entries.len().saturating_mul(2).max(FIRST_TABLE);
+        let old = std::mem::replace(&mut self.entries, vec![Entry { id: VACANT, key: 0 }; size]);
+        old.into_iter().filter(|entry| entry.id != VACANT).for_each(|entry| self.place(entry));
+    }
+
+    /// Puts an entry at the first vacant place from its home on.
+    fn place(&mut self, entry: Entry) {
+        let mut at = self.home(entry.id);
+        while self.entries.get(at).is_some_and(|entry| entry.id != VACANT) {
+            at = self.after(at);
+        }
+        self.set(at, entry);
+    }
+
+    fn set(&mut self, at: usize, entry: Entry) {
+        if let Some(slot) = self.entries.get_mut(at) {
+            *slot = entry;
+        }
+    }
+
+    /// Where the search for an id begins: the high bits of its product, as many as the table has.
+    #[inline]
+    fn home(&self, id: u64) -> usize {
+        let spread = id.wrapping_mul(SPREAD) >> 32;
+        (spread as usize) & self.mask()
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        at.wrapping_add(1) & self.mask()
+    }
+
+    /// Steps from one place forward to another.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & self.mask()
+    }
+
+    #[inline]
+    fn mask(&self) -> usize {
+        self.entries.len().wrapping_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn an_empty_index_finds_nothing_and_takes_no_memory() {
+        let mut index = IdIndex::default();
+        assert_eq!(index.get(0), None);
+        index.remove(0);
+        assert_eq!(index.entries.capacity(), 0);
+    }
+
+    #[test]
+    fn a_million_streams_one_after_another_leave_a_small_table() {
+        let mut index = IdIndex::default();
+        for id in (0..4_000_000).step_by(4) {
+            index.insert(id, 1);
+            index.remove(id);
+        }
+        assert_eq!((index.len, index.entries.len()), (0, FIRST_TABLE));
+    }
+
+    #[test]
+    fn ids_that_follow_each_other_are_found_in_few_steps() {
+        let mut index = IdIndex::default();
+        (0..10_000).for_each(|i| index.insert(i * 4, i as usize));
+        let steps: usize = (0..10_000_u64)
+            .map(|i| {
+                let at = (0..).scan(index.home(i * 4), |at, _| Some(std::mem::replace(at, index.after(*at))));
+                at.take_while(|at| index.entries[*at].id != i * 4).count()
+            })
+            .sum();
+        assert!(steps < 10_000, "{steps} extra steps for 10,000 look-ups");
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_sorted_map(steps in prop::collection::vec((0..200_u64, any::<bool>()), 1..400)) {
+            let mut index = IdIndex::default();
+            let mut model = BTreeMap::new();
+            for (key, (id, insert)) in steps.into_iter().enumerate() {
+                if insert && !model.contains_key(&id) {
+                    index.insert(id, key);
+                    model.insert(id, key);
+                } else {
+                    index.remove(id);
+                    model.remove(&id);
+                }
+                prop_assert_eq!(index.len, model.len());
+                for id in 0..200 {
+                    prop_assert_eq!(index.get(id), model.get(&id).copied());
+                }
+            }
+        }
+    }
+}

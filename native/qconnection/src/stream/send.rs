@@ -1,0 +1,160 @@
+//! The sending part of a stream: its bytes, its credit, its end (RFC 9000 §3.1).
+//!
+//! Decides what of one stream may go out. Called by the verbs, the frames and the output of the stream room. Never
+//! knows of other streams: queues and sums over streams are kept by its callers.
+
+use super::{Incremental, WriteError, queue::Seat};
+use qbase::frame::Fin;
+use qrecovery::{
+    buffer::{SendBuffer, SpareBlocks},
+    flow::SendCredit,
+    stream::{Effect, Origin, SendPhase, SendState},
+};
+
+/// Where the end of the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The application may write more.
+    Open,
+    /// The application has ended the stream; FIN was never sent.
+    Wanted,
+    /// FIN is on its way.
+    Sent,
+    /// FIN was lost, or shall be copied.
+    Lost,
+    /// The peer has FIN.
+    Acked,
+}
+
+/// A sending part.
+#[derive(Debug)]
+pub(super) struct SendPart {
+    pub state: SendState,
+    pub buffer: SendBuffer,
+    /// What MAX_STREAM_DATA allows.
+    pub credit: SendCredit,
+    pub ending: Ending,
+    /// 0 is first, 7 is last.
+    pub urgency: u8,
+    pub incremental: Incremental,
+    /// Its place among the streams with fresh bytes and credit for them.
+    pub fresh: Seat,
+    /// Its place among the streams with something that needs no credit.
+    pub again: Seat,
+    /// Counted among the streams that wait for stream credit.
+    pub is_blocked: bool,
+    /// A write was cut short: the application waits for room.
+    pub wants_room: bool,
+    /// RESET_STREAM was lost and is owed again.
+    pub reset_lost: bool,
+}
+
+/// Urgency of a stream whose application said nothing.
+const DEFAULT_URGENCY: u8 = 3;
+
+impl SendPart {
+    pub fn new(credit: u64) -> Self {
+        Self {
+            state: SendState::default(),
+            buffer: SendBuffer::new(),
+            credit: SendCredit::new(credit),
+            ending: Ending::Open,
+            urgency: DEFAULT_URGENCY,
+            incremental: Incremental::Yes,
+            fresh: Seat::default(),
+            again: Seat::default(),
+            is_blocked: false,
+            wants_room: false,
+            reset_lost: false,
+        }
+    }
+
+    /// Whether the application may write.
+    ///
+    /// # Errors
+    /// It has ended, the peer stopped it, or we reset it.
+    #[inline]
+    pub fn writable(&self) -> Result<(), WriteError> {
+        match self.state.abort() {
+            Some(abort) if abort.by == Origin::Peer => Err(WriteError::Stopped(abort.code)),
+            Some(abort) => Err(WriteError::Reset(abort.code)),
+            None if self.ending != Ending::Open => Err(WriteError::Ended),
+            None => Ok(()),
+        }
+    }
+
+    /// Fresh bytes may be sent as far as this stream is concerned.
+    #[inline]
+    pub fn has_fresh(&self) -> bool {
+        self.state.is_live() && self.buffer.unsent() > 0 && self.credit.available() > 0
+    }
+
+    /// Something waits that needs no credit: lost bytes, a lost FIN, or a FIN without bytes.
+    #[inline]
+    pub fn has_again(&self) -> bool {
+        self.state.is_live() && (self.buffer.lost_bytes() > 0 || self.has_bare_fin())
+    }
+
+    /// FIN must go out and no fresh byte is left to carry it.
+    #[inline]
+    pub fn has_bare_fin(&self) -> bool {
+        match self.ending {
+            Ending::Wanted => self.buffer.unsent() == 0,
+            Ending::Lost => true,
+            Ending::Open | Ending::Sent | Ending::Acked => false,
+        }
+    }
+
+    /// Fresh bytes wait for stream credit.
+    #[inline]
+    pub fn waits_for_credit(&self) -> bool {
+        self.state.is_live() && self.buffer.unsent() > 0 && self.credit.available() == 0
+    }
+
+    /// RESET_STREAM must be written, for the first time or again.
+    pub const fn owes_reset(&self) -> bool {
+        self.state.owes_reset() || self.reset_lost
+    }
+
+    /// FIN for a frame whose bytes end at `end`.
+    #[inline]
+    pub fn fin_at(&self, end: u64) -> Fin {
+        Fin::from(self.ending != Ending::Open && end == self.buffer.written())
+    }
+
+    /// A STREAM frame was written.
+    #[inline]
+    pub fn on_sent(&mut self, fin: Fin) {
+        self.state.on_sent(fin);
+        if fin == Fin::Yes && self.ending != Ending::Acked {
+            self.ending = Ending::Sent;
+        }
+    }
+
+    /// A range, with FIN or not, was acknowledged. [`Effect::Changed`]: the peer has everything now.
+    pub fn on_acked(&mut self, range: std::ops::Range<u64>, fin: Fin, spare: &mut SpareBlocks) -> Effect {
+        if !self.state.is_live() {
+            return Effect::Nothing;
+        }
+        self.buffer.on_acked(range, spare);
+        if fin == Fin::Yes {
+            self.ending = Ending::Acked;
+        }
+        if self.ending == Ending::Acked && self.buffer.is_all_acked() {
+            return self.state.on_all_acked();
+        }
+        Effect::Nothing
+    }
+
+    /// A range, with FIN or not, was lost or shall be copied; answers how many bytes wait to be sent again because of
+    /// it.
+    pub fn on_lost(&mut self, range: std::ops::Range<u64>, fin: Fin) -> u64 {
+        if !self.state.is_live() || self.state.phase() == SendPhase::Ready {
+            return 0;
+        }
+        if fin == Fin::Yes && self.ending == Ending::Sent {
+            self.ending = Ending::Lost;
+        }
+        self.buffer.on_lost(range)
+    }
+}
