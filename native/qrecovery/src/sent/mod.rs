@@ -154,7 +154,7 @@ impl<F: Copy> SentPackets<F> {
         for (record, frames) in self.ring.walk(self.cursor) {
             if record.fate == Fate::Outstanding {
                 let packet = &record.packet;
-                let lost_at = packet.sent_at + loss_delay;
+                let lost_at = packet.lost_at(loss_delay);
                 let by_threshold = last_lost_position.is_some_and(|last| position <= last);
                 if packet.number >= largest_acked {
                     break;

@@ -3,6 +3,7 @@
 //! Decides what counts as in flight (RFC 9002 §2). Called by `sent` and by whoever sends packets.
 
 use qbase::{Ecn, PacketNumber, Timestamp};
+use std::time::Duration;
 
 /// A sent packet, as the one who sent it describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,12 @@ impl SentPacket {
     /// Nobody waits for its acknowledgement: it held nothing but ACK or close.
     pub(super) const fn is_ack_only(&self) -> bool {
         !self.in_flight && !self.ack_eliciting
+    }
+
+    /// When it is lost by time if a later packet was acknowledged (RFC 9002 §6.1.2).
+    #[cfg_attr(not(test), expect(clippy::arithmetic_side_effects, reason = "timestamps saturate"))]
+    pub(super) fn lost_at(&self, loss_delay: Duration) -> Timestamp {
+        self.sent_at + loss_delay
     }
 
     /// What it counts in `bytes_in_flight`.
