@@ -8,8 +8,7 @@ use std::{net::IpAddr, time::Duration};
 
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ED25519, SanType, date_time_ymd,
-    string::Ia5String,
+    PKCS_ED25519, SanType, date_time_ymd, string::Ia5String,
 };
 use ring::digest;
 
@@ -19,6 +18,8 @@ use crate::pin::{Pin, fingerprint};
 const DAY: u64 = 86_400;
 /// Certificates are valid from a little before their making, for peers whose clocks are behind.
 const BACKDATED: Duration = Duration::from_secs(3_600);
+/// 9999-12-31 23:59:59, the last time that X.509 can write, since 1970.
+const LAST_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 /// The kind of key of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -67,6 +68,9 @@ pub enum DevelopmentError {
     /// A name is neither a DNS name nor an IP address.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     Name(String),
+    /// It would be valid beyond the year 9999.
+    #[error("a certificate ends in the year 9999 at the latest")]
+    Time,
     /// Key or certificate could not be made.
     #[error("certificate cannot be made: {0}")]
     Library(String),
@@ -122,9 +126,13 @@ fn sign(options: &DevelopmentOptions, key: &KeyPair) -> Result<DevelopmentCertif
     params.subject_alt_names = options.names.iter().map(|name| alternative_name(name)).collect::<Result<_, _>>()?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, subject.as_str());
+    let end = options.unix_time.saturating_add(Duration::from_secs(u64::from(options.days).saturating_mul(DAY)));
+    if end > LAST_TIME {
+        return Err(DevelopmentError::Time);
+    }
     let epoch = date_time_ymd(1970, 1, 1);
     params.not_before = epoch + options.unix_time.saturating_sub(BACKDATED);
-    params.not_after = epoch + options.unix_time.saturating_add(Duration::from_secs(u64::from(options.days) * DAY));
+    params.not_after = epoch + end;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -149,4 +157,74 @@ fn alternative_name(name: &str) -> Result<SanType, DevelopmentError> {
     let host = name.strip_prefix("*.").unwrap_or(name);
     rustls::pki_types::DnsName::try_from(host).map_err(|_| bad())?;
     Ia5String::try_from(name).map(SanType::DnsName).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, testing::UNIX_TIME};
+
+    fn options(kind: KeyKind) -> DevelopmentOptions {
+        let names = ["localhost", "*.example.net", "127.0.0.1", "::1"];
+        DevelopmentOptions { names: names.map(str::to_owned).to_vec(), kind, days: 14, unix_time: UNIX_TIME }
+    }
+
+    fn contains(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    #[test]
+    fn both_kinds_make_an_identity_with_names_and_addresses() {
+        for kind in [KeyKind::P256, KeyKind::Ed25519] {
+            let made = self_signed(&options(kind)).unwrap();
+            let identity = Identity::from_pem(made.cert_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
+            assert_eq!(identity.leaf(), made.cert_der);
+            // GeneralName: [2] dNSName, [7] iPAddress of 4 or 16 bytes (RFC 5280 §4.2.1.6).
+            for name in [&b"\x82\x09localhost"[..], b"\x82\x0d*.example.net", b"\x87\x04\x7f\x00\x00\x01"] {
+                assert!(contains(&made.cert_der, name));
+            }
+            assert!(contains(&made.cert_der, &[&[0x87, 16][..], &[0; 15], &[1]].concat()));
+        }
+    }
+
+    #[test]
+    fn each_certificate_has_a_key_of_its_own() {
+        for kind in [KeyKind::P256, KeyKind::Ed25519] {
+            assert_ne!(self_signed(&options(kind)).unwrap().pin, self_signed(&options(kind)).unwrap().pin);
+        }
+    }
+
+    #[test]
+    fn fingerprint_is_written_as_openssl_does() {
+        let made = self_signed(&options(KeyKind::P256)).unwrap();
+        let parts: Vec<&str> = made.fingerprint.split(':').collect();
+        assert_eq!(parts.len(), 32);
+        assert!(parts.iter().all(|part| part.len() == 2 && *part == part.to_uppercase()));
+        assert!(made.pin.starts_with("sha256//"));
+    }
+
+    #[test]
+    fn seeded_certificate_repeats() {
+        let make = |seed: u8, name: &str| seeded(&[seed; 32], &[name.to_owned()], 14, UNIX_TIME).unwrap();
+        assert_eq!(make(1, "a").cert_der, make(1, "a").cert_der);
+        assert_eq!(make(1, "a").key_pem, make(1, "a").key_pem);
+        assert_ne!(make(1, "a").pin, make(2, "a").pin);
+        assert_ne!(make(1, "a").pin, make(1, "b").pin);
+    }
+
+    #[test]
+    fn certificate_may_not_outlive_the_calendar() {
+        let options = DevelopmentOptions { days: u32::MAX, ..options(KeyKind::P256) };
+        assert_eq!(self_signed(&options).unwrap_err(), DevelopmentError::Time);
+    }
+
+    #[test]
+    fn names_that_cannot_stand_in_a_certificate_are_refused() {
+        for name in ["", "two words", "ü.example", "*.", "1.2.3.4.5:6"] {
+            let options = DevelopmentOptions { names: vec![name.to_owned()], ..options(KeyKind::P256) };
+            assert_eq!(self_signed(&options).unwrap_err(), DevelopmentError::Name(name.to_owned()));
+        }
+        let options = DevelopmentOptions { names: vec![], ..options(KeyKind::P256) };
+        assert_eq!(self_signed(&options).unwrap_err(), DevelopmentError::NoName);
+    }
 }

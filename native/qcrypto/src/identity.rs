@@ -67,8 +67,8 @@ impl Identity {
         for (index, certificate) in chain.iter().enumerate() {
             check_certificate(certificate).map_err(|fault| certificate_error(index, fault))?;
         }
-        let key = any_supported_type(&key)
-            .map_err(|error| key_error(IdentityFault::UnsupportedKey(error.to_string())))?;
+        let key =
+            any_supported_type(&key).map_err(|error| key_error(IdentityFault::UnsupportedKey(error.to_string())))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) => Ok(Self { certified: Arc::new(certified) }),
@@ -171,4 +171,93 @@ fn certificate_error(index: usize, fault: IdentityFault) -> IdentityError {
 
 fn key_error(fault: IdentityFault) -> IdentityError {
     IdentityError { part: IdentityPart::Key, index: 0, fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::certificate;
+
+    fn error(certificate: &str, key: &str) -> IdentityError {
+        Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn chain_and_key_are_read_from_pem_and_der() {
+        let own = certificate(1, &["a.example"]);
+        let chain = format!("some words\n{}{}", own.cert_pem, certificate(2, &["b.example"]).cert_pem);
+        let identity = Identity::from_pem(chain.as_bytes(), own.key_pem.as_bytes()).unwrap();
+        assert_eq!(identity.chain().count(), 2);
+        assert_eq!(identity.leaf(), own.cert_der);
+
+        let key = PrivateKeyDer::from_pem_slice(own.key_pem.as_bytes()).unwrap();
+        let identity = Identity::from_bytes(&own.cert_der, key.secret_der()).unwrap();
+        assert_eq!(identity.leaf(), own.cert_der);
+        assert!(Identity::from_bytes(own.cert_pem.as_bytes(), own.key_pem.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn key_of_another_certificate_is_a_mismatch() {
+        let (a, b) = (certificate(1, &["a.example"]), certificate(2, &["a.example"]));
+        let error = error(&a.cert_pem, &b.key_pem);
+        assert_eq!(error, key_error(IdentityFault::Mismatch));
+        assert_eq!(error.to_string(), "key 0: does not belong to the certificate");
+    }
+
+    #[test]
+    fn swapped_certificate_and_key_are_told_by_their_labels() {
+        let own = certificate(1, &["a.example"]);
+        assert_eq!(
+            error(&own.key_pem, &own.cert_pem),
+            certificate_error(
+                0,
+                IdentityFault::Label { expected: "CERTIFICATE", found: vec!["PRIVATE KEY".to_owned()] }
+            )
+        );
+        assert_eq!(
+            error(&own.cert_pem, &own.cert_pem),
+            key_error(IdentityFault::Label { expected: "PRIVATE KEY", found: vec!["CERTIFICATE".to_owned()] })
+        );
+    }
+
+    #[test]
+    fn encrypted_key_is_told_by_its_label() {
+        let own = certificate(1, &["a.example"]);
+        let locked = own.key_pem.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let found = vec!["ENCRYPTED PRIVATE KEY".to_owned()];
+        assert_eq!(error(&own.cert_pem, &locked), key_error(IdentityFault::Label { expected: "PRIVATE KEY", found }));
+    }
+
+    #[test]
+    fn bad_certificate_is_told_by_its_index() {
+        let own = certificate(1, &["a.example"]);
+        let bad_der = format!("{}-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", own.cert_pem);
+        let error = Identity::from_pem(bad_der.as_bytes(), own.key_pem.as_bytes()).unwrap_err();
+        assert_eq!((error.part, error.index), (IdentityPart::Certificate, 1));
+        assert!(matches!(error.fault, IdentityFault::Der(_)));
+
+        let bad_base64 = format!("{}-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n", own.cert_pem);
+        let error = Identity::from_pem(bad_base64.as_bytes(), own.key_pem.as_bytes()).unwrap_err();
+        assert_eq!((error.part, error.index), (IdentityPart::Certificate, 1));
+        assert!(matches!(error.fault, IdentityFault::Pem(_)));
+    }
+
+    #[test]
+    fn cut_pem_and_bad_keys_are_told() {
+        let own = certificate(1, &["a.example"]);
+        let cut = own.cert_pem.replace("-----END CERTIFICATE-----", "");
+        assert_eq!(
+            error(&cut, &own.key_pem),
+            certificate_error(0, IdentityFault::Pem("a section has no end".to_owned()))
+        );
+        let nonsense = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+        assert!(matches!(error(&own.cert_pem, nonsense).fault, IdentityFault::UnsupportedKey(_)));
+        assert_eq!(error("", &own.key_pem), certificate_error(0, IdentityFault::Empty));
+        assert_eq!(error(&own.cert_pem, ""), key_error(IdentityFault::Empty));
+        assert!(matches!(
+            Identity::from_der(vec![own.cert_der], &[0x30, 0x00]).unwrap_err().fault,
+            IdentityFault::Der(_)
+        ));
+        assert_eq!(Identity::from_der(vec![], &[]).unwrap_err(), key_error(IdentityFault::Empty));
+    }
 }

@@ -166,12 +166,9 @@ impl Secret {
     #[must_use]
     pub(crate) fn packet_key(&self) -> PacketKey {
         PacketKey::new(Box::new(RingPacketKey {
-            key: aead::LessSafeKey::new(expand(
-                &self.prk,
-                self.labels.key,
-                self.cipher.aead(),
-                |okm| aead::UnboundKey::from(okm),
-            )),
+            key: aead::LessSafeKey::new(expand(&self.prk, self.labels.key, self.cipher.aead(), |okm| {
+                aead::UnboundKey::from(okm)
+            })),
             iv: expand_bytes(&self.prk, self.labels.iv),
             confidentiality: self.cipher.confidentiality_limit(),
             integrity: self.cipher.integrity_limit(),
@@ -179,12 +176,9 @@ impl Secret {
     }
 
     fn header_key(&self) -> HeaderKey {
-        HeaderKey::new(Box::new(RingHeaderKey(expand(
-            &self.prk,
-            self.labels.header,
-            self.cipher.header(),
-            |okm| aead::quic::HeaderProtectionKey::from(okm),
-        ))))
+        HeaderKey::new(Box::new(RingHeaderKey(expand(&self.prk, self.labels.header, self.cipher.header(), |okm| {
+            aead::quic::HeaderProtectionKey::from(okm)
+        }))))
     }
 
     /// The secret of the next key phase (RFC 9001 §6.1).

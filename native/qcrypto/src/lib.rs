@@ -18,6 +18,9 @@ pub mod session;
 #[cfg(test)]
 mod testing;
 
+pub use self::rustls::{
+    ClientAuth, ClientTls, ClientTlsOptions, KeyLog, Provider, Roots, ServerTls, ServerTlsOptions, Verify,
+};
 pub use error::{CertificateFault, CryptoError, IdentityError, IdentityFault, IdentityPart, TlsError};
 pub use identity::Identity;
 pub use key_update::{Generation, Incoming, OneRttKeys, OpenError, Opened};
@@ -26,9 +29,6 @@ pub use pin::Pin;
 pub use protect::{HeaderKey, PacketKey};
 pub use reset::reset_token;
 pub use retry::{is_retry_authentic, retry_tag};
-pub use self::rustls::{
-    ClientAuth, ClientTls, ClientTlsOptions, KeyLog, Provider, Roots, ServerTls, ServerTlsOptions, Verify,
-};
 pub use session::{KeyChange, Session};
 
 /// QUIC version 2 (RFC 9369 §3.1): same machine, other salts and labels.

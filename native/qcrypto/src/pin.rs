@@ -102,3 +102,45 @@ fn sha256(bytes: &[u8]) -> [u8; HASH_LEN] {
     hash.iter_mut().zip(digest::digest(&digest::SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::certificate;
+
+    #[test]
+    fn pins_are_read_in_both_forms() {
+        let own = certificate(1, &["a.example"]);
+        let key: Pin = own.pin.parse().unwrap();
+        let whole: Pin = own.fingerprint.parse().unwrap();
+        assert_eq!(Some(key), Pin::of_public_key(&own.cert_der));
+        assert_eq!(whole, Pin::of_certificate(&own.cert_der));
+        assert_eq!(own.fingerprint.replace(':', "").to_lowercase().parse(), Ok(whole));
+        for pin in [key, whole] {
+            assert_eq!(pin.to_string().parse(), Ok(pin));
+            assert!(pin.fits(&own.cert_der));
+            assert!(!pin.fits(&certificate(2, &["a.example"]).cert_der));
+            assert!(!pin.fits(b"no certificate"));
+        }
+    }
+
+    /// The pin names the key, not the certificate around it.
+    #[test]
+    fn pin_of_a_key_survives_a_new_certificate() {
+        let options = |days| crate::development::seeded(&[1; 32], &["a.example".to_owned()], days, UNIX_TIME).unwrap();
+        let (old, new) = (options(3), options(9));
+        assert_eq!(old.pin, new.pin);
+        assert_ne!(old.fingerprint, new.fingerprint);
+    }
+
+    const UNIX_TIME: std::time::Duration = crate::testing::UNIX_TIME;
+
+    #[test]
+    fn other_forms_are_refused() {
+        let long = "ab".repeat(33);
+        let short = "ab".repeat(31);
+        for text in ["", "sha256//", "sha256//AAAA", "sha256//*", "sha1//AAAA", &short, &long, &"zz".repeat(32)] {
+            assert_eq!(text.parse::<Pin>(), Err(PinError(text.to_owned())));
+        }
+    }
+}

@@ -20,11 +20,7 @@ pub fn retry_tag(version: u32, original_dcid: &ConnectionId, retry: &[u8]) -> [u
     pseudo_packet.extend_from_slice(cid);
     pseudo_packet.extend_from_slice(retry);
     let tag = aead::LessSafeKey::new(key)
-        .seal_in_place_separate_tag(
-            aead::Nonce::assume_unique_for_key(nonce),
-            aead::Aad::from(pseudo_packet),
-            &mut [],
-        )
+        .seal_in_place_separate_tag(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::from(pseudo_packet), &mut [])
         .expect("an empty payload is never too long");
     tag.as_ref().try_into().expect("a tag of 16 bytes")
 }

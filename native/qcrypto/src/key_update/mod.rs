@@ -13,80 +13,25 @@
 
 mod receive;
 mod send;
+mod source;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-use std::{ops::Range, time::Duration};
+use std::time::Duration;
 
 use qbase::{ErrorCode, PacketNumber, PathId, Role, Timestamp, TransportError, packet::KeyPhase};
 
 use crate::{
     error::CryptoError,
     keys::{Cipher, Keys, Secret},
-    protect::{HeaderKey, PacketKey},
+    protect::HeaderKey,
 };
 use receive::ReceivePhase;
 use send::SendPhase;
-
-/// What the unprotected short header says of a received packet, and what the path knows of earlier ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Incoming {
-    /// The path id that the destination connection id stands for.
-    pub path: PathId,
-    /// The full packet number.
-    pub number: PacketNumber,
-    /// The Key Phase bit.
-    pub phase: KeyPhase,
-    /// Largest packet number opened on this path before; `None` before the first.
-    pub largest: Option<PacketNumber>,
-}
-
-/// The keys that opened a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Generation {
-    /// Keys of the phase before: a packet that the network delayed.
-    Previous,
-    /// Keys of the phase we send in.
-    Current,
-    /// The first packet of a phase, whoever began it. Its keys are current from here on; the caller says by
-    /// [`OneRttKeys::keep_previous_until`] how long to keep the old ones.
-    Fresh,
-}
-
-/// An opened packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// Where the plaintext lies in the packet.
-    pub plaintext: Range<usize>,
-    /// The keys that opened it.
-    pub generation: Generation,
-}
-
-/// Why a packet was not opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// Drop the packet; the connection lives.
-    Drop(CryptoError),
-    /// Close the connection.
-    Close(TransportError),
-}
-
-/// Why a key update cannot begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UpdateRefused {
-    /// The handshake is not confirmed (RFC 9001 §6.1).
-    #[error("the handshake is not confirmed")]
-    Unconfirmed,
-    /// The peer has acknowledged no packet of the current phase (RFC 9001 §6.1).
-    #[error("the last key update is not acknowledged")]
-    Unacknowledged,
-    /// The last update was acknowledged less than 3 PTO ago (RFC 9001 §6.5, multipath MP-34).
-    #[error("the last key update is too young")]
-    TooSoon {
-        /// When an update may begin.
-        until: Timestamp,
-    },
-}
+use source::BareSecrets;
+pub(crate) use source::{KeySource, PacketKeys};
+pub use verdict::{Generation, Incoming, OpenError, Opened, UpdateRefused};
 
 /// AEAD limits (RFC 9001 §6.6), each summed over all paths (multipath MP-33).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +130,7 @@ impl OneRttKeys {
         &self.remote_header
     }
 
-    /// Seals a packet whose header carries [`OneRttKeys::seal_phase`]; layout as for [`PacketKey::seal`].
+    /// Seals a packet whose header carries [`OneRttKeys::seal_phase`]; layout as for [`crate::PacketKey::seal`].
     ///
     /// # Errors
     /// AEAD_LIMIT_REACHED when the key is used up but for the reserve; INTERNAL_ERROR if the packet has no room for a
@@ -415,39 +360,5 @@ impl std::fmt::Debug for OneRttKeys {
             .field("sealed", &self.send.sealed)
             .field("failures", &self.receive.failures)
             .finish_non_exhaustive()
-    }
-}
-
-/// The packet keys of one phase.
-pub(crate) struct PacketKeys {
-    pub(crate) local: PacketKey,
-    pub(crate) remote: PacketKey,
-}
-
-/// Yields the packet keys of one phase after the other, beginning with the second.
-pub(crate) trait KeySource: Send + Sync {
-    /// The keys of the phase that follows.
-    fn next(&mut self) -> PacketKeys;
-}
-
-impl KeySource for rustls::quic::Secrets {
-    fn next(&mut self) -> PacketKeys {
-        let keys = self.next_packet_keys();
-        PacketKeys { local: PacketKey::new(keys.local), remote: PacketKey::new(keys.remote) }
-    }
-}
-
-/// Secrets of our own derivation; each is the secret of the phase that follows.
-struct BareSecrets {
-    local: Secret,
-    remote: Secret,
-}
-
-impl KeySource for BareSecrets {
-    fn next(&mut self) -> PacketKeys {
-        let keys = PacketKeys { local: self.local.packet_key(), remote: self.remote.packet_key() };
-        self.local = self.local.next();
-        self.remote = self.remote.next();
-        keys
     }
 }

@@ -199,7 +199,8 @@ impl ReceivePhase {
         if self.acknowledged || !self.begun {
             return;
         }
-        let covers = |border: &Border| border.path == path && border.current_lowest.is_some_and(|lowest| largest >= lowest);
+        let covers =
+            |border: &Border| border.path == path && border.current_lowest.is_some_and(|lowest| largest >= lowest);
         // Without the previous key there are no borders: 3 PTO after the update every acknowledgment covers it.
         self.acknowledged = self.previous.is_none() || self.borders.iter().any(covers);
     }

@@ -64,9 +64,7 @@ impl SendPhase {
     /// is at least the lowest of the phase was sealed in it.
     pub(super) fn covers(&self, path: PathId, largest: PacketNumber) -> bool {
         match &self.progress {
-            Progress::Unacknowledged(lowest) => {
-                lowest.iter().any(|(of, lowest)| *of == path && largest >= *lowest)
-            }
+            Progress::Unacknowledged(lowest) => lowest.iter().any(|(of, lowest)| *of == path && largest >= *lowest),
             Progress::Acknowledged(_) => true,
         }
     }

@@ -9,12 +9,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{
-    KeyLog, Provider, Randomness, Roots, Verify, check_alpn,
-    keylog::Lines,
-    provider::Sources,
-    verify::Trust,
-};
+use super::{KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust};
 use crate::{error::TlsError, identity::Identity, keys::Cipher, pin::Pin};
 
 /// What a client wants of TLS.
@@ -40,7 +35,10 @@ pub struct ClientTlsOptions {
 
 impl fmt::Debug for ClientTlsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTlsOptions").field("verify", &self.verify).field("pins", &self.pins).finish_non_exhaustive()
+        f.debug_struct("ClientTlsOptions")
+            .field("verify", &self.verify)
+            .field("pins", &self.pins)
+            .finish_non_exhaustive()
     }
 }
 

@@ -60,9 +60,7 @@ impl Sources {
         let cipher_suites = ciphers.iter().copied().map(suite).collect();
         let base = CryptoProvider { cipher_suites, ..ring::default_provider() };
         match provider {
-            Provider::System => {
-                Self { crypto: Arc::new(base), time: Arc::new(DefaultTimeProvider), seeds: None }
-            }
+            Provider::System => Self { crypto: Arc::new(base), time: Arc::new(DefaultTimeProvider), seeds: None },
             Provider::Seeded { seed, unix_time } => Self {
                 crypto: Arc::new(CryptoProvider {
                     kx_groups: vec![seeded::KEY_EXCHANGE],

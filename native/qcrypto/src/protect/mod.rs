@@ -4,6 +4,9 @@
 //! library made or one of our own over ring (`keys`); both stand behind the same two types. Never allocates and never
 //! touches bytes outside the packet it is given.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use qbase::{PacketNumber, PathId, limits::TAG_LEN};
@@ -51,10 +54,7 @@ impl PacketKey {
         if number > MAX_NUMBER {
             return Err(CryptoError::Seal);
         }
-        let tag = self
-            .0
-            .encrypt_in_place_for_path(path.0, number, header, payload)
-            .map_err(|_| CryptoError::Seal)?;
+        let tag = self.0.encrypt_in_place_for_path(path.0, number, header, payload).map_err(|_| CryptoError::Seal)?;
         *tag_space = tag.as_ref().try_into().map_err(|_| CryptoError::Seal)?;
         Ok(())
     }
@@ -81,10 +81,8 @@ impl PacketKey {
         if number > MAX_NUMBER {
             return Err(CryptoError::Open);
         }
-        let plaintext = self
-            .0
-            .decrypt_in_place_for_path(path.0, number, header, body)
-            .map_err(|_| CryptoError::Open)?;
+        let plaintext =
+            self.0.decrypt_in_place_for_path(path.0, number, header, body).map_err(|_| CryptoError::Open)?;
         Ok(header_len..header_len.saturating_add(plaintext.len()))
     }
 
@@ -124,9 +122,7 @@ impl HeaderKey {
     #[inline]
     pub fn protect(&self, packet: &mut [u8], pn_offset: usize) -> Result<(), CryptoError> {
         let parts = HeaderParts::of(packet, pn_offset).ok_or(CryptoError::TooShort)?;
-        self.0
-            .encrypt_in_place(parts.sample, parts.first, parts.number)
-            .map_err(|_| CryptoError::TooShort)
+        self.0.encrypt_in_place(parts.sample, parts.first, parts.number).map_err(|_| CryptoError::TooShort)
     }
 
     /// Unmasks the header of a received packet and tells the length of its packet number, 1 to 4 bytes.
