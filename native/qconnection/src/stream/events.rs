@@ -56,8 +56,4 @@ impl Events {
     pub fn len(&self) -> usize {
         self.queue.len()
     }
-
-    pub fn clear(&mut self) {
-        self.queue = VecDeque::new();
-    }
 }

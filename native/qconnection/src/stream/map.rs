@@ -89,11 +89,6 @@ impl StreamMap {
     }
 
     /// All live streams, in the order of their places.
-    pub fn iter(&self) -> impl Iterator<Item = &Stream> {
-        self.slots.iter().map(|(_, stream)| stream)
-    }
-
-    /// All live streams, in the order of their places.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
         self.slots.iter_mut()
     }

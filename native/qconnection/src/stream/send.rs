@@ -41,6 +41,8 @@ pub(super) struct SendPart {
     pub fresh: Seat,
     /// Its place among the streams with something that needs no credit.
     pub again: Seat,
+    /// Its place among the streams that wait for room in the connection's send buffer.
+    pub room: Seat,
     /// Counted among the streams that wait for stream credit.
     pub is_blocked: bool,
     /// A write was cut short: the application waits for room.
@@ -63,6 +65,7 @@ impl SendPart {
             incremental: Incremental::Yes,
             fresh: Seat::default(),
             again: Seat::default(),
+            room: Seat::default(),
             is_blocked: false,
             wants_room: false,
             reset_lost: false,
@@ -109,6 +112,11 @@ impl SendPart {
     #[inline]
     pub fn waits_for_credit(&self) -> bool {
         self.state.is_live() && self.buffer.unsent() > 0 && self.credit.available() == 0
+    }
+
+    /// The limit that an owed STREAM_DATA_BLOCKED names.
+    pub fn blocked_frame(&self) -> Option<u64> {
+        if self.waits_for_credit() { self.credit.blocked_frame() } else { None }
     }
 
     /// RESET_STREAM must be written, for the first time or again.

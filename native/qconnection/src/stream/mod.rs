@@ -1,0 +1,433 @@
+//! The stream room: every stream of a connection, its bytes, its credit, its end (RFC 9000 §2 to §4).
+//!
+//! Decides what stream frames mean and which ones go out. Called by the application ([`verbs`](self)), by the dispatch
+//! (`on_<frame>`), by the burst writer (`write_…`) and by loss recovery (`on_acked`, `on_lost`). Never knows packets,
+//! paths or time, and never sends anything itself.
+//!
+//! | file | has |
+//! |---|---|
+//! | `verbs` | what the application may do |
+//! | `input` | frames of the peer |
+//! | `output`, `control` | frames to the peer: stream bytes, everything else |
+//! | `fate` | acknowledged, lost, to be copied |
+//! | `send`, `recv` | one part of one stream |
+//! | `schedule`, `queue` | whose turn it is |
+//! | `map`, `limits` | which streams there are, and how many there may be |
+//! | `events` | news for the application |
+
+mod control;
+mod events;
+mod fate;
+mod input;
+mod limits;
+mod map;
+mod output;
+mod queue;
+mod record;
+mod recv;
+mod schedule;
+mod send;
+mod verbs;
+
+pub use events::StreamEvent;
+pub use record::StreamRecord;
+pub use verbs::{Incremental, ReadError, StreamError, WriteError};
+
+use events::Events;
+use limits::{DIRECTIONS, LocalStreams, PeerStreams, PerDirection};
+use map::{Key, Stream, StreamMap};
+use qbase::{Direction, Role, StreamId, param::TransportParameters};
+use qrecovery::{
+    buffer::{BufferPool, SpareBlocks},
+    flow::{ReceiveWindow, SendCredit},
+    stream::Summary,
+};
+use queue::{Queue, Seat};
+use recv::RecvPart;
+use schedule::Schedule;
+use send::SendPart;
+
+/// Full-sized blocks of send memory kept for reuse while bytes are on their way: 512 KiB.
+const SPARE_BLOCKS: usize = 32;
+
+/// What a connection allows its streams. All of it is told to the peer in transport parameters or kept on this side.
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    /// Which end we are.
+    pub role: Role,
+    /// Bidirectional streams the peer may have open at once (attacks L16).
+    pub bidirectional: u64,
+    /// Unidirectional streams the peer may have open at once.
+    pub unidirectional: u64,
+    /// Receive window of each stream, bytes.
+    pub stream_window: u64,
+    /// Receive window of all streams together, bytes.
+    pub connection_window: u64,
+    /// Bytes a stream takes from the application before they are sent.
+    pub send_buffer: usize,
+    /// The same over all streams.
+    pub connection_send_buffer: usize,
+}
+
+/// Counters and gauges of the stream room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamStatistics {
+    /// Streams we opened.
+    pub opened_local: u64,
+    /// Streams the peer opened, implied ones included.
+    pub opened_peer: u64,
+    /// Streams that ended and left nothing.
+    pub closed: u64,
+    /// Stream bytes written into packets for the first time.
+    pub bytes_sent: u64,
+    /// Stream bytes written into packets again.
+    pub bytes_sent_again: u64,
+    /// Bytes the peer sent as flow control counts them.
+    pub bytes_received: u64,
+    /// Bytes the application took.
+    pub bytes_read: u64,
+    /// RESET_STREAM frames that ended a stream of the peer.
+    pub resets_received: u64,
+    /// STOP_SENDING frames that ended a stream of ours.
+    pub stops_received: u64,
+    /// DATA_BLOCKED, STREAM_DATA_BLOCKED and STREAMS_BLOCKED frames received; counted, not trusted (mux R23).
+    pub blocked_received: u64,
+    /// Gauge: live streams.
+    pub open: usize,
+    /// Gauge: bytes received and not read.
+    pub held: u64,
+    /// Gauge: gaps between them (attacks L6).
+    pub gaps: usize,
+    /// Gauge: ranges of closed stream ids kept (attacks L16).
+    pub closed_ranges: usize,
+    /// Gauge: events the application has not taken.
+    pub events: usize,
+    /// Gauge: bytes waiting to be sent for the first time.
+    pub queued: u64,
+    /// Gauge: bytes waiting to be sent again.
+    pub queued_again: u64,
+}
+
+/// First limits of the peer for what we send on each kind of stream, bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct InitialCredit {
+    /// Bidirectional streams that we opened.
+    opened_by_us: u64,
+    /// Bidirectional streams that the peer opened.
+    opened_by_peer: u64,
+    /// Unidirectional streams.
+    unidirectional: u64,
+}
+
+/// Sums over all streams.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    /// Bytes never sent.
+    unsent: u64,
+    /// Bytes waiting to be sent again.
+    again: u64,
+    /// Bytes received and not read.
+    held: u64,
+    /// Gaps between them.
+    gaps: usize,
+    /// Streams that wait for stream credit.
+    blocked: usize,
+}
+
+/// All streams of a connection.
+#[derive(Debug)]
+pub struct Streams {
+    // Set once.
+    config: StreamsConfig,
+    // The streams.
+    map: StreamMap,
+    peer: PerDirection<PeerStreams>,
+    local: PerDirection<LocalStreams>,
+    // Sending.
+    initial_credit: InitialCredit,
+    credit: SendCredit,
+    schedule: Schedule,
+    spare: SpareBlocks,
+    /// Streams whose application waits for room in the connection's send buffer.
+    room: Queue,
+    // Receiving.
+    window: ReceiveWindow,
+    /// Empty STREAM frames in a row that said nothing (attacks D13).
+    useless: u32,
+    // Both ways.
+    control: Queue,
+    events: Events,
+    totals: Totals,
+    counters: StreamStatistics,
+}
+
+impl Streams {
+    /// No streams, and no credit for any before the peer's transport parameters are known.
+    #[must_use]
+    pub fn new(config: StreamsConfig) -> Self {
+        Self {
+            map: StreamMap::default(),
+            peer: PerDirection {
+                bidirectional: PeerStreams::new(config.bidirectional),
+                unidirectional: PeerStreams::new(config.unidirectional),
+            },
+            local: PerDirection::default(),
+            initial_credit: InitialCredit::default(),
+            credit: SendCredit::default(),
+            schedule: Schedule::new(),
+            spare: SpareBlocks::new(SPARE_BLOCKS),
+            room: Queue::default(),
+            window: ReceiveWindow::new(config.connection_window),
+            useless: 0,
+            control: Queue::default(),
+            events: Events::default(),
+            totals: Totals::default(),
+            counters: StreamStatistics::default(),
+            config,
+        }
+    }
+
+    /// The peer's limits, from its transport parameters or remembered ones (RFC 9000 §7.4.1). Limits only grow.
+    pub fn on_peer_parameters(&mut self, parameters: &TransportParameters) {
+        self.initial_credit = InitialCredit {
+            opened_by_us: parameters.initial_max_stream_data_bidi_remote,
+            opened_by_peer: parameters.initial_max_stream_data_bidi_local,
+            unidirectional: parameters.initial_max_stream_data_uni,
+        };
+        self.credit.on_limit(parameters.initial_max_data);
+        for (direction, limit) in
+            DIRECTIONS.into_iter().zip([parameters.initial_max_streams_bidi, parameters.initial_max_streams_uni])
+        {
+            self.on_stream_limit(direction, limit);
+        }
+        let initial = self.initial_credit;
+        let role = self.config.role;
+        let keys: Vec<Key> = self.map.iter_mut().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(Stream { id, send: Some(part), .. }) = self.map.get_mut(key) {
+                part.credit.on_limit(initial.of(*id, role));
+                self.settle(key);
+            }
+        }
+    }
+
+    /// The next news for the application.
+    pub fn poll_event(&mut self) -> Option<StreamEvent> {
+        for direction in DIRECTIONS {
+            if let Some(index) = self.peer.get_mut(direction).next_untold() {
+                return Some(StreamEvent::Opened(StreamId::new(self.config.role.peer(), direction, index)));
+            }
+        }
+        loop {
+            let event = self.events.pop()?;
+            match event {
+                StreamEvent::Readable(id) if !self.has_news(id) => {}
+                StreamEvent::Reset { id, .. } => {
+                    self.on_reset_told(id);
+                    return Some(event);
+                }
+                _ => return Some(event),
+            }
+        }
+    }
+
+    /// There is news for the application.
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        self.events.len() > 0 || DIRECTIONS.into_iter().any(|direction| self.peer.get(direction).has_untold())
+    }
+
+    /// Live streams. Those that exist only because a higher one was opened are not counted.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The summary of a live stream (mux §4); `None` if it is closed or does not exist.
+    #[must_use]
+    pub fn summary(&self, id: StreamId) -> Option<Summary> {
+        self.map.get(self.map.key(id)?).map(Stream::summary)
+    }
+
+    /// Bytes the application wrote that were never sent.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> u64 {
+        self.totals.unsent
+    }
+
+    /// Bytes that wait to be sent again.
+    #[must_use]
+    pub const fn retransmit_bytes(&self) -> u64 {
+        self.totals.again
+    }
+
+    /// Counters since the start, and gauges as they are.
+    #[must_use]
+    pub fn statistics(&self) -> StreamStatistics {
+        StreamStatistics {
+            opened_local: DIRECTIONS.into_iter().map(|direction| self.local.get(direction).opened()).sum(),
+            opened_peer: DIRECTIONS.into_iter().map(|direction| self.peer.get(direction).opened()).sum(),
+            bytes_received: self.window.received(),
+            open: self.map.len(),
+            held: self.totals.held,
+            gaps: self.totals.gaps,
+            closed_ranges: DIRECTIONS.into_iter().map(|direction| self.peer.get(direction).closed_ranges()).sum(),
+            events: self.events.len(),
+            queued: self.totals.unsent,
+            queued_again: self.totals.again,
+            ..self.counters
+        }
+    }
+
+    /// Lets go of memory that only speeds up sending; for a connection that has been quiet for a while.
+    pub fn trim(&mut self) {
+        self.spare.clear();
+    }
+
+    /// The connection has ended: every stream goes, every block returns to the pool (mux R44, R45). No stream events
+    /// follow; the connection's own event says why.
+    pub fn close_all(&mut self, pool: &mut BufferPool) {
+        for (_, stream) in self.map.iter_mut() {
+            if let Some(recv) = &mut stream.recv {
+                recv.buffer.clear(pool);
+            }
+        }
+        let config = self.config.clone();
+        let (counters, peer, local, window) = (self.counters, self.peer.clone(), self.local.clone(), self.window);
+        *self = Self::new(config);
+        self.counters = counters;
+        self.window = window;
+        self.peer = peer;
+        self.local = local;
+        for direction in DIRECTIONS {
+            while self.peer.get_mut(direction).next_untold().is_some() {}
+            self.local.get_mut(direction).credit.restart(0);
+        }
+    }
+
+    /// Makes the state of a stream that has just begun to exist.
+    fn create(&mut self, id: StreamId) -> Key {
+        let role = self.config.role;
+        let both = id.direction() == Direction::Bidirectional;
+        let ours = id.initiator() == role;
+        self.map.insert(Stream {
+            id,
+            send: (both || ours).then(|| SendPart::new(self.initial_credit.of(id, role))),
+            recv: (both || !ours).then(|| RecvPart::new(self.config.stream_window)),
+            control: Seat::default(),
+        })
+    }
+
+    /// After anything that changed what a stream wants to send: puts it into the queues it belongs to, and out of the
+    /// others.
+    fn settle(&mut self, key: Key) {
+        let Some(stream) = self.map.get_mut(key) else { return };
+        let ticket = stream.ticket(key);
+        let mut owes = false;
+        if let Some(part) = &mut stream.send {
+            if part.has_fresh() {
+                self.schedule.add_fresh(ticket, part);
+            } else {
+                self.schedule.drop_fresh(part);
+            }
+            if part.has_again() {
+                self.schedule.add_again(ticket, part);
+            } else {
+                self.schedule.drop_again(part);
+            }
+            self.totals.note_blocked(part);
+            owes = part.owes_reset() || part.blocked_frame().is_some();
+        }
+        if let Some(recv) = &stream.recv {
+            owes |= recv.owes_stop() || recv.window_update().is_some();
+        }
+        if owes {
+            self.control.add(ticket, &mut stream.control);
+        } else {
+            self.control.lose(&mut stream.control);
+        }
+        self.note_connection_blocked();
+    }
+
+    /// Owes DATA_BLOCKED if only the connection's credit holds fresh bytes back.
+    #[inline]
+    fn note_connection_blocked(&mut self) {
+        if self.credit.available() == 0 && self.schedule.has_fresh() {
+            self.credit.on_blocked();
+        }
+    }
+
+    /// Frees a stream whose parts have all ended (mux R40 to R43).
+    fn close_if_ended(&mut self, key: Key) {
+        if self.map.get(key).is_none_or(|stream| stream.summary() != Summary::Closed) {
+            return;
+        }
+        let Some(mut stream) = self.map.remove(key) else { return };
+        if let Some(part) = &mut stream.send {
+            self.schedule.on_gone(&self.map, part);
+            self.room.lose(&mut part.room);
+            self.room.sweep(|ticket| self.map.is_live(ticket));
+        }
+        self.control.lose(&mut stream.control);
+        self.control.sweep(|ticket| self.map.is_live(ticket));
+        if stream.id.initiator() != self.config.role {
+            self.peer.get_mut(stream.id.direction()).on_closed(stream.id.index());
+        }
+        self.counters.closed = self.counters.closed.saturating_add(1);
+    }
+
+    /// A read would find something.
+    fn has_news(&self, id: StreamId) -> bool {
+        let stream = self.map.key(id).and_then(|key| self.map.get(key));
+        stream.and_then(|stream| stream.recv.as_ref()).is_some_and(RecvPart::has_news)
+    }
+
+    /// The application was told that the peer reset a stream.
+    fn on_reset_told(&mut self, id: StreamId) {
+        let Some(key) = self.map.key(id) else { return };
+        if let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key) {
+            recv.state.on_reset_told();
+            self.close_if_ended(key);
+        }
+    }
+}
+
+impl InitialCredit {
+    /// The first limit for what we send on a stream.
+    fn of(self, id: StreamId, role: Role) -> u64 {
+        match id.direction() {
+            Direction::Unidirectional => self.unidirectional,
+            Direction::Bidirectional if id.initiator() == role => self.opened_by_us,
+            Direction::Bidirectional => self.opened_by_peer,
+        }
+    }
+}
+
+impl Totals {
+    /// Counts a stream that has begun to wait for stream credit, or has stopped waiting; owes STREAM_DATA_BLOCKED for
+    /// the former (mux R23).
+    #[inline]
+    fn note_blocked(&mut self, part: &mut SendPart) {
+        let waits = part.waits_for_credit();
+        if waits == part.is_blocked {
+            return;
+        }
+        part.is_blocked = waits;
+        if waits {
+            part.credit.on_blocked();
+            self.blocked = self.blocked.saturating_add(1);
+        } else {
+            self.blocked = self.blocked.saturating_sub(1);
+        }
+    }
+}
+
+impl Stream {
+    fn summary(&self) -> Summary {
+        let send = self.send.as_ref().map(|part| &part.state);
+        Summary::of(send, self.recv.as_ref().map(|part| &part.state))
+    }
+}
+
+#[cfg(test)]
+mod tests;
