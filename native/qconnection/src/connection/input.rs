@@ -23,6 +23,8 @@ pub(crate) struct Arrival {
     pub(crate) four_tuple: FourTuple,
     /// Its mark.
     pub(crate) ecn: Ecn,
+    /// Its UDP payload, bytes.
+    pub(crate) size: usize,
     /// Which of our connection ids it carries.
     pub(crate) route: Route,
 }
@@ -164,7 +166,7 @@ impl Connection {
                 continue;
             }
             let route = Route { handle: self.handle, path: PathId::ZERO, sequence: 0 };
-            let arrival = Arrival { now, four_tuple: waiting.four_tuple, ecn: waiting.ecn, route };
+            let arrival = Arrival { now, four_tuple: waiting.four_tuple, ecn: waiting.ecn, size: waiting.bytes.len(), route };
             match self.handle_packet(arrival, &header, &mut waiting.bytes, pool) {
                 Ok(()) => {}
                 Err(Stop::Drop(reason)) => self.drops.count(reason),

@@ -34,7 +34,7 @@ impl Connection {
                     self.trace_blocked(now, path, why);
                 }
                 Planned::Burst(plan) => {
-                    let data = choice.is_some_and(|choice| choice.path == path);
+                    let data = self.carries_data(path, choice);
                     let allow = Allow { in_flight: plan.in_flight, data, bundle: situation.one_rtt.is_some_and(|wants| wants.frames) };
                     let written = match burst::write::write(self, now, path, &plan, situation.budget, allow, buffer) {
                         Ok(written) => written,
@@ -137,7 +137,7 @@ impl Connection {
         let handshake_path = path == PathId::ZERO;
         let initial = if handshake_path { self.handshake_wants(EncryptionLevel::Initial, now) } else { None };
         let handshake = if handshake_path { self.handshake_wants(EncryptionLevel::Handshake, now) } else { None };
-        let data = choice.is_some_and(|choice| choice.path == path);
+        let data = self.carries_data(path, choice);
         let one_rtt = self.handshake_complete.then(|| Wants {
             ack: self.ack_due_on(path, now),
             frames: open && (data || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
@@ -176,6 +176,13 @@ impl Connection {
             has_cid,
             idle,
         })
+    }
+
+    /// Control frames and data may go out on `path`: the scheduler chose it, or a probe is owed and no other path lives,
+    /// so that the probe carries what the peer misses (burst B-63).
+    fn carries_data(&self, path: PathId, choice: Option<Choice>) -> bool {
+        let chosen = choice.is_some_and(|choice| choice.path == path);
+        chosen || (self.network(path).is_some_and(|network| network.space.probes_owed > 0) && !self.has_live_sibling(path))
     }
 
     fn handshake_wants(&self, level: EncryptionLevel, now: Timestamp) -> Option<Wants> {

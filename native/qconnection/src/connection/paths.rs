@@ -118,7 +118,7 @@ impl Connection {
         let arrival = opened.arrival;
         let mut amplification = Amplification::limited();
         // The datagram that opens a path counts for its address.
-        amplification.on_received(limits::MIN_INITIAL as u64);
+        amplification.on_received(arrival.size as u64);
         self.install_network(opened.path, arrival.four_tuple, amplification);
         self.challenge(arrival.now, opened.path);
         self.issue_cids();
@@ -141,7 +141,11 @@ impl Connection {
     pub(super) fn on_path_challenge(&mut self, opened: &Opened, data: [u8; 8]) {
         let waiting: usize = self.paths.iter().filter_map(|entry| entry.network.as_deref()).map(|network| network.responses.len()).sum();
         if waiting >= limits::PATH_RESPONSES {
-            return;
+            // Over the connection's bound the oldest of the path that has most gives way (attacks L8).
+            let fullest = self.paths.iter_mut().filter_map(|entry| entry.network.as_deref_mut()).max_by_key(|network| network.responses.len());
+            if let Some(network) = fullest {
+                network.responses.drop_oldest();
+            }
         }
         let four_tuple = opened.arrival.four_tuple;
         if let Some(network) = self.network_mut(opened.path) {
@@ -154,12 +158,16 @@ impl Connection {
         let matched = self.paths.iter_mut().find_map(|entry| {
             let network = entry.network.as_deref_mut()?;
             network.validation.as_mut()?.on_response(data).then(|| {
+                let mtu_proved = network.validation.as_ref().is_some_and(|validation| validation.is_mtu_proved());
                 network.validation = None;
                 network.amplification.validate();
-                entry.id
+                (entry.id, mtu_proved)
             })
         });
-        let Some(path) = matched else { return };
+        let Some((path, mtu_proved)) = matched else { return };
+        if !mtu_proved {
+            self.challenge(now, path);
+        }
         let Some(entry) = self.paths.get_mut(path) else { return };
         let ticket = entry.ticket;
         if entry.state == PathState::Validating {
@@ -196,7 +204,7 @@ impl Connection {
                 PathState::Abandoning => 0,
                 PathState::Validating | PathState::Open => limit.min(2),
             };
-            if entry.local_cids.active_count() as u64 >= wanted {
+            if entry.local_cids.want(wanted) == 0 {
                 return;
             }
             let cid = self.new_cid();
@@ -398,7 +406,7 @@ impl Connection {
         }
         network.four_tuple = four_tuple;
         network.amplification = Amplification::limited();
-        network.amplification.on_received(limits::MIN_INITIAL as u64);
+        network.amplification.on_received(opened.arrival.size as u64);
         network.controller.reset();
         network.rtt.reset();
         network.persistent.reset();

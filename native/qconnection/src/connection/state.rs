@@ -68,10 +68,7 @@ impl Connection {
     pub(crate) fn adopt_local_cid(&mut self, cid: qbase::ConnectionId) {
         let token = qcrypto::reset_token(&self.reset_key, &cid);
         if let Some(entry) = self.paths.get_mut(PathId::ZERO) {
-            let sequence = entry.local_cids.issue(cid, token);
-            // The handshake itself carries it: no frame is owed.
-            entry.local_cids.on_written(sequence);
-            entry.local_cids.on_acked(sequence);
+            entry.local_cids.issue_known(cid, token);
         }
     }
 
@@ -114,13 +111,17 @@ impl Connection {
         }
     }
 
-    /// A socket refused to send on this path: the burst is taken back and the path counts the error (attacks F21).
-    pub(crate) fn on_send_error(&mut self, path: PathId, now: qbase::Timestamp) {
-        self.on_submitted(path, 0, now);
+    /// A socket refused to send on this path. The burst counts as sent and will be missed by the peer, so that loss
+    /// recovery paces the next try; with other paths alive its data moves to them at once (attacks F21).
+    pub(crate) fn on_send_error(&mut self, path: PathId, segments: usize, now: qbase::Timestamp) {
+        self.on_submitted(path, segments, now);
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
         if let Some(network) = self.network_mut(path) {
             network.counters.send_errors = network.counters.send_errors.saturating_add(1);
         }
         self.path_event(path, ticket, super::events::PathEventKind::SendError, super::events::Cause::Local, "a socket refused to send");
+        if self.handshake_complete && self.has_live_sibling(path) && self.network(path).is_some_and(|network| network.suspect_since.is_none()) {
+            self.suspect_path(now, path);
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Called by the endpoint with the socket's answer.
 
 use super::Connection;
-use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, Timestamp};
+use crate::{burst::SentFrame, path::validate::Validation};
+use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, Timestamp, limits};
 use qrecovery::sent::SentPacket;
 
 impl Connection {
@@ -19,9 +20,18 @@ impl Connection {
             let carried = pending.frames.get(from..frames).unwrap_or_default();
             if usize::from(packet.segment) >= segments {
                 for frame in carried {
+                    if let (SentFrame::PathChallenge, Some(validation)) = (frame, self.validation_mut(path)) {
+                        validation.on_cancelled();
+                    }
                     self.on_frame_lost(*frame);
                 }
                 continue;
+            }
+            if pending.segment_size < limits::MIN_INITIAL
+                && carried.contains(&SentFrame::PathChallenge)
+                && let Some(validation) = self.validation_mut(path)
+            {
+                validation.on_sent_small();
             }
             eliciting |= packet.weight.ack_eliciting;
             self.book_sent(path, packet, carried, now);
@@ -38,7 +48,11 @@ impl Connection {
         }
     }
 
-    fn book_sent(&mut self, path: PathId, packet: &crate::burst::record::PendingPacket, frames: &[crate::burst::SentFrame], now: Timestamp) {
+    fn validation_mut(&mut self, path: PathId) -> Option<&mut Validation> {
+        self.network_mut(path)?.validation.as_mut()
+    }
+
+    fn book_sent(&mut self, path: PathId, packet: &crate::burst::record::PendingPacket, frames: &[SentFrame], now: Timestamp) {
         let (level, of) = match packet.space {
             SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
             SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),

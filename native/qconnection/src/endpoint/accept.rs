@@ -47,7 +47,7 @@ impl Endpoint {
         let mut connection = Box::new(Connection::new(birth));
         let route = Route { handle, path: PathId::ZERO, sequence: 0 };
         connection.adopt_local_cid(local);
-        connection.handle_datagram(Arrival { now, four_tuple, ecn, route }, bytes, &mut self.pool);
+        connection.handle_datagram(Arrival { now, four_tuple, ecn, size: bytes.len(), route }, bytes, &mut self.pool);
         if !connection.has_received() {
             self.drops.count(DropReason::Undecryptable);
             return;

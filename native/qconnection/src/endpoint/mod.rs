@@ -113,7 +113,7 @@ impl Endpoint {
     /// Hands a datagram to its connection.
     fn deliver(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, route: Route, bytes: &mut [u8]) {
         let Some(connection) = self.slots.get_mut(route.handle) else { return };
-        let arrival = crate::connection::Arrival { now, four_tuple, ecn, route };
+        let arrival = crate::connection::Arrival { now, four_tuple, ecn, size: bytes.len(), route };
         connection.handle_datagram(arrival, bytes, &mut self.pool);
         if connection.has_waiting_packets() {
             connection.retry_waiting(now, &mut self.pool);
@@ -175,7 +175,7 @@ impl Endpoint {
     pub fn on_send_error(&mut self, burst: &Burst, failure: SendFailure, now: Timestamp) {
         let _ = failure;
         if let Some(connection) = burst.connection.and_then(|handle| self.slots.get_mut(handle)) {
-            connection.on_send_error(burst.path, now);
+            connection.on_send_error(burst.path, burst.segments, now);
             self.turns.mark(connection.handle().index);
         }
     }
