@@ -4,6 +4,9 @@
 //! (multipath MP-30) and whom to trust. Called by `qconnection`. Never sends, never reads a clock for a timer, never
 //! keeps packets.
 
+// Packets and handshakes are a peer's words (attacks R1).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 pub mod development;
 pub mod error;
 pub mod identity;

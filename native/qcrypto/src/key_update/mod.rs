@@ -286,7 +286,7 @@ impl OneRttKeys {
         match self.send.check_update(now) {
             Ok(()) => self.confirmed,
             // Courtesy ends where the key does.
-            Err(UpdateRefused::TooSoon { .. }) => self.confirmed && self.send.sealed >= limit - limit / 8,
+            Err(UpdateRefused::TooSoon { .. }) => self.confirmed && self.send.sealed >= limit.saturating_sub(limit / 8),
             Err(_) => false,
         }
     }
@@ -307,6 +307,7 @@ impl OneRttKeys {
     /// # Errors
     /// KEY_UPDATE_ERROR when the peer acknowledges new keys under old ones (RFC 9001 §6.2).
     #[inline]
+    #[expect(clippy::arithmetic_side_effects, reason = "adding to a Timestamp saturates")]
     pub fn on_ack_received(
         &mut self,
         path: PathId,
