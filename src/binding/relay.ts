@@ -1,0 +1,89 @@
+/**
+ * The link emulator of the native module: real UDP sockets, with rate, delay, queue, loss and cuts between them. For demonstrations and
+ * tests; no connection of ours ever uses it. One thread in native moves the datagrams, so this file only converts.
+ * Part of the N-API contract, like `native.ts`: `relayStart`, `relayCommand`, `relayStatistics`, `relayStop`.
+ */
+import { guarded } from './error.ts'
+import { loadNative } from './load.ts'
+
+/** One emulated link: what comes to `listen` leaves towards `target`, and the answers go back to the address that sent last. */
+export interface RelayLink {
+  /** `ip:port` where the client sends to; port 0 = any. */
+  listen: string
+  /** `ip:port` of the server. */
+  target: string
+  /** `ip:port` from which the server sees the datagrams. @default the ip of `listen`, any port */
+  source?: string
+  /** Each direction. @default unlimited */
+  rateBitsPerSec?: number
+  /** One way. @default 0 */
+  delayMs?: number
+  /** UDP payload that may wait for its turn, each direction; more is dropped at the tail. @default 100 ms of the rate */
+  queueBytes?: number
+  /** Share of datagrams lost at random, 0 to 1. @default 0 */
+  loss?: number
+}
+
+export interface RelayOptions {
+  links: readonly RelayLink[]
+  /** Of the random losses. @default 1 */
+  seed?: number
+}
+
+/** `link`: index in `links`. A cut link drops everything both ways, what waits in its queues too, and tells nobody. */
+export interface RelayCommand {
+  do: 'cut' | 'restore'
+  link: number
+}
+
+export interface RelayDirection {
+  /** Delivered. */
+  datagrams: number
+  /** Delivered, UDP payload. */
+  bytes: number
+  /** Datagrams that were not. */
+  dropped: { cut: number; queue: number; loss: number }
+}
+
+export interface RelayStatistics {
+  /** In the order of `RelayOptions.links`. */
+  links: readonly {
+    /** With its real port. */
+    listen: string
+    up: boolean
+    toTarget: RelayDirection
+    toClient: RelayDirection
+  }[]
+}
+
+/** The four functions as the native module exports them; options and answers are JSON. */
+export interface NativeRelay {
+  relayStart(options: string): unknown
+  relayCommand(handle: unknown, command: string): void
+  relayStatistics(handle: unknown): string
+  relayStop(handle: unknown): void
+}
+
+export class Relay {
+  readonly #native: NativeRelay
+  readonly #handle: unknown
+
+  /** Binds all sockets and starts. @throws QB_BIND_FAILED QB_OPTION_INVALID QB_NATIVE_MISSING */
+  constructor(options: RelayOptions) {
+    this.#native = loadNative() as unknown as NativeRelay
+    this.#handle = guarded(() => this.#native.relayStart(JSON.stringify(options)))
+  }
+
+  command(command: RelayCommand): void {
+    guarded(() => this.#native.relayCommand(this.#handle, JSON.stringify(command)))
+  }
+
+  statistics(): RelayStatistics {
+    return JSON.parse(guarded(() => this.#native.relayStatistics(this.#handle))) as RelayStatistics
+  }
+
+  /** Closes the sockets and joins the thread. */
+  stop(): void {
+    guarded(() => this.#native.relayStop(this.#handle))
+  }
+}
