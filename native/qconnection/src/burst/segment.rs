@@ -35,6 +35,8 @@ struct OpenPacket {
     /// Where its frames end, from `start`.
     frames_end: usize,
     weight: Weight,
+    /// Where its frames start in the burst's list.
+    first_frame: usize,
     frames: usize,
     padding: usize,
 }
@@ -96,6 +98,7 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
     let mut segment = Segment { len: at, ..Segment::default() };
     for packet in packets.into_iter().flatten() {
         let size = seal(connection, order.path, &packet, window)?;
+        connection.note_acks_sent(pending, packet.first_frame, packet.frames);
         segment.in_flight += if packet.weight.in_flight { size } else { 0 };
         segment.eliciting += u8::from(packet.weight.ack_eliciting);
         pending.packets.push(PendingPacket {
@@ -157,6 +160,7 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
         length_offset,
         frames_end: writer.len(),
         weight,
+        first_frame: frames_before,
         frames: pending.frames.len().saturating_sub(frames_before),
         padding,
     })

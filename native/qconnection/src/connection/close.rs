@@ -58,7 +58,6 @@ impl State {
 pub(crate) enum CloseCause {
     IdleTimeout,
     HandshakeTimeout,
-    Version,
 }
 
 /// The CONNECTION_CLOSE to send, and when to repeat it.
@@ -127,7 +126,6 @@ impl Connection {
         let (by, reason) = match cause {
             CloseCause::IdleTimeout => (ClosedBy::IdleTimeout, "nothing was received for the idle timeout"),
             CloseCause::HandshakeTimeout => (ClosedBy::HandshakeTimeout, "the handshake was not complete in time"),
-            CloseCause::Version => (ClosedBy::Version, "no common QUIC version"),
         };
         self.end(CloseInfo { by, layer: Layer::Transport, code: 0, frame_type: None, reason: reason.to_owned() });
         self.drain_out();

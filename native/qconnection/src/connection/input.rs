@@ -233,6 +233,10 @@ impl Connection {
         }
         let header_len = header.pn_offset.saturating_add(number_len);
         let Ok(payload) = space.keys.remote.packet.open(PathId::ZERO, number, packet, header_len) else {
+            // They count towards the connection's integrity limit (RFC 9001 §6.6).
+            if let Some(application) = &mut self.application {
+                application.keys.on_open_failures(1)?;
+            }
             return Err(Stop::Drop(DropReason::Undecryptable));
         };
         if packet.first().is_some_and(|first| first & 0x0c != 0) {

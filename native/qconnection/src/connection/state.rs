@@ -102,6 +102,16 @@ impl Connection {
         self.events.push_back(super::events::Event::KeyUpdated);
     }
 
+    /// Acknowledgements in a sealed 1-RTT packet let the peer update its keys again (RFC 9001 §6.1).
+    pub(crate) fn note_acks_sent(&mut self, pending: &crate::burst::record::PendingBurst, from: usize, count: usize) {
+        let Some(application) = &mut self.application else { return };
+        for frame in pending.frames.iter().skip(from).take(count) {
+            if let crate::burst::SentFrame::Ack { space: qbase::SpaceId::Application(path), largest } = frame {
+                application.keys.on_ack_sent(*path, *largest);
+            }
+        }
+    }
+
     /// Starts a key update before the AEAD limit is reached (RFC 9001 §6.6, multipath MP-33).
     pub(super) fn update_keys_if_needed(&mut self, now: qbase::Timestamp) {
         if let Some(application) = &mut self.application
