@@ -88,6 +88,8 @@ export interface NativePathSpec {
 }
 
 export interface NativeConnect {
+  /** Hex; the connection's name in logs and qlog. */
+  id: string
   /** Addresses of the one server, best first. */
   remotes: string[]
   serverName: string
@@ -193,7 +195,7 @@ export interface NativeCloseInfo {
 export type NativeEvent =
   /** The peer began a handshake and was accepted; first record of its key. */
   | { type: 'connection'; atMs: number; id: string; remote: string; local: string; serverName: string | null }
-  /** Handshake complete; STREAMS records come right after it. */
+  /** Handshake complete; STREAMS records come before it. `id` as given to `connect` or told by `connection`. */
   | {
       type: 'opened'; atMs: number; id: string; remote: string; local: string; serverName: string | null; peer: NativePeer | null
       info: {
@@ -210,8 +212,10 @@ export type NativeEvent =
   | {
       type: 'path'; atMs: number; path: number; local: string; remote: string; interface: string | null; ticket: number | null
       facts: NativePathFacts
-      change: { type: string; by?: 'local' | 'peer' | 'timer'; reason: string; for?: string; status?: 'available' | 'backup'; local?: string; remote?: string; errno?: string; mtuBytes?: number } | null
+      change: { type: string; by?: 'local' | 'peer' | 'timer'; reason: string; status?: 'available' | 'backup'; local?: string; remote?: string; errno?: string; mtuBytes?: number } | null
     }
+  /** An `open-path` (or a path of the options: ticket null) cannot go on yet. `path`: the id it will have. */
+  | { type: 'path-waiting'; atMs: number; path: number; ticket: number | null; for: 'handshake' | 'peer-cids' | 'path-id-limit' | 'socket'; reason: string }
   | { type: 'path-failed'; atMs: number; ticket: number; error: NativeError }
   /** The end for the application: CONNECTION_CLOSE was sent or received, or time ran out. Last record of its key. Before it every receiving part whose bytes had all arrived is handed over whole, whatever `AHEAD_BYTES` says. */
   | { type: 'closed'; atMs: number; info: NativeCloseInfo }

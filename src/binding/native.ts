@@ -67,7 +67,7 @@ export const Command = {
   STOP: 4,
   /** a = stream; b = bytes the consumer took (cumulative): opens the flow-control window and the `AHEAD_BYTES` window. */
   CONSUMED: 5,
-  /** a = stream; JavaScript has let go of it: no further record, no further command (mux R40, R43). */
+  /** a = stream; JavaScript has let go of it: no further record, no further command; what was handed over counts as consumed (mux R40, R43). */
   RELEASE: 6,
   /** a = stream; c = urgency | incremental << 8. Only with feature `priority`. */
   PRIORITY: 7,
@@ -91,8 +91,8 @@ export const Wake = {
 /** In the answer of `drain`: records are left, call again. The low 16 bits are the number of records. */
 export const DRAIN_MORE = 0x1_0000
 
-/** Bytes of one stream that the engine hands over beyond what `CONSUMED` told it (256 KiB). */
-export const AHEAD_BYTES = 262_144
+/** Bytes of one stream that the engine hands over beyond what `CONSUMED` told it (512 KiB: one half fills while the other is read). */
+export const AHEAD_BYTES = 524_288
 
 /** Longest payload of one DATA record (64 KiB), so that one record is one chunk. */
 export const PIECE_BYTES = 65_536

@@ -1,0 +1,106 @@
+/**
+ * One endpoint of the native module with its inbox and outbox: everything the rooms above call. Makes our errors of native ones.
+ */
+import { guarded } from './error.ts'
+import { Inbox } from './inbox.ts'
+import type { EndpointSink } from './inbox.ts'
+import type { NativeConnect, NativeEndpointOptions, NativeOrder, NativeQuestion, NativeServer } from './messages.ts'
+import type { NativeEndpoint, NativeModule } from './native.ts'
+import { CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS } from './numbers.ts'
+import { Outbox } from './outbox.ts'
+
+export class Engine {
+  readonly inbox: Inbox
+  readonly outbox: Outbox
+  readonly #native: NativeEndpoint
+  /** By `Scope`. */
+  readonly #rows = [row(ENDPOINT_NUMBERS), row(CONNECTION_NUMBERS), row(PATH_NUMBERS)] as const
+  #calls = 0
+  #rootsGiven = false
+
+  /** Binds and starts. @throws QB_BIND_FAILED QB_OPTION_INVALID */
+  constructor(module: NativeModule, options: NativeEndpointOptions, sink: EndpointSink) {
+    // The engine wakes us only from the event loop, never inside this call.
+    this.#native = guarded(() => module.createEndpoint(JSON.stringify(options), () => this.inbox.wake()))
+    this.outbox = new Outbox(this.#native)
+    this.inbox = new Inbox(this.#native, sink, () => this.outbox.flushCredit())
+  }
+
+  /** Calls across N-API. */
+  get crossings(): number {
+    return this.#calls + this.inbox.crossings + this.outbox.crossings
+  }
+
+  /** The connection's key. @throws QB_TLS_IDENTITY QB_OPTION_INVALID */
+  connect(options: NativeConnect, roots: () => readonly string[]): number {
+    this.#giveRoots(options.tls.ca === 'default', roots)
+    return this.#call(() => this.#native.connect(JSON.stringify(options)))
+  }
+
+  /** @throws QB_TLS_IDENTITY QB_OPTION_INVALID */
+  listen(options: NativeServer, roots: () => readonly string[]): void {
+    this.#giveRoots(options.tls.ca === 'default', roots)
+    this.#call(() => this.#native.listen(JSON.stringify(options)))
+  }
+
+  unlisten(): void {
+    this.#call(() => this.#native.unlisten())
+  }
+
+  /** Ordered with the commands of the outbox. */
+  tell(connection: number, order: NativeOrder): void {
+    this.outbox.flush()
+    this.#call(() => this.#native.tell(connection, JSON.stringify(order)))
+  }
+
+  /** Waits for the I/O thread: for what a person asks. @throws QB_CONNECTION_CLOSED */
+  ask(connection: number, question: NativeQuestion): unknown {
+    this.outbox.flush()
+    return JSON.parse(this.#call(() => this.#native.ask(connection, JSON.stringify(question))))
+  }
+
+  /** Numbers in the order of the scope's list, until the next call of that scope; null for what is not known. */
+  numbers(scope: 0 | 1 | 2, connection: number, path: number): Float64Array | null {
+    const out = this.#rows[scope]
+    return this.#call(() => this.#native.statistics(scope, connection, path, out)) ? out : null
+  }
+
+  /** The connection has ended: no more records, numbers may go. */
+  forget(connection: number): void {
+    this.inbox.sinks.delete(connection)
+    this.#call(() => this.#native.forget(connection))
+  }
+
+  local(): readonly string[] {
+    return this.#call(() => this.#native.local())
+  }
+
+  now(): number {
+    return this.#native.now()
+  }
+
+  keepAlive(on: boolean): void {
+    this.#call(() => this.#native.keepAlive(on))
+  }
+
+  close(): void {
+    this.outbox.flush()
+    this.outbox.close()
+    this.#call(() => this.#native.close())
+  }
+
+  #giveRoots(needed: boolean, roots: () => readonly string[]): void {
+    if (!needed || this.#rootsGiven) return
+    this.#call(() => this.#native.setDefaultRoots([...roots()]))
+    this.#rootsGiven = true
+  }
+
+  #call<T>(call: () => T): T {
+    this.#calls += 1
+    return guarded(call)
+  }
+}
+
+function row(names: readonly string[]): Float64Array {
+  return new Float64Array(names.length)
+}

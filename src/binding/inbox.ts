@@ -1,0 +1,137 @@
+/**
+ * Records from the engine: drained when it wakes us, within a budget a turn (streams-over-ring S3), and handed to the
+ * sink of their connection. Payload bytes are lent to the sink for the length of the call; it copies what it keeps.
+ * Nothing that a sink throws leaves the loop: it becomes an uncaught exception of its own, as from any event handler.
+ */
+import type { BlockedRecord, BurstRecord } from './burst-records.ts'
+import type { NativeAcks, NativeEvent } from './messages.ts'
+import { DRAIN_MORE, Record, RECORD_WORDS } from './native.ts'
+import type { NativeEndpoint } from './native.ts'
+
+const RECORDS = 256
+const STAGING_BYTES = 262_144
+const TURN_BYTES = 1_048_576
+/** A record counts as much towards the turn's budget as these bytes: 1,024 records a turn. */
+const RECORD_COST = 1024
+
+/** Where the records of one connection go. Stream ids are numbers below 2^53. */
+export interface ConnectionSink {
+  /** `flags`: `DataFlag`. The bytes are `staging` from `start` to `end`, until the call returns. */
+  onData(stream: number, flags: number, staging: Buffer, start: number, end: number): void
+  onWritable(stream: number, left: number, unacknowledged: number): void
+  onFinished(stream: number): void
+  onStopped(stream: number, code: bigint): void
+  onReset(stream: number, flags: number, code: bigint): void
+  onStreams(direction: number, limit: number): void
+  onConnectionWritable(left: number): void
+  onEvent(event: NativeEvent): void
+  onTrace(record: BurstRecord | BlockedRecord): void
+  onAcks(acks: NativeAcks): void
+}
+
+/** Where the rest goes: events of the endpoint, and of connections that have no sink yet. */
+export interface EndpointSink {
+  onEvent(connection: number, event: NativeEvent): void
+  onKeylog(line: string): void
+}
+
+export class Inbox {
+  readonly sinks: Map<number, ConnectionSink> = new Map()
+  readonly #native: NativeEndpoint
+  readonly #endpoint: EndpointSink
+  readonly #afterBatch: () => void
+  readonly #words = new Uint32Array(RECORDS * RECORD_WORDS)
+  readonly #floats = new Float64Array(this.#words.buffer)
+  readonly #staging = Buffer.allocUnsafeSlow(STAGING_BYTES)
+  #running = false
+  /** Calls across N-API so far. */
+  crossings = 0
+
+  /** `afterBatch` runs after each drained batch, for credit. */
+  constructor(native: NativeEndpoint, endpoint: EndpointSink, afterBatch: () => void) {
+    this.#native = native
+    this.#endpoint = endpoint
+    this.#afterBatch = afterBatch
+  }
+
+  /** The engine's wake. */
+  wake(): void {
+    if (!this.#running) this.#turn()
+  }
+
+  #turn(): void {
+    this.#running = true
+    let spent = 0
+    for (;;) {
+      this.crossings += 1
+      const answer = this.#native.drain(this.#words, this.#staging)
+      const count = answer & 0xffff
+      spent += this.#dispatchAll(count) + count * RECORD_COST
+      this.#afterBatch()
+      if ((answer & DRAIN_MORE) === 0) break
+      if (spent >= TURN_BYTES) {
+        setImmediate(() => this.#turn())
+        return
+      }
+    }
+    this.#running = false
+  }
+
+  #dispatchAll(count: number): number {
+    let offset = 0
+    for (let index = 0; index < count; index++) {
+      const at = index * RECORD_WORDS
+      const length = this.#words[at + 2] ?? 0
+      try {
+        this.#dispatch(at, offset, offset + length)
+      } catch (error) {
+        process.nextTick(() => {
+          throw error
+        })
+      }
+      offset += length
+    }
+    return offset
+  }
+
+  #dispatch(at: number, start: number, end: number): void {
+    const words = this.#words
+    const head = words[at] ?? 0
+    const kind = head & 0xff
+    const key = words[at + 1] ?? 0
+    if (kind === Record.KEYLOG) return this.#endpoint.onKeylog(this.#text(start, end))
+    const sink = key === 0 ? undefined : this.sinks.get(key)
+    if (sink === undefined) {
+      // Data for what JavaScript has let go of finds nothing and is skipped.
+      if (kind === Record.EVENT) this.#endpoint.onEvent(key, JSON.parse(this.#text(start, end)) as NativeEvent)
+      return undefined
+    }
+    const stream = this.#floats[at / 2 + 2] ?? 0
+    const flags = head >>> 8
+    switch (kind) {
+      case Record.DATA: return sink.onData(stream, flags, this.#staging, start, end)
+      case Record.WRITABLE: return sink.onWritable(stream, this.#b(at), words[at + 3] ?? 0)
+      case Record.FINISHED: return sink.onFinished(stream)
+      case Record.STOPPED: return sink.onStopped(stream, this.#code(at))
+      case Record.RESET: return sink.onReset(stream, flags, this.#code(at))
+      case Record.STREAMS: return sink.onStreams(words[at + 3] ?? 0, this.#b(at))
+      case Record.CONNECTION_WRITABLE: return sink.onConnectionWritable(this.#b(at))
+      case Record.EVENT: return sink.onEvent(JSON.parse(this.#text(start, end)) as NativeEvent)
+      case Record.TRACE: return sink.onTrace(JSON.parse(this.#text(start, end)) as BurstRecord | BlockedRecord)
+      case Record.ACKS: return sink.onAcks(JSON.parse(this.#text(start, end)) as NativeAcks)
+      default: return undefined
+    }
+  }
+
+  #text(start: number, end: number): string {
+    return this.#staging.toString('utf8', start, end)
+  }
+
+  #b(at: number): number {
+    return this.#floats[at / 2 + 3] ?? 0
+  }
+
+  #code(at: number): bigint {
+    return BigInt(this.#words[at + 6] ?? 0) | (BigInt(this.#words[at + 7] ?? 0) << 32n)
+  }
+}

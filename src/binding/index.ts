@@ -1,0 +1,17 @@
+/** The only room that calls the native module: its contract, loading, errors, and the ring both ways. */
+export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord } from './burst-records.ts'
+export { Engine } from './engine.ts'
+export { codeFromJson, fromNative, guarded } from './error.ts'
+export type { ConnectionSink, EndpointSink } from './inbox.ts'
+export { loadNative } from './load.ts'
+export type {
+  JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeOrder, NativePathFacts,
+  NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
+} from './messages.ts'
+export { Command, DataFlag, Trace } from './native.ts'
+export type { NativeEndpoint, NativeModule } from './native.ts'
+export { CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'
+export type { Signal } from './numbers.ts'
+export type { Consumer, Outbox } from './outbox.ts'
+export { Relay } from './relay.ts'
+export type { RelayCommand, RelayDirection, RelayLink, RelayOptions, RelayStatistics } from './relay.ts'

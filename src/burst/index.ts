@@ -1,0 +1,3 @@
+/** Bursts: their trace, plan and counts. */
+export { Bursts } from './bursts.ts'
+export type { BurstOwner, BurstStatistics } from './bursts.ts'

@@ -1,0 +1,21 @@
+/**
+ * The one place of the library that reads time or makes timers. Facts carry the endpoint's clock (`endpoint.now()`);
+ * this one serves time limits of promises and sampling.
+ */
+
+/** Stops what `after` or `every` started; harmless when it is over. */
+export type Cancel = () => void
+
+/** Runs once after `ms`. Keeps the process alive, since somebody waits for it. */
+export function after(ms: number, run: () => void): Cancel {
+  // A timer holds at most 2^31 - 1 ms; more is "never" for our purposes.
+  const timer = setTimeout(run, Math.min(ms, 2_147_483_647))
+  return () => clearTimeout(timer)
+}
+
+/** Runs every `ms` until cancelled. Does not keep the process alive: sampling is not work. */
+export function every(ms: number, run: () => void): Cancel {
+  const timer = setInterval(run, ms)
+  timer.unref()
+  return () => clearInterval(timer)
+}

@@ -1,0 +1,40 @@
+/** Checks of options against each other: what single fields cannot tell. Each names the field to change. */
+import { parseAddress } from './address.ts'
+import { invalidOption } from './check.ts'
+import type { ConnectionOptions, Limits, PathSpec, ServerOptions } from './options.ts'
+
+/** @throws QB_OPTION_INVALID */
+export function checkCombinations(options: ConnectionOptions | ServerOptions, field: string): void {
+  const at = (name: string): string => (field === '' ? name : `${field}.${name}`)
+  if ((options.cert === undefined) !== (options.key === undefined)) {
+    const missing = options.cert === undefined ? 'cert' : 'key'
+    throw invalidOption(at(missing), undefined, '`cert` and `key` together, or neither')
+  }
+  if (options.limits?.connectionIdBytes === 0 && options.multipath !== 'off') {
+    throw invalidOption(at('limits.connectionIdBytes'), 0, "1 to 20, or 0 with multipath: 'off' (multipath needs connection ids)")
+  }
+  checkWindows(options.limits ?? {}, at)
+  const paths = 'paths' in options ? (options.paths ?? []) : []
+  paths.forEach((spec, index) => checkFamily(spec, undefined, at(`paths[${index}]`)))
+  const maxPaths = options.maxPaths ?? 8
+  if (paths.length > maxPaths) throw invalidOption(at('paths'), paths, `at most maxPaths (${maxPaths}) entries`)
+}
+
+function checkWindows(limits: Limits, at: (name: string) => string): void {
+  const pairs = [['streamWindowBytes', 'maxStreamWindowBytes'], ['connectionWindowBytes', 'maxConnectionWindowBytes'], ['initialMtuBytes', 'maxMtuBytes'], ['sendBufferBytes', 'connectionSendBufferBytes']] as const
+  for (const [low, high] of pairs) {
+    const [first, most] = [limits[low], limits[high]]
+    if (first !== undefined && most !== undefined && first > most) throw invalidOption(at(`limits.${low}`), first, `at most limits.${high} (${most})`)
+  }
+}
+
+/** All addresses of one path have one family. `remote`: the connection's, for specs that name none. @throws QB_OPTION_INVALID */
+export function checkFamily(spec: PathSpec, remote: string | undefined, field: string): void {
+  const local = spec.local === undefined ? null : parseAddress(spec.local)
+  const target = spec.remote ?? remote
+  const far = target === undefined ? null : parseAddress(target)
+  if (spec.remote !== undefined && far !== null && far.port === 0) throw invalidOption(`${field}.remote`, spec.remote, 'an address with a port')
+  if (local !== null && far !== null && local.family !== far.family) {
+    throw invalidOption(`${field}.local`, spec.local, `an IPv${far.family} address: its remote is ${target} and all addresses of one path have one family`)
+  }
+}

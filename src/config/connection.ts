@@ -1,0 +1,137 @@
+/**
+ * Checked options of connections and servers, made ready for the engine. Absent fields stay absent: the engine owns its
+ * defaults, except the send buffers, which JavaScript counts with.
+ */
+import type { JsonPem, NativeConnect, NativePathSpec, NativeServer, NativeTls, NativeTransport } from '../binding/index.ts'
+import { formatAddress, parseAddress } from './address.ts'
+import { refuseUnavailable } from './availability.ts'
+import { invalidOption } from './check.ts'
+import { checkCombinations } from './combine.ts'
+import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes } from './options.ts'
+import { checkConnection, checkServer } from './schema.ts'
+
+/** `write` accepts so many unsent bytes by default (streams-over-ring S12). */
+export const SEND_BUFFER_BYTES = 262_144
+export const CONNECTION_SEND_BUFFER_BYTES = 8_388_608
+
+/** What the TypeScript side of a connection keeps of its options. */
+export interface KeptOptions {
+  sendBufferBytes: number
+  connectionSendBufferBytes: number
+  streamCodes: StreamCodes
+  /** Paths that `paths.ready()` waits for. */
+  wantedPaths: number
+}
+
+/** Options of the endpoint under those of the call; `limits` field by field. */
+export function mergeOptions<T extends ConnectionOptions | ServerOptions>(defaults: ConnectionOptions, own: T): T {
+  const limits: Limits = { ...defaults.limits, ...own.limits }
+  return { ...defaults, ...own, limits }
+}
+
+/** Checks `connect` options whole. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+export function prepareConnect(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>): ConnectionOptions {
+  const options = mergeOptions(defaults, checkConnection(own ?? {}, ''))
+  refuseUnavailable('connection', options, features, '')
+  options.paths?.forEach((spec, index) => refuseUnavailable('path', spec, features, `paths[${index}]`))
+  checkCombinations(options, '')
+  if (options.alpn === undefined) throw invalidOption('alpn', undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
+  return options
+}
+
+/** Checks `listen` options whole; client-only defaults of the endpoint do not count. @throws as `prepareConnect` */
+export function prepareServer(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>, field: string): ServerOptions {
+  const { serverName: _name, paths: _paths, handshake: _handshake, ...shared } = defaults
+  const options = mergeOptions<ServerOptions>(shared, checkServer(own, field))
+  refuseUnavailable('connection', options, features, field)
+  checkCombinations(options, field)
+  const at = (name: string): string => (field === '' ? name : `${field}.${name}`)
+  if (options.alpn === undefined) throw invalidOption(at('alpn'), undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
+  if (options.cert === undefined && options.sni === undefined) throw invalidOption(at('cert'), undefined, 'PEM or DER of the certificate, with its `key`; for development createDevCertificate() makes both')
+  const asks = (options.clientAuth ?? 'none') !== 'none'
+  if (asks && options.ca === undefined && options.pins === undefined && options.verify !== 'none') {
+    throw invalidOption(at('clientAuth'), options.clientAuth, "with `ca` or `pins` to check client certificates against, or 'none'")
+  }
+  return options
+}
+
+/** What stays on this side. */
+export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOptions {
+  return {
+    sendBufferBytes: options.limits?.sendBufferBytes ?? SEND_BUFFER_BYTES,
+    connectionSendBufferBytes: options.limits?.connectionSendBufferBytes ?? CONNECTION_SEND_BUFFER_BYTES,
+    streamCodes: options.streamCodes ?? {},
+    wantedPaths: 'paths' in options ? (options.paths?.length ?? 1) : 1,
+  }
+}
+
+export function nativeConnect(id: string, remotes: readonly string[], serverName: string, options: ConnectionOptions): NativeConnect {
+  const paths = (options.paths ?? [{}]).map(nativePath)
+  const candidates = Math.max(paths.length, remotes.length)
+  const handshake = typeof options.handshake === 'object' ? { ...options.handshake } : { mode: options.handshake ?? (candidates > 1 ? 'stagger' : 'single') }
+  return { id, remotes: [...remotes], serverName, tls: nativeTls(options, 'client'), transport: nativeTransport(options), paths, handshake }
+}
+
+export function nativeServer(options: ServerOptions): NativeServer {
+  const { retry, maxConnections, multiAddressHandshake } = options
+  const tls = nativeTls(options, 'server')
+  if (options.clientAuth !== undefined) tls.clientAuth = options.clientAuth
+  if (options.sni !== undefined) {
+    tls.sni = Object.fromEntries(Object.entries(options.sni).map(([name, own]) => [name, { cert: pemList(own.cert), key: pemOne(own.key) }]))
+  }
+  return { tls, transport: nativeTransport(options), ...defined({ retry, maxConnections, multiAddressHandshake }) }
+}
+
+export function nativePath(spec: PathSpec): NativePathSpec {
+  const { interface: device, status, weight } = spec
+  const local = spec.local === undefined ? undefined : fullAddress(spec.local)
+  const remote = spec.remote === undefined ? undefined : fullAddress(spec.remote)
+  return defined({ local, remote, interface: device, status, weight })
+}
+
+/** With its port, 0 if it names none. The address was checked before. */
+export function fullAddress(text: string): string {
+  const address = parseAddress(text)
+  return address === null ? text : formatAddress(address)
+}
+
+function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTransport {
+  const { multipath, maxPaths, congestion, ackPath, failover, spin, earlyData } = options
+  const scheduler = typeof options.scheduler === 'string' ? { name: options.scheduler } : options.scheduler
+  const versions = options.versions === undefined ? undefined : [...options.versions]
+  const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
+  const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
+  return { limits, ...defined({ multipath, maxPaths, congestion, ackPath, failover, spin, earlyData, scheduler, versions }) }
+}
+
+function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {
+  const tls: NativeTls = { alpn: typeof options.alpn === 'string' ? [options.alpn] : [...(options.alpn ?? [])] }
+  if (options.cert !== undefined) tls.cert = pemList(options.cert)
+  if (options.key !== undefined) tls.key = pemOne(options.key)
+  if (options.pins !== undefined && options.pins.length > 0) tls.pins = options.pins.map((pin) => (pin.startsWith('sha256//') ? pin : pin.replaceAll(':', '').toLowerCase()))
+  if (options.ciphers !== undefined) tls.ciphers = [...options.ciphers]
+  if (options.verify === 'default' || options.verify === 'none') tls.verify = options.verify
+  if (options.ca !== undefined) tls.ca = pemList(options.ca)
+  else if (side === 'client' && tls.pins === undefined && tls.verify !== 'none') tls.ca = 'default'
+  return tls
+}
+
+function pemList(pem: Pem): JsonPem[] {
+  return (Array.isArray(pem) ? pem : [pem]).map(pemItem)
+}
+
+/** A key is one item; of a list the first (the check lets a list pass, since PEM files may hold several blocks). */
+function pemOne(pem: Pem): JsonPem {
+  return pemList(pem)[0] ?? ''
+}
+
+function pemItem(item: string | Uint8Array): JsonPem {
+  if (typeof item === 'string') return item
+  const start = Buffer.from(item.buffer, item.byteOffset, item.byteLength)
+  return start.subarray(0, 11).toString('latin1') === '-----BEGIN ' ? start.toString('utf8') : { der: start.toString('base64') }
+}
+
+/** Without the fields that are undefined, so that JSON and spreads leave them out. */
+export function defined<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
+}

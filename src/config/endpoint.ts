@@ -1,0 +1,32 @@
+/** Checked options of an endpoint: what goes to the engine, what stays on this side. */
+import type { NativeEndpointOptions } from '../binding/index.ts'
+import { refuseUnavailable } from './availability.ts'
+import { checkCombinations } from './combine.ts'
+import { defined, fullAddress, prepareServer } from './connection.ts'
+import type { ConnectionOptions, EndpointOptions, Logger, ServerOptions } from './options.ts'
+import { checkConnection, checkEndpoint } from './schema.ts'
+
+export interface PreparedEndpoint {
+  native: NativeEndpointOptions
+  /** Defaults of all connections. */
+  connection: ConnectionOptions
+  server: ServerOptions | null
+  metricsIntervalMs: number
+  keylog: EndpointOptions['keylog'] | undefined
+  logger: Logger
+}
+
+/** Checks everything before anything is bound. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+export function prepareEndpoint(value: unknown, features: ReadonlySet<string>): PreparedEndpoint {
+  const options = checkEndpoint(value ?? {}, '')
+  refuseUnavailable('endpoint', options, features, '')
+  const connection = checkConnection(options.connection ?? {}, 'connection')
+  refuseUnavailable('connection', connection, features, 'connection')
+  checkCombinations(connection, 'connection')
+  const server = options.server === undefined ? null : prepareServer(connection, options.server, features, 'server')
+  const local = typeof options.local === 'string' ? [options.local] : [...(options.local ?? [])]
+  const { reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory } = options
+  const secret = options.secret === undefined ? undefined : Buffer.from(options.secret).toString('hex')
+  const native = { local: local.map(fullAddress), ...defined({ reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory, secret, keylog: options.keylog === undefined ? undefined : true }) }
+  return { native, connection, server, metricsIntervalMs: options.metricsIntervalMs ?? 100, keylog: options.keylog, logger: options.logger ?? {} }
+}

@@ -1,0 +1,22 @@
+/** Options: their types, how they are checked, and what the engine gets. Also time limits and the clock. */
+export { formatAddress, parseAddress, splitPort } from './address.ts'
+export type { Address } from './address.ts'
+export { refuseUnavailable } from './availability.ts'
+export { invalidOption, unavailableOption } from './check.ts'
+export { after, every } from './clock.ts'
+export type { Cancel } from './clock.ts'
+export { checkFamily } from './combine.ts'
+export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, prepareServer } from './connection.ts'
+export type { KeptOptions } from './connection.ts'
+export { prepareEndpoint } from './endpoint.ts'
+export type { PreparedEndpoint } from './endpoint.ts'
+export { hot, sampled, watched } from './observe.ts'
+export type { Feed, Observable } from './observe.ts'
+export type {
+  Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
+  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify,
+} from './options.ts'
+export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema.ts'
+export { Supply } from './supply.ts'
+export { defer, deferHandled, waitFor } from './waiting.ts'
+export type { Deferred, Settle, Waiting } from './waiting.ts'

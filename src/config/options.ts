@@ -1,0 +1,248 @@
+/**
+ * The option types of endpoints, connections and servers. Defaults are written beside each field; the engine owns those
+ * that it keeps itself. Checked by `check.ts`, made ready for the engine by `endpoint.ts`, `connection.ts`, `server.ts`.
+ */
+import type { BlockList } from 'node:net'
+
+export type Bytes = Uint8Array
+/** PEM text or DER bytes; a list is a chain (leaf first) or a set of anchors. */
+export type Pem = string | Bytes | readonly (string | Bytes)[]
+
+/** Takes what is worth telling a person. Methods left out are silent. */
+export interface Logger {
+  debug?(message: string, facts: object): void
+  info?(message: string, facts: object): void
+  warn?(message: string, facts: object): void
+  error?(message: string, facts: object): void
+}
+
+export interface EndpointOptions {
+  /** Sockets to bind, e.g. `['0.0.0.0:4433', '[::]:4433']`. @default [] (one socket per family, at the first connect that needs it) */
+  local?: string | readonly string[]
+  /** Accept connections, as `listen(server)`. @default none */
+  server?: ServerOptions
+  /** Defaults merged (`limits` field by field) under the options of every `connect` and accepted connection. @default {} */
+  connection?: ConnectionOptions
+  /** SO_REUSEPORT, for many processes on one port. @default false */
+  reusePort?: boolean
+  /** Kernel send buffer; a clamp by the kernel is a `warn`. @default 4 MiB */
+  sendBufferBytes?: number
+  /** Kernel receive buffer; a clamp by the kernel is a `warn`. @default 4 MiB */
+  receiveBufferBytes?: number
+  /** Segments per burst limit, 1 switches GSO off. @default 64 */
+  maxSegments?: number
+  /** Datagrams from these addresses are dropped and counted. @default none */
+  blockList?: BlockList
+  /** Server id written into connection ids (QUIC-LB), 1 to 15 bytes. @default none */
+  serverId?: Bytes
+  /** 32 bytes for tokens and stateless resets, equal on all machines of a fleet. @default random */
+  secret?: Bytes
+  /** Buffer pool of this endpoint. @default { maxBytes: 64 MiB, bufferBytes: 16 KiB, overcommit: 1 } */
+  memory?: { maxBytes?: number; bufferBytes?: number; overcommit?: number }
+  /** Clock of `sample` observables. @default 100 */
+  metricsIntervalMs?: number
+  /** Where qlog goes: a folder, or a callback per record. @default none */
+  qlog?: string | ((record: string, connection: object) => void)
+  /** Key log: a file, `'env'` (SSLKEYLOGFILE) or a callback per line. @default none */
+  keylog?: string | ((line: string) => void)
+  /** @default silent */
+  logger?: Logger
+}
+
+export interface TlsOptions {
+  /** Protocols, in order of preference; required for a server and for connect. */
+  alpn?: string | readonly string[]
+  /** Own certificate chain (PEM or DER, in memory). @throws QB_TLS_IDENTITY */
+  cert?: Pem
+  /** Its key. @throws QB_TLS_IDENTITY */
+  key?: Pem
+  /** Trust anchors. @default Node's bundled roots */
+  ca?: Pem
+  /** `sha256//BASE64` (public key) or 64 hex digits (certificate). With pins and no `ca`, a pin alone is trust. @default none */
+  pins?: readonly string[]
+  /** `'default'`: chain, name and time. `'none'`: nothing (a `warn`). @default 'default' */
+  verify?: 'default' | 'none' | Verify
+  /** Limit of a `verify` function. @default 5000 */
+  verifyTimeoutMs?: number
+  /** @default ['aes-128-gcm', 'aes-256-gcm', 'chacha20-poly1305'] */
+  ciphers?: readonly CipherName[]
+}
+
+export type CipherName = 'aes-128-gcm' | 'aes-256-gcm' | 'chacha20-poly1305'
+
+export interface PeerIdentity {
+  /** DER, leaf first */
+  chain: readonly Bytes[]
+  fingerprint: string
+  pin: string
+  /** names in the leaf */
+  names: readonly string[]
+  /** the name asked for */
+  serverName: string | null
+}
+
+/** Replaces the chain check. @experimental Not available in this version. */
+export type Verify = (peer: PeerIdentity & { defaultError: string | null }) => void | Promise<void>
+
+export type HandshakeMode = 'single' | 'stagger' | 'race' | 'shared' | 'independent'
+
+export interface HandshakeOptions {
+  mode: HandshakeMode
+  /** `stagger`. @default 150 */
+  staggerMs?: number
+  /** More candidates are not tried. @default 4 */
+  maxCandidates?: number
+}
+
+export type SchedulerName = 'min-rtt' | 'round-robin' | 'weighted' | 'backup' | 'redundant' | 'blest' | 'ecf' | 'deadline'
+
+export interface SchedulerChoice {
+  name: SchedulerName
+  /** `deadline`: most extra bytes, share. @default 0.03 */
+  maxExtraRatio?: number
+  /** `deadline`: reinject when later than. @default 1.5 x fastest RTT */
+  deadlineMs?: number
+}
+
+export type CongestionName = 'cubic' | 'newreno' | 'bbr3' | 'lia' | 'olia' | 'balia'
+export type PathStatus = 'available' | 'backup'
+
+export interface PathSpec {
+  /** IP or IP:port of ours; another than the endpoint's opens a socket of its own. @default any */
+  local?: string
+  /** @default the connection's peer address */
+  remote?: string
+  /** Bind to a device by name. @default none */
+  interface?: string
+  /** Advice to both ends. @default 'available' */
+  status?: PathStatus
+  /** For `weighted`. @default 1 */
+  weight?: number
+}
+
+/** Turns errors into stream codes and back. */
+export interface StreamCodes {
+  /** @default codes pass as they are; without a code `cancelCode` */
+  toCode?(reason: unknown, side: 'read' | 'write'): number | bigint
+  toReason?(code: bigint, side: 'read' | 'write'): unknown
+  /** @default 0x10c */
+  cancelCode?: number
+}
+
+export interface ConnectionOptions extends TlsOptions {
+  /** SNI and name to check. @default the host of `remote` */
+  serverName?: string
+  /** Initial paths; the first is tried first. @default one path, chosen by the system */
+  paths?: readonly PathSpec[]
+  /** @default 'manual' */
+  pathPolicy?: 'manual'
+  /** 'auto' offers the IETF extension; 'require' fails without it (QB_MULTIPATH_REFUSED). @default 'auto' */
+  multipath?: 'auto' | 'off' | 'require' | 'shared-space'
+  /** Concurrent paths wanted. @default 8 */
+  maxPaths?: number
+  /** @default 'single' with one candidate, else 'stagger' */
+  handshake?: HandshakeMode | HandshakeOptions
+  /** @default 'min-rtt' */
+  scheduler?: SchedulerName | SchedulerChoice
+  /** @default 'cubic' */
+  congestion?: CongestionName
+  /** Where PATH_ACK of a path goes. @default 'same' */
+  ackPath?: 'same' | 'fastest'
+  /** Failover contract. @default { maxStallMs: 300, abandonAfterMs: 10000 } */
+  failover?: { maxStallMs?: number; abandonAfterMs?: number }
+  limits?: Limits
+  /** Preferred QUIC versions. @default ['v1', 'v2'] */
+  versions?: readonly ('v1' | 'v2')[]
+  /** Client: send 0-RTT when a ticket is stored. Server: take it. @default false */
+  earlyData?: boolean
+  /** @experimental Not available in this version. */
+  sessions?: object
+  /** Datagrams (RFC 9221) we accept, 0 = off. @default 0 in this version */
+  maxDatagramFrameBytes?: number
+  streamCodes?: StreamCodes
+  /** Spin bit. @default 'random' */
+  spin?: 'off' | 'random' | 'on'
+  /** @default false (off: no traversal frame is ever sent) */
+  traversal?: false
+}
+
+export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'paths' | 'handshake'> {
+  /** Identities by SNI; `*.example.net` and `*` allowed; merged over `cert`/`key`. @default {} */
+  sni?: Readonly<Record<string, { cert: Pem; key: Pem }>>
+  /** Client certificates, checked against `ca` / `pins` / `verify`. @default 'none' */
+  clientAuth?: 'none' | 'request' | 'require'
+  /** Retry (address validation): always, or when many attempts are half open, or never. @default 'auto' */
+  retry?: 'always' | 'auto' | 'never'
+  /** Verdict per attempt. @experimental Not available in this version. */
+  admit?: (attempt: object) => unknown
+  /** Complete connections nobody took from `incoming()`; beyond: CONNECTION_REFUSED. @default 256 */
+  backlog?: number
+  /** @default { total: 100000, perAddress: 1000 } */
+  maxConnections?: { total?: number; perAddress?: number }
+  /** Take Initials of one connection from several addresses (for `race`, `shared`). @default true */
+  multiAddressHandshake?: boolean
+  /** Addresses offered in preferred_address. @default none */
+  preferredAddress?: readonly string[]
+  /** Allow server data before the client's Finished. @default false */
+  halfRttData?: boolean
+}
+
+export interface Limits {
+  /** @default 10000 */
+  handshakeTimeoutMs?: number
+  /** Smaller of both ends counts; 0 = none. @default 30000 */
+  idleTimeoutMs?: number
+  /** PING on a silent connection; 0 = off. @default 0 */
+  keepAliveMs?: number
+  /** Peer-opened streams at once. @default 100 */
+  bidirectionalStreams?: number
+  /** @default 100 */
+  unidirectionalStreams?: number
+  /** First value of a stream's window. @default 256 KiB */
+  streamWindowBytes?: number
+  /** What autotuning may reach. @default 8 MiB */
+  maxStreamWindowBytes?: number
+  /** @default 512 KiB */
+  connectionWindowBytes?: number
+  /** @default 16 MiB */
+  maxConnectionWindowBytes?: number
+  /** Unsent bytes `write` accepts per stream. @default 256 KiB */
+  sendBufferBytes?: number
+  /** Unsent bytes `write` accepts per connection. @default 8 MiB */
+  connectionSendBufferBytes?: number
+  /** @default 25 */
+  maxAckDelayMs?: number
+  /** First datagram size; PMTU discovery raises it. @default 1200 */
+  initialMtuBytes?: number
+  /** @default 1452 (1472 over IPv4) */
+  maxMtuBytes?: number
+  /** 0 needs `multipath: 'off'`. @default 8 */
+  connectionIdBytes?: number
+}
+
+export interface CloseOptions {
+  /** Application code. @default 0 */
+  code?: number | bigint
+  /** At most 1024 UTF-8 bytes. @default '' */
+  reason?: string
+  /** How long accepted bytes may take to be acknowledged. @default 2000 */
+  drainMs?: number
+}
+
+export interface DevCertificateOptions {
+  /** @default ['localhost', '127.0.0.1', '127.0.0.2', '::1'] */
+  names?: readonly string[]
+  /** @default 'p256' */
+  kind?: 'p256' | 'ed25519'
+  /** @default 14 */
+  days?: number
+}
+
+export interface DevCertificate {
+  cert: string
+  key: string
+  /** openssl style hex */
+  fingerprint: string
+  /** `sha256//...` */
+  pin: string
+}

@@ -1,0 +1,200 @@
+/**
+ * What each option may be: types, ranges, names. A schema's message reads after "allowed: ".
+ * Combinations are checked in `combine.ts`, what this build lacks in `availability.ts`.
+ */
+import { BlockList } from 'node:net'
+import * as v from 'valibot'
+import { parseAddress } from './address.ts'
+import { check } from './check.ts'
+import type { CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions } from './options.ts'
+
+const MEBIBYTE = 1_048_576
+
+const whole = (min: number, max: number) => {
+  const allowed = `a whole number from ${min} to ${max}`
+  return v.pipe(v.number(allowed), v.integer(allowed), v.minValue(min, allowed), v.maxValue(max, allowed))
+}
+const amount = (min: number, max: number, unit: string) => {
+  const allowed = `a number${unit} from ${min} to ${max}`
+  return v.pipe(v.number(allowed), v.minValue(min, allowed), v.maxValue(max, allowed))
+}
+const names = <const T extends readonly string[]>(list: T) => v.picklist(list, list.map((name) => `'${name}'`).join(', '))
+const flag = () => v.boolean('true or false')
+const text = (allowed: string, max = 1024) => v.pipe(v.string(allowed), v.minLength(1, allowed), v.maxLength(max, allowed))
+const callback = <T>() => v.custom<T>((value) => typeof value === 'function', 'a function')
+const bytes = (min: number, max: number) =>
+  v.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length >= min && value.length <= max, min === max ? `a Uint8Array of ${min} bytes` : `a Uint8Array of ${min} to ${max} bytes`)
+
+const ADDRESS = "an address like '192.0.2.7', '192.0.2.7:4433' or '[2001:db8::1]:4433'"
+const address = () => v.pipe(v.string(ADDRESS), v.check((value) => parseAddress(value) !== null, ADDRESS))
+const milliseconds = (max = 2_147_483_647) => amount(0, max, ' of milliseconds')
+
+const PEM = 'PEM text or DER bytes, or a non-empty list of them'
+const pemItem = v.custom<string | Uint8Array>((value) => (typeof value === 'string' || value instanceof Uint8Array) && value.length > 0, PEM)
+const pem = () => v.union([pemItem, v.pipe(v.array(pemItem), v.minLength(1, PEM))], PEM)
+
+const ALPN = "a protocol name of 1 to 255 characters, e.g. 'hq-interop', or a list of 1 to 32 such names without repeats"
+const alpnItem = v.pipe(v.string(ALPN), v.minLength(1, ALPN), v.check((value) => Buffer.byteLength(value) <= 255, ALPN))
+const alpn = () => v.union([alpnItem, v.pipe(v.array(alpnItem), v.minLength(1, ALPN), v.maxLength(32, ALPN), v.check((list) => new Set(list).size === list.length, ALPN))], ALPN)
+
+const PIN = "'sha256//' and 44 base64 characters, or 64 hex digits"
+const pin = v.pipe(v.string(PIN), v.regex(/^(?:sha256\/\/[A-Za-z0-9+/]{43}=|(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2})$/, PIN))
+
+const tls = {
+  alpn: v.optional(alpn()),
+  cert: v.optional(pem()),
+  key: v.optional(pem()),
+  ca: v.optional(pem()),
+  pins: v.optional(v.pipe(v.array(pin, `a list of ${PIN}`), v.maxLength(64, 'at most 64 pins'))),
+  verify: v.optional(v.union([names(['default', 'none']), callback<never>()], "'default', 'none' or a function")),
+  verifyTimeoutMs: v.optional(milliseconds()),
+  ciphers: v.optional(v.pipe(v.array(names(['aes-128-gcm', 'aes-256-gcm', 'chacha20-poly1305'])), v.minLength(1, 'at least one cipher'))),
+}
+
+const STATUS = names(['available', 'backup'])
+
+const pathSpec = v.strictObject({
+  local: v.optional(address()),
+  remote: v.optional(address()),
+  interface: v.optional(text('an interface name of 1 to 15 characters', 15)),
+  status: v.optional(STATUS),
+  weight: v.optional(amount(0.001, 1000, '')),
+}, "an object { local, remote, interface, status, weight }")
+
+const SCHEDULERS = ['min-rtt', 'round-robin', 'weighted', 'backup', 'redundant', 'blest', 'ecf', 'deadline'] as const
+const MODES = ['single', 'stagger', 'race', 'shared', 'independent'] as const
+
+const limits = v.strictObject({
+  handshakeTimeoutMs: v.optional(amount(1, 600_000, ' of milliseconds')),
+  idleTimeoutMs: v.optional(milliseconds()),
+  keepAliveMs: v.optional(milliseconds()),
+  bidirectionalStreams: v.optional(whole(0, 1_000_000)),
+  unidirectionalStreams: v.optional(whole(0, 1_000_000)),
+  streamWindowBytes: v.optional(whole(16_384, 1024 * MEBIBYTE)),
+  maxStreamWindowBytes: v.optional(whole(16_384, 1024 * MEBIBYTE)),
+  connectionWindowBytes: v.optional(whole(16_384, 1024 * MEBIBYTE)),
+  maxConnectionWindowBytes: v.optional(whole(16_384, 1024 * MEBIBYTE)),
+  sendBufferBytes: v.optional(whole(4_096, 1024 * MEBIBYTE)),
+  connectionSendBufferBytes: v.optional(whole(16_384, 1024 * MEBIBYTE)),
+  maxAckDelayMs: v.optional(amount(0, 16_383, ' of milliseconds')),
+  initialMtuBytes: v.optional(whole(1200, 65_507)),
+  maxMtuBytes: v.optional(whole(1200, 65_507)),
+  connectionIdBytes: v.optional(whole(0, 20)),
+}, 'an object of limits')
+
+const transport = {
+  pathPolicy: v.optional(v.union([names(['manual', 'all-interfaces', 'backup', 'happy-eyeballs']), v.looseObject({})], "'manual'")),
+  multipath: v.optional(names(['auto', 'off', 'require', 'shared-space'])),
+  maxPaths: v.optional(whole(1, 8)),
+  scheduler: v.optional(v.union([
+    names(SCHEDULERS),
+    v.looseObject({ name: v.string() }),
+  ], SCHEDULERS.map((name) => `'${name}'`).join(', ') + ', or { name, ... } with one of them')),
+  congestion: v.optional(names(['cubic', 'newreno', 'bbr3', 'lia', 'olia', 'balia'])),
+  ackPath: v.optional(names(['same', 'fastest'])),
+  failover: v.optional(v.strictObject({ maxStallMs: v.optional(milliseconds()), abandonAfterMs: v.optional(milliseconds()) }, 'an object { maxStallMs, abandonAfterMs }')),
+  limits: v.optional(limits),
+  versions: v.optional(v.pipe(v.array(names(['v1', 'v2'])), v.minLength(1, 'at least one version'), v.maxLength(2, 'at most two versions'))),
+  earlyData: v.optional(flag()),
+  sessions: v.optional(v.custom<object>((value) => typeof value === 'object', 'a session store { get, set }')),
+  maxDatagramFrameBytes: v.optional(whole(0, 65_535)),
+  streamCodes: v.optional(v.strictObject({
+    toCode: v.optional(callback<(reason: unknown, side: 'read' | 'write') => number | bigint>()),
+    toReason: v.optional(callback<(code: bigint, side: 'read' | 'write') => unknown>()),
+    cancelCode: v.optional(whole(0, Number.MAX_SAFE_INTEGER)),
+  }, 'an object { toCode, toReason, cancelCode }')),
+  spin: v.optional(names(['off', 'random', 'on'])),
+  traversal: v.optional(v.union([v.literal(false), v.looseObject({})], 'false')),
+}
+
+const ownConnection = {
+  serverName: v.optional(text('a host name or IP address', 253)),
+  paths: v.optional(v.pipe(v.array(pathSpec, 'a list of path specs'), v.minLength(1, 'at least one path'), v.maxLength(8, 'at most 8 paths'))),
+  handshake: v.optional(v.union([
+    names(MODES),
+    v.strictObject({ mode: names(MODES), staggerMs: v.optional(milliseconds()), maxCandidates: v.optional(whole(1, 8)) }),
+  ], MODES.map((name) => `'${name}'`).join(', ') + ', or { mode, staggerMs, maxCandidates }')),
+}
+
+const anObject = 'an object of options'
+
+/** Of `connect`, without `signal`, and of `EndpointOptions.connection`. */
+const connectionOptions = v.strictObject({ ...tls, ...transport, ...ownConnection }, anObject)
+
+const serverOptions = v.strictObject({
+  ...tls,
+  ...transport,
+  sni: v.optional(v.record(v.string(), v.strictObject({ cert: pem(), key: pem() }, 'an object { cert, key }'), 'an object of { cert, key } by name')),
+  clientAuth: v.optional(names(['none', 'request', 'require'])),
+  retry: v.optional(names(['always', 'auto', 'never'])),
+  admit: v.optional(callback<never>()),
+  backlog: v.optional(whole(1, 65_536)),
+  maxConnections: v.optional(v.strictObject({ total: v.optional(whole(0, 1_000_000)), perAddress: v.optional(whole(0, 1_000_000)) }, 'an object { total, perAddress }')),
+  multiAddressHandshake: v.optional(flag()),
+  preferredAddress: v.optional(v.array(address())),
+  halfRttData: v.optional(flag()),
+}, anObject)
+
+const buffer = () => v.optional(whole(4_096, 256 * MEBIBYTE))
+
+const endpointOptions = v.strictObject({
+  local: v.optional(v.union([address(), v.pipe(v.array(address()), v.maxLength(64, 'at most 64 addresses'))], `${ADDRESS}, or a list of them`)),
+  server: v.optional(v.unknown()),
+  connection: v.optional(v.unknown()),
+  reusePort: v.optional(flag()),
+  sendBufferBytes: buffer(),
+  receiveBufferBytes: buffer(),
+  maxSegments: v.optional(whole(1, 64)),
+  blockList: v.optional(v.custom<BlockList>((value) => value instanceof BlockList, 'a net.BlockList')),
+  serverId: v.optional(bytes(1, 15)),
+  secret: v.optional(bytes(32, 32)),
+  memory: v.optional(v.strictObject({ maxBytes: v.optional(whole(MEBIBYTE, 2 ** 40)), bufferBytes: v.optional(whole(4_096, MEBIBYTE)), overcommit: v.optional(amount(1, 8, '')) }, 'an object { maxBytes, bufferBytes, overcommit }')),
+  metricsIntervalMs: v.optional(amount(10, 3_600_000, ' of milliseconds')),
+  qlog: v.optional(v.union([text('a folder'), callback<never>()], 'a folder or a function')),
+  keylog: v.optional(v.union([text("a file or 'env'"), callback<(line: string) => void>()], "a file, 'env' or a function")),
+  logger: v.optional(v.custom<object>((value) => typeof value === 'object', 'a logger { debug, info, warn, error }')),
+}, anObject)
+
+const devCertificateOptions = v.strictObject({
+  names: v.optional(v.pipe(v.array(text('a host name or IP address', 253)), v.minLength(1, 'at least one name'), v.maxLength(100, 'at most 100 names'))),
+  kind: v.optional(names(['p256', 'ed25519'])),
+  days: v.optional(whole(1, 36_500)),
+}, anObject)
+
+const closeOptions = v.strictObject({
+  code: v.optional(v.custom<number | bigint>(isCode, 'a whole number from 0 to 2^62 - 1')),
+  reason: v.optional(v.pipe(v.string('text of at most 1024 UTF-8 bytes'), v.check((value) => Buffer.byteLength(value) <= 1024, 'text of at most 1024 UTF-8 bytes'))),
+  drainMs: v.optional(milliseconds(600_000)),
+}, anObject)
+
+/** A QUIC error code: below 2^62 (RFC 9000 §16). */
+export function isCode(value: unknown): value is number | bigint {
+  if (typeof value === 'bigint') return value >= 0n && value < 1n << 62n
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+/** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN, as all below */
+export function checkEndpoint(value: unknown, field: string): EndpointOptions {
+  return check(endpointOptions, value, field) as EndpointOptions
+}
+
+/** Options of `connect` without its `signal`. */
+export function checkConnection(value: unknown, field: string): ConnectionOptions {
+  return check(connectionOptions, value, field) as ConnectionOptions
+}
+
+export function checkServer(value: unknown, field: string): ServerOptions {
+  return check(serverOptions, value, field) as ServerOptions
+}
+
+export function checkPathSpec(value: unknown, field: string): PathSpec {
+  return check(pathSpec, value, field) as PathSpec
+}
+
+export function checkClose(value: unknown, field: string): CloseOptions {
+  return check(closeOptions, value, field) as CloseOptions
+}
+
+export function checkDevCertificate(value: unknown, field: string): DevCertificateOptions {
+  return check(devCertificateOptions, value, field) as DevCertificateOptions
+}

@@ -1,0 +1,339 @@
+/**
+ * One QUIC connection as people hold it. Puts the parts together (life, streams, paths, bursts, spaces, numbers) and routes
+ * the engine's records to them; each part does its own work. Made by the endpoint, for `connect` or for a newcomer.
+ */
+import type { BlockedRecord, BurstRecord, ConnectionSink, Engine, NativeAcks, NativeEvent, NativeExplanation } from '../binding/index.ts'
+import { Bursts } from '../burst/index.ts'
+import { checkClose } from '../config/index.ts'
+import type { CloseOptions, KeptOptions, Logger, Observable, PeerIdentity, Waiting } from '../config/index.ts'
+import type { Endpoint } from '../endpoint/index.ts'
+import { codeToJson, isQuicbraidError } from '../errors/index.ts'
+import type { ConnectionError } from '../errors/index.ts'
+import { PathSet } from '../path/index.ts'
+import { Spaces } from '../space/index.ts'
+import { priorityWord } from '../stream/index.ts'
+import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } from '../stream/index.ts'
+import { endedExplanation, explanation } from './explain.ts'
+import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeInfo, MultipathMode } from './facts.ts'
+import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
+import type { ConnectionState } from './lifecycle.ts'
+import { ConnectionNumbers } from './numbers.ts'
+import { ConnectionFeeds } from './observe.ts'
+import { peerIdentity } from './peer.ts'
+import { StreamTable } from './streams.ts'
+
+/** What a connection asks of its endpoint. */
+export interface ConnectionOwner {
+  readonly endpoint: Endpoint
+  readonly engine: Engine
+  readonly features: ReadonlySet<string>
+  readonly metricsIntervalMs: number
+  readonly logger: Logger
+  onOpened(connection: Connection): void
+  onClosed(connection: Connection): void
+}
+
+/** Where it comes from. */
+export interface ConnectionOrigin {
+  key: number
+  id: string
+  role: 'client' | 'server'
+  remote: string
+  local: string
+  serverName: string | null
+  kept: KeptOptions
+}
+
+const DRAIN_MS = 2000
+
+export class Connection implements AsyncDisposable {
+  /** Hex; stable name in logs and qlog. */
+  readonly id: string
+  readonly endpoint: Endpoint
+  readonly role: 'client' | 'server'
+  /** Who may open request streams. */
+  readonly requester: 'local' | 'peer'
+  readonly early: 'none' | 'sent' | 'accepted' | 'rejected' = 'none'
+  readonly paths: PathSet
+  readonly bursts: Bursts
+  readonly spaces: Spaces
+  readonly #owner: ConnectionOwner
+  readonly #key: number
+  readonly #life = new Lifecycle()
+  readonly #streams: StreamTable
+  readonly #numbers: ConnectionNumbers
+  readonly #feeds: ConnectionFeeds
+  readonly #wantedPaths: number
+  #remote: string
+  #local: string
+  #alpn: string | null = null
+  #serverName: string | null
+  #peer: PeerIdentity | null = null
+  #multipath: MultipathMode = 'pending'
+  #traceMask = 0
+
+  constructor(owner: ConnectionOwner, origin: ConnectionOrigin) {
+    this.#owner = owner
+    this.#key = origin.key
+    this.#remote = origin.remote
+    this.#local = origin.local
+    this.#serverName = origin.serverName
+    this.#wantedPaths = origin.kept.wantedPaths
+    this.id = origin.id
+    this.endpoint = owner.endpoint
+    this.role = origin.role
+    this.requester = origin.role === 'client' ? 'local' : 'peer'
+    this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
+    this.#feeds = new ConnectionFeeds(owner.metricsIntervalMs, () => this.statistics())
+    const part = this.#partOwner()
+    this.paths = new PathSet(part)
+    this.bursts = new Bursts(part)
+    this.spaces = new Spaces(part)
+    const events = {
+      onStream: (id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer') => this.#emit({ type: 'stream', id, direction, initiated }),
+      callbackFailed: (callback: string, error: unknown) => this.#callbackFailed(callback, error),
+    }
+    this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, events)
+    owner.engine.inbox.sinks.set(origin.key, this.#sink())
+  }
+
+  get state(): ConnectionState {
+    return this.#life.state
+  }
+
+  /** Of the path last used. */
+  get remote(): string {
+    return this.#remote
+  }
+
+  get local(): string {
+    return this.#local
+  }
+
+  get alpn(): string | null {
+    return this.#alpn
+  }
+
+  get serverName(): string | null {
+    return this.#serverName
+  }
+
+  get peer(): PeerIdentity | null {
+    return this.#peer
+  }
+
+  /** 'none': one active path, others are only probed, failover by migration. */
+  get multipath(): MultipathMode {
+    return this.#multipath
+  }
+
+  /** The handshake is complete. @throws (reject) as `connect` */
+  get opened(): Promise<HandshakeInfo> {
+    return this.#life.opened.promise
+  }
+
+  /** Handshake confirmed (RFC 9001 §4.1.2). */
+  get confirmed(): Promise<void> {
+    return this.#life.confirmed.promise
+  }
+
+  /** Never rejects. */
+  get closed(): Promise<CloseInfo> {
+    return this.#life.closed.promise
+  }
+
+  /** [H0] tick. */
+  get events$(): Observable<ConnectionEvent> {
+    return this.#feeds.events$
+  }
+
+  /** [H1] sample. */
+  get metrics$(): Observable<ConnectionStatistics> {
+    return this.#feeds.metrics$
+  }
+
+  /** Waits for MAX_STREAMS credit. @throws QB_CONNECTION_CLOSED or the connection's error */
+  async openBidirectional(options: StreamOptions & Waiting = {}): Promise<BidirectionalStream> {
+    const priority = priorityWord(options, this.#owner.features)
+    this.#checkUsable()
+    return this.#streams.openBidirectional(priority, options.signal)
+  }
+
+  /** As `openBidirectional`. */
+  async openUnidirectional(options: StreamOptions & Waiting = {}): Promise<SendStream> {
+    const priority = priorityWord(options, this.#owner.features)
+    this.#checkUsable()
+    return this.#streams.openUnidirectional(priority, options.signal)
+  }
+
+  /** Peer-opened streams in order of id, each with its first bytes; ends with the connection. Two loops share the supply. */
+  incomingBidirectional(options: Waiting = {}): AsyncIterableIterator<BidirectionalStream> {
+    return this.#streams.incomingBidirectional.iterate(options)
+  }
+
+  /** As `incomingBidirectional`. */
+  incomingUnidirectional(options: Waiting = {}): AsyncIterableIterator<ReceiveStream> {
+    return this.#streams.incomingUnidirectional.iterate(options)
+  }
+
+  /** Begins a key update; false if one is under way, or keys are not there yet or no more. */
+  updateKey(): boolean {
+    if (this.#life.state !== 'open') return false
+    return this.#owner.engine.ask(this.#key, { ask: 'update-key' }) === true
+  }
+
+  /** Of an ended connection: the last numbers. */
+  statistics(): ConnectionStatistics {
+    return this.#numbers.statistics()
+  }
+
+  /** Why nothing (or this) happens now: multipath, paths, streams, timers; `String(x)` is readable prose. */
+  explain(): Explanation {
+    return this.#explain('connection')
+  }
+
+  /** Sends what writes had accepted, then closes. @throws QB_OPTION_INVALID */
+  close(options: CloseOptions = {}): Promise<CloseInfo> {
+    const { code = 0, reason = '', drainMs = DRAIN_MS } = checkClose(options, '')
+    if (this.#life.state === 'handshaking' || this.#life.state === 'open') {
+      this.#life.state = 'closing'
+      this.#owner.engine.tell(this.#key, { do: 'close', layer: 'application', code: codeToJson(BigInt(code)) ?? 0, reason, drainMs })
+    }
+    return this.closed
+  }
+
+  /** Closes now; `error` is the cause of what streams and callers get. @throws QB_OPTION_INVALID */
+  destroy(error?: Error, options: { code?: number | bigint; reason?: string } = {}): void {
+    const { code = 0, reason = '' } = checkClose({ code: options.code, reason: options.reason }, '')
+    if (this.#life.state === 'closed') return
+    this.#owner.engine.tell(this.#key, { do: 'close', layer: 'application', code: codeToJson(BigInt(code)) ?? 0, reason, drainMs: 0 })
+    this.#end(destroyedInfo(BigInt(code), reason, error))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Refused by the endpoint after its handshake: nobody takes it. */
+  static refuse(connection: Connection): void {
+    const { engine } = connection.#owner
+    engine.tell(connection.#key, { do: 'close', layer: 'transport', code: 0x2, reason: 'backlog is full', drainMs: 0 })
+  }
+
+  /** The endpoint itself has broken: no record comes any more. */
+  static cut(connection: Connection, error: ConnectionError): void {
+    connection.#end({ by: 'local', layer: 'transport', errorCode: error.errorCode ?? 1n, codeName: error.codeName ?? 'INTERNAL_ERROR', reason: error.message, path: null, error })
+  }
+
+  /** New streams need a connection that is neither ending nor ended. */
+  #checkUsable(): void {
+    if (this.#life.error !== null) throw this.#life.error
+    if (this.#life.state === 'closing') throw this.#life.closingError()
+  }
+
+  #explain(about: 'connection' | 'paths'): Explanation {
+    if (this.#life.error !== null) return endedExplanation(this.#life.error.message)
+    return explanation(this.#owner.engine.ask(this.#key, { ask: 'explain', about }) as NativeExplanation)
+  }
+
+  #emit(event: DistributiveOmit<ConnectionEvent, 'atMs'>, atMs?: number): void {
+    this.#feeds.emit({ ...event, atMs: atMs ?? this.#owner.engine.now() } as ConnectionEvent)
+  }
+
+  #callbackFailed(callback: string, error: unknown): void {
+    this.#owner.logger.warn?.(`${callback} failed; the default was used`, { connection: this.id, error })
+    this.#emit({ type: 'callback-failed', callback, error })
+  }
+
+  #trace(bit: number, on: boolean): void {
+    this.#traceMask = on ? this.#traceMask | bit : this.#traceMask & ~bit
+    if (this.#life.error === null) this.#owner.engine.tell(this.#key, { do: 'trace', mask: this.#traceMask })
+  }
+
+  /** What paths, bursts and spaces see of us. */
+  #partOwner(): PartOwner {
+    const { engine, features, metricsIntervalMs } = this.#owner
+    return {
+      engine, features, metricsIntervalMs, key: this.#key, role: this.role, wantedPaths: this.#wantedPaths,
+      remote: () => this.#remote,
+      error: () => this.#life.error,
+      row: () => this.#numbers.row(),
+      explain: (about) => this.#explain(about),
+      trace: (bit, on) => this.#trace(bit, on),
+    }
+  }
+
+  #sink(): ConnectionSink {
+    const streams = this.#streams
+    return {
+      onData: (stream, flags, staging, start, end) => streams.onData(stream, flags, staging, start, end),
+      onWritable: (stream, left, unacknowledged) => streams.onWritable(stream, left, unacknowledged),
+      onFinished: (stream) => streams.onFinished(stream),
+      onStopped: (stream, code) => streams.onStopped(stream, code),
+      onReset: (stream, flags, code) => streams.onReset(stream, flags, code),
+      onStreams: (direction, limit) => streams.onStreams(direction, limit),
+      onConnectionWritable: (left) => streams.onConnectionWritable(left),
+      onEvent: (event) => this.#onEvent(event),
+      onTrace: (record: BurstRecord | BlockedRecord) => this.bursts.onTrace(record),
+      onAcks: (acks: NativeAcks) => this.spaces.onAcks(acks),
+    }
+  }
+
+  #onEvent(event: NativeEvent): void {
+    switch (event.type) {
+      case 'opened': return this.#onOpened(event)
+      case 'confirmed':
+        this.#life.confirmed.resolve()
+        return this.#emit({ type: 'confirmed' }, event.atMs)
+      case 'key-update': return this.#emit({ type: 'key-update' }, event.atMs)
+      case 'blocked': return this.#emit({ type: 'blocked', by: event.by }, event.atMs)
+      case 'multipath':
+        this.#multipath = event.mode
+        return this.#emit({ type: 'multipath', mode: event.mode, reason: event.reason }, event.atMs)
+      case 'path':
+        if (event.facts.state === 'open' && !event.facts.suspect) this.#usePath(event)
+        return this.paths.onPath(event)
+      case 'path-waiting': return this.paths.onWaiting(event)
+      case 'path-failed': return this.paths.onFailed(event)
+      case 'closed': return this.#end(closeInfo(event.info), event.atMs)
+      default: return undefined
+    }
+  }
+
+  #onOpened(event: Extract<NativeEvent, { type: 'opened' }>): void {
+    this.#usePath(event)
+    this.#alpn = event.info.alpn
+    this.#serverName = event.serverName
+    this.#multipath = event.info.multipath
+    this.#peer = event.peer === null ? null : peerIdentity(event.peer, event.serverName)
+    if (!this.#life.open(event.info as HandshakeInfo)) return
+    this.#emit({ type: 'opened' }, event.atMs)
+    this.#owner.onOpened(this)
+  }
+
+  #usePath({ local, remote }: { local: string; remote: string }): void {
+    this.#local = local
+    this.#remote = remote
+  }
+
+  /** Every part ends, once. */
+  #end(info: CloseInfo, atMs?: number): void {
+    const { engine } = this.#owner
+    this.#numbers.keep()
+    const error = this.#life.end(info)
+    if (error === null) return
+    this.#emit({ type: 'closing', info }, atMs)
+    this.#streams.end(error)
+    this.paths.end(error)
+    this.bursts.end()
+    this.spaces.end()
+    this.#feeds.end()
+    engine.forget(this.#key)
+    this.#owner.onClosed(this)
+    if (isQuicbraidError(info.error)) this.#owner.logger.debug?.('connection ended', { connection: this.id, error: info.error })
+  }
+}
+
+type PartOwner = ConstructorParameters<typeof PathSet>[0] & ConstructorParameters<typeof Bursts>[0] & ConstructorParameters<typeof Spaces>[0]
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+

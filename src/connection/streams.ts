@@ -1,0 +1,202 @@
+/**
+ * The streams of one connection: ids are counted here, since they are consecutive and the credit is told by STREAMS; what comes
+ * in is routed by id; the connection's share of the send credit is counted. Streams see it as their `StreamHost`.
+ */
+import { Command, DataFlag } from '../binding/index.ts'
+import type { Engine, Outbox } from '../binding/index.ts'
+import { Supply, waitFor } from '../config/index.ts'
+import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
+import type { ConnectionError } from '../errors/index.ts'
+import { BidirectionalStream, ReceiveStream, SendStream, StreamState } from '../stream/index.ts'
+import type { StreamHost } from '../stream/index.ts'
+import type { Connection } from './connection.ts'
+
+const BIDIRECTIONAL = 0
+const UNIDIRECTIONAL = 1
+type Direction = typeof BIDIRECTIONAL | typeof UNIDIRECTIONAL
+
+/** What the table tells its connection. */
+export interface StreamEvents {
+  onStream(id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer'): void
+  callbackFailed(callback: string, error: unknown): void
+}
+
+export class StreamTable implements StreamHost {
+  readonly connection: Connection
+  readonly key: number
+  readonly outbox: Outbox
+  readonly codes: StreamCodes
+  readonly features: ReadonlySet<string>
+  readonly sendBufferBytes: number
+  readonly incomingBidirectional: Supply<BidirectionalStream> = new Supply()
+  readonly incomingUnidirectional: Supply<ReceiveStream> = new Supply()
+  readonly #events: StreamEvents
+  readonly #role: 'client' | 'server'
+  readonly #connectionBytes: number
+  readonly #streams = new Map<number, StreamState>()
+  /** By direction: streams opened here, and how many we may have opened in all. */
+  readonly #opened: [number, number] = [0, 0]
+  readonly #limit: [number, number] = [0, 0]
+  readonly #openers: [Opener[], Opener[]] = [[], []]
+  #written = 0
+  #left = 0
+  #waiters: (() => void)[] = []
+  #error: ConnectionError | null = null
+
+  constructor(connection: Connection, engine: Engine, key: number, role: 'client' | 'server', kept: KeptOptions, features: ReadonlySet<string>, events: StreamEvents) {
+    this.connection = connection
+    this.key = key
+    this.outbox = engine.outbox
+    this.codes = kept.streamCodes
+    this.features = features
+    this.sendBufferBytes = kept.sendBufferBytes
+    this.#connectionBytes = kept.connectionSendBufferBytes
+    this.#role = role
+    this.#events = events
+  }
+
+  openBidirectional(priority: number, signal: AbortSignal | undefined): Promise<BidirectionalStream> {
+    return this.#open(BIDIRECTIONAL, priority, signal) as Promise<BidirectionalStream>
+  }
+
+  openUnidirectional(priority: number, signal: AbortSignal | undefined): Promise<SendStream> {
+    return this.#open(UNIDIRECTIONAL, priority, signal)
+  }
+
+  // --- as host of its streams ---
+
+  room(): number {
+    return this.#connectionBytes - (this.#written - this.#left)
+  }
+
+  accepted(bytes: number): void {
+    this.#written += bytes
+  }
+
+  onRoom(wake: () => void): void {
+    this.#waiters.push(wake)
+  }
+
+  forget(stream: number): void {
+    this.#streams.delete(stream)
+    if (this.#error === null) this.outbox.send(Command.RELEASE, this.key, stream)
+  }
+
+  callbackFailed(callback: string, error: unknown): void {
+    this.#events.callbackFailed(callback, error)
+  }
+
+  // --- records ---
+
+  onData(stream: number, flags: number, staging: Buffer, start: number, end: number): void {
+    if ((flags & DataFlag.OPENED) !== 0) {
+      const state = this.#accept(stream)
+      state.receiving?.onData(flags, staging, start, end)
+      this.#supply(state)
+    } else {
+      this.#streams.get(stream)?.receiving?.onData(flags, staging, start, end)
+    }
+  }
+
+  onReset(stream: number, flags: number, code: bigint): void {
+    const fresh = (flags & DataFlag.OPENED) !== 0
+    const state = fresh ? this.#accept(stream) : this.#streams.get(stream)
+    state?.receiving?.onReset(code)
+    if (fresh && state !== undefined) this.#supply(state)
+  }
+
+  onWritable(stream: number, left: number, unacknowledged: number): void {
+    this.#streams.get(stream)?.sending?.onWritable(left, unacknowledged)
+  }
+
+  onFinished(stream: number): void {
+    this.#streams.get(stream)?.sending?.onFinished()
+  }
+
+  onStopped(stream: number, code: bigint): void {
+    this.#streams.get(stream)?.sending?.onStopped(code)
+  }
+
+  onConnectionWritable(left: number): void {
+    this.#left = left
+    this.#wake()
+  }
+
+  onStreams(direction: number, limit: number): void {
+    const of: Direction = direction === 0 ? BIDIRECTIONAL : UNIDIRECTIONAL
+    this.#limit[of] = Math.max(this.#limit[of], limit)
+    while (this.#openers[of].length > 0 && this.#hasCredit(of)) {
+      const opener = this.#openers[of].shift()
+      opener?.deferred.resolve(this.#create(of, opener.priority))
+    }
+  }
+
+  /** The connection ended: every stream errors, nobody waits any more. */
+  end(error: ConnectionError): void {
+    if (this.#error !== null) return
+    this.#error = error
+    for (const { deferred } of this.#openers.flat()) deferred.reject(error)
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    for (const state of streams) state.cut(error)
+    this.#wake()
+    this.incomingBidirectional.end()
+    this.incomingUnidirectional.end()
+  }
+
+  #open(direction: Direction, priority: number, signal: AbortSignal | undefined): Promise<SendStream> {
+    return waitFor(signal, (deferred) => {
+      const opener = { deferred, priority }
+      if (this.#error !== null) deferred.reject(this.#error)
+      else if (this.#hasCredit(direction) && this.#openers[direction].length === 0) deferred.resolve(this.#create(direction, priority))
+      else this.#openers[direction].push(opener)
+      return () => {
+        this.#openers[direction] = this.#openers[direction].filter((other) => other !== opener)
+      }
+    })
+  }
+
+  #hasCredit(direction: Direction): boolean {
+    return this.#opened[direction] < this.#limit[direction]
+  }
+
+  #create(direction: Direction, priority: number): SendStream {
+    const stream = this.#opened[direction] * 4 + direction * 2 + (this.#role === 'client' ? 0 : 1)
+    this.#opened[direction] += 1
+    const state = new StreamState(this, stream, 'local')
+    this.#streams.set(stream, state)
+    this.outbox.send(Command.OPEN, this.key, stream, priority)
+    this.#events.onStream(BigInt(stream), direction === BIDIRECTIONAL ? 'bidi' : 'uni', 'local')
+    return made(state) as SendStream
+  }
+
+  #accept(stream: number): StreamState {
+    const state = new StreamState(this, stream, 'peer')
+    this.#streams.set(stream, state)
+    return state
+  }
+
+  #supply(state: StreamState): void {
+    const stream = made(state)
+    this.#events.onStream(stream.id, stream.direction, 'peer')
+    if (stream instanceof BidirectionalStream) this.incomingBidirectional.push(stream)
+    else if (stream instanceof ReceiveStream) this.incomingUnidirectional.push(stream)
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const wake of waiters) wake()
+  }
+}
+
+interface Opener {
+  deferred: Settle<SendStream>
+  priority: number
+}
+
+function made(state: StreamState): BidirectionalStream | SendStream | ReceiveStream {
+  const { sending, receiving } = state
+  if (sending !== null && receiving !== null) return new BidirectionalStream(state, sending, receiving)
+  return sending !== null ? new SendStream(state, sending) : new ReceiveStream(state, receiving as NonNullable<typeof receiving>)
+}

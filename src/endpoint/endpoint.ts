@@ -1,0 +1,311 @@
+/**
+ * UDP sockets shared by any number of client connections and one server side. Makes connections of keys, keeps count of them, and
+ * decides when the process may end. What happens inside a connection is not its concern.
+ */
+import { rootCertificates } from 'node:tls'
+import { ENDPOINT_NUMBERS, Engine, Scope, fromNative, loadNative } from '../binding/index.ts'
+import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
+import { Supply, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, waitFor } from '../config/index.ts'
+import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
+import { Connection } from '../connection/index.ts'
+import type { ConnectionOwner } from '../connection/index.ts'
+import { ConnectionError, EndpointError } from '../errors/index.ts'
+import type { EndpointEvent, EndpointStatistics } from './facts.ts'
+import { keylogSink } from './keylog.ts'
+import type { KeylogSink } from './keylog.ts'
+import { EndpointFeeds } from './observe.ts'
+import { connectionId } from './random.ts'
+import { resolveTarget } from './resolve.ts'
+
+const BACKLOG = 256
+
+/** The server side as it stands. */
+interface Listening {
+  kept: KeptOptions
+  backlog: number
+}
+
+/** `Endpoint.bind` with a given native module, for tests. @throws as `Endpoint.bind` */
+export let bindWith: (module: NativeModule, options?: EndpointOptions) => Endpoint
+
+export class Endpoint implements AsyncDisposable {
+  readonly driver: 'native' | 'carrier' | 'sim' = 'native'
+  readonly #engine: Engine
+  readonly #features: ReadonlySet<string>
+  readonly #defaults: ConnectionOptions
+  readonly #logger: Logger
+  readonly #keylog: KeylogSink
+  readonly #feeds: EndpointFeeds
+  readonly #owner: ConnectionOwner
+  readonly #connections = new Set<Connection>()
+  readonly #incoming = new Supply<Connection>()
+  readonly #closed: Deferred<void> = deferHandled()
+  #listening: Listening | null = null
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #shut = false
+  #referenced = true
+  #last: EndpointStatistics | null = null
+  #lastLocal: readonly string[] = []
+
+  static {
+    bindWith = (module, options) => {
+      const features = new Set(module.features())
+      return new Endpoint(module, features, prepareEndpoint(options, features))
+    }
+  }
+
+  private constructor(module: NativeModule, features: ReadonlySet<string>, prepared: PreparedEndpoint) {
+    this.#features = features
+    this.#defaults = prepared.connection
+    this.#logger = prepared.logger
+    this.#engine = new Engine(module, prepared.native, {
+      onEvent: (key, event) => (key === 0 ? this.#onEvent(event) : this.#onNewcomer(key, event)),
+      onKeylog: (line) => this.#keylog.write(line),
+    })
+    this.#keylog = keylogSink(prepared.keylog, prepared.logger)
+    this.#feeds = new EndpointFeeds(prepared.metricsIntervalMs, () => this.statistics())
+    this.#owner = {
+      endpoint: this, engine: this.#engine, features, metricsIntervalMs: prepared.metricsIntervalMs, logger: prepared.logger,
+      onOpened: (connection) => this.#onOpened(connection),
+      onClosed: (connection) => this.#onClosed(connection),
+    }
+    if (prepared.server !== null) this.#startListening(prepared.server)
+  }
+
+  /** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_TLS_IDENTITY QB_BIND_FAILED QB_NATIVE_MISSING */
+  static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
+    return bindWith(loadNative(), options)
+  }
+
+  /** Bound addresses with real ports. */
+  get local(): readonly string[] {
+    return this.#state === 'closed' ? this.#lastLocal : this.#engine.local()
+  }
+
+  get listening(): boolean {
+    return this.#listening !== null
+  }
+
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections
+  }
+
+  /** Each connection when it is made, before its handshake. [H0] tick */
+  get connections$(): Observable<Connection> {
+    return this.#feeds.connections$
+  }
+
+  /** [H0] tick */
+  get events$(): Observable<EndpointEvent> {
+    return this.#feeds.events$
+  }
+
+  /** [H1] sample */
+  get metrics$(): Observable<EndpointStatistics> {
+    return this.#feeds.metrics$
+  }
+
+  /** When sockets are closed and the thread has ended. */
+  get closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  /** Resolves when the handshake is complete. `remote`: 'name:port', an address, or several addresses of one server. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED QB_CONNECT_TIMEOUT QB_CONNECT_REFUSED QB_TLS_... QB_VERSION QB_NO_PATH QB_ENDPOINT_CLOSED */
+  async connect(remote: string | readonly string[], options: ConnectionOptions & Waiting = {}): Promise<Connection> {
+    const { signal, ...own } = options
+    const prepared = prepareConnect(this.#defaults, own, this.#features)
+    this.#checkOpen()
+    const target = await resolveTarget(remote, prepared, signal)
+    signal?.throwIfAborted()
+    this.#checkOpen()
+    const serverName = prepared.serverName ?? target.host
+    const id = connectionId()
+    if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
+    const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, prepared), () => rootCertificates)
+    const [first] = prepared.paths ?? []
+    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', local: first?.local ?? '', serverName, kept: keptOptions(prepared) })
+    try {
+      await waitFor(signal, (settle) => {
+        connection.opened.then(settle.resolve, settle.reject)
+        return () => {}
+      })
+    } catch (error) {
+      // Aborted, or failed by itself: then this does nothing.
+      connection.destroy(error instanceof Error ? error : undefined)
+      throw error
+    }
+    return connection
+  }
+
+  /** Starts the server side, or replaces its options for new connections (hot certificate change). @throws QB_OPTION_INVALID QB_TLS_IDENTITY QB_ENDPOINT_CLOSED */
+  listen(server: ServerOptions): void {
+    const prepared = prepareServer(this.#defaults, server, this.#features, '')
+    this.#checkOpen()
+    this.#startListening(prepared)
+  }
+
+  /** Refuses new connections; existing ones live. */
+  unlisten(): void {
+    if (this.#listening === null) return
+    this.#listening = null
+    if (!this.#shut) this.#engine.unlisten()
+    this.#keepAlive()
+  }
+
+  /** Accepted connections whose handshake is complete. Ends when the endpoint closes. Two loops share the supply. @throws QB_NOT_LISTENING QB_ENDPOINT_CLOSED */
+  incoming(options: Waiting = {}): AsyncIterableIterator<Connection> {
+    this.#checkOpen()
+    if (this.#listening === null) throw new EndpointError('QB_NOT_LISTENING', `the endpoint (${this.local.join(', ') || 'not bound'}) does not listen; call listen() or pass \`server\` to bind()`)
+    return this.#incoming.iterate(options)
+  }
+
+  /** Of a closed endpoint: the last numbers. */
+  statistics(): EndpointStatistics {
+    return this.#last ?? this.#readStatistics()
+  }
+
+  /** Milliseconds on the endpoint's clock; zero = its creation. */
+  now(): number {
+    return this.#engine.now()
+  }
+
+  ref(): this {
+    this.#referenced = true
+    this.#keepAlive()
+    return this
+  }
+
+  unref(): this {
+    this.#referenced = false
+    this.#keepAlive()
+    return this
+  }
+
+  /** Refuses newcomers, closes every connection as `Connection.close`, then the sockets. @throws QB_OPTION_INVALID */
+  close(options: CloseOptions = {}): Promise<void> {
+    checkClose(options, '')
+    if (this.#state === 'open') {
+      this.#beginClosing()
+      const ends = [...this.#connections].map((connection) => connection.close(options))
+      void Promise.all(ends).then(() => this.#shutDown())
+    }
+    return this.closed
+  }
+
+  /** Closes every connection now, with `error` as the cause, then the sockets. */
+  destroy(error?: Error): void {
+    if (this.#state === 'closed') return
+    this.#beginClosing()
+    for (const connection of this.#connections) connection.destroy(error)
+    this.#shutDown()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #beginClosing(): void {
+    this.#state = 'closing'
+    this.unlisten()
+    this.#incoming.drop()
+    this.#incoming.end()
+    this.#keepAlive()
+  }
+
+  #shutDown(): void {
+    if (this.#shut) return
+    this.#shut = true
+    this.#lastLocal = this.#engine.local()
+    this.#last = this.#readStatistics()
+    this.#engine.close()
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open') throw new EndpointError('QB_ENDPOINT_CLOSED', `the endpoint (${this.local.join(', ') || 'not bound'}) is closed; bind another`)
+  }
+
+  #startListening(server: ServerOptions): void {
+    try {
+      this.#engine.listen(nativeServer(server), () => rootCertificates)
+    } catch (error) {
+      // From `bind` nobody would hold the endpoint to close it.
+      if (this.#listening === null && this.#connections.size === 0) this.destroy()
+      throw error
+    }
+    if (server.verify === 'none' && (server.clientAuth ?? 'none') !== 'none') this.#logger.warn?.('client certificates are not verified (verify: none)', {})
+    this.#listening = { kept: keptOptions(server), backlog: server.backlog ?? BACKLOG }
+    this.#keepAlive()
+  }
+
+  #add(key: number, origin: Omit<ConstructorParameters<typeof Connection>[1], 'key'>): Connection {
+    const connection = new Connection(this.#owner, { key, ...origin })
+    this.#connections.add(connection)
+    this.#keepAlive()
+    this.#feeds.connection(connection)
+    return connection
+  }
+
+  #onNewcomer(key: number, event: NativeEvent): void {
+    // Anything else is a late record of a connection that was destroyed here.
+    if (event.type !== 'connection') return
+    if (this.#listening === null) {
+      this.#engine.tell(key, { do: 'close', layer: 'transport', code: 0x2, reason: 'not listening', drainMs: 0 })
+      return
+    }
+    const { id, remote, local, serverName } = event
+    this.#add(key, { id, role: 'server', remote, local, serverName, kept: this.#listening.kept })
+  }
+
+  #onOpened(connection: Connection): void {
+    if (connection.role === 'client' || this.#state !== 'open') return
+    if (this.#incoming.size >= (this.#listening?.backlog ?? BACKLOG)) Connection.refuse(connection)
+    else this.#incoming.push(connection)
+  }
+
+  #onClosed(connection: Connection): void {
+    this.#connections.delete(connection)
+    this.#keepAlive()
+  }
+
+  #onEvent(event: NativeEvent): void {
+    switch (event.type) {
+      case 'buffer-clamped':
+        this.#logger.warn?.('the kernel gave a smaller socket buffer than asked for', { local: event.local, wantedBytes: event.wantedBytes, gotBytes: event.gotBytes })
+        return this.#feeds.emit(event)
+      case 'bound':
+      case 'unbound':
+      case 'refused':
+      case 'retried': return this.#feeds.emit(event)
+      case 'endpoint-closed': return this.#onEngineClosed(event.error)
+      default: return undefined
+    }
+  }
+
+  /** The last record: orderly after `close`, else the I/O thread broke. */
+  #onEngineClosed(broken: NativeError | null): void {
+    if (this.#state === 'open') this.#beginClosing()
+    const cause = broken === null ? undefined : fromNative(broken)
+    for (const connection of this.#connections) Connection.cut(connection, new ConnectionError('QB_INTERNAL', `the endpoint has ended: ${broken?.message ?? 'closed'}`, { errorCode: 1n, by: 'local', cause }))
+    if (cause !== undefined) this.#logger.error?.('the endpoint has broken', { error: cause })
+    this.#shutDown()
+    this.#state = 'closed'
+    this.#engine.keepAlive(false)
+    this.#feeds.end()
+    this.#keylog.close()
+    this.#closed.resolve()
+  }
+
+  /** A listening endpoint, one with connections, or one that is being closed keeps the process alive. */
+  #keepAlive(): void {
+    if (this.#shut) return
+    const busy = this.#listening !== null || this.#connections.size > 0 || this.#state === 'closing'
+    this.#engine.keepAlive(this.#referenced && busy)
+  }
+
+  #readStatistics(): EndpointStatistics {
+    const numbers = this.#engine.numbers(Scope.ENDPOINT, 0, 0)
+    const row = Object.fromEntries(ENDPOINT_NUMBERS.map((name, index) => [name, numbers?.[index] ?? 0])) as Record<(typeof ENDPOINT_NUMBERS)[number], number>
+    const drops = this.#engine.ask(0, { ask: 'drops' }) as Record<string, number>
+    return { ...row, drops, crossings: this.#engine.crossings }
+  }
+}

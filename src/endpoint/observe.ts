@@ -1,0 +1,33 @@
+/** The observables of an endpoint: `connections$`, `events$` [H0] tick, `metrics$` [H1] sample; all complete when it has closed. */
+import { hot, sampled } from '../config/index.ts'
+import type { Feed, Observable } from '../config/index.ts'
+import type { Connection } from '../connection/index.ts'
+import type { EndpointEvent, EndpointStatistics } from './facts.ts'
+
+export class EndpointFeeds {
+  readonly #connections: Feed<Connection> = hot(0)
+  readonly #events: Feed<EndpointEvent> = hot(0)
+  readonly #metrics: Omit<Feed<EndpointStatistics>, 'emit'>
+  readonly connections$: Observable<Connection> = this.#connections.values$
+  readonly events$: Observable<EndpointEvent> = this.#events.values$
+  readonly metrics$: Observable<EndpointStatistics>
+
+  constructor(intervalMs: number, read: () => EndpointStatistics) {
+    this.#metrics = sampled(intervalMs, read)
+    this.metrics$ = this.#metrics.values$
+  }
+
+  connection(connection: Connection): void {
+    this.#connections.emit(connection)
+  }
+
+  emit(event: EndpointEvent): void {
+    this.#events.emit(event)
+  }
+
+  end(): void {
+    this.#metrics.end()
+    this.#connections.end()
+    this.#events.end()
+  }
+}

@@ -1,0 +1,63 @@
+/** From what `connect` was given to addresses of one server, and the name to check. Names are looked up here, nowhere else. */
+import { lookup } from 'node:dns/promises'
+import { checkFamily, formatAddress, invalidOption, parseAddress, splitPort, waitFor } from '../config/index.ts'
+import type { ConnectionOptions } from '../config/index.ts'
+import { ConnectionError } from '../errors/index.ts'
+
+export interface Target {
+  /** `ip:port`, best first. */
+  remotes: readonly string[]
+  /** The host of `remote`, for SNI unless the options name another. */
+  host: string
+}
+
+const ALLOWED = "'name:port', an address with a port like '192.0.2.7:4433' or '[2001:db8::1]:4433', or a list of such addresses of one server"
+
+/** @throws QB_OPTION_INVALID QB_RESOLVE_FAILED, the abort reason */
+export async function resolveTarget(remote: unknown, options: ConnectionOptions, signal: AbortSignal | undefined): Promise<Target> {
+  const list: unknown[] = Array.isArray(remote) ? remote : [remote]
+  if (list.length === 0 || list.length > 16) throw invalidOption('remote', remote, ALLOWED)
+  const asked = list.map((item) => {
+    const split = typeof item === 'string' ? splitPort(item) : null
+    if (split === null || split.port === 0) throw invalidOption('remote', item, ALLOWED)
+    return split
+  })
+  const found: string[] = []
+  for (const { host, port } of asked) found.push(...(await addressesOf(host, port, signal)))
+  const remotes = [...new Set(found)]
+  checkPaths(options, remotes)
+  return { remotes: withFamilyOf(options, remotes), host: asked[0]?.host ?? '' }
+}
+
+async function addressesOf(host: string, port: number, signal: AbortSignal | undefined): Promise<string[]> {
+  const known = parseAddress(host)
+  if (known !== null) return [formatAddress({ ...known, port })]
+  const answers = await waitFor<Awaited<ReturnType<typeof lookupAll>>>(signal, (settle) => {
+    lookupAll(host).then(settle.resolve, (error: NodeJS.ErrnoException) => {
+      const code = error.code ?? 'unknown'
+      settle.reject(new ConnectionError('QB_RESOLVE_FAILED', `the name ${host} could not be resolved (${code}); check the name or pass an address`, { cause: error }))
+    })
+    return () => {}
+  })
+  return answers.map(({ address, family }) => formatAddress({ host: address, port, family: family === 6 ? 6 : 4 }))
+}
+
+function lookupAll(host: string): Promise<{ address: string; family: number }[]> {
+  return lookup(host, { all: true, verbatim: true })
+}
+
+/** Each path's own address needs a remote of its family. */
+function checkPaths(options: ConnectionOptions, remotes: readonly string[]): void {
+  options.paths?.forEach((spec, index) => {
+    if (spec.remote !== undefined || spec.local === undefined) return
+    const family = parseAddress(spec.local)?.family
+    if (!remotes.some((remote) => parseAddress(remote)?.family === family)) checkFamily(spec, remotes[0], `paths[${index}]`)
+  })
+}
+
+/** Remotes that some path can reach: when all paths name a local address of one family, only those of that family. */
+function withFamilyOf(options: ConnectionOptions, remotes: readonly string[]): readonly string[] {
+  const families = new Set((options.paths ?? [{}]).map((spec) => (spec.local === undefined ? null : (parseAddress(spec.local)?.family ?? null))))
+  if (families.has(null)) return remotes
+  return remotes.filter((remote) => families.has(parseAddress(remote)?.family ?? null))
+}

@@ -1,0 +1,17 @@
+/** The door of the package: endpoints, connections, streams, paths, errors. Everything not exported here is private. */
+export { createDevCertificate, Endpoint } from './endpoint/index.ts'
+export type { EndpointEvent, EndpointStatistics } from './endpoint/index.ts'
+export type {
+  CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode,
+} from './connection/index.ts'
+export type { BidirectionalStream, ReceiveStream, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
+export type { Path, PathEvent, PathFacts, PathMetrics, PathSet } from './path/index.ts'
+export type { Bursts, BurstStatistics } from './burst/index.ts'
+export type { AckRecord, SpaceName, Spaces, SpaceView } from './space/index.ts'
+export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord, Signal } from './binding/index.ts'
+export type {
+  Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
+  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify, Waiting,
+} from './config/index.ts'
+export { ConnectionError, EndpointError, OptionError, PathError, QuicbraidError, ServiceError, StreamError, isQuicbraidError } from './errors/index.ts'
+export type { ErrorCode } from './errors/index.ts'

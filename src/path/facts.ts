@@ -1,0 +1,49 @@
+/** What paths tell: their state, their numbers, what happened to them. Types only. */
+import type { PathStatus } from '../config/index.ts'
+
+export interface PathFacts {
+  state: 'opening' | 'validating' | 'open' | 'abandoning' | 'abandoned'
+  /** silent for a PTO: no new data */
+  suspect: boolean
+  status: PathStatus
+  peerStatus: PathStatus | 'unknown'
+  /** who, which code, which timer */
+  reason: string
+  atMs: number
+}
+
+export interface PathMetrics {
+  latestRttMs: number
+  smoothedRttMs: number
+  rttvarMs: number
+  minRttMs: number
+  ptoCount: number
+  congestionWindowBytes: number
+  ssthreshBytes: number
+  bytesInFlight: number
+  pacingRateBitsPerSec: number
+  deliveryRateBitsPerSec: number
+  mtuBytes: number
+  ecn: 'testing' | 'capable' | 'failed'
+  /** Infinity once validated */
+  amplificationCreditBytes: number
+  bytesSent: number
+  bytesReceived: number
+  packetsSent: number
+  packetsReceived: number
+  packetsLost: number
+  bytesReinjected: number
+  bursts: number
+  segments: number
+  lastReceivedAtMs: number
+  sendErrors: number
+}
+
+export type PathEvent = { atMs: number; path: number; reason: string } & (
+  | { type: 'opening' | 'validated' | 'suspect' | 'recovered' | 'abandoning' | 'abandoned'; by: 'local' | 'peer' | 'timer' }
+  | { type: 'waiting'; for: 'handshake' | 'peer-cids' | 'path-id-limit' | 'socket' }
+  | { type: 'status'; by: 'local' | 'peer'; status: PathStatus }
+  | { type: 'rebound'; local: string; remote: string }
+  | { type: 'send-error'; /** 'ENETUNREACH' ... */ errno: string }
+  | { type: 'mtu'; mtuBytes: number }
+)

@@ -1,0 +1,53 @@
+/**
+ * The observables of paths. Of a set: `all$` [H1] tick, each change of membership; `events$` [H64] tick; both complete with the connection.
+ * Of a path: `state$` [H1] tick, completes at 'abandoned' or with the connection; `metrics$` [H1] sample, as `state$`.
+ */
+import { hot, sampled } from '../config/index.ts'
+import type { Feed, Observable } from '../config/index.ts'
+import type { PathEvent, PathFacts, PathMetrics } from './facts.ts'
+import type { Path } from './path.ts'
+
+export class PathSetFeeds {
+  readonly #all: Feed<readonly Path[]> = hot(1)
+  readonly #events: Feed<PathEvent> = hot(64)
+  readonly all$: Observable<readonly Path[]> = this.#all.values$
+  readonly events$: Observable<PathEvent> = this.#events.values$
+
+  constructor() {
+    this.#all.emit([])
+  }
+
+  changed(paths: readonly Path[]): void {
+    this.#all.emit(paths)
+  }
+
+  emit(event: PathEvent): void {
+    this.#events.emit(event)
+  }
+
+  end(): void {
+    this.#all.end()
+    this.#events.end()
+  }
+}
+
+export class PathFeeds {
+  readonly #state: Feed<PathFacts> = hot(1)
+  readonly #metrics: Omit<Feed<PathMetrics>, 'emit'>
+  readonly state$: Observable<PathFacts> = this.#state.values$
+  readonly metrics$: Observable<PathMetrics>
+
+  constructor(intervalMs: number, read: () => PathMetrics) {
+    this.#metrics = sampled(intervalMs, read)
+    this.metrics$ = this.#metrics.values$
+  }
+
+  changed(facts: PathFacts): void {
+    this.#state.emit(facts)
+  }
+
+  end(): void {
+    this.#state.end()
+    this.#metrics.end()
+  }
+}

@@ -1,0 +1,24 @@
+/** What a stream asks of its connection. The connection implements it; streams never see the engine otherwise. */
+import type { Outbox } from '../binding/index.ts'
+import type { StreamCodes } from '../config/index.ts'
+import type { Connection } from '../connection/index.ts'
+
+export interface StreamHost {
+  readonly connection: Connection
+  readonly key: number
+  readonly outbox: Outbox
+  readonly codes: StreamCodes
+  readonly features: ReadonlySet<string>
+  /** Unsent bytes a stream may hold. */
+  readonly sendBufferBytes: number
+  /** Unsent bytes the connection takes in all, now. */
+  room(): number
+  /** Bytes were accepted on a stream. */
+  accepted(bytes: number): void
+  /** Calls `wake` once when the connection has room again or ends. */
+  onRoom(wake: () => void): void
+  /** Both parts of a stream have ended: it may be forgotten. */
+  forget(stream: number): void
+  /** A callback of the user's threw; the fallback happens. */
+  callbackFailed(callback: string, error: unknown): void
+}

@@ -1,0 +1,58 @@
+/**
+ * The Web Streams face of a sending part (streams-over-ring S8, S10, S12). A write that is accepted whole completes at once,
+ * without a promise of ours; one that is not waits for room.
+ */
+import { ByteLengthQueuingStrategy, WritableStream } from 'node:stream/web'
+import type { WritableStreamDefaultController } from 'node:stream/web'
+import { defer } from '../config/index.ts'
+import { codeOf } from './codes.ts'
+import { checkChunk } from './send-half.ts'
+import type { SendHalf } from './send-half.ts'
+
+/** Node's types of version 20 do not know the signal. */
+type Controller = WritableStreamDefaultController & { signal: AbortSignal }
+
+const HIGH_WATER_BYTES = 262_144
+
+export function webWritable(half: SendHalf): WritableStream<Uint8Array> {
+  const sink = {
+    start(controller: WritableStreamDefaultController): void {
+      half.onFailure = (error) => controller.error(error)
+      if (half.error !== null) controller.error(half.error)
+      // Before `abort` below, which waits for a write under way; the reset ends that write.
+      const { signal } = controller as Controller
+      signal.addEventListener('abort', () => half.reset(codeOf(half.host, signal.reason, 'write')), { once: true })
+    },
+    write(chunk: Uint8Array): void | Promise<void> {
+      checkChunk(chunk)
+      const accepted = half.write(chunk, 0)
+      if (accepted === chunk.length) return half.host.outbox.hasTurnLeft() ? undefined : new Promise((resolve) => setImmediate(resolve))
+      return writeRest(half, chunk, accepted)
+    },
+    close(): void {
+      half.end()
+    },
+    abort(reason: unknown): void {
+      half.reset(codeOf(half.host, reason, 'write'))
+    },
+  }
+  return new WritableStream<Uint8Array>(sink, new ByteLengthQueuingStrategy({ highWaterMark: HIGH_WATER_BYTES }))
+}
+
+/** Writes `chunk` from `start` on as room comes. */
+function writeRest(half: SendHalf, chunk: Uint8Array, start: number): Promise<void> {
+  const { promise, resolve, reject } = defer<void>()
+  let at = start
+  const goOn = (): void => {
+    try {
+      at += half.write(chunk, at)
+    } catch (error) {
+      return reject(error)
+    }
+    if (at === chunk.length) return resolve()
+    half.whenRoom(goOn)
+    return undefined
+  }
+  half.whenRoom(goOn)
+  return promise
+}
