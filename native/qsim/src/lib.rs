@@ -3,15 +3,32 @@
 //! Decides when a datagram arrives, or why it does not; everything random comes from one seed, so the same seed and
 //! the same program give the same datagrams at the same instants. Called by the tests of the machine and by the
 //! TypeScript simulator. Never reads a clock, never sleeps, never opens a socket.
+//!
+//! | room | job |
+//! |---|---|
+//! | [`clock`], [`random`] | virtual time, seeded numbers |
+//! | [`link`], [`network`] | what happens to a datagram between two addresses |
+//! | [`trace`] | fingerprint of a run |
+//! | [`host`], [`traffic`], [`pattern`] | the machine with an application that moves recognisable bytes |
+//! | [`pair`], [`script`], [`failure`] | two hosts, what happens to their links, and how a failing run explains itself |
 
 pub mod clock;
+pub mod failure;
+pub mod host;
 pub mod link;
 pub mod network;
+pub mod pair;
+pub mod pattern;
 pub mod random;
+pub mod script;
 pub mod trace;
+pub mod traffic;
 
 pub use clock::Clock;
+pub use failure::{Failure, Fault};
+pub use host::Host;
 pub use link::{Directions, EcnTreatment, LinkDirection, LinkShape, LinkStatistics, LossModel, Queue, Reorder};
 pub use network::{Arrival, Interface, LinkId, Network, SendError};
+pub use pair::{Pair, PairConfig, Paths};
 pub use random::Random;
 pub use trace::{Fate, Trace, TraceEvent};

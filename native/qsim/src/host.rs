@@ -1,0 +1,279 @@
+//! A simulated host: one endpoint of the real machine, sockets that are links, and an application that moves patterns.
+//!
+//! Called by the pair once per turn, in the order of the real driver: datagrams in, timers, application, bursts out.
+//! A burst is on the links, or refused by them, before the next one is asked for.
+
+use std::sync::Arc;
+
+use qbase::{Ecn, FourTuple, Role, Timestamp};
+use qconnection::{
+    Burst, ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, ServerConfig,
+    TimerName, connection::events::CloseInfo, endpoint::SendFailure,
+};
+
+use crate::{failure::Fault, network::Network, pattern::Pattern, traffic::Traffic};
+
+/// Bytes of the burst buffer: the longest UDP payload.
+const BURST_BUFFER: usize = 65_535;
+/// Bursts in one turn at most; more means that the machine never says "nothing".
+const MAX_BURSTS: u32 = 10_000;
+/// News kept for failure messages and tests.
+const MAX_NEWS: usize = 10_000;
+
+/// One end of the pair.
+#[derive(Debug)]
+pub struct Host {
+    role: Role,
+    endpoint: Endpoint,
+    connection: Option<ConnectionHandle>,
+    traffic: Traffic,
+    news: Vec<(Timestamp, Event)>,
+    ended: Option<CloseInfo>,
+    limits: SendLimits,
+    buffer: Vec<u8>,
+    /// Something happened that the application may want to answer.
+    stirred: Stirred,
+    sent: SentCounters,
+}
+
+/// Whether the application gets a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stirred {
+    No,
+    Yes,
+}
+
+/// What the host's sockets saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SentCounters {
+    /// Bursts handed over.
+    pub bursts: u64,
+    /// Datagrams in them.
+    pub datagrams: u64,
+    /// UDP payload, bytes.
+    pub bytes: u64,
+    /// Bursts that a socket refused.
+    pub refused: u64,
+    /// Datagrams taken in.
+    pub received: u64,
+    /// UDP payload taken in, bytes.
+    pub received_bytes: u64,
+}
+
+impl Host {
+    /// A host without connections.
+    #[must_use]
+    pub fn new(role: Role, seed: [u8; 32], limits: SendLimits) -> Self {
+        Self {
+            role,
+            endpoint: Endpoint::new(EndpointConfig { reset_key: seed, ..EndpointConfig::default() }, seed),
+            connection: None,
+            traffic: Traffic::default(),
+            news: Vec::new(),
+            ended: None,
+            limits,
+            buffer: vec![0; BURST_BUFFER],
+            stirred: Stirred::Yes,
+            sent: SentCounters::default(),
+        }
+    }
+
+    /// Accepts connections from now on.
+    pub fn listen(&mut self, config: ServerConfig) {
+        self.endpoint.listen(Some(Arc::new(config)));
+    }
+
+    /// Starts a connection.
+    ///
+    /// # Errors
+    /// The machine refuses.
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        config: &Arc<ClientConfig>,
+        name: &str,
+        four_tuple: FourTuple,
+    ) -> Result<(), Fault> {
+        let handle = self.endpoint.connect(now, config, name, four_tuple);
+        self.connection = Some(handle.map_err(|error| Fault::Setup(format!("connect: {error}")))?);
+        Ok(())
+    }
+
+    /// Takes a datagram in; it is decrypted in place.
+    pub fn receive(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
+        self.sent.received = self.sent.received.saturating_add(1);
+        self.sent.received_bytes = self.sent.received_bytes.saturating_add(bytes.len() as u64);
+        self.endpoint.handle_datagram(now, four_tuple, ecn, bytes);
+    }
+
+    /// Timers, application, bursts out.
+    ///
+    /// # Errors
+    /// Wrong bytes arrived, a burst is malformed, or the machine never stops sending.
+    pub fn turn(&mut self, now: Timestamp, world: &Pattern, network: &mut Network) -> Result<(), Fault> {
+        if self.endpoint.next_timer().is_some_and(|(at, _)| at <= now) {
+            self.endpoint.on_timer(now);
+        }
+        self.hear(now);
+        if self.stirred == Stirred::Yes {
+            self.stirred = Stirred::No;
+            let connection = self.connection.and_then(|handle| self.endpoint.connection_mut(handle));
+            if let Some(connection) = connection {
+                self.traffic.pump(world, connection, now)?;
+            }
+            self.hear(now);
+        }
+        self.transmit(now, network)
+    }
+
+    /// Somebody used the host since its last turn, so that it needs one at once.
+    #[must_use]
+    pub fn is_stirred(&self) -> bool {
+        self.stirred == Stirred::Yes
+    }
+
+    /// When the machine wants to be woken, and for what.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Timestamp, TimerName)> {
+        self.endpoint.next_timer()
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The machine.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The machine, to use.
+    pub const fn endpoint_mut(&mut self) -> &mut Endpoint {
+        self.stirred = Stirred::Yes;
+        &mut self.endpoint
+    }
+
+    /// The connection, while it lives.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        self.endpoint.connection(self.connection?)
+    }
+
+    /// The connection, to use.
+    pub fn connection_mut(&mut self) -> Option<&mut Connection> {
+        self.stirred = Stirred::Yes;
+        self.endpoint.connection_mut(self.connection?)
+    }
+
+    /// What the application sent and got.
+    #[must_use]
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The application, to give it more to do.
+    pub const fn traffic_mut(&mut self) -> &mut Traffic {
+        self.stirred = Stirred::Yes;
+        &mut self.traffic
+    }
+
+    /// Events but those of streams, with their instants, oldest first.
+    #[must_use]
+    pub fn news(&self) -> &[(Timestamp, Event)] {
+        &self.news
+    }
+
+    /// When an event first happened that fits.
+    pub fn first(&self, fits: impl Fn(&Event) -> bool) -> Option<Timestamp> {
+        self.news.iter().find(|(_, event)| fits(event)).map(|(at, _)| *at)
+    }
+
+    /// How the connection ended, if it did.
+    #[must_use]
+    pub const fn ended(&self) -> Option<&CloseInfo> {
+        self.ended.as_ref()
+    }
+
+    /// What the sockets saw.
+    #[must_use]
+    pub const fn sent(&self) -> &SentCounters {
+        &self.sent
+    }
+
+    /// Lines for people: what this end thinks, and its last news.
+    #[must_use]
+    pub fn explain(&self, now: Timestamp) -> Vec<String> {
+        let mut lines = self.connection().map_or_else(
+            || vec![format!("no connection; it ended: {:?}", self.ended)],
+            |connection| {
+                let mut lines = connection.explain(now);
+                lines.push(format!("{:?}", connection.statistics()));
+                lines.push(format!("drops: {:?}", connection.drops()));
+                lines
+            },
+        );
+        for outgoing in self.traffic.all_outgoing() {
+            lines.push(format!("sends {outgoing:?}"));
+        }
+        lines.extend(self.traffic.all_incoming().map(|(stream, incoming)| format!("reads {stream:?}: {incoming:?}")));
+        let from = self.news.len().saturating_sub(SHOWN_NEWS);
+        lines.extend(self.news.iter().skip(from).map(|(at, event)| format!("{at:?} {event:?}")));
+        lines
+    }
+
+    /// Takes the machine's events.
+    fn hear(&mut self, now: Timestamp) {
+        while let Some((handle, event)) = self.endpoint.poll_event() {
+            self.connection.get_or_insert(handle);
+            if self.connection != Some(handle) {
+                continue;
+            }
+            self.stirred = Stirred::Yes;
+            if let Event::Closed(info) = &event {
+                self.ended = Some(info.clone());
+            }
+            match event {
+                Event::Stream(event) => self.traffic.on_event(event),
+                event if self.news.len() < MAX_NEWS => self.news.push((now, event)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts everything the machine wants to send on the links.
+    fn transmit(&mut self, now: Timestamp, network: &mut Network) -> Result<(), Fault> {
+        for _ in 0..MAX_BURSTS {
+            let Some(burst) = self.endpoint.poll_transmit(now, &mut self.buffer, &self.limits) else { return Ok(()) };
+            let bytes = check_burst(&burst, &self.buffer)?;
+            let mut refused = false;
+            for datagram in bytes.chunks(burst.segment_size) {
+                refused |= network.send(now, burst.four_tuple, burst.ecn, datagram).is_err();
+            }
+            if refused {
+                self.sent.refused = self.sent.refused.saturating_add(1);
+                self.endpoint.on_send_error(&burst, SendFailure::Unreachable, now);
+            } else {
+                self.sent.bursts = self.sent.bursts.saturating_add(1);
+                self.sent.datagrams = self.sent.datagrams.saturating_add(burst.segments as u64);
+                self.sent.bytes = self.sent.bytes.saturating_add(burst.len as u64);
+                self.endpoint.on_submitted(&burst, burst.segments, now);
+            }
+        }
+        Err(Fault::Livelock(format!("{:?} sent {MAX_BURSTS} bursts in one turn", self.role)))
+    }
+}
+
+/// News shown in a failure message.
+const SHOWN_NEWS: usize = 24;
+
+/// The bytes of a burst, if it keeps the rules of every burst (burst B-2 to B-4).
+fn check_burst<'a>(burst: &Burst, buffer: &'a [u8]) -> Result<&'a [u8], Fault> {
+    let bytes = buffer.get(..burst.len).unwrap_or_default();
+    let whole =
+        burst.segment_size > 0 && !bytes.is_empty() && bytes.len().div_ceil(burst.segment_size) == burst.segments;
+    let bounded = burst.segments <= qbase::limits::MAX_SEGMENTS && burst.len <= qbase::limits::MAX_BURST_BYTES;
+    if whole && bounded { Ok(bytes) } else { Err(Fault::Burst(format!("{burst:?}"))) }
+}

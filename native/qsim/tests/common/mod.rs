@@ -1,0 +1,61 @@
+//! What several topics share: short names for links, and many seeds at once.
+
+#![expect(clippy::allow_attributes, reason = "whether a helper is unused depends on the topic that includes it")]
+#![allow(dead_code, reason = "no topic uses every helper")]
+
+use std::{ops::Range, thread, time::Duration};
+
+use qsim::{Failure, LinkDirection, LinkId, LinkShape, Pair};
+
+/// The first link of a pair.
+pub const FIRST: LinkId = LinkId(0);
+/// The second link of a pair.
+pub const SECOND: LinkId = LinkId(1);
+
+/// Milliseconds.
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Seconds.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A link with this one-way delay, in milliseconds.
+pub fn delay(millis: u64) -> LinkShape {
+    LinkShape::delayed(ms(millis))
+}
+
+/// UDP payload that arrived over a link from client to server, bytes.
+pub fn forth(pair: &Pair, link: LinkId) -> u64 {
+    pair.carried(link, LinkDirection::AToB)
+}
+
+/// UDP payload that arrived over a link from server to client, bytes.
+pub fn back(pair: &Pair, link: LinkId) -> u64 {
+    pair.carried(link, LinkDirection::BToA)
+}
+
+/// Runs every seed, on as many threads as there are processors; the failure is that of the lowest seed. The
+/// environment variable `QSIM_SEED` chooses one seed instead.
+pub fn for_each_seed(seeds: Range<u64>, run: impl Fn(u64) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    if let Some(seed) = std::env::var("QSIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return run(seed);
+    }
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|worker| {
+                let (run, mut seeds) = (&run, seeds.clone().filter(move |seed| seed % threads == worker));
+                scope.spawn(move || seeds.find_map(|seed| run(seed).err().map(|failure| (seed, failure))))
+            })
+            .collect();
+        let mut first = None;
+        for worker in workers {
+            let failure = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            first = [first, failure].into_iter().flatten().min_by_key(|(seed, _)| *seed);
+        }
+        first.map_or(Ok(()), |(_, failure)| Err(failure))
+    })
+}
