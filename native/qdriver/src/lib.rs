@@ -12,12 +12,13 @@
 //! | [`relay`] | user-space links with rate, delay, queue, loss and cuts |
 
 pub mod clock;
-// drive
+pub mod drive;
 mod poller;
 // relay
 pub mod socket;
 pub mod waker;
 
 pub use clock::Clock;
+pub use drive::{Application, Driver, DriverConfig, DriverHandle, Io};
 
 pub use waker::Waker;

@@ -6,7 +6,7 @@
 
 use std::{io, time::Duration};
 
-use mio::{Events, Interest, Poll, Registry, Token, event::Event, event::Source};
+use mio::{Events, Poll, Registry, event::Event};
 
 /// Readiness reports taken per wait.
 const EVENTS: usize = 256;
@@ -31,11 +31,6 @@ impl Poller {
 
     pub(crate) fn registry(&self) -> &Registry {
         self.poll.registry()
-    }
-
-    /// Watches `source` for datagrams to read (edges: read until it would block, or remember that you did not).
-    pub(crate) fn watch(&self, source: &mut impl Source, token: Token) -> io::Result<()> {
-        self.registry().register(source, token, Interest::READABLE)
     }
 
     /// Sleeps until something is ready or `timeout` (`None`: for ever) has passed; a signal ends the sleep early.
@@ -75,7 +70,6 @@ impl Poller {
 /// How a precise sleep went.
 enum Slept {
     /// Not tried: the selector's own wait is good enough.
-    #[cfg_attr(target_os = "linux", expect(dead_code, reason = "built in every arm that does not sleep"))]
     Not,
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "Linux only"))]
     Ready,
@@ -102,7 +96,7 @@ mod linux {
         let mut watched = libc::pollfd { fd: poll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let timeout = libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: libc::c_long::try_from(timeout.subsec_nanos()).unwrap_or(0),
+            tv_nsec: timeout.subsec_nanos() as libc::c_long,
         };
         // SAFETY: both pointers are to live locals, the count is one, and no signal mask is passed.
         let ready = unsafe { libc::ppoll(&raw mut watched, 1, &raw const timeout, ptr::null()) };
@@ -126,6 +120,8 @@ mod linux {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use mio::{Interest, Token};
 
     use super::*;
 
@@ -162,7 +158,7 @@ mod tests {
     fn watched_socket() -> (Poller, mio::net::UdpSocket) {
         let poller = Poller::new().expect("poller");
         let mut socket = mio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("bind");
-        poller.watch(&mut socket, SOCKET).expect("watch");
+        poller.registry().register(&mut socket, SOCKET, Interest::READABLE).expect("register");
         (poller, socket)
     }
 }

@@ -28,7 +28,7 @@ impl Faults {
         self.0.extend(errnos);
     }
 
-    fn next(&mut self) -> io::Result<()> {
+    pub(super) fn next(&mut self) -> io::Result<()> {
         match self.0.pop_front() {
             None | Some(0) => Ok(()),
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),

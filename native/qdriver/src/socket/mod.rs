@@ -43,6 +43,8 @@ pub struct Socket {
     buffers: BufferSizes,
     #[cfg(test)]
     faults: kernel::Faults,
+    #[cfg(test)]
+    receive_faults: kernel::Faults,
 }
 
 impl Socket {
@@ -69,6 +71,8 @@ impl Socket {
             buffers,
             #[cfg(test)]
             faults: kernel::Faults::default(),
+            #[cfg(test)]
+            receive_faults: kernel::Faults::default(),
         })
     }
 
@@ -117,7 +121,9 @@ impl Socket {
     ///
     /// # Errors
     /// Whatever the system reports for the socket, pending ICMP errors included; the socket stays usable (attacks J8).
-    pub fn receive(&self, arena: &mut ReceiveArena, messages: usize) -> io::Result<usize> {
+    pub fn receive(&mut self, arena: &mut ReceiveArena, messages: usize) -> io::Result<usize> {
+        #[cfg(test)]
+        self.receive_faults.next()?;
         arena.fill(messages, |buffers, metas| match self.state.recv(UdpSockRef::from(&self.io), buffers, metas) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             result => result,
@@ -171,6 +177,12 @@ impl Socket {
     #[cfg(test)]
     pub(crate) fn inject(&mut self, errnos: &[i32]) {
         self.faults.extend(errnos);
+    }
+
+    /// The same for receive calls.
+    #[cfg(test)]
+    pub(crate) fn inject_receive(&mut self, errnos: &[i32]) {
+        self.receive_faults.extend(errnos);
     }
 
     #[cfg(all(test, target_os = "linux"))]

@@ -104,6 +104,15 @@ impl<'a> Message<'a> {
     }
 }
 
+/// A read of `count` messages, where `wanted` were asked for, emptied the socket.
+///
+/// `recvmmsg` stops early only when nothing is left; what arrives later is reported anew. Systems that read one message
+/// per call say "nothing" in a call of its own.
+pub(crate) const fn is_drained(count: usize, wanted: usize) -> bool {
+    let reads_many = cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd"));
+    count == 0 || (reads_many && count < wanted)
+}
+
 /// Our address that a datagram was sent to; link-local addresses keep their interface.
 pub(super) fn local_address(ip: IpAddr, port: u16, interface: Option<u32>) -> SocketAddr {
     match ip {

@@ -155,7 +155,8 @@ fn stop(verdict: Verdict, error: io::Error) -> Stop {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::{collections::VecDeque, net::Ipv4Addr};
 
@@ -219,7 +220,8 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_wait_for() {
-        let cases: [(i32, fn(&Stop) -> bool); 6] = [
+        type Expected = fn(&Stop) -> bool;
+        let cases: [(i32, Expected); 6] = [
             (libc::EAGAIN, |stop| matches!(stop, Stop::Full)),
             (libc::ENOBUFS, |stop| matches!(stop, Stop::NoBuffers)),
             (libc::EMSGSIZE, |stop| matches!(stop, Stop::TooLarge(_))),

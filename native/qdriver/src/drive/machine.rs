@@ -1,0 +1,83 @@
+//! What the loop needs of a sans-IO machine: bytes and time in, bursts and timers out.
+//!
+//! `qconnection::Endpoint` is the machine of this project. The loop is written against these verbs so that its own
+//! rules (budgets, held bursts, errors) are tested with a machine that does exactly what a test says, and so that a
+//! bench can measure the loop alone. Called by [`super::turn`]. No verb may block.
+
+use qbase::{Ecn, FourTuple, Timestamp};
+
+use crate::socket::Parcel;
+
+/// A sans-IO machine.
+pub trait Machine: Send + 'static {
+    /// What the machine wants back to know which burst an outcome belongs to.
+    type Burst: Send + 'static;
+
+    /// One UDP payload, decrypted in place; `four_tuple` as seen by us (`local` is its destination).
+    fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Received;
+
+    /// Writes the next burst to the front of `buffer`; `None`: nothing to send before [`Self::next_timer`].
+    fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], max_segments: usize) -> Option<Self::Burst>;
+
+    /// Where a burst goes and how long it is.
+    fn departure(burst: &Self::Burst) -> Departure;
+
+    /// The socket took the first `segments` of a burst; the others are cancelled (burst B-7).
+    fn on_submitted(&mut self, burst: &Self::Burst, segments: usize, now: Timestamp);
+
+    /// The socket took nothing of a burst and will not (attacks J7, F21). Told instead of [`Self::on_submitted`].
+    fn on_send_error(&mut self, burst: &Self::Burst, failure: SendFailure, now: Timestamp);
+
+    /// When [`Self::on_timer`] wants to be called.
+    fn next_timer(&self) -> Option<Timestamp>;
+
+    /// Does what is due.
+    fn on_timer(&mut self, now: Timestamp);
+}
+
+/// Where a burst goes and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Addresses; an unspecified local IP or port means "whatever the socket picks".
+    pub four_tuple: FourTuple,
+    /// Mark of every datagram.
+    pub ecn: Ecn,
+    /// Bytes at the front of the buffer.
+    pub len: usize,
+    /// Bytes of every segment but the last.
+    pub segment_size: usize,
+}
+
+impl Departure {
+    /// What a socket is handed for it.
+    pub(super) const fn parcel<'a>(&self, bytes: &'a [u8]) -> Parcel<'a> {
+        Parcel {
+            remote: self.four_tuple.remote,
+            source: Some(self.four_tuple.local.ip()),
+            ecn: self.ecn,
+            hop_limit: None,
+            segment_size: self.segment_size,
+            bytes,
+        }
+    }
+}
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// QUIC, or what claims to be.
+    Quic,
+    /// Something else that shares the socket: STUN, a punch.
+    NotQuic,
+}
+
+/// Why a socket refused a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendFailure {
+    /// No way to this address from here now.
+    Unreachable,
+    /// Larger than the MTU.
+    TooLarge,
+    /// Any other.
+    Other,
+}
