@@ -84,6 +84,7 @@ impl Connection {
         if validated {
             network.pto_count = 0;
         }
+        network.progress_at = now;
         if network.suspect_since.take().is_some() {
             self.on_path_recovered(path);
         }

@@ -3,7 +3,7 @@
 //! Called by all other files of this room. Decides nothing.
 
 use super::Connection;
-use crate::{path::{Network, PathState}, space::Space};
+use crate::{path::{Network, PathState, network::Siblings}, space::Space};
 use qbase::{EncryptionLevel, PathId};
 use rand_core::RngCore;
 use std::time::Duration;
@@ -47,8 +47,19 @@ impl Connection {
         self.paths.iter().any(|entry| {
             entry.id != path
                 && entry.state == PathState::Open
-                && entry.network.as_deref().is_some_and(|network| network.suspect_since.is_none())
+                && entry.network.as_deref().is_some_and(|network| network.suspect_since.is_none() && network.pto_count == 0)
         })
+    }
+
+    /// How the other paths are.
+    pub(super) fn siblings(&self, path: PathId) -> Siblings {
+        if self.has_live_sibling(path) {
+            Siblings::Live
+        } else if self.paths.open_count() > 1 {
+            Siblings::Silent
+        } else {
+            Siblings::None
+        }
     }
 
     /// A random number from the connection's generator.

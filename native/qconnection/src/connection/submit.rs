@@ -58,6 +58,12 @@ impl Connection {
             SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),
             SpaceId::Application(of) => (EncryptionLevel::OneRtt, of),
         };
+        if packet.weight.ack_eliciting
+            && let Some(network) = self.network_mut(of)
+            && !network.space.is_waiting_for_ack()
+        {
+            network.progress_at = now;
+        }
         if let Some(space) = self.space_mut(level, of) {
             let sent = SentPacket {
                 number: packet.number,

@@ -113,7 +113,8 @@ impl Connection {
                 earliest.add(network.pacing_until, TimerName::Pacing);
                 earliest.add(network.validation.as_ref().and_then(|validation| validation.next_timer()), TimerName::PathValidation);
             } else {
-                earliest.add(entry.abandon.map(|abandon| abandon.forget_at), TimerName::PathForget);
+                let forget_at = entry.abandon.filter(|abandon| !abandon.owed).map(|abandon| abandon.forget_at);
+                earliest.add(forget_at, TimerName::PathForget);
             }
         }
         earliest.0
@@ -173,7 +174,11 @@ impl Connection {
     /// When the PTO of a path fires and for which level (RFC 9002 §6.2.1, appendix A.8).
     pub(crate) fn pto_at(&self, path: PathId) -> Option<(Timestamp, EncryptionLevel)> {
         let network = self.network(path)?;
-        let siblings = if self.has_live_sibling(path) { Siblings::Live } else { Siblings::None };
+        let siblings = self.siblings(path);
+        // At the anti-amplification limit nothing could be sent: the peer's next datagram helps (RFC 9002 §6.2.2.1).
+        if network.amplification.credit() == 0 {
+            return None;
+        }
         let handshake_path = path == PathId::ZERO;
         if handshake_path && !self.confirmed {
             let spaces = [(&self.initial, EncryptionLevel::Initial), (&self.handshake, EncryptionLevel::Handshake)];
@@ -185,16 +190,23 @@ impl Connection {
                     if !space.is_waiting_for_ack() || space.loss_time.is_some() {
                         return None;
                     }
-                    Some((space.sent.last_ack_eliciting_sent_at()? + interval, level))
+                    Some((space.sent.last_ack_eliciting_sent_at()?.max(network.pto_fired_at) + interval, level))
                 })
                 .min_by_key(|(at, _)| *at);
             return earliest.or_else(|| self.anti_deadlock_at(interval));
         }
-        if !self.confirmed || !network.space.is_waiting_for_ack() || network.space.loss_time.is_some() || network.amplification.credit() == 0 {
+        if !self.confirmed || !network.space.is_waiting_for_ack() || network.space.loss_time.is_some() {
             return None;
         }
-        let interval = network.backed_off_pto(self.peer_parameters.max_ack_delay, siblings);
-        Some((network.space.sent.last_ack_eliciting_sent_at()? + interval, EncryptionLevel::OneRtt))
+        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let last_sent = network.space.sent.last_ack_eliciting_sent_at()?.max(network.pto_fired_at);
+        let interval = network.backed_off_pto(max_ack_delay, siblings);
+        if siblings == Siblings::Live && network.suspect_since.is_none() {
+            // With another path to go to, silence counts from the last answer, however much was sent since.
+            let patience = network.patience(max_ack_delay, self.config.max_stall);
+            return Some((network.progress_at.max(network.pto_fired_at) + patience, EncryptionLevel::OneRtt));
+        }
+        Some((last_sent + interval, EncryptionLevel::OneRtt))
     }
 
     /// A client keeps probing until the server can send freely (RFC 9002 §6.2.2.1, burst B-64).
@@ -225,6 +237,7 @@ impl Connection {
     fn on_pto(&mut self, now: Timestamp, path: PathId, level: EncryptionLevel) {
         if let Some(network) = self.network_mut(path) {
             network.pto_count = network.pto_count.saturating_add(1);
+            network.pto_fired_at = now;
         }
         if let Some(space) = self.space_mut(level, path) {
             space.probes_owed = 2;

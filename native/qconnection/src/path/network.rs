@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Longest time between two probes of a suspect path while another path lives: a path that comes back is used again
 /// soon, and the probes (two small packets) cost next to nothing.
 pub const SUSPECT_PROBE_INTERVAL: Duration = Duration::from_millis(150);
+/// Longest time between two probes while all of several paths are silent, so that the connection goes on within a
+/// second of their return (attacks F18).
+pub const DARK_PROBE_INTERVAL: Duration = Duration::from_millis(900);
 
 /// What a path did so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +72,10 @@ pub struct Network {
     pub suspect_since: Option<Timestamp>,
     /// Largest number of a packet that could move the path to another address (RFC 9000 §9.3).
     pub largest_non_probing: Option<PacketNumber>,
+    /// When the path last answered, or began to wait for an answer: silence is counted from here.
+    pub progress_at: Timestamp,
+    /// When the last PTO fired: the next one counts from here if nothing could be sent since.
+    pub pto_fired_at: Timestamp,
     /// When the last ack-eliciting packet went out, in any space of this path.
     pub last_ack_eliciting_at: Option<Timestamp>,
     /// Rows of losses that tell persistent congestion (RFC 9002 §7.6).
@@ -102,6 +109,8 @@ impl Network {
             app_limited: true,
             suspect_since: None,
             largest_non_probing: None,
+            progress_at: Timestamp::ZERO,
+            pto_fired_at: Timestamp::ZERO,
             last_ack_eliciting_at: None,
             persistent: PersistentCongestion::new(),
             pending: PendingBurst::default(),
@@ -117,14 +126,24 @@ impl Network {
         pto::interval(&self.rtt, max_ack_delay, 0)
     }
 
-    /// The PTO with back-off, in a path that is suspect at most [`SUSPECT_PROBE_INTERVAL`] or one PTO.
+    /// The PTO with back-off; with other paths around the back-off ends early.
     #[must_use]
-    pub fn backed_off_pto(&self, max_ack_delay: Duration, has_siblings: Siblings) -> Duration {
+    pub fn backed_off_pto(&self, max_ack_delay: Duration, siblings: Siblings) -> Duration {
         let backed_off = pto::interval(&self.rtt, max_ack_delay, self.pto_count);
-        match has_siblings {
-            Siblings::Live => backed_off.min(SUSPECT_PROBE_INTERVAL.max(self.pto(max_ack_delay))),
+        let pto = self.pto(max_ack_delay);
+        match siblings {
+            Siblings::Live => backed_off.min(SUSPECT_PROBE_INTERVAL.max(pto)),
+            Siblings::Silent => backed_off.min(DARK_PROBE_INTERVAL.max(pto)),
             Siblings::None => backed_off,
         }
+    }
+
+    /// How long the path may be silent before its data goes to the others: one PTO, less where the application was
+    /// promised a shorter stall, but never less than a round trip with its usual jitter (multipath MP-83).
+    #[must_use]
+    pub fn patience(&self, max_ack_delay: Duration, max_stall: Duration) -> Duration {
+        let round_trip = self.rtt.smoothed().saturating_add(self.rtt.smoothed() / 2);
+        self.pto(max_ack_delay).min(round_trip.max(max_stall / 2))
     }
 
     /// Bytes the congestion window leaves while `in_flight` are on their way.
@@ -139,6 +158,8 @@ impl Network {
 pub enum Siblings {
     /// At least one other path is open and answering.
     Live,
+    /// There are others, all of them silent.
+    Silent,
     /// This is the only one.
     None,
 }
