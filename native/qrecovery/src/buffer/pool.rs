@@ -3,11 +3,20 @@
 //! Decides who gets memory for application bytes. Called by receive buffers (take, give) and by the endpoint (waiting,
 //! windows). Never blocks, never locks, and allocates only until the working set is reached: blocks come back to a
 //! free list and leave it last in, first out, so that the same warm memory is used again.
+//!
+//! Besides whole blocks there are pieces of 1, 2, 4 and 8 KiB for the beginnings of streams: with whole blocks alone one
+//! byte on each of many streams would hold 16 KiB each, and memory could outgrow credit without bound (mux R12).
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Bytes in a block.
+/// Bytes in a whole block.
 pub const BLOCK_LEN: usize = 16 * 1_024;
+
+/// Bytes in the smallest piece.
+pub const SMALLEST_PIECE: usize = 1_024;
+
+/// Sizes there are: 1, 2, 4, 8 and 16 KiB.
+const SIZES: usize = (BLOCK_LEN / SMALLEST_PIECE).ilog2() as usize + 1;
 
 /// Default hard maximum of a pool, bytes (mux R1).
 pub const DEFAULT_MAX_BYTES: usize = 64 * 1_024 * 1_024;
@@ -15,13 +24,27 @@ pub const DEFAULT_MAX_BYTES: usize = 64 * 1_024 * 1_024;
 /// Blocks that only transmit may take, so that acknowledgements and resets can always be made (mux R1).
 const TRANSMIT_RESERVE: usize = 2;
 
-/// One block of [`BLOCK_LEN`] bytes. Its contents are whatever its last owner left.
+/// A block of [`BLOCK_LEN`] bytes or a piece of half, a quarter … of that. Its contents are whatever its last owner
+/// left.
 pub struct Block(Box<[u8]>);
 
 impl Block {
     /// A block outside any pool; give it to a pool or drop it.
-    fn allocate() -> Self {
-        Self(vec![0; BLOCK_LEN].into_boxed_slice())
+    fn allocate(len: usize) -> Self {
+        Self(vec![0; len].into_boxed_slice())
+    }
+
+    /// Bytes in this block.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// No block is empty; here because a length without it looks odd.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// All bytes of the block.
@@ -48,10 +71,13 @@ impl std::fmt::Debug for Block {
 /// What a block is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Received bytes: the last two blocks are not for them.
+    /// Bytes one may wait with: the last two blocks are not for them.
     Receive,
     /// Bytes to send.
     Transmit,
+    /// Received bytes within the credit granted: they must be kept (mux R12). Windows add up to the maximum at most
+    /// (mux R20); the memory behind them may be twice that (attacks L7), and so far these go.
+    Credited,
 }
 
 /// Who waits for a block: a number the endpoint gives each of its connections.
@@ -81,13 +107,17 @@ pub enum Pressure {
 /// The pool. One per endpoint, with one owner.
 #[derive(Debug)]
 pub struct BufferPool {
-    /// Blocks that were in use before and are not now.
-    free: Vec<Block>,
-    /// Blocks in somebody's hands.
+    /// Blocks that were in use before and are not now, by size, the smallest first.
+    free: [Vec<Block>; SIZES],
+    /// Bytes of `free`.
+    free_bytes: usize,
+    /// Blocks of any size in somebody's hands.
     used: usize,
-    /// Blocks kept for waiters who were woken and have not come yet.
+    /// Bytes of them.
+    used_bytes: usize,
+    /// Whole blocks kept for waiters who were woken and have not come yet.
     reserved: usize,
-    /// Blocks at most.
+    /// Bytes at most, a multiple of whole blocks.
     max: usize,
     /// Bytes of receive windows handed out (mux R20).
     windows: u64,
@@ -111,11 +141,14 @@ impl BufferPool {
     /// An empty pool of at most `max_bytes` bytes, and at least one block beyond the reserve of transmit.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
+        let blocks = (max_bytes / BLOCK_LEN).max(TRANSMIT_RESERVE.saturating_add(1));
         Self {
-            free: Vec::new(),
+            free: std::array::from_fn(|_| Vec::new()),
+            free_bytes: 0,
             used: 0,
+            used_bytes: 0,
             reserved: 0,
-            max: (max_bytes / BLOCK_LEN).max(TRANSMIT_RESERVE.saturating_add(1)),
+            max: blocks.saturating_mul(BLOCK_LEN),
             windows: 0,
             queue: BTreeMap::new(),
             seats: BTreeMap::new(),
@@ -124,25 +157,29 @@ impl BufferPool {
         }
     }
 
-    /// A block at once, or `None` when the pool is empty for this purpose.
+    /// A whole block at once, or `None` when the pool is empty for this purpose.
     #[inline]
     pub fn take(&mut self, purpose: Purpose) -> Option<Block> {
-        let kept = match purpose {
-            Purpose::Receive => TRANSMIT_RESERVE,
-            Purpose::Transmit => 0,
-        };
-        if self.available() <= kept {
+        self.take_sized(purpose, BLOCK_LEN)
+    }
+
+    /// A block of at least `len` bytes, and no more than twice that or the smallest piece; a whole one for more than
+    /// [`BLOCK_LEN`].
+    #[inline]
+    pub fn take_sized(&mut self, purpose: Purpose, len: usize) -> Option<Block> {
+        let size = len.clamp(SMALLEST_PIECE, BLOCK_LEN).next_power_of_two();
+        if self.used_bytes.saturating_add(size) > self.limit(purpose) {
             return None;
         }
-        self.used = self.used.saturating_add(1);
-        Some(self.free.pop().unwrap_or_else(Block::allocate))
+        Some(self.hand_out(size))
     }
 
     /// Takes a block back. If someone waits, it is kept for the first in the queue (mux R3).
     #[inline]
     pub fn give(&mut self, block: Block) {
         self.used = self.used.saturating_sub(1);
-        self.free.push(block);
+        self.used_bytes = self.used_bytes.saturating_sub(block.len());
+        self.keep(block);
         if !self.queue.is_empty() {
             self.wake();
         }
@@ -151,9 +188,12 @@ impl BufferPool {
     /// Takes over the free blocks of `other`: blocks of this pool that were given back to `other` while this one was
     /// not at hand.
     pub fn absorb(&mut self, other: &mut Self) {
-        while let Some(block) = other.free.pop() {
-            self.give(block);
+        for list in &mut other.free {
+            while let Some(block) = list.pop() {
+                self.give(block);
+            }
         }
+        other.free_bytes = 0;
     }
 
     /// Puts `waiter` at the end of the queue; asking again changes nothing (mux R2). A block that is free is kept for
@@ -182,8 +222,7 @@ impl BufferPool {
         self.seats.remove(&waiter);
         self.woken.retain(|woken| *woken != waiter);
         self.reserved = self.reserved.saturating_sub(1);
-        self.used = self.used.saturating_add(1);
-        Some(self.free.pop().unwrap_or_else(Block::allocate))
+        Some(self.hand_out(BLOCK_LEN))
     }
 
     /// `waiter` is gone: its place in the queue or its reserved block goes to the next (mux R4).
@@ -225,7 +264,7 @@ impl BufferPool {
     /// How full the pool is.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
-        let percent = self.used.saturating_mul(100).checked_div(self.max).unwrap_or(100);
+        let percent = self.used_bytes.saturating_mul(100).checked_div(self.max).unwrap_or(100);
         match percent {
             0..=75 => Pressure::Low,
             76..=90 => Pressure::High,
@@ -233,22 +272,37 @@ impl BufferPool {
         }
     }
 
-    /// Lets go of free blocks until at most `keep` remain, for quiet times.
+    /// Lets go of all free blocks but `keep` whole ones, for quiet times.
     pub fn shrink(&mut self, keep: usize) {
-        self.free.truncate(keep);
-        self.free.shrink_to(keep);
+        let mut whole = self.free.last_mut().map(std::mem::take).unwrap_or_default();
+        whole.truncate(keep);
+        self.free = std::array::from_fn(|_| Vec::new());
+        self.free_bytes = 0;
+        whole.into_iter().for_each(|block| self.keep(block));
     }
 
-    /// Blocks in use.
+    /// Blocks of any size in use.
     #[must_use]
     pub const fn used(&self) -> usize {
         self.used
     }
 
-    /// Blocks that may still be taken, the reserve of transmit included.
+    /// Bytes of the blocks in use.
+    #[must_use]
+    pub const fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// Bytes of the blocks kept for reuse.
+    #[must_use]
+    pub const fn free_bytes(&self) -> usize {
+        self.free_bytes
+    }
+
+    /// Whole blocks that may still be taken, the reserve of transmit included.
     #[must_use]
     pub const fn available(&self) -> usize {
-        self.max.saturating_sub(self.used).saturating_sub(self.reserved)
+        (self.max.saturating_sub(self.used_bytes) / BLOCK_LEN).saturating_sub(self.reserved)
     }
 
     /// Those who wait and have no block reserved.
@@ -260,7 +314,44 @@ impl BufferPool {
     /// Hard maximum, bytes.
     #[must_use]
     pub const fn max_bytes(&self) -> u64 {
-        (self.max as u64).saturating_mul(BLOCK_LEN as u64)
+        self.max as u64
+    }
+
+    /// Bytes that may be in use after taking for this purpose.
+    #[inline]
+    const fn limit(&self, purpose: Purpose) -> usize {
+        let kept = self.reserved.saturating_mul(BLOCK_LEN);
+        match purpose {
+            Purpose::Receive => self.max.saturating_sub(kept).saturating_sub(TRANSMIT_RESERVE.saturating_mul(BLOCK_LEN)),
+            Purpose::Transmit => self.max.saturating_sub(kept),
+            Purpose::Credited => self.max.saturating_mul(2),
+        }
+    }
+
+    /// A block of exactly `size` bytes, a free one if there is.
+    #[inline]
+    fn hand_out(&mut self, size: usize) -> Block {
+        self.used = self.used.saturating_add(1);
+        self.used_bytes = self.used_bytes.saturating_add(size);
+        match self.free.get_mut(size_index(size)).and_then(Vec::pop) {
+            Some(block) => {
+                self.free_bytes = self.free_bytes.saturating_sub(size);
+                block
+            }
+            None => Block::allocate(size),
+        }
+    }
+
+    /// Keeps a block for reuse, unless the pool would hold more than its maximum.
+    #[inline]
+    fn keep(&mut self, block: Block) {
+        let total = self.used_bytes.saturating_add(self.free_bytes).saturating_add(block.len());
+        if total <= self.max
+            && let Some(list) = self.free.get_mut(size_index(block.len()))
+        {
+            self.free_bytes = self.free_bytes.saturating_add(block.len());
+            list.push(block);
+        }
     }
 
     /// Keeps a block for the first in the queue while there is one beyond the reserve.
@@ -272,6 +363,12 @@ impl BufferPool {
             self.woken.push_back(waiter);
         }
     }
+}
+
+/// Place of a size among the free lists.
+#[inline]
+const fn size_index(size: usize) -> usize {
+    (size / SMALLEST_PIECE).trailing_zeros() as usize
 }
 
 #[cfg(test)]
@@ -306,6 +403,30 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_the_next_power_of_two_and_come_back_to_their_size() {
+        let mut pool = pool_of(4);
+        for (len, size) in [(0, 1_024), (1, 1_024), (1_024, 1_024), (1_025, 2_048), (9_000, 16_384), (99_999, 16_384)] {
+            let block = pool.take_sized(Purpose::Receive, len).unwrap();
+            assert_eq!((block.len(), pool.used(), pool.used_bytes()), (size, 1, size));
+            pool.give(block);
+        }
+        assert_eq!(pool.free_bytes(), 1_024 + 2_048 + 16_384, "each size was made once");
+        pool.shrink(0);
+        assert_eq!((pool.free_bytes(), pool.used_bytes()), (0, 0));
+    }
+
+    /// mux R12.
+    #[test]
+    fn credited_bytes_are_kept_up_to_twice_the_maximum_and_only_the_maximum_is_held_for_reuse() {
+        let mut pool = pool_of(4);
+        let blocks: Vec<Block> = std::iter::from_fn(|| pool.take(Purpose::Credited)).collect();
+        assert_eq!((blocks.len(), pool.available()), (12, 0));
+        assert_eq!(pool.pressure(), Pressure::Full);
+        blocks.into_iter().for_each(|block| pool.give(block));
+        assert_eq!((pool.used(), pool.free_bytes() as u64), (0, pool.max_bytes()));
+    }
+
+    #[test]
     fn blocks_given_to_another_pool_come_home() {
         let (mut home, mut other) = (pool_of(4), pool_of(4));
         for _ in 0..3 {
@@ -313,7 +434,7 @@ mod tests {
         }
         assert_eq!((home.used(), other.used()), (3, 0));
         home.absorb(&mut other);
-        assert_eq!((home.used(), other.free.len()), (0, 0));
+        assert_eq!((home.used(), home.free_bytes(), other.free_bytes()), (0, 3 * BLOCK_LEN, 0));
     }
 
     /// mux R3.

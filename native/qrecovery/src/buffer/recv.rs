@@ -34,9 +34,9 @@ impl RecvBufferError {
 
 /// Received bytes of one stream that the application has not taken.
 ///
-/// Memory follows the window: a block exists only where bytes lie, so at most the window rounded to blocks is held
-/// (attacks L7), and none is held when everything was taken (mux R16). Offsets written must lie within the window
-/// granted, which the caller has checked.
+/// Memory follows credit: a block exists only where bytes lie, and the first one of a stream is as small as its bytes
+/// allow, so at most twice the credit used is held (attacks L7), and nothing when everything was taken (mux R16).
+/// Offsets written must lie within the window granted, which the caller has checked.
 #[derive(Debug, Default)]
 pub struct RecvBuffer {
     blocks: Blocks,
@@ -209,8 +209,9 @@ impl Blocks {
             let start = place_in_block(offset);
             let len = data.len().min(BLOCK_LEN.saturating_sub(start));
             let (head, rest) = data.split_at_checked(len).unwrap_or((data, &[]));
-            let block = self.block_at(offset, pool)?;
-            if let Some(to) = block.bytes_mut().get_mut(start..start.saturating_add(len)) {
+            let end = start.saturating_add(len);
+            let block = self.block_at(offset, end, pool)?;
+            if let Some(to) = block.bytes_mut().get_mut(start..end) {
                 to.copy_from_slice(head);
             }
             offset = offset.saturating_add(len as u64);
@@ -219,18 +220,28 @@ impl Blocks {
         Ok(())
     }
 
-    /// The block that covers `offset`.
+    /// The block that covers `offset`, with room for at least `needed` bytes.
     #[inline]
-    fn block_at(&mut self, offset: u64, pool: &mut BufferPool) -> Result<&mut Block, RecvBufferError> {
-        let index = usize::try_from((offset / BLOCK).saturating_sub(self.first)).unwrap_or(usize::MAX);
+    fn block_at(&mut self, offset: u64, needed: usize, pool: &mut BufferPool) -> Result<&mut Block, RecvBufferError> {
+        let number = offset / BLOCK;
+        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
         while self.slots.len() <= index {
             self.slots.push_back(None);
         }
         let slot = self.slots.get_mut(index).ok_or(RecvBufferError::NoBlock)?;
-        match slot {
-            Some(block) => Ok(block),
-            None => Ok(slot.insert(pool.take(Purpose::Receive).ok_or(RecvBufferError::NoBlock)?)),
+        if slot.as_ref().is_none_or(|block| block.len() < needed) {
+            // Bytes further on have cost the peer a block of credit: only the first block can be a bargain.
+            let wanted = if number == 0 { needed } else { BLOCK_LEN };
+            let mut block = pool.take_sized(Purpose::Credited, wanted).ok_or(RecvBufferError::NoBlock)?;
+            if let Some(old) = slot.take() {
+                if let Some(to) = block.bytes_mut().get_mut(..old.len()) {
+                    to.copy_from_slice(old.bytes());
+                }
+                pool.give(old);
+            }
+            *slot = Some(block);
         }
+        slot.as_mut().ok_or(RecvBufferError::NoBlock)
     }
 
     /// Gives back every block below number `until`.
@@ -260,7 +271,7 @@ impl Blocks {
 
     /// Bytes of memory, places included.
     fn memory(&self) -> usize {
-        let blocks = self.slots.iter().flatten().count().saturating_mul(BLOCK_LEN);
+        let blocks: usize = self.slots.iter().flatten().map(Block::len).sum();
         blocks.saturating_add(self.slots.capacity().saturating_mul(size_of::<Option<Block>>()))
     }
 }
@@ -381,7 +392,34 @@ mod tests {
     fn without_a_block_the_write_is_refused() {
         let mut pool = BufferPool::new(3 * BLOCK_LEN);
         let mut buffer = RecvBuffer::new();
-        assert_eq!(buffer.write(BLOCK - 1, b"ab", &mut pool), Err(RecvBufferError::NoBlock));
+        assert_eq!(buffer.write(0, &bytes_of(0..BLOCK * 6), &mut pool), Ok(BLOCK * 6), "twice the pool");
+        assert_eq!(buffer.write(BLOCK * 6, b"x", &mut pool), Err(RecvBufferError::NoBlock));
+    }
+
+    /// attacks L7.
+    #[test]
+    fn memory_is_at_most_twice_the_credit_used_whatever_the_offsets() {
+        for offset in [0, 1, 1_000, 1_023, 1_024, 5_000, 9_000, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 10 * BLOCK + 77] {
+            let mut pool = BufferPool::default();
+            let mut buffer = RecvBuffer::new();
+            buffer.write(offset, b"x", &mut pool).unwrap();
+            buffer.write(offset / 2, b"x", &mut pool).unwrap();
+            let credit = usize::try_from(offset + 1).unwrap();
+            assert!(pool.used_bytes() <= (2 * credit).max(1_024), "{offset}: {}", pool.used_bytes());
+        }
+    }
+
+    #[test]
+    fn the_first_block_grows_with_the_stream_and_keeps_its_bytes() {
+        let mut pool = BufferPool::default();
+        let mut buffer = RecvBuffer::new();
+        for offset in (0..2 * BLOCK).step_by(700) {
+            buffer.write(offset, &bytes_of(offset..offset + 700), &mut pool).unwrap();
+        }
+        let end = buffer.contiguous();
+        assert_eq!(pool.used_bytes(), 3 * BLOCK_LEN);
+        assert_eq!(read_all(&mut buffer, &mut pool), bytes_of(0..end));
+        assert_eq!(pool.used_bytes(), 0);
     }
 
     #[test]
