@@ -11,10 +11,7 @@ impl Machine for Endpoint {
     type Burst = Burst;
 
     fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Received {
-        match Self::handle_datagram(self, now, four_tuple, ecn, datagram) {
-            qconnection::Received::Quic => Received::Quic,
-            qconnection::Received::NotQuic => Received::NotQuic,
-        }
+        Self::handle_datagram(self, now, four_tuple, ecn, datagram)
     }
 
     fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], max_segments: usize) -> Option<Burst> {
@@ -22,7 +19,8 @@ impl Machine for Endpoint {
     }
 
     fn departure(burst: &Burst) -> Departure {
-        Departure { four_tuple: burst.four_tuple, ecn: burst.ecn, len: burst.len, segment_size: burst.segment_size }
+        let Burst { four_tuple, ecn, len, segment_size, .. } = *burst;
+        Departure { four_tuple, ecn, len, segment_size }
     }
 
     fn on_submitted(&mut self, burst: &Burst, segments: usize, now: Timestamp) {
@@ -30,11 +28,6 @@ impl Machine for Endpoint {
     }
 
     fn on_send_error(&mut self, burst: &Burst, failure: SendFailure, now: Timestamp) {
-        let failure = match failure {
-            SendFailure::Unreachable => qconnection::endpoint::SendFailure::Unreachable,
-            SendFailure::TooLarge => qconnection::endpoint::SendFailure::TooLarge,
-            SendFailure::Other => qconnection::endpoint::SendFailure::Other,
-        };
         Self::on_send_error(self, burst, failure, now);
     }
 

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 
 use mio::Registry;
-use qbase::{Ecn, Timestamp};
+use qbase::{Ecn, FourTuple, Timestamp};
+use qconnection::Endpoint;
 
 use super::{
     machine::Machine,
@@ -20,14 +21,14 @@ use crate::{
 };
 
 /// The program's side of the I/O thread.
-pub trait Application<M: Machine>: Send + 'static {
+pub trait Application<M: Machine = Endpoint>: Send + 'static {
     /// Called once per turn: take events, give commands. Must not block: sockets and timers wait meanwhile.
     fn on_turn(&mut self, io: &mut Io<'_, M>);
 }
 
 /// The I/O thread as the application sees it during one turn.
 #[derive(Debug)]
-pub struct Io<'a, M: Machine> {
+pub struct Io<'a, M: Machine = Endpoint> {
     /// The machine.
     pub endpoint: &'a mut M,
     /// The instant of this turn.
@@ -82,7 +83,7 @@ impl<M: Machine> Io<'_, M> {
     /// # Errors
     /// No socket fits, or the kernel refused.
     pub fn send_raw(&mut self, transmit: &RawTransmit<'_>) -> Result<(), RawError> {
-        let four_tuple = qbase::FourTuple { local: transmit.local, remote: transmit.remote };
+        let four_tuple = FourTuple { local: transmit.local, remote: transmit.remote };
         let entry = self.sockets.find(four_tuple).ok_or(RawError::NoSocket)?;
         let parcel = Parcel {
             remote: transmit.remote,

@@ -1,10 +1,11 @@
 //! What the loop needs of a sans-IO machine: bytes and time in, bursts and timers out.
 //!
-//! `qconnection::Endpoint` is the machine of this project. The loop is written against these verbs so that its own
+//! [`qconnection::Endpoint`] is the machine of this project. The loop is written against these verbs so that its own
 //! rules (budgets, held bursts, errors) are tested with a machine that does exactly what a test says, and so that a
 //! bench can measure the loop alone. Called by [`super::turn`]. No verb may block.
 
 use qbase::{Ecn, FourTuple, Timestamp};
+pub use qconnection::{Received, endpoint::SendFailure};
 
 use crate::socket::Parcel;
 
@@ -60,24 +61,4 @@ impl Departure {
             bytes,
         }
     }
-}
-
-/// What a datagram was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// QUIC, or what claims to be.
-    Quic,
-    /// Something else that shares the socket: STUN, a punch.
-    NotQuic,
-}
-
-/// Why a socket refused a burst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendFailure {
-    /// No way to this address from here now.
-    Unreachable,
-    /// Larger than the MTU.
-    TooLarge,
-    /// Any other.
-    Other,
 }
