@@ -6,6 +6,7 @@
 //! Decides the order of work and its budgets. Called by `binding` and by Rust programs. No lock, no channel and no task
 //! is involved: the application is called on this thread and shares with others what it likes.
 
+mod endpoint;
 mod failures;
 mod io;
 pub mod machine;

@@ -1,0 +1,41 @@
+//! The machine of this project behind the loop's verbs.
+//!
+//! Called by the loop. Converts, decides nothing.
+
+use qbase::{Ecn, FourTuple, Timestamp};
+use qconnection::{Burst, Endpoint, SendLimits};
+
+use super::machine::{Departure, Machine, Received, SendFailure};
+
+impl Machine for Endpoint {
+    type Burst = Burst;
+
+    fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Received {
+        Self::handle_datagram(self, now, four_tuple, ecn, datagram)
+    }
+
+    fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], max_segments: usize) -> Option<Burst> {
+        Self::poll_transmit(self, now, buffer, &SendLimits { max_segments })
+    }
+
+    fn departure(burst: &Burst) -> Departure {
+        let Burst { four_tuple, ecn, len, segment_size, .. } = *burst;
+        Departure { four_tuple, ecn, len, segment_size }
+    }
+
+    fn on_submitted(&mut self, burst: &Burst, segments: usize, now: Timestamp) {
+        Self::on_submitted(self, burst, segments, now);
+    }
+
+    fn on_send_error(&mut self, burst: &Burst, failure: SendFailure, now: Timestamp) {
+        Self::on_send_error(self, burst, failure, now);
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        Self::next_timer(self).map(|(at, _)| at)
+    }
+
+    fn on_timer(&mut self, now: Timestamp) {
+        Self::on_timer(self, now);
+    }
+}
