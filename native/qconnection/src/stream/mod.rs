@@ -13,8 +13,9 @@
 //! | `send`, `recv` | one part of one stream |
 //! | `schedule`, `queue` | whose turn it is |
 //! | `map`, `limits` | which streams there are, and how many there may be |
-//! | `events` | news for the application |
+//! | `events`, `statistics` | news for the application, numbers for everybody |
 
+mod config;
 mod control;
 mod events;
 mod fate;
@@ -27,10 +28,13 @@ mod record;
 mod recv;
 mod schedule;
 mod send;
+mod statistics;
 mod verbs;
 
+pub use config::StreamsConfig;
 pub use events::StreamEvent;
 pub use record::StreamRecord;
+pub use statistics::StreamStatistics;
 pub use verbs::{Incremental, ReadError, StreamError, WriteError};
 
 use events::Events;
@@ -49,64 +53,6 @@ use send::SendPart;
 
 /// Full-sized blocks of send memory kept for reuse while bytes are on their way: 512 KiB.
 const SPARE_BLOCKS: usize = 32;
-
-/// What a connection allows its streams. All of it is told to the peer in transport parameters or kept on this side.
-#[derive(Clone, Debug)]
-pub struct StreamsConfig {
-    /// Which end we are.
-    pub role: Role,
-    /// Bidirectional streams the peer may have open at once (attacks L16).
-    pub bidirectional: u64,
-    /// Unidirectional streams the peer may have open at once.
-    pub unidirectional: u64,
-    /// Receive window of each stream, bytes.
-    pub stream_window: u64,
-    /// Receive window of all streams together, bytes.
-    pub connection_window: u64,
-    /// Bytes a stream takes from the application before they are sent.
-    pub send_buffer: usize,
-    /// The same over all streams.
-    pub connection_send_buffer: usize,
-}
-
-/// Counters and gauges of the stream room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StreamStatistics {
-    /// Streams we opened.
-    pub opened_local: u64,
-    /// Streams the peer opened, implied ones included.
-    pub opened_peer: u64,
-    /// Streams that ended and left nothing.
-    pub closed: u64,
-    /// Stream bytes written into packets for the first time.
-    pub bytes_sent: u64,
-    /// Stream bytes written into packets again.
-    pub bytes_sent_again: u64,
-    /// Bytes the peer sent as flow control counts them.
-    pub bytes_received: u64,
-    /// Bytes the application took.
-    pub bytes_read: u64,
-    /// RESET_STREAM frames that ended a stream of the peer.
-    pub resets_received: u64,
-    /// STOP_SENDING frames that ended a stream of ours.
-    pub stops_received: u64,
-    /// DATA_BLOCKED, STREAM_DATA_BLOCKED and STREAMS_BLOCKED frames received; counted, not trusted (mux R23).
-    pub blocked_received: u64,
-    /// Gauge: live streams.
-    pub open: usize,
-    /// Gauge: bytes received and not read.
-    pub held: u64,
-    /// Gauge: gaps between them (attacks L6).
-    pub gaps: usize,
-    /// Gauge: ranges of closed stream ids kept (attacks L16).
-    pub closed_ranges: usize,
-    /// Gauge: events the application has not taken.
-    pub events: usize,
-    /// Gauge: bytes waiting to be sent for the first time.
-    pub queued: u64,
-    /// Gauge: bytes waiting to be sent again.
-    pub queued_again: u64,
-}
 
 /// First limits of the peer for what we send on each kind of stream, bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -259,24 +205,6 @@ impl Streams {
     #[must_use]
     pub const fn retransmit_bytes(&self) -> u64 {
         self.totals.again
-    }
-
-    /// Counters since the start, and gauges as they are.
-    #[must_use]
-    pub fn statistics(&self) -> StreamStatistics {
-        StreamStatistics {
-            opened_local: DIRECTIONS.into_iter().map(|direction| self.local.get(direction).opened()).sum(),
-            opened_peer: DIRECTIONS.into_iter().map(|direction| self.peer.get(direction).opened()).sum(),
-            bytes_received: self.window.received(),
-            open: self.map.len(),
-            held: self.totals.held,
-            gaps: self.totals.gaps,
-            closed_ranges: DIRECTIONS.into_iter().map(|direction| self.peer.get(direction).closed_ranges()).sum(),
-            events: self.events.len(),
-            queued: self.totals.unsent,
-            queued_again: self.totals.again,
-            ..self.counters
-        }
     }
 
     /// Lets go of memory that only speeds up sending; for a connection that has been quiet for a while.

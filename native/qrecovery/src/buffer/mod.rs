@@ -7,7 +7,9 @@
 pub mod pool;
 pub mod recv;
 pub mod send;
+pub mod spare;
 
 pub use pool::{BLOCK_LEN, Block, BufferPool, Pressure, Purpose, Waiter};
 pub use recv::{RecvBuffer, RecvBufferError};
-pub use send::{Copied, SendBuffer, SpareBlocks};
+pub use send::{Copied, SendBuffer};
+pub use spare::SpareBlocks;

@@ -40,7 +40,7 @@ fn streams_one_after_another_leave_nothing() {
 fn late_frames_for_closed_streams_are_ignored() {
     let (mut client, mut server) = pair();
     let id = exchange(&mut client, &mut server);
-    assert_eq!(server.stream(id, 0, b"request", true), Ok(()));
+    assert_eq!(server.stream(id, 0, b"request", Fin::Yes), Ok(()));
     for end in [&mut client, &mut server] {
         end.events();
         for frame in [
@@ -107,7 +107,7 @@ fn rapid_resets_get_no_place_before_the_application_has_seen_them() {
 fn queues_do_not_grow_with_streams_that_are_gone() {
     let (_, mut server) = pair_of(|config| config.connection_window = 0);
     // One stream waits for credit for ever, so the queues are never empty.
-    server.stream(StreamId(0), 0, b"", true).unwrap();
+    server.stream(StreamId(0), 0, b"", Fin::Yes).unwrap();
     server.streams.write(StreamId(0), b"answer").unwrap();
     for index in 1..20_000 {
         let id = StreamId::new(Role::Client, BIDI, index);

@@ -13,7 +13,7 @@ fn fill(end: &mut End, id: StreamId, to: u64) -> Result<(), ErrorCode> {
     let mut offset = 0;
     while offset < to {
         let len = (to - offset).min(ZEROS.len() as u64);
-        end.stream(id, offset, &ZEROS[..len as usize], false)?;
+        end.stream(id, offset, &ZEROS[..len as usize], Fin::No)?;
         offset += len;
     }
     Ok(())
@@ -25,11 +25,11 @@ fn the_stream_window_is_exact() {
     let (_, mut server) = pair();
     let window = server.streams.config.stream_window;
     assert_eq!(fill(&mut server, id(0), window), Ok(()));
-    assert_eq!(server.stream(id(0), window, &[], true), Ok(()), "an end costs nothing");
+    assert_eq!(server.stream(id(0), window, &[], Fin::Yes), Ok(()), "an end costs nothing");
     let (_, mut server) = pair();
-    assert_eq!(server.stream(id(0), window, b"x", false), Err(ErrorCode::FLOW_CONTROL_ERROR));
+    assert_eq!(server.stream(id(0), window, b"x", Fin::No), Err(ErrorCode::FLOW_CONTROL_ERROR));
     let (_, mut server) = pair();
-    assert_eq!(server.stream(id(0), window + 1, &[], false), Err(ErrorCode::FLOW_CONTROL_ERROR), "an offset counts too");
+    assert_eq!(server.stream(id(0), window + 1, &[], Fin::No), Err(ErrorCode::FLOW_CONTROL_ERROR), "an offset counts too");
 }
 
 /// attacks D5: many streams under their own windows.
@@ -38,10 +38,10 @@ fn the_connection_window_is_exact_over_many_streams() {
     let (_, mut server) = pair();
     let share = server.streams.config.connection_window / 64;
     for index in 0..64 {
-        assert_eq!(server.stream(id(index), share - 1, b"x", false), Ok(()), "one byte at the far end counts for all");
+        assert_eq!(server.stream(id(index), share - 1, b"x", Fin::No), Ok(()), "one byte at the far end counts for all");
     }
-    assert_eq!(server.stream(id(64), 0, b"x", false), Err(ErrorCode::FLOW_CONTROL_ERROR));
-    assert_eq!(server.stream(id(0), 0, &ZEROS[..100], false), Ok(()), "bytes below the furthest cost nothing");
+    assert_eq!(server.stream(id(64), 0, b"x", Fin::No), Err(ErrorCode::FLOW_CONTROL_ERROR));
+    assert_eq!(server.stream(id(0), 0, &ZEROS[..100], Fin::No), Ok(()), "bytes below the furthest cost nothing");
 }
 
 /// attacks D5: by final sizes.

@@ -127,8 +127,8 @@ fn final_sizes_do_not_change() {
 #[test]
 fn other_bytes_at_the_same_offset_are_ignored() {
     let (_, mut server) = pair();
-    server.stream(StreamId(0), 3, b"DEF", false).unwrap();
-    server.stream(StreamId(0), 0, b"abcdefghi", true).unwrap();
+    server.stream(StreamId(0), 3, b"DEF", Fin::No).unwrap();
+    server.stream(StreamId(0), 0, b"abcdefghi", Fin::Yes).unwrap();
     assert_eq!(server.read_all(StreamId(0)), (b"abcDEFghi".to_vec(), ReadError::Finished));
 }
 
@@ -199,7 +199,7 @@ fn a_hundred_thousand_fragments_in_the_worst_order_are_taken_in() {
                 "inside out" => count / 2 - 1 - i / 2,
                 _ => i / 2,
             };
-            server.stream(StreamId(0), at * 40, &[7; 40], false).unwrap();
+            server.stream(StreamId(0), at * 40, &[7; 40], Fin::No).unwrap();
         }
         let expected = if order == "twice" { count / 2 } else { count } * 40;
         assert_eq!(server.streams.readable(StreamId(0)) as u64, expected, "{order}");
@@ -220,7 +220,7 @@ fn a_thousand_empty_frames_in_a_row_are_borne_and_no_more() {
         for _ in 0..limits::USELESS_STREAM_FRAMES {
             assert_eq!(refused(&mut server, empty(0)), None);
         }
-        server.stream(StreamId(0), round, b"x", false).unwrap();
+        server.stream(StreamId(0), round, b"x", Fin::No).unwrap();
     }
     for offset in 5..5_000 {
         assert_eq!(refused(&mut server, empty(offset + 1)), None, "an offset that advances is of use");
@@ -231,7 +231,7 @@ fn a_thousand_empty_frames_in_a_row_are_borne_and_no_more() {
 #[test]
 fn the_highest_stream_first_opens_all_below() {
     let (_, mut server) = pair();
-    server.stream(id(Role::Client, BIDI, 99), 0, b"x", false).unwrap();
+    server.stream(id(Role::Client, BIDI, 99), 0, b"x", Fin::No).unwrap();
     assert_eq!(server.streams.open_count(), 1, "the others exist by their number alone");
     let opened: Vec<StreamEvent> = (0..100).map(|index| StreamEvent::Opened(id(Role::Client, BIDI, index))).collect();
     let events = server.events();

@@ -3,13 +3,14 @@
 mod churn;
 mod credit;
 mod errors;
+mod random;
 mod resets;
 mod sending;
 
 use super::*;
 use qbase::{
     ErrorCode, Reader, TransportError, Writer,
-    frame::{self, Frame},
+    frame::{self, Fin, Frame},
 };
 
 /// Room for frames in a packet of the tests.
@@ -104,8 +105,8 @@ impl End {
     }
 
     /// A STREAM frame in one call.
-    pub fn stream(&mut self, id: StreamId, offset: u64, data: &[u8], fin: bool) -> Result<(), ErrorCode> {
-        let frame = frame::Stream { stream: id, offset, fin, data };
+    pub fn stream(&mut self, id: StreamId, offset: u64, data: &[u8], fin: Fin) -> Result<(), ErrorCode> {
+        let frame = frame::Stream { stream: id, offset, fin: fin == Fin::Yes, data };
         self.on_frame(Frame::Stream(frame)).map_err(|error| error.code)
     }
 

@@ -1,0 +1,24 @@
+//! What a connection allows its streams.
+//!
+//! Called by the connection when it begins. Never changes afterwards.
+
+use qbase::Role;
+
+/// What a connection allows its streams. All of it is told to the peer in transport parameters or kept on this side.
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    /// Which end we are.
+    pub role: Role,
+    /// Bidirectional streams the peer may have open at once (attacks L16).
+    pub bidirectional: u64,
+    /// Unidirectional streams the peer may have open at once.
+    pub unidirectional: u64,
+    /// Receive window of each stream, bytes.
+    pub stream_window: u64,
+    /// Receive window of all streams together, bytes.
+    pub connection_window: u64,
+    /// Bytes a stream takes from the application before they are sent.
+    pub send_buffer: usize,
+    /// The same over all streams.
+    pub connection_send_buffer: usize,
+}
