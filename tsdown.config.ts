@@ -1,14 +1,15 @@
-/** How `dist/` is made: ESM and CJS with types for both. The native module stays outside (`src/binding/load.ts`). */
+/** How `dist/` is made: ESM and CJS with types for both, and the command line. The native module stays outside (`src/binding/load.ts`). */
 import { defineConfig } from 'tsdown'
 
-export default defineConfig({
-  entry: { index: 'src/index.ts' },
-  format: ['esm', 'cjs'],
+const shared = {
   outDir: 'dist',
   platform: 'node',
   target: 'node20.19',
-  dts: true,
   shims: true,
   sourcemap: true,
-  clean: true,
-})
+} as const
+
+export default defineConfig([
+  { ...shared, entry: { index: 'src/index.ts', cli: 'src/cli/main.ts' }, format: 'esm', dts: true, clean: true },
+  { ...shared, entry: { index: 'src/index.ts' }, format: 'cjs', dts: true, clean: false },
+])

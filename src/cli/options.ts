@@ -1,0 +1,166 @@
+/**
+ * The option groups that commands share (api section 4: TRUST, TRANSPORT, OBSERVE) and what the library gets of them.
+ * Values are checked by the library; what this version lacks it refuses by name.
+ */
+import { readFile } from 'node:fs/promises'
+import { InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
+import type { ConnectionOptions, EndpointOptions, Logger, PathSpec } from '../index.ts'
+import { usageError } from './exit.ts'
+import { parsePath, parseTime } from './parse.ts'
+import type { PathArgument } from './parse.ts'
+import type { Terminal } from './terminal.ts'
+
+export interface TrustValues {
+  ca?: string[]
+  pin?: string[]
+  insecure?: true
+  servername?: string
+  cert?: string
+  key?: string
+}
+
+export interface TransportValues {
+  path?: PathArgument[]
+  scheduler?: string
+  congestion?: string
+  handshake?: string
+  multipath?: string
+  connectTimeout?: number
+  idleTimeout?: number
+  earlyData?: true
+  session?: string
+}
+
+export interface ObserveValues {
+  qlog?: string
+  keylog?: string
+  metrics?: string
+  log?: 'plain' | 'json'
+  verbose?: true
+  quiet?: true
+  json?: true
+}
+
+const SCHEDULERS = 'min-rtt, round-robin'
+
+export function addTrust(command: Command): Command {
+  return command
+    .option('--ca <file>', 'trust anchor in PEM; repeatable', collect)
+    .option('--pin <pin>', 'trust this key (sha256//...) or certificate (64 hex digits); repeatable', collect)
+    .option('-k, --insecure', 'do not verify the server')
+    .option('--servername <name>', 'name to ask for and to check')
+    .option('-E, --cert <file>', 'own certificate in PEM')
+    .option('--key <file>', 'its key in PEM')
+}
+
+export function addTransport(command: Command): Command {
+  return command
+    .option('--path <path>', 'LOCAL[=REMOTE][,backup]: one more path, e.g. 192.0.2.7; repeatable', collectParsed(parsePath))
+    .option('--scheduler <name>', `who sends next: ${SCHEDULERS}`)
+    .option('--congestion <name>', 'cubic, newreno')
+    .option('--handshake <mode>', 'single, stagger')
+    .option('--multipath <mode>', 'auto, off, require')
+    .option('--connect-timeout <time>', 'limit of the handshake (10s)', parsed(parseTime))
+    .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))
+    .addOption(new Option('--session <file>').hideHelp())
+    .addOption(new Option('--early-data').hideHelp())
+}
+
+export function addObserve(command: Command): Command {
+  return command
+    .addOption(new Option('--qlog <dir>').hideHelp())
+    .addOption(new Option('--metrics <addr>').hideHelp())
+    .option('--keylog <file>', 'write TLS keys for packet analysers (else SSLKEYLOGFILE)')
+    .addOption(new Option('--log <form>', 'form of warnings and logs').choices(['plain', 'json']).default('plain'))
+    .option('-v, --verbose', 'log what the library tells')
+    .option('-q, --quiet', 'no progress, no warnings')
+    .option('--json', 'results as JSON on stdout')
+}
+
+/** For commander: a parser of ours whose usage errors it can show. */
+export function parsed<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text)
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
+    }
+  }
+}
+
+/** The same for options that may be given several times. */
+export function collectParsed<T>(parse: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
+  const one = parsed(parse)
+  return (text, before = []) => [...before, one(text)]
+}
+
+function collect(text: string, before: string[] = []): string[] {
+  return [...before, text]
+}
+
+/** Reads the files. @throws errors of the file system; usage errors */
+export async function trustOptions(values: TrustValues, terminal: Terminal): Promise<ConnectionOptions> {
+  if ((values.cert === undefined) !== (values.key === undefined)) throw usageError('--cert and --key go together')
+  if (values.insecure === true && (values.ca !== undefined || values.pin !== undefined)) throw usageError('--insecure verifies nothing: leave out --ca and --pin, or leave out --insecure')
+  if (values.insecure === true) terminal.note('warning: server certificate is not verified')
+  return {
+    ...(values.ca === undefined ? {} : { ca: await Promise.all(values.ca.map((file) => readFile(file, 'utf8'))) }),
+    ...(values.pin === undefined ? {} : { pins: values.pin }),
+    ...(values.insecure === true ? { verify: 'none' as const } : {}),
+    ...(values.servername === undefined ? {} : { serverName: values.servername }),
+    ...(values.cert === undefined ? {} : { cert: await readFile(values.cert, 'utf8') }),
+    ...(values.key === undefined ? {} : { key: await readFile(values.key, 'utf8') }),
+  }
+}
+
+/** Names go through unchecked: the library knows them, and which it lacks. */
+export function transportOptions(values: TransportValues): ConnectionOptions {
+  refuseOption('--session', values.session)
+  const limits = {
+    ...(values.connectTimeout === undefined ? {} : { handshakeTimeoutMs: values.connectTimeout }),
+    ...(values.idleTimeout === undefined ? {} : { idleTimeoutMs: values.idleTimeout }),
+  }
+  const options = {
+    ...(values.path === undefined ? {} : { paths: values.path as PathSpec[] }),
+    ...(values.scheduler === undefined ? {} : { scheduler: schedulerName(values.scheduler) }),
+    ...(values.congestion === undefined ? {} : { congestion: values.congestion }),
+    ...(values.handshake === undefined ? {} : { handshake: values.handshake }),
+    ...(values.multipath === undefined ? {} : { multipath: values.multipath }),
+    ...(values.earlyData === undefined ? {} : { earlyData: true }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+  }
+  return options as ConnectionOptions
+}
+
+export function observeOptions(values: ObserveValues, terminal: Terminal): EndpointOptions {
+  refuseOption('--metrics', values.metrics)
+  const keylog = values.keylog ?? ((process.env['SSLKEYLOGFILE'] ?? '') === '' ? undefined : 'env')
+  return {
+    ...(values.qlog === undefined ? {} : { qlog: values.qlog }),
+    ...(keylog === undefined ? {} : { keylog }),
+    logger: loggerOf(values, terminal),
+  }
+}
+
+/** Warnings and errors always (not with -q); the rest with -v. */
+function loggerOf(values: ObserveValues, terminal: Terminal): Logger {
+  const write = (level: string) => (message: string, facts: object): void => {
+    if (values.log === 'json') terminal.note(JSON.stringify({ level, message, ...facts }))
+    else terminal.note(`${level}: ${message}`)
+  }
+  if (values.quiet === true) return { error: write('error') }
+  const loud = { warn: write('warning'), error: write('error') }
+  return values.verbose === true ? { ...loud, info: write('info'), debug: write('debug') } : loud
+}
+
+/** A file with a scheduler of the user's is not there yet; a name is the library's to check. */
+function schedulerName(name: string): string {
+  if (/[/\\]|\.[cm]?[jt]s$/.test(name)) throw usageError(`--scheduler ${name}: files are not available in this version; use one of ${SCHEDULERS}`)
+  return name
+}
+
+/** @throws a usage error if an option is used that the command line does not have yet */
+export function refuseOption(option: string, value: unknown): void {
+  if (value !== undefined) throw usageError(`${option} is not available in this version; leave it out`)
+}

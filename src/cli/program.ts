@@ -1,0 +1,60 @@
+/** All commands and their help. One file a command says what it does; this one says which there are. */
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { addCert } from './cert.ts'
+import { addDemo } from './demo/command.ts'
+import { Exit } from './exit.ts'
+import type { ExitCode } from './exit.ts'
+import { addGet } from './get/command.ts'
+import { addServe } from './serve.ts'
+import type { Terminal } from './terminal.ts'
+import { addUnavailable } from './unavailable.ts'
+
+/** What a command's action gets besides its options. */
+export interface Context {
+  terminal: Terminal
+  /** The file that Node runs; forked again by the demo. */
+  entry: string
+  /** Sets the exit code of a command that ended without an error. */
+  end(code: ExitCode): void
+}
+
+export interface Program {
+  run(argv: readonly string[]): Promise<ExitCode>
+}
+
+export function createProgram(terminal: Terminal, entry: string): Program {
+  let exit: ExitCode = Exit.DONE
+  const context: Context = { terminal, entry, end: (code) => { exit = code } }
+  const program = new Command('quicbraid')
+    .description('Multipath QUIC: several network paths braided into one connection.')
+    .version(versionOf(), '-V, --version')
+    .showHelpAfterError('(--help shows the options)')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => terminal.result(text.trimEnd()), writeErr: (text) => terminal.note(text.trimEnd()) })
+  addDemo(program, context)
+  addServe(program, context)
+  addGet(program, context)
+  addCert(program, context)
+  addUnavailable(program)
+  for (const command of program.commands) command.exitOverride().copyInheritedSettings(program)
+  return {
+    async run(argv) {
+      await program.parseAsync(argv)
+      return exit
+    },
+  }
+}
+
+/** From the package that this file belongs to: `dist/` and `src/cli/` lie at different depths. */
+function versionOf(): string {
+  for (const place of ['../package.json', '../../package.json']) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as { name?: string; version?: string }
+      if (name === 'quicbraid' && version !== undefined) return version
+    } catch {
+      // The other place.
+    }
+  }
+  return 'unknown'
+}
