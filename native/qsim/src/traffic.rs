@@ -96,8 +96,8 @@ pub struct Traffic {
     /// Streams with something to read.
     readable: BTreeSet<StreamId>,
     reading: Reading,
-    /// Bytes to send back on every bidirectional stream the peer opens.
-    reply: Option<u64>,
+    /// Bytes to send back, before the end, on every bidirectional stream the peer opens.
+    reply: u64,
     received: u64,
     last_progress: Option<Timestamp>,
     longest_stall: Duration,
@@ -114,7 +114,7 @@ impl Traffic {
 
     /// Sends `len` bytes back on each bidirectional stream the peer opens from now on.
     pub const fn reply_with(&mut self, len: u64) {
-        self.reply = Some(len);
+        self.reply = len;
     }
 
     /// News of a stream.
@@ -230,8 +230,9 @@ impl Traffic {
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
             while let Some(stream) = connection.accept(direction) {
                 self.incoming.entry(stream).or_default();
-                if let (Some(len), Direction::Bidirectional) = (self.reply, direction) {
-                    let id = self.push(Some(stream), direction, len);
+                // The peer gets credit for another stream only after both ends of this one are through.
+                if direction == Direction::Bidirectional {
+                    let id = self.push(Some(stream), direction, self.reply);
                     self.senders.insert(stream, id);
                     self.writable.insert(id);
                 }

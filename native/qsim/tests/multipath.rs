@@ -41,15 +41,15 @@ fn both_ends_use_both_paths() -> Result<(), Failure> {
 fn every_scheduler_delivers_and_spreads_as_it_says() -> Result<(), Failure> {
     for scheduler in [Scheduler::MinRtt, Scheduler::RoundRobin, Scheduler::Redundant] {
         let config = TransportConfig { scheduler, ..TransportConfig::default() };
-        let links = vec![delay(10).at_rate(20_000_000), delay(25).at_rate(20_000_000)];
+        let links = vec![delay(10).at_rate(20_000_000), delay(15).at_rate(20_000_000)];
         let mut pair = Pair::new(PairConfig { client: config, ..PairConfig::new(1, links) })?;
-        pair.client_mut().traffic_mut().send(Unidirectional, 1_000_000);
+        pair.client_mut().traffic_mut().send(Unidirectional, 4_000_000);
         pair.run_until_delivered(secs(20))?;
         let (first, second) = (forth(&pair, FIRST), forth(&pair, SECOND));
         let fair = match scheduler {
             Scheduler::MinRtt => first >= second,
-            Scheduler::RoundRobin => second * 4 > first,
-            Scheduler::Redundant => first + second > 1_500_000,
+            Scheduler::RoundRobin => second * 2 > first,
+            Scheduler::Redundant => first + second > 6_000_000,
         };
         assert!(fair, "{}: {first} and {second} bytes", scheduler.name());
     }
@@ -109,7 +109,8 @@ fn a_silently_dead_path_stalls_the_transfer_for_two_ptos_at_most() -> Result<(),
         let now = pair.now();
         pair.server_mut().traffic_mut().watch_stalls(now);
         pair.run_until_delivered(secs(20))?;
-        let (stall, bound) = (pair.server().traffic().longest_stall(), bound.max(ms(300)) + ms(20));
+        // The copies wait in the queue of the other link, which holds 100 ms.
+        let (stall, bound) = (pair.server().traffic().longest_stall(), bound.max(ms(300)) + ms(100));
         assert!(stall <= bound, "seed {seed}: stalled for {stall:?}, allowed are {bound:?} (attacks F17)");
         Ok(())
     })

@@ -37,25 +37,33 @@ pub fn back(pair: &Pair, link: LinkId) -> u64 {
     pair.carried(link, LinkDirection::BToA)
 }
 
-/// Runs every seed, on as many threads as there are processors; the failure is that of the lowest seed. The
-/// environment variable `QSIM_SEED` chooses one seed instead.
+/// Runs every seed, on as many threads as there are processors. The failure tells how many seeds failed, and all about
+/// the lowest. The environment variable `QSIM_SEED` chooses one seed instead.
 pub fn for_each_seed(seeds: Range<u64>, run: impl Fn(u64) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
     if let Some(seed) = std::env::var("QSIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed);
     }
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
-    thread::scope(|scope| {
+    let mut failures: Vec<(u64, Failure)> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|worker| {
-                let (run, mut seeds) = (&run, seeds.clone().filter(move |seed| seed % threads == worker));
-                scope.spawn(move || seeds.find_map(|seed| run(seed).err().map(|failure| (seed, failure))))
+                let (run, seeds) = (&run, seeds.clone().filter(move |seed| seed % threads == worker));
+                let failing = move |seed| run(seed).err().map(|failure| (seed, failure));
+                scope.spawn(move || seeds.filter_map(failing).take(MAX_FAILURES).collect::<Vec<_>>())
             })
             .collect();
-        let mut first = None;
-        for worker in workers {
-            let failure = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            first = [first, failure].into_iter().flatten().min_by_key(|(seed, _)| *seed);
-        }
-        first.map_or(Ok(()), |(_, failure)| Err(failure))
-    })
+        let failed = |worker: thread::ScopedJoinHandle<'_, Vec<_>>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(failed).collect()
+    });
+    failures.sort_by_key(|(seed, _)| *seed);
+    let numbers: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some((_, first)) => Err(Failure::new(format!("seeds {numbers:?} fail; the first: {first}"))),
+    }
 }
+
+/// Failing seeds after which a thread stops to look for more.
+const MAX_FAILURES: usize = 20;
