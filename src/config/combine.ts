@@ -2,6 +2,7 @@
 import { parseAddress } from './address.ts'
 import { invalidOption } from './check.ts'
 import type { ConnectionOptions, Limits, PathSpec, ServerOptions } from './options.ts'
+import { schedulerChoice } from './scheduler.ts'
 
 /** @throws QB_OPTION_INVALID */
 export function checkCombinations(options: ConnectionOptions | ServerOptions, field: string): void {
@@ -14,6 +15,7 @@ export function checkCombinations(options: ConnectionOptions | ServerOptions, fi
     throw invalidOption(at('limits.connectionIdBytes'), 0, "1 to 20, or 0 with multipath: 'off' (multipath needs connection ids)")
   }
   checkWindows(options.limits ?? {}, at)
+  if (options.scheduler !== undefined) schedulerChoice(options.scheduler, at('scheduler'))
   const paths = 'paths' in options ? (options.paths ?? []) : []
   paths.forEach((spec, index) => checkFamily(spec, undefined, at(`paths[${index}]`)))
   const maxPaths = options.maxPaths ?? 8

@@ -8,6 +8,7 @@ import { refuseUnavailable } from './availability.ts'
 import { invalidOption } from './check.ts'
 import { checkCombinations } from './combine.ts'
 import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes } from './options.ts'
+import { schedulerChoice } from './scheduler.ts'
 import { checkConnection, checkServer } from './schema.ts'
 
 /** `write` accepts so many unsent bytes by default (streams-over-ring S12). */
@@ -32,9 +33,9 @@ export function mergeOptions<T extends ConnectionOptions | ServerOptions>(defaul
 /** Checks `connect` options whole. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
 export function prepareConnect(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>): ConnectionOptions {
   const options = mergeOptions(defaults, checkConnection(own ?? {}, ''))
+  checkCombinations(options, '')
   refuseUnavailable('connection', options, features, '')
   options.paths?.forEach((spec, index) => refuseUnavailable('path', spec, features, `paths[${index}]`))
-  checkCombinations(options, '')
   if (options.alpn === undefined) throw invalidOption('alpn', undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
   return options
 }
@@ -43,8 +44,8 @@ export function prepareConnect(defaults: ConnectionOptions, own: unknown, featur
 export function prepareServer(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>, field: string): ServerOptions {
   const { serverName: _name, paths: _paths, handshake: _handshake, ...shared } = defaults
   const options = mergeOptions<ServerOptions>(shared, checkServer(own, field))
-  refuseUnavailable('connection', options, features, field)
   checkCombinations(options, field)
+  refuseUnavailable('connection', options, features, field)
   const at = (name: string): string => (field === '' ? name : `${field}.${name}`)
   if (options.alpn === undefined) throw invalidOption(at('alpn'), undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
   if (options.cert === undefined && options.sni === undefined) throw invalidOption(at('cert'), undefined, 'PEM or DER of the certificate, with its `key`; for development createDevCertificate() makes both')
@@ -97,7 +98,7 @@ export function fullAddress(text: string): string {
 
 function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTransport {
   const { multipath, maxPaths, congestion, ackPath, failover, spin, earlyData } = options
-  const scheduler = typeof options.scheduler === 'string' ? { name: options.scheduler } : options.scheduler
+  const scheduler = options.scheduler === undefined ? undefined : schedulerChoice(options.scheduler, 'scheduler')
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
   const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }

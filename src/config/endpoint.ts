@@ -21,8 +21,8 @@ export function prepareEndpoint(value: unknown, features: ReadonlySet<string>): 
   const options = checkEndpoint(value ?? {}, '')
   refuseUnavailable('endpoint', options, features, '')
   const connection = checkConnection(options.connection ?? {}, 'connection')
-  refuseUnavailable('connection', connection, features, 'connection')
   checkCombinations(connection, 'connection')
+  refuseUnavailable('connection', connection, features, 'connection')
   const server = options.server === undefined ? null : prepareServer(connection, options.server, features, 'server')
   const local = typeof options.local === 'string' ? [options.local] : [...(options.local ?? [])]
   const { reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory } = options

@@ -10,6 +10,9 @@ import type { CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOp
 
 const MEBIBYTE = 1_048_576
 
+/** Entries without a prototype: whatever somebody put onto Object.prototype is no option name. */
+const strict = <const T extends v.ObjectEntries>(entries: T, message?: string) => v.strictObject(Object.assign(Object.create(null), entries) as T, message)
+
 const whole = (min: number, max: number) => {
   const allowed = `a whole number from ${min} to ${max}`
   return v.pipe(v.number(allowed), v.integer(allowed), v.minValue(min, allowed), v.maxValue(max, allowed))
@@ -53,7 +56,7 @@ const tls = {
 
 const STATUS = names(['available', 'backup'])
 
-const pathSpec = v.strictObject({
+const pathSpec = strict({
   local: v.optional(address()),
   remote: v.optional(address()),
   interface: v.optional(text('an interface name of 1 to 15 characters', 15)),
@@ -61,10 +64,9 @@ const pathSpec = v.strictObject({
   weight: v.optional(amount(0.001, 1000, '')),
 }, "an object { local, remote, interface, status, weight }")
 
-const SCHEDULERS = ['min-rtt', 'round-robin', 'weighted', 'backup', 'redundant', 'blest', 'ecf', 'deadline'] as const
 const MODES = ['single', 'stagger', 'race', 'shared', 'independent'] as const
 
-const limits = v.strictObject({
+const limits = strict({
   handshakeTimeoutMs: v.optional(amount(1, 600_000, ' of milliseconds')),
   idleTimeoutMs: v.optional(milliseconds()),
   keepAliveMs: v.optional(milliseconds()),
@@ -86,19 +88,16 @@ const transport = {
   pathPolicy: v.optional(v.union([names(['manual', 'all-interfaces', 'backup', 'happy-eyeballs']), v.looseObject({})], "'manual'")),
   multipath: v.optional(names(['auto', 'off', 'require', 'shared-space'])),
   maxPaths: v.optional(whole(1, 8)),
-  scheduler: v.optional(v.union([
-    names(SCHEDULERS),
-    v.looseObject({ name: v.string() }),
-  ], SCHEDULERS.map((name) => `'${name}'`).join(', ') + ', or { name, ... } with one of them')),
+  scheduler: v.optional(v.unknown()), // by `scheduler.ts`
   congestion: v.optional(names(['cubic', 'newreno', 'bbr3', 'lia', 'olia', 'balia'])),
   ackPath: v.optional(names(['same', 'fastest'])),
-  failover: v.optional(v.strictObject({ maxStallMs: v.optional(milliseconds()), abandonAfterMs: v.optional(milliseconds()) }, 'an object { maxStallMs, abandonAfterMs }')),
+  failover: v.optional(strict({ maxStallMs: v.optional(milliseconds()), abandonAfterMs: v.optional(milliseconds()) }, 'an object { maxStallMs, abandonAfterMs }')),
   limits: v.optional(limits),
   versions: v.optional(v.pipe(v.array(names(['v1', 'v2'])), v.minLength(1, 'at least one version'), v.maxLength(2, 'at most two versions'))),
   earlyData: v.optional(flag()),
   sessions: v.optional(v.custom<object>((value) => typeof value === 'object', 'a session store { get, set }')),
   maxDatagramFrameBytes: v.optional(whole(0, 65_535)),
-  streamCodes: v.optional(v.strictObject({
+  streamCodes: v.optional(strict({
     toCode: v.optional(callback<(reason: unknown, side: 'read' | 'write') => number | bigint>()),
     toReason: v.optional(callback<(code: bigint, side: 'read' | 'write') => unknown>()),
     cancelCode: v.optional(whole(0, Number.MAX_SAFE_INTEGER)),
@@ -112,24 +111,24 @@ const ownConnection = {
   paths: v.optional(v.pipe(v.array(pathSpec, 'a list of path specs'), v.minLength(1, 'at least one path'), v.maxLength(8, 'at most 8 paths'))),
   handshake: v.optional(v.union([
     names(MODES),
-    v.strictObject({ mode: names(MODES), staggerMs: v.optional(milliseconds()), maxCandidates: v.optional(whole(1, 8)) }),
+    strict({ mode: names(MODES), staggerMs: v.optional(milliseconds()), maxCandidates: v.optional(whole(1, 8)) }),
   ], MODES.map((name) => `'${name}'`).join(', ') + ', or { mode, staggerMs, maxCandidates }')),
 }
 
 const anObject = 'an object of options'
 
 /** Of `connect`, without `signal`, and of `EndpointOptions.connection`. */
-const connectionOptions = v.strictObject({ ...tls, ...transport, ...ownConnection }, anObject)
+const connectionOptions = strict({ ...tls, ...transport, ...ownConnection }, anObject)
 
-const serverOptions = v.strictObject({
+const serverOptions = strict({
   ...tls,
   ...transport,
-  sni: v.optional(v.record(v.string(), v.strictObject({ cert: pem(), key: pem() }, 'an object { cert, key }'), 'an object of { cert, key } by name')),
+  sni: v.optional(v.record(v.string(), strict({ cert: pem(), key: pem() }, 'an object { cert, key }'), 'an object of { cert, key } by name')),
   clientAuth: v.optional(names(['none', 'request', 'require'])),
   retry: v.optional(names(['always', 'auto', 'never'])),
   admit: v.optional(callback<never>()),
   backlog: v.optional(whole(1, 65_536)),
-  maxConnections: v.optional(v.strictObject({ total: v.optional(whole(0, 1_000_000)), perAddress: v.optional(whole(0, 1_000_000)) }, 'an object { total, perAddress }')),
+  maxConnections: v.optional(strict({ total: v.optional(whole(0, 1_000_000)), perAddress: v.optional(whole(0, 1_000_000)) }, 'an object { total, perAddress }')),
   multiAddressHandshake: v.optional(flag()),
   preferredAddress: v.optional(v.array(address())),
   halfRttData: v.optional(flag()),
@@ -137,7 +136,7 @@ const serverOptions = v.strictObject({
 
 const buffer = () => v.optional(whole(4_096, 256 * MEBIBYTE))
 
-const endpointOptions = v.strictObject({
+const endpointOptions = strict({
   local: v.optional(v.union([address(), v.pipe(v.array(address()), v.maxLength(64, 'at most 64 addresses'))], `${ADDRESS}, or a list of them`)),
   server: v.optional(v.unknown()),
   connection: v.optional(v.unknown()),
@@ -148,20 +147,20 @@ const endpointOptions = v.strictObject({
   blockList: v.optional(v.custom<BlockList>((value) => value instanceof BlockList, 'a net.BlockList')),
   serverId: v.optional(bytes(1, 15)),
   secret: v.optional(bytes(32, 32)),
-  memory: v.optional(v.strictObject({ maxBytes: v.optional(whole(MEBIBYTE, 2 ** 40)), bufferBytes: v.optional(whole(4_096, MEBIBYTE)), overcommit: v.optional(amount(1, 8, '')) }, 'an object { maxBytes, bufferBytes, overcommit }')),
+  memory: v.optional(strict({ maxBytes: v.optional(whole(MEBIBYTE, 2 ** 40)), bufferBytes: v.optional(whole(4_096, MEBIBYTE)), overcommit: v.optional(amount(1, 8, '')) }, 'an object { maxBytes, bufferBytes, overcommit }')),
   metricsIntervalMs: v.optional(amount(10, 3_600_000, ' of milliseconds')),
   qlog: v.optional(v.union([text('a folder'), callback<never>()], 'a folder or a function')),
   keylog: v.optional(v.union([text("a file or 'env'"), callback<(line: string) => void>()], "a file, 'env' or a function")),
   logger: v.optional(v.custom<object>((value) => typeof value === 'object', 'a logger { debug, info, warn, error }')),
 }, anObject)
 
-const devCertificateOptions = v.strictObject({
+const devCertificateOptions = strict({
   names: v.optional(v.pipe(v.array(text('a host name or IP address', 253)), v.minLength(1, 'at least one name'), v.maxLength(100, 'at most 100 names'))),
   kind: v.optional(names(['p256', 'ed25519'])),
   days: v.optional(whole(1, 36_500)),
 }, anObject)
 
-const closeOptions = v.strictObject({
+const closeOptions = strict({
   code: v.optional(v.custom<number | bigint>(isCode, 'a whole number from 0 to 2^62 - 1')),
   reason: v.optional(v.pipe(v.string('text of at most 1024 UTF-8 bytes'), v.check((value) => Buffer.byteLength(value) <= 1024, 'text of at most 1024 UTF-8 bytes'))),
   drainMs: v.optional(milliseconds(600_000)),

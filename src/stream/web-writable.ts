@@ -2,7 +2,7 @@
  * The Web Streams face of a sending part (streams-over-ring S8, S10, S12). A write that is accepted whole completes at once,
  * without a promise of ours; one that is not waits for room.
  */
-import { ByteLengthQueuingStrategy, WritableStream } from 'node:stream/web'
+import { WritableStream } from 'node:stream/web'
 import type { WritableStreamDefaultController } from 'node:stream/web'
 import { defer } from '../config/index.ts'
 import { codeOf } from './codes.ts'
@@ -19,9 +19,13 @@ export function webWritable(half: SendHalf): WritableStream<Uint8Array> {
     start(controller: WritableStreamDefaultController): void {
       half.onFailure = (error) => controller.error(error)
       if (half.error !== null) controller.error(half.error)
-      // Before `abort` below, which waits for a write under way; the reset ends that write.
+      // Before `abort` below, which waits for a write under way; the reset ends that write. The abort itself errors the stream.
       const { signal } = controller as Controller
-      signal.addEventListener('abort', () => half.reset(codeOf(half.host, signal.reason, 'write')), { once: true })
+      const onAbort = (): void => {
+        half.onFailure = null
+        half.reset(codeOf(half.host, signal.reason, 'write'))
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
     },
     write(chunk: Uint8Array): void | Promise<void> {
       checkChunk(chunk)
@@ -36,7 +40,8 @@ export function webWritable(half: SendHalf): WritableStream<Uint8Array> {
       half.reset(codeOf(half.host, reason, 'write'))
     },
   }
-  return new WritableStream<Uint8Array>(sink, new ByteLengthQueuingStrategy({ highWaterMark: HIGH_WATER_BYTES }))
+  // As ByteLengthQueuingStrategy, but what is no bytes reaches `write` and its error.
+  return new WritableStream<Uint8Array>(sink, { highWaterMark: HIGH_WATER_BYTES, size: (chunk: Uint8Array | undefined) => chunk?.byteLength ?? 0 })
 }
 
 /** Writes `chunk` from `start` on as room comes. */

@@ -1,0 +1,162 @@
+/**
+ * The fake native module: endpoints of one process, wired by address, moved in turns of `setImmediate`. Same calls, same order of
+ * everything. Handshakes take one turn; `hold()` keeps them (and all bytes) back until `release()`.
+ */
+import type { NativeConnect, NativeEndpointOptions, NativeError, NativeOrder, NativePathFacts } from '../../src/binding/messages.ts'
+import type { NativeModule } from '../../src/binding/native.ts'
+import { FakeConnection } from './connection.ts'
+import { FakeEndpoint } from './endpoint.ts'
+import { nativeError } from './records.ts'
+
+export class FakeNetwork {
+  readonly endpoints: FakeEndpoint[] = []
+  /** Whatever broke the contract. */
+  readonly violations: string[] = []
+  nowMs = 0
+  /** Of `features()`. */
+  features: string[] = []
+  readonly #bound = new Map<string, FakeEndpoint>()
+  #ports = 50_000
+  #scheduled = false
+  #held = false
+  #tasks: (() => void)[] = []
+
+  readonly module: NativeModule = {
+    contract: () => 1,
+    features: () => this.features,
+    createEndpoint: (json, wake) => {
+      const endpoint = new FakeEndpoint(this, JSON.parse(json) as NativeEndpointOptions, wake)
+      this.endpoints.push(endpoint)
+      return endpoint
+    },
+    createDevCertificate: (json) => JSON.stringify({ cert: `cert of ${(JSON.parse(json) as { names: string[] }).names.join()}`, key: 'key', fingerprint: 'AB', pin: 'sha256//x' }),
+  } as NativeModule
+
+  bind(address: string, endpoint: FakeEndpoint): string {
+    const bound = address.endsWith(':0') ? address.replace(/:0$/, `:${(this.#ports += 1)}`) : address
+    if (this.#bound.has(bound)) throw nativeError({ code: 'QB_BIND_FAILED', message: `${bound} cannot be bound: EADDRINUSE; choose another port` })
+    this.#bound.set(bound, endpoint)
+    return bound
+  }
+
+  unbind(address: string): void {
+    this.#bound.delete(address)
+  }
+
+  hold(): void {
+    this.#held = true
+  }
+
+  release(): void {
+    this.#held = false
+    this.kick()
+  }
+
+  later(task: () => void): void {
+    this.#tasks.push(task)
+    this.kick()
+  }
+
+  /** Something may move. */
+  kick(): void {
+    if (this.#scheduled || this.#held) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      if (!this.#held) this.#turn()
+    })
+  }
+
+  dial(client: FakeConnection, options: NativeConnect): void {
+    this.later(() => {
+      const [remote = ''] = options.remotes
+      const target = this.#bound.get(remote)
+      if (target?.server === null || target === undefined) {
+        return client.end(endInfo('timeout', { code: 'QB_CONNECT_REFUSED', message: `${remote} refused; is a server listening?`, errorCode: 2, by: 'peer' }))
+      }
+      if (!target.server.tls.alpn.some((name) => options.tls.alpn.includes(name))) {
+        return client.end(endInfo('peer', { code: 'QB_TLS_ALPN', message: 'no common protocol', errorCode: 0x178, codeName: 'no_application_protocol' }))
+      }
+      const server = new FakeConnection(target, target.newKey(), 'server', target.server.transport)
+      target.connections.set(server.key, server)
+      client.peer = server
+      server.peer = client
+      const local = options.paths[0]?.local ?? '127.0.0.1:40000'
+      target.queue.event(server.key, { type: 'connection', atMs: 1, id: `s${options.id}`, remote: local, local: remote, serverName: options.serverName })
+      this.later(() => this.#complete(client, server, options, local, remote))
+      return undefined
+    })
+  }
+
+  order(connection: FakeConnection, order: NativeOrder): void {
+    if (order.do === 'close') {
+      const error = order.layer === 'transport' || Number(order.code) !== 0
+        ? { code: order.layer === 'transport' ? 'QB_TRANSPORT_CLOSED' : 'QB_APPLICATION_CLOSED', message: `closed by the peer: ${order.reason}`, errorCode: order.code, by: 'peer' as const }
+        : null
+      const shared = { layer: order.layer, errorCode: order.code, codeName: `0x${Number(order.code).toString(16)}`, reason: order.reason, path: 0 }
+      const [mine, theirs] = [{ ...shared, by: 'local' as const, error: null }, { ...shared, by: 'peer' as const, error }]
+      this.later(() => connection.close(mine, theirs, order.drainMs > 0))
+    } else if (order.do === 'open-path') {
+      this.later(() => this.#openPath(connection, order.ticket, order.spec.local ?? '127.0.0.9:1', order.spec.remote))
+    } else if (order.do === 'abandon-path') {
+      this.later(() => this.path(connection, order.path, 'abandoned', null, { type: 'abandoned', by: 'local' }))
+    } else if (order.do === 'path-status') {
+      this.later(() => this.path(connection, order.path, 'open', null, { type: 'status', by: 'local', status: order.status }, { status: order.status }))
+    }
+  }
+
+  /** Tells of a path, for tests too. */
+  path(connection: FakeConnection, path: number, state: NativePathFacts['state'], ticket: number | null, change: object | null, more: Partial<NativePathFacts> = {}): void {
+    const facts = { state, suspect: false, status: 'available', peerStatus: 'unknown', reason: 'test', atMs: 1, ...more }
+    connection.endpoint.queue.event(connection.key, { type: 'path', atMs: 1, path, local: `127.0.0.${path + 1}:4000`, remote: connection.remote, interface: null, ticket, facts, change: change === null ? null : { reason: 'test', ...change } })
+  }
+
+  cutConnection(connection: FakeConnection): void {
+    connection.end(endInfo('local', null))
+    connection.peer?.end(endInfo('peer', null))
+  }
+
+  #openPath(connection: FakeConnection, ticket: number, local: string, remote: string | undefined): void {
+    if (remote?.endsWith(':1') === true) {
+      connection.endpoint.queue.event(connection.key, { type: 'path-failed', atMs: 1, ticket, error: { code: 'QB_PATH_VALIDATION', message: `${local} to ${remote}: 3 challenges unanswered` } })
+    } else if (local.startsWith('127.0.0.9')) {
+      connection.endpoint.queue.event(connection.key, { type: 'path-waiting', atMs: 1, ticket, path: 1, for: 'peer-cids', reason: 'the peer gave no CIDs' })
+    } else {
+      this.path(connection, 1, 'validating', ticket, { type: 'opening', by: 'local' })
+      this.later(() => this.path(connection, 1, 'open', ticket, { type: 'validated', by: 'peer' }))
+    }
+  }
+
+  #complete(client: FakeConnection, server: FakeConnection, options: NativeConnect, local: string, remote: string): void {
+    for (const side of [client, server]) {
+      if (side.ended) continue
+      const far = side === client ? server : client
+      side.opened = true
+      const [mine, theirs] = side === client ? [local, remote] : [remote, local]
+      side.remote = theirs
+      side.grant(0, far.transport.limits.bidirectionalStreams ?? 100)
+      side.grant(1, far.transport.limits.unidirectionalStreams ?? 100)
+      const info = {
+        ms: 2, alpn: options.tls.alpn[0], cipher: 'TLS_AES_128_GCM_SHA256', version: 'v1', resumed: false, retry: false, multipath: 'ietf', mode: options.handshake.mode,
+        winner: { local, remote }, datagramsSent: 2, datagramsReceived: 2, coalesced: 1,
+      }
+      const peer = side === client ? { chain: ['AAEC'], fingerprint: 'AB', pin: 'sha256//x', names: ['localhost'] } : null
+      side.endpoint.queue.event(side.key, { type: 'opened', atMs: 2, id: options.id, remote: theirs, local: mine, serverName: options.serverName, peer, info })
+      this.path(side, 0, 'open', null, { type: 'validated', by: 'peer' })
+      side.endpoint.queue.event(side.key, { type: 'confirmed', atMs: 3 })
+    }
+  }
+
+  #turn(): void {
+    const tasks = this.#tasks
+    this.#tasks = []
+    for (const task of tasks) task()
+    let moved = false
+    for (const endpoint of this.endpoints) for (const connection of endpoint.connections.values()) moved = (!connection.ended && connection.pump()) || moved
+    if (moved || this.#tasks.length > 0) this.kick()
+  }
+}
+
+function endInfo(by: 'local' | 'peer' | 'timeout', error: NativeError | null): { by: 'local' | 'peer' | 'timeout'; layer: 'transport'; errorCode: number; codeName: string; reason: string; path: null; error: NativeError | null } {
+  return { by, layer: 'transport', errorCode: 0, codeName: 'NO_ERROR', reason: '', path: null, error }
+}
