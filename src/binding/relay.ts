@@ -12,13 +12,11 @@ export interface RelayLink {
   listen: string
   /** `ip:port` of the server. */
   target: string
-  /** `ip:port` from which the server sees the datagrams. @default the ip of `listen`, any port */
-  source?: string
   /** Each direction. @default unlimited */
   rateBitsPerSec?: number
   /** One way. @default 0 */
   delayMs?: number
-  /** UDP payload that may wait for its turn, each direction; more is dropped at the tail. @default 100 ms of the rate */
+  /** UDP payload that may wait for its turn, each direction; more is dropped at the tail. @default 1 MiB */
   queueBytes?: number
   /** Share of datagrams lost at random, 0 to 1. @default 0 */
   loss?: number
