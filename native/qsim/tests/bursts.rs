@@ -104,7 +104,8 @@ fn path_challenges_and_responses_travel_in_datagrams_of_1200_bytes() -> Result<(
                 }
             }
         }
-        assert!(seen >= 4, "seed {seed}: both ends validate the second path");
+        // The server answers and asks in one datagram.
+        assert!(seen >= 3, "seed {seed}: both ends validate the second path");
         Ok(())
     })
 }

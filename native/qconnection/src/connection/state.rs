@@ -109,8 +109,12 @@ impl Connection {
         if let Some(application) = &mut self.application {
             application.keys.keep_previous_until(until);
         }
-        self.counters.key_updates = self.counters.key_updates.saturating_add(1);
-        self.events.push_back(super::events::Event::KeyUpdated);
+        // The first packet of the peer's answer ends an update that was counted when it began.
+        let updates = self.application.as_ref().map_or(0, |application| application.keys.updates());
+        if updates > self.counters.key_updates {
+            self.counters.key_updates = updates;
+            self.events.push_back(super::events::Event::KeyUpdated);
+        }
     }
 
     /// Acknowledgements in a sealed 1-RTT packet let the peer update its keys again (RFC 9001 §6.1).

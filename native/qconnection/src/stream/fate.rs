@@ -84,14 +84,24 @@ impl Streams {
         let Some(key) = self.map.key(id) else { return };
         let Some(Stream { send: Some(part), .. }) = self.map.get_mut(key) else { return };
         let waiting = part.buffer.lost_bytes();
-        let effect = part.on_acked(range, fin, &mut self.spare);
+        let (bytes, effect) = part.on_acked(range, fin, &mut self.spare);
         self.totals.again = self.totals.again.saturating_sub(waiting.saturating_sub(part.buffer.lost_bytes()));
         if part.again.waits && !part.has_again() {
             self.schedule.drop_again(part);
         }
+        self.on_settled(bytes);
         if effect.is_change() {
             self.events.push(StreamEvent::Finished(id));
             self.close_if_ended(key);
+        }
+    }
+
+    /// So many bytes need no memory any more, acknowledged or dropped. With the last one the spare memory goes too: a
+    /// quiet connection holds none.
+    pub(super) fn on_settled(&mut self, bytes: u64) {
+        self.totals.unacked = self.totals.unacked.saturating_sub(bytes);
+        if self.totals.unacked == 0 {
+            self.spare.clear();
         }
     }
 

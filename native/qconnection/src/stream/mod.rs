@@ -51,8 +51,9 @@ use recv::RecvPart;
 use schedule::Schedule;
 use send::SendPart;
 
-/// Full-sized blocks of send memory kept for reuse while bytes are on their way: 512 KiB.
-const SPARE_BLOCKS: usize = 32;
+/// Full-sized blocks of send memory kept for reuse while bytes are on their way: 8 MiB, what the application may have
+/// queued on all streams.
+const SPARE_BLOCKS: usize = 512;
 
 /// First limits of the peer for what we send on each kind of stream, bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +73,8 @@ struct Totals {
     unsent: u64,
     /// Bytes waiting to be sent again.
     again: u64,
+    /// Bytes written and not acknowledged.
+    unacked: u64,
     /// Bytes received and not read.
     held: u64,
     /// Gaps between them.
@@ -201,15 +204,16 @@ impl Streams {
         self.totals.unsent
     }
 
+    /// Bytes the application wrote that are not acknowledged.
+    #[must_use]
+    pub const fn unacked_bytes(&self) -> u64 {
+        self.totals.unacked
+    }
+
     /// Bytes that wait to be sent again.
     #[must_use]
     pub const fn retransmit_bytes(&self) -> u64 {
         self.totals.again
-    }
-
-    /// Lets go of memory that only speeds up sending; for a connection that has been quiet for a while.
-    pub fn trim(&mut self) {
-        self.spare.clear();
     }
 
     /// The connection has ended: every stream goes, every block returns to the pool (mux R44, R45). No stream events

@@ -69,16 +69,15 @@ impl Streams {
     pub fn write_data(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> bool {
         let before = writer.len();
         while writer.remaining() >= MIN_ROOM {
-            let record = if self.schedule.has_again() {
-                self.write_again(writer)
+            let written = if self.schedule.has_again() {
+                self.write_again(writer, on_record)
             } else if self.schedule.has_fresh() && self.credit.available() > 0 {
-                self.write_fresh(writer)
+                self.write_fresh(writer, on_record)
             } else {
                 break;
             };
-            match record {
-                Some(record) => on_record(record),
-                None => break,
+            if written.is_none() {
+                break;
             }
         }
         self.note_connection_blocked();
@@ -110,9 +109,8 @@ impl Streams {
             return false;
         }
         let sent_to = start.saturating_add(fit.len as u64);
-        let record = put(part, id, start..sent_to, fit.length, writer);
+        on_record(put(part, id, start..sent_to, fit.length, writer));
         self.counters.bytes_sent_again = self.counters.bytes_sent_again.saturating_add(fit.len as u64);
-        on_record(record);
         if is_cut {
             let rest = u32::try_from(end.saturating_sub(sent_to)).unwrap_or(u32::MAX);
             self.mark_for_reinjection(StreamRecord::Data { id, offset: sent_to, len: rest, fin });
@@ -120,8 +118,8 @@ impl Streams {
         true
     }
 
-    /// A frame of lost bytes, or a FIN alone.
-    fn write_again(&mut self, writer: &mut Writer<'_>) -> Option<StreamRecord> {
+    /// A frame of lost bytes, or a FIN alone; `None` if it did not fit.
+    fn write_again(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Option<()> {
         let turn = self.schedule.turn_again(&mut self.map)?;
         let (id, part) = sending(&mut self.map, turn)?;
         let waits = part.buffer.first_lost();
@@ -130,17 +128,17 @@ impl Streams {
         let fit = Fit::new(writer.remaining(), frame::Stream::header_size(id, at, None), available)?;
         let range = if available == 0 { at..at } else { part.buffer.take_lost(fit.len as u64)? };
         let len = range.end.saturating_sub(range.start);
-        let record = put(part, id, range, fit.length, writer);
+        on_record(put(part, id, range, fit.length, writer));
         self.totals.again = self.totals.again.saturating_sub(len);
         self.counters.bytes_sent_again = self.counters.bytes_sent_again.saturating_add(len);
         if !part.has_again() {
             self.schedule.drop_again(part);
         }
-        Some(record)
+        Some(())
     }
 
-    /// A frame of fresh bytes, charged to the stream and to the connection.
-    fn write_fresh(&mut self, writer: &mut Writer<'_>) -> Option<StreamRecord> {
+    /// A frame of fresh bytes, charged to the stream and to the connection; `None` if it did not fit.
+    fn write_fresh(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Option<()> {
         let turn = self.schedule.turn(&mut self.map)?;
         let (id, part) = sending(&mut self.map, turn)?;
         let available = fresh_bytes(part, &self.credit).min(turn.budget);
@@ -152,7 +150,7 @@ impl Streams {
         self.credit.charge(len);
         self.totals.unsent = self.totals.unsent.saturating_sub(len);
         self.counters.bytes_sent = self.counters.bytes_sent.saturating_add(len);
-        let record = put(part, id, range, fit.length, writer);
+        on_record(put(part, id, range, fit.length, writer));
         self.schedule.on_turn(turn, len, part);
         let wants_room = part.wants_room;
         self.after_fresh(turn.ticket.key);
@@ -160,7 +158,7 @@ impl Streams {
             self.offer_room_to(turn.ticket.key);
         }
         self.offer_room();
-        Some(record)
+        Some(())
     }
 
     /// The stream may have run out of stream credit.

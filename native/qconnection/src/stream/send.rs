@@ -139,19 +139,20 @@ impl SendPart {
         }
     }
 
-    /// A range, with FIN or not, was acknowledged. [`Effect::Changed`]: the peer has everything now.
-    pub fn on_acked(&mut self, range: std::ops::Range<u64>, fin: Fin, spare: &mut SpareBlocks) -> Effect {
+    /// A range, with FIN or not, was acknowledged; answers how many of its bytes were not before, and whether the peer
+    /// has everything now.
+    pub fn on_acked(&mut self, range: std::ops::Range<u64>, fin: Fin, spare: &mut SpareBlocks) -> (u64, Effect) {
         if !self.state.is_live() {
-            return Effect::Nothing;
+            return (0, Effect::Nothing);
         }
-        self.buffer.on_acked(range, spare);
+        let bytes = self.buffer.on_acked(range, spare);
         if fin == Fin::Yes {
             self.ending = Ending::Acked;
         }
         if self.ending == Ending::Acked && self.buffer.is_all_acked() {
-            return self.state.on_all_acked();
+            return (bytes, self.state.on_all_acked());
         }
-        Effect::Nothing
+        (bytes, Effect::Nothing)
     }
 
     /// A range, with FIN or not, was lost or shall be copied; answers how many bytes wait to be sent again because of

@@ -98,8 +98,7 @@ impl Streams {
     /// See [`WriteError`].
     pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, WriteError> {
         let (key, len) = self.admit_write(id, data.len())?;
-        if let Some(part) = self.send_part(key) {
-            let (part, spare) = part;
+        if let Some((part, spare)) = self.send_part(key) {
             part.buffer.write(data.get(..len).unwrap_or_default(), spare);
             self.on_written(key, len);
         }
@@ -232,9 +231,11 @@ impl Streams {
         }
         self.totals.unsent = self.totals.unsent.saturating_sub(part.buffer.unsent());
         self.totals.again = self.totals.again.saturating_sub(part.buffer.lost_bytes());
+        let dropped = part.buffer.outstanding();
         part.buffer.clear(&mut self.spare);
         part.wants_room = false;
         self.room.lose(&mut part.room);
+        self.on_settled(dropped);
         self.settle(key);
         self.offer_room();
         true
@@ -287,6 +288,7 @@ impl Streams {
     /// `len` bytes were put into a send buffer.
     fn on_written(&mut self, key: Key, len: usize) {
         self.totals.unsent = self.totals.unsent.saturating_add(len as u64);
+        self.totals.unacked = self.totals.unacked.saturating_add(len as u64);
         self.settle(key);
     }
 

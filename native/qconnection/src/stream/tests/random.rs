@@ -139,6 +139,7 @@ pub fn check_sums(end: &mut End) {
         if let Some(part) = &stream.send {
             sums.unsent += part.buffer.unsent();
             sums.again += part.buffer.lost_bytes();
+            sums.unacked += part.buffer.outstanding();
             sums.blocked += usize::from(part.waits_for_credit());
             fresh += usize::from(part.has_fresh());
             again += usize::from(part.has_again());
@@ -151,6 +152,8 @@ pub fn check_sums(end: &mut End) {
     }
     let totals = streams.totals;
     assert_eq!((totals.unsent, totals.again, totals.blocked), (sums.unsent, sums.again, sums.blocked));
+    assert_eq!(totals.unacked, sums.unacked);
+    assert!(totals.unacked > 0 || streams.spare.is_empty());
     assert_eq!((totals.held, totals.gaps), (sums.held, sums.gaps));
     assert_eq!((streams.schedule.has_fresh(), streams.schedule.has_again()), (fresh > 0, again > 0));
 }
