@@ -171,14 +171,8 @@ impl SendBuffer {
         if range.start > self.acked_to {
             return self.acked.insert(range);
         }
-        let known: u64 = self.acked.overlap(range.clone()).map(|known| known.end.saturating_sub(known.start)).sum();
-        self.acked_to = range.end;
-        self.acked.remove_below(range.end);
-        if self.acked.min() == Some(range.end)
-            && let Some(joined) = self.acked.pop_min()
-        {
-            self.acked_to = joined.end;
-        }
+        let known = if self.acked.is_empty() { 0 } else { self.join_acked(range.end) };
+        self.acked_to = self.acked_to.max(range.end);
         self.free_acked(spare);
         range.end.saturating_sub(range.start).saturating_sub(known)
     }
@@ -214,6 +208,12 @@ impl SendBuffer {
     #[inline]
     pub const fn unsent(&self) -> u64 {
         self.written.saturating_sub(self.sent)
+    }
+
+    /// Bytes written and not acknowledged.
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        self.written.saturating_sub(self.acked_to).saturating_sub(self.acked.count())
     }
 
     /// Bytes that wait to be sent again.
@@ -298,6 +298,19 @@ impl SendBuffer {
         }
         let index = self.chunks.partition_point(|chunk| chunk.end() <= offset);
         holds(index).then_some(index)
+    }
+
+    /// Everything below `end` is acknowledged: what lies there or touches it leaves the set. Answers how many bytes below
+    /// `end` were known.
+    fn join_acked(&mut self, end: u64) -> u64 {
+        let known = self.acked.overlap(0..end).map(|known| known.end.saturating_sub(known.start)).sum();
+        self.acked.remove_below(end);
+        if self.acked.min() == Some(end)
+            && let Some(joined) = self.acked.pop_min()
+        {
+            self.acked_to = joined.end;
+        }
+        known
     }
 
     /// Frees the chunks whose bytes are all acknowledged.
