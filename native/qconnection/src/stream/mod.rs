@@ -171,10 +171,7 @@ impl Streams {
             let event = self.events.pop()?;
             match event {
                 StreamEvent::Readable(id) if !self.has_news(id) => {}
-                StreamEvent::Reset { id, .. } => {
-                    self.on_reset_told(id);
-                    return Some(event);
-                }
+                StreamEvent::Reset { id, .. } if !self.tell_reset(id) => {}
                 _ => return Some(event),
             }
         }
@@ -314,13 +311,15 @@ impl Streams {
         stream.and_then(|stream| stream.recv.as_ref()).is_some_and(RecvPart::has_news)
     }
 
-    /// The application was told that the peer reset a stream.
-    fn on_reset_told(&mut self, id: StreamId) {
-        let Some(key) = self.map.key(id) else { return };
-        if let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key) {
-            recv.state.on_reset_told();
-            self.close_if_ended(key);
-        }
+    /// The application is about to be told that the peer reset a stream; `false` if it knows from a read, or has
+    /// stopped the stream meanwhile (mux R31).
+    fn tell_reset(&mut self, id: StreamId) -> bool {
+        let Some(key) = self.map.key(id) else { return false };
+        let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key) else { return false };
+        let is_news = !recv.state.is_terminal();
+        recv.state.on_reset_told();
+        self.close_if_ended(key);
+        is_news
     }
 }
 

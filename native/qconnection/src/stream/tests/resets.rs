@@ -205,6 +205,18 @@ fn a_reset_is_told_by_a_read_if_no_event_was_taken() {
     assert_eq!(server.streams.accept(UNI), Some(id));
     assert_eq!(server.read_all(id), (Vec::new(), ReadError::Reset(6)));
     assert_eq!((server.read_all(id).1, server.streams.open_count()), (ReadError::Closed, 0));
+    assert_eq!(server.events(), [StreamEvent::Opened(id)], "mux R31: told once");
+}
+
+/// mux R33 and style §5: what the application has stopped, it need not hear of.
+#[test]
+fn a_reset_that_crosses_a_stop_is_not_told() {
+    let (mut client, mut server, id) = talking();
+    client.streams.reset(id, 6).unwrap();
+    deliver(&mut client, &mut server);
+    server.streams.stop(id, 7, &mut server.pool).unwrap();
+    assert_eq!(server.events(), []);
+    assert!(server.packet().is_none(), "STOP_SENDING after RESET_STREAM is of no use");
 }
 
 /// mux R34.
