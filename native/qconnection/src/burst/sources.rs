@@ -50,6 +50,9 @@ impl Frames<'_, '_> {
     }
 }
 
+/// Anti-amplification credit that a packet with an ACK needs at least, bytes.
+const ACK_CREDIT: u64 = 64;
+
 impl Connection {
     /// Writes the frames of one packet.
     pub(crate) fn write_frames(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
@@ -281,21 +284,22 @@ impl Connection {
             })
     }
 
-    /// The path that carries the acknowledgements of `path`: itself while it answers, else the quickest open one.
+    /// The path that carries the acknowledgements of `path`: itself while it answers, else the quickest healthy one, else
+    /// the one that something arrived on last: it works at least one way (multipath MP-82). `None`: no path has both a
+    /// connection id of the peer and credit.
     pub(crate) fn ack_carrier(&self, path: PathId) -> Option<PathId> {
-        let entry = self.paths.get(path)?;
-        let answers = entry.network.as_deref().is_some_and(|network| network.suspect_since.is_none());
-        if entry.is_live() && answers {
+        let carriers = || {
+            let usable = self.paths.iter().filter(|entry| entry.is_live() && (entry.id == path || entry.state == PathState::Open));
+            let addressed = usable.filter(|entry| entry.remote_cids.active().is_some());
+            let networks = addressed.filter_map(|entry| Some((entry.id, entry.network.as_deref()?)));
+            networks.filter(|(_, network)| network.amplification.credit() >= ACK_CREDIT)
+        };
+        if carriers().any(|(id, network)| id == path && network.suspect_since.is_none()) {
             return Some(path);
         }
-        let open = self.paths.iter().filter(|other| other.state == PathState::Open && other.id != path);
-        let best = open
-            .filter_map(|other| other.network.as_deref().map(|network| (network.suspect_since.is_some(), network.rtt.smoothed(), other.id)))
-            .min();
-        match best {
-            Some((_, _, id)) => Some(id),
-            None => entry.is_live().then_some(path),
-        }
+        let healthy = carriers().filter(|(_, network)| network.suspect_since.is_none() && network.pto_count == 0);
+        let quickest = healthy.min_by_key(|(id, network)| (network.rtt.smoothed(), *id));
+        quickest.or_else(|| carriers().max_by_key(|(_, network)| network.counters.last_received_at)).map(|(id, _)| id)
     }
 
     /// The space of a level, for the burst writer.

@@ -9,6 +9,9 @@ use qbase::{EncryptionLevel, PathId, Timestamp};
 use qevent::TimerName;
 use std::time::Duration;
 
+/// A path whose validation failed is asked again if an authentic packet came so recently.
+const STILL_HEARD: Duration = Duration::from_secs(1);
+
 /// Deadlines of the whole connection.
 #[derive(Debug)]
 pub(crate) struct Timers {
@@ -106,7 +109,9 @@ impl Connection {
         }
         for entry in self.paths.iter() {
             let Some(network) = entry.network.as_deref() else { continue };
-            earliest.add(network.space.acks.deadline(), TimerName::AckDelay);
+            // Without a carrier only an arrival helps: it brings credit and a turn to send.
+            let ack_at = network.space.acks.deadline().filter(|_| self.ack_carrier(entry.id).is_some());
+            earliest.add(ack_at, TimerName::AckDelay);
             if entry.is_live() {
                 earliest.add(network.space.loss_time, TimerName::Loss);
                 earliest.add(self.pto_at(entry.id).map(|(at, _)| at), TimerName::Pto);
@@ -269,6 +274,12 @@ impl Connection {
                 continue;
             }
             network.validation = None;
+            // A peer whose packets arrive is there, however many answers were lost: ask it again.
+            let heard = network.counters.last_received_at.is_some_and(|at| now.saturating_since(at) < STILL_HEARD);
+            if heard {
+                self.challenge(now, path);
+                continue;
+            }
             if validating && path != PathId::ZERO || self.paths.live_count() > 1 {
                 self.begin_abandon(
                     now,
