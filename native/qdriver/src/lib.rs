@@ -14,7 +14,7 @@
 pub mod clock;
 pub mod drive;
 mod poller;
-// relay
+pub mod relay;
 pub mod socket;
 pub mod waker;
 

@@ -1,12 +1,10 @@
 //! The real machine on real sockets: bytes arrive whole, with and without GSO, over one path and several.
-#![cfg(test)]
-
-mod common;
 
 use std::net::SocketAddr;
 
-use common::{Plan, run};
 use qconnection::connection::events::ClosedBy;
+
+use crate::common::{self, Plan, run};
 
 #[test]
 fn a_transfer_over_loopback_arrives_whole() {

@@ -1,0 +1,6 @@
+//! The real machine on real sockets and threads.
+#![cfg(test)]
+
+mod common;
+mod endpoint;
+mod relayed;
