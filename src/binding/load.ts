@@ -20,13 +20,13 @@ export function loadNative(): NativeModule {
 }
 
 function load(): NativeModule {
-  const require = createRequire(import.meta.url)
+  const requireHere = createRequire(import.meta.url)
   const platform = platformName()
   const wanted = [...PLACES.map((place) => `${place}/${BINARY}.${platform}.node`), `${BINARY}-${platform}`]
   const failures: string[] = []
   for (const name of wanted) {
     try {
-      const module = require(name) as NativeModule
+      const module = requireHere(name) as NativeModule
       const contract = module.contract()
       if (contract === CONTRACT) return module
       failures.push(`${name}: contract ${contract}, this package needs ${CONTRACT}`)

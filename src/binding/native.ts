@@ -128,15 +128,15 @@ export interface NativeEndpoint {
   unlisten(): void
   /** Trust anchors for `ca: 'default'`, PEM; given once, before the first `connect` or `listen` that names them. */
   setDefaultRoots(pem: string[]): void
-  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`. An unknown or ended connection: nothing happens. */
+  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`; taken from the moment `connect` returns. An unknown or ended connection: nothing happens. */
   tell(connection: number, order: string): void
   /** A question answered by the I/O thread while JavaScript waits (about 0.1 ms, at most 1 s, then QB_INTERNAL). JSON of a `NativeQuestion` in; JSON out. An unknown or ended connection throws QB_CONNECTION_CLOSED. */
   ask(connection: number, question: string): string
   /** Fills `out` in the order of the `…_NUMBERS` of `scope` (`Scope`) from the shared page; answers false for what it does not know (then `out` is untouched). Numbers of an ended connection stay readable until its key is forgotten. */
   statistics(scope: number, connection: number, path: number, out: Float64Array): boolean
-  /** Lets go of an ended connection: its numbers may go. */
+  /** JavaScript has let go of the key: no record of it need cross any more, its numbers may go. Comes after `closed`, or right after an order to close. */
   forget(connection: number): void
-  /** Bound addresses with real ports. */
+  /** Bound addresses with real ports. Not called after `close`; `now`, `keepAlive`, `statistics` and `forget` may be. */
   local(): string[]
   /** Milliseconds since this endpoint was made, monotonic, with fractions. */
   now(): number

@@ -2,7 +2,7 @@
  * One QUIC connection as people hold it. Puts the parts together (life, streams, paths, bursts, spaces, numbers) and routes
  * the engine's records to them; each part does its own work. Made by the endpoint, for `connect` or for a newcomer.
  */
-import type { BlockedRecord, BurstRecord, ConnectionSink, Engine, NativeAcks, NativeEvent, NativeExplanation } from '../binding/index.ts'
+import type { Engine, NativeEvent, NativeExplanation } from '../binding/index.ts'
 import { Bursts } from '../burst/index.ts'
 import { checkClose } from '../config/index.ts'
 import type { CloseOptions, KeptOptions, Logger, Observable, PeerIdentity, Waiting } from '../config/index.ts'
@@ -20,6 +20,7 @@ import type { ConnectionState } from './lifecycle.ts'
 import { ConnectionNumbers } from './numbers.ts'
 import { ConnectionFeeds } from './observe.ts'
 import { peerIdentity } from './peer.ts'
+import { connectionSink } from './sink.ts'
 import { StreamTable } from './streams.ts'
 
 /** What a connection asks of its endpoint. */
@@ -94,7 +95,8 @@ export class Connection implements AsyncDisposable {
       callbackFailed: (callback: string, error: unknown) => this.#callbackFailed(callback, error),
     }
     this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, events)
-    owner.engine.inbox.sinks.set(origin.key, this.#sink())
+    const { bursts, spaces } = this
+    owner.engine.inbox.sinks.set(origin.key, connectionSink({ streams: this.#streams, bursts, spaces, onEvent: (event) => this.#onEvent(event) }))
   }
 
   get state(): ConnectionState {
@@ -263,22 +265,6 @@ export class Connection implements AsyncDisposable {
     }
   }
 
-  #sink(): ConnectionSink {
-    const streams = this.#streams
-    return {
-      onData: (stream, flags, staging, start, end) => streams.onData(stream, flags, staging, start, end),
-      onWritable: (stream, left, unacknowledged) => streams.onWritable(stream, left, unacknowledged),
-      onFinished: (stream) => streams.onFinished(stream),
-      onStopped: (stream, code) => streams.onStopped(stream, code),
-      onReset: (stream, flags, code) => streams.onReset(stream, flags, code),
-      onStreams: (direction, limit) => streams.onStreams(direction, limit),
-      onConnectionWritable: (left) => streams.onConnectionWritable(left),
-      onEvent: (event) => this.#onEvent(event),
-      onTrace: (record: BurstRecord | BlockedRecord) => this.bursts.onTrace(record),
-      onAcks: (acks: NativeAcks) => this.spaces.onAcks(acks),
-    }
-  }
-
   #onEvent(event: NativeEvent): void {
     switch (event.type) {
       case 'opened': return this.#onOpened(event)
@@ -308,7 +294,7 @@ export class Connection implements AsyncDisposable {
     this.#peer = event.peer === null ? null : peerIdentity(event.peer, event.serverName)
     if (!this.#life.open(event.info as HandshakeInfo)) return
     this.#emit({ type: 'opened' }, event.atMs)
-    this.#owner.onOpened(this)
+    if (this.#life.state === 'open') this.#owner.onOpened(this)
   }
 
   #usePath({ local, remote }: { local: string; remote: string }): void {

@@ -3,7 +3,7 @@
  * decides when the process may end. What happens inside a connection is not its concern.
  */
 import { rootCertificates } from 'node:tls'
-import { ENDPOINT_NUMBERS, Engine, Scope, fromNative, loadNative } from '../binding/index.ts'
+import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
 import { Supply, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, waitFor } from '../config/index.ts'
 import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
@@ -13,6 +13,7 @@ import { ConnectionError, EndpointError } from '../errors/index.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
 import { keylogSink } from './keylog.ts'
 import type { KeylogSink } from './keylog.ts'
+import { EndpointNumbers } from './numbers.ts'
 import { EndpointFeeds } from './observe.ts'
 import { connectionId } from './random.ts'
 import { resolveTarget } from './resolve.ts'
@@ -36,6 +37,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #logger: Logger
   readonly #keylog: KeylogSink
   readonly #feeds: EndpointFeeds
+  readonly #numbers: EndpointNumbers
   readonly #owner: ConnectionOwner
   readonly #connections = new Set<Connection>()
   readonly #incoming = new Supply<Connection>()
@@ -44,7 +46,6 @@ export class Endpoint implements AsyncDisposable {
   #state: 'open' | 'closing' | 'closed' = 'open'
   #shut = false
   #referenced = true
-  #last: EndpointStatistics | null = null
   #lastLocal: readonly string[] = []
 
   static {
@@ -62,6 +63,7 @@ export class Endpoint implements AsyncDisposable {
       onEvent: (key, event) => (key === 0 ? this.#onEvent(event) : this.#onNewcomer(key, event)),
       onKeylog: (line) => this.#keylog.write(line),
     })
+    this.#numbers = new EndpointNumbers(this.#engine)
     this.#keylog = keylogSink(prepared.keylog, prepared.logger)
     this.#feeds = new EndpointFeeds(prepared.metricsIntervalMs, () => this.statistics())
     this.#owner = {
@@ -69,7 +71,14 @@ export class Endpoint implements AsyncDisposable {
       onOpened: (connection) => this.#onOpened(connection),
       onClosed: (connection) => this.#onClosed(connection),
     }
-    if (prepared.server !== null) this.#startListening(prepared.server)
+    if (prepared.server === null) return
+    try {
+      this.#startListening(prepared.server)
+    } catch (error) {
+      // Nobody would hold the endpoint to close it.
+      this.destroy()
+      throw error
+    }
   }
 
   /** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_TLS_IDENTITY QB_BIND_FAILED QB_NATIVE_MISSING */
@@ -161,7 +170,7 @@ export class Endpoint implements AsyncDisposable {
 
   /** Of a closed endpoint: the last numbers. */
   statistics(): EndpointStatistics {
-    return this.#last ?? this.#readStatistics()
+    return this.#numbers.statistics()
   }
 
   /** Milliseconds on the endpoint's clock; zero = its creation. */
@@ -216,7 +225,7 @@ export class Endpoint implements AsyncDisposable {
     if (this.#shut) return
     this.#shut = true
     this.#lastLocal = this.#engine.local()
-    this.#last = this.#readStatistics()
+    this.#numbers.keep()
     this.#engine.close()
   }
 
@@ -225,13 +234,7 @@ export class Endpoint implements AsyncDisposable {
   }
 
   #startListening(server: ServerOptions): void {
-    try {
-      this.#engine.listen(nativeServer(server), () => rootCertificates)
-    } catch (error) {
-      // From `bind` nobody would hold the endpoint to close it.
-      if (this.#listening === null && this.#connections.size === 0) this.destroy()
-      throw error
-    }
+    this.#engine.listen(nativeServer(server), () => rootCertificates)
     if (server.verify === 'none' && (server.clientAuth ?? 'none') !== 'none') this.#logger.warn?.('client certificates are not verified (verify: none)', {})
     this.#listening = { kept: keptOptions(server), backlog: server.backlog ?? BACKLOG }
     this.#keepAlive()
@@ -285,6 +288,7 @@ export class Endpoint implements AsyncDisposable {
   #onEngineClosed(broken: NativeError | null): void {
     if (this.#state === 'open') this.#beginClosing()
     const cause = broken === null ? undefined : fromNative(broken)
+    this.#numbers.onThreadEnded()
     for (const connection of this.#connections) Connection.cut(connection, new ConnectionError('QB_INTERNAL', `the endpoint has ended: ${broken?.message ?? 'closed'}`, { errorCode: 1n, by: 'local', cause }))
     if (cause !== undefined) this.#logger.error?.('the endpoint has broken', { error: cause })
     this.#shutDown()
@@ -300,12 +304,5 @@ export class Endpoint implements AsyncDisposable {
     if (this.#shut) return
     const busy = this.#listening !== null || this.#connections.size > 0 || this.#state === 'closing'
     this.#engine.keepAlive(this.#referenced && busy)
-  }
-
-  #readStatistics(): EndpointStatistics {
-    const numbers = this.#engine.numbers(Scope.ENDPOINT, 0, 0)
-    const row = Object.fromEntries(ENDPOINT_NUMBERS.map((name, index) => [name, numbers?.[index] ?? 0])) as Record<(typeof ENDPOINT_NUMBERS)[number], number>
-    const drops = this.#engine.ask(0, { ask: 'drops' }) as Record<string, number>
-    return { ...row, drops, crossings: this.#engine.crossings }
   }
 }

@@ -22,14 +22,21 @@ export function nodeReadable(half: ReceiveHalf, options: DuplexOptions): Readabl
 
 export function nodeWritable(half: SendHalf, options: DuplexOptions): Writable {
   const own = { ...BYTES, ...writeMethods(new WriteFace(half)), destroy: destroyBy(half, null) }
-  return new Writable({ highWaterMark: HIGH_WATER_BYTES, ...(options as WritableOptions), ...own })
+  const stream = new Writable({ highWaterMark: HIGH_WATER_BYTES, ...(options as WritableOptions), ...own })
+  half.onFailure = (error) => stream.destroy(error)
+  return stream
 }
 
 export function nodeDuplex(sending: SendHalf, receiving: ReceiveHalf, options: DuplexOptions): Duplex {
   const reading = new ReadFace(receiving)
   const marks = { readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES }
   const own = { ...BYTES, ...readMethods(reading), ...writeMethods(new WriteFace(sending)), destroy: destroyBy(sending, receiving) }
-  return reading.start(new Duplex({ ...marks, ...options, ...own }))
+  const stream = new Duplex({ ...marks, ...options, ...own })
+  // While there is something to read a failed sending part is told to the next write; after that it is all there is.
+  sending.onFailure = (error) => {
+    if (receiving.state !== 'open') stream.destroy(error)
+  }
+  return reading.start(stream)
 }
 
 function readMethods(face: ReadFace): { read(): void } {

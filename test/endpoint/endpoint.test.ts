@@ -156,6 +156,8 @@ describe('listening', () => {
     endpoint.incoming()
     endpoint.unlisten()
     expect(await codeOf(endpoint.connect(endpoint.local[0] ?? '', { alpn: 'test' }))).toBe('QB_CONNECT_REFUSED')
+    expect(() => endpoint.listen({ ...SERVER, key: 'bad' })).toThrow(expect.objectContaining({ code: 'QB_TLS_IDENTITY' }))
+    endpoint.listen(SERVER)
     await endpoint.close()
     expect(() => endpoint.incoming()).toThrow(expect.objectContaining({ code: 'QB_ENDPOINT_CLOSED' }))
     expect(() => endpoint.listen(SERVER)).toThrow(expect.objectContaining({ code: 'QB_ENDPOINT_CLOSED' }))

@@ -149,6 +149,30 @@ describe('toDuplex', () => {
   })
 })
 
+describe('a sending part that fails', () => {
+  it('destroys a Writable at once, a Duplex only when nothing is left to read', async () => {
+    const pair = await connectedPair()
+    const writable = (await pair.near.openUnidirectional()).toWritable()
+    writable.write(pattern(10))
+    const failed = once(writable, 'error')
+    ;(await taken(pair.far.incomingUnidirectional())).stop(4)
+    expect(((await failed) as unknown[])[0]).toMatchObject({ code: 'QB_STREAM_STOPPED', errorCode: 4n })
+    const { mine, theirs } = await streamPair(pair)
+    const duplex = theirs.toDuplex().on('error', ignore)
+    const received: Buffer[] = []
+    duplex.on('data', (chunk: Buffer) => received.push(chunk))
+    mine.stop()
+    await turns(10)
+    mine.write(pattern(5))
+    await until(() => Buffer.concat(received).length === 6)
+    expect(duplex.destroyed).toBe(false)
+    const error = once(duplex, 'error')
+    duplex.write(pattern(1))
+    expect(((await error) as unknown[])[0]).toMatchObject({ code: 'QB_STREAM_STOPPED' })
+    await pair.done()
+  })
+})
+
 describe('toReadable and toWritable', () => {
   it('carry one direction', async () => {
     const pair = await connectedPair()
