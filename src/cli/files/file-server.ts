@@ -94,12 +94,17 @@ async function readRequestLine(stream: BidirectionalStream): Promise<Request | n
         pieces.push(piece)
         bytes += piece.length
         if (bytes > MAX_REQUEST_BYTES) return null
-        if (piece.includes(0x0a)) return readRequest(Buffer.concat(pieces))
+        if (piece.includes(0x0a)) return readRequest(lineOf(Buffer.concat(pieces)))
       }
     }
     return readRequest(Buffer.concat(pieces))
   }
   return within(REQUEST_LIMIT_MS, reading(), () => new Error('no request within 10 s'))
+}
+
+/** Up to the first line feed; what follows belongs to methods that we do not have. */
+function lineOf(bytes: Buffer): Buffer {
+  return bytes.subarray(0, bytes.indexOf(0x0a) + 1)
 }
 
 /** Two buffers in turn: the next piece is read while one is being accepted. `sent` counts as it goes. */

@@ -1,0 +1,75 @@
+import { CommanderError } from 'commander'
+import { describe, expect, it } from 'vitest'
+import { createProgram } from '../../src/cli/program.ts'
+import { refuseOption, transportOptions, trustOptions } from '../../src/cli/options.ts'
+import { Terminal } from '../../src/cli/terminal.ts'
+
+function captured(): { terminal: Terminal; out: () => string; err: () => string } {
+  const text = { out: '', err: '' }
+  const terminal = new Terminal({ write: (more: string) => (text.out += more) }, { write: (more: string) => (text.err += more) }, {})
+  return { terminal, out: () => text.out, err: () => text.err }
+}
+
+async function outcome(...args: string[]): Promise<{ exit: number; message: string; out: string; err: string }> {
+  const { terminal, out, err } = captured()
+  try {
+    return { exit: await createProgram(terminal, 'cli').run(['node', 'quicbraid', ...args]), message: '', out: out(), err: err() }
+  } catch (error) {
+    const exit = error instanceof CommanderError ? error.exitCode : (error as { exit: number }).exit
+    return { exit, message: (error as Error).message, out: out(), err: err() }
+  }
+}
+
+describe('the command line', () => {
+  it('shows its help and version on stdout', async () => {
+    const help = await outcome('--help')
+    expect(help).toMatchObject({ exit: 0 })
+    for (const name of ['demo', 'serve', 'get', 'cert']) expect(help.out).toContain(name)
+    expect((await outcome('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect((await outcome('get', '--help')).out).toContain('--connect-timeout')
+  })
+
+  it('refuses unknown commands, options and bad values with exit 1', async () => {
+    for (const args of [['fly'], ['get'], ['get', '--fast', 'https://h/x'], ['demo', '--rate', '5'], ['demo', '--cut-at', '80%'], ['serve'], ['get', '--path', '=', 'https://h/x'], ['get', '-o', 'x', 'ftp://h/x']]) {
+      expect((await outcome(...args)).exit, args.join(' ')).toBe(1)
+    }
+  })
+
+  it('names what this version does not have', async () => {
+    for (const name of ['put', 'perf', 'interop', 'lab', 'nat', 'relay', 'tunnel', 'reverse', 'dash', 'qlog']) {
+      const { exit, message } = await outcome(name, '--any', 'thing')
+      expect(exit, name).toBe(1)
+      expect(message).toContain(`'${name}'`)
+      expect(message).toContain('not available in this version')
+    }
+    expect(await outcome('serve', '.', '--allow-put')).toMatchObject({ exit: 1, message: '--allow-put is not available in this version; leave it out' })
+    expect(() => refuseOption('--metrics', '127.0.0.1:1')).toThrow('not available')
+  })
+
+  it('refuses a folder that is not there with exit 2', async () => {
+    const { terminal } = captured()
+    await expect(createProgram(terminal, 'cli').run(['node', 'quicbraid', 'serve', '/does/not/exist'])).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+})
+
+describe('options for the library', () => {
+  it('are only those that were given', () => {
+    expect(transportOptions({})).toEqual({})
+    expect(transportOptions({ path: [{ local: '127.0.0.1' }], scheduler: 'round-robin', multipath: 'require', connectTimeout: 500, idleTimeout: 9000 })).toEqual({
+      paths: [{ local: '127.0.0.1' }], scheduler: 'round-robin', multipath: 'require', limits: { handshakeTimeoutMs: 500, idleTimeoutMs: 9000 },
+    })
+  })
+
+  it('never take a file for a scheduler', () => {
+    expect(() => transportOptions({ scheduler: './mine.ts' })).toThrow('not available')
+  })
+
+  it('warn when nothing is verified, and refuse contradictions', async () => {
+    const { terminal, err } = captured()
+    expect(await trustOptions({ insecure: true, servername: 'a' }, terminal)).toEqual({ verify: 'none', serverName: 'a' })
+    expect(err()).toBe('warning: server certificate is not verified\n')
+    await expect(trustOptions({ insecure: true, pin: ['x'] }, terminal)).rejects.toMatchObject({ exit: 1 })
+    await expect(trustOptions({ cert: 'x' }, terminal)).rejects.toMatchObject({ exit: 1 })
+    await expect(trustOptions({ ca: ['/does/not/exist'] }, terminal)).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+})
