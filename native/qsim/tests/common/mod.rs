@@ -1,6 +1,5 @@
 //! What several topics share: short names for links, and many seeds at once.
 
-#![expect(clippy::allow_attributes, reason = "whether a helper is unused depends on the topic that includes it")]
 #![allow(dead_code, reason = "no topic uses every helper")]
 
 use std::{ops::Range, thread, time::Duration};
