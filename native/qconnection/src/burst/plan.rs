@@ -235,11 +235,11 @@ mod tests {
         case.initial = Some(FRAMES);
         case.one_rtt = None;
         case.budget.credit = 100;
-        assert_eq!(plan(&case), Planned::Blocked(Signals::CREDIT));
+        assert_eq!(plan(&case), Planned::Blocked(Signals::CREDIT.union(case.idle)));
         case.initial = Some(ACK);
         assert!(levels(&case).initial, "an ACK alone may stay short");
         case.role = Role::Client;
-        assert_eq!(plan(&case), Planned::Blocked(Signals::CREDIT));
+        assert_eq!(plan(&case), Planned::Blocked(Signals::CREDIT.union(case.idle)));
     }
 
     #[test]

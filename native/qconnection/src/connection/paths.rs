@@ -41,7 +41,13 @@ impl Connection {
 
     fn install_network(&mut self, path: PathId, four_tuple: FourTuple, amplification: Amplification) {
         let skip = self.random_u64() % 256;
-        let network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
+        let mut network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
+        // Paths to one peer differ less than a path differs from the default for an unknown peer.
+        let known = self.paths.iter().filter_map(|entry| entry.network.as_deref());
+        let known = known.filter(|known| known.rtt.first_sample_at().is_some()).map(|known| known.rtt.smoothed()).max();
+        if let Some(known) = known {
+            network.rtt.suggest_initial(known.saturating_mul(2).min(self.config.initial_rtt));
+        }
         if let Some(entry) = self.paths.get_mut(path) {
             entry.network = Some(Box::new(network));
             entry.state = PathState::Validating;
@@ -126,7 +132,7 @@ impl Connection {
     }
 
     /// Starts to validate a path's address (RFC 9000 §8.2).
-    fn challenge(&mut self, now: Timestamp, path: PathId) {
+    pub(super) fn challenge(&mut self, now: Timestamp, path: PathId) {
         let mut data = [0; 8];
         self.random.fill_bytes(&mut data);
         let max_ack_delay = self.peer_parameters.max_ack_delay;

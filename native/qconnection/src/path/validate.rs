@@ -7,8 +7,9 @@
 use qbase::{FourTuple, Timestamp, limits};
 use std::{collections::VecDeque, time::Duration};
 
-/// Challenges sent for one validation at most (burst B-114).
-pub const TRANSMISSIONS: u32 = 3;
+/// Challenges sent for one validation at most (burst B-114): with doubling gaps so many fit before the deadline when the
+/// RTT is much shorter than that of an unknown path.
+pub const TRANSMISSIONS: u32 = 6;
 /// A validation fails after this many PTOs (RFC 9000 §8.2.4).
 const PTOS_UNTIL_FAILURE: u32 = 3;
 
@@ -37,7 +38,7 @@ enum State {
     Failed,
 }
 
-/// The validation of one network path: at most three challenges with the same random bytes, one PTO apart at first,
+/// The validation of one network path: at most [`TRANSMISSIONS`] challenges with the same random bytes, one PTO apart at first,
 /// then twice that (burst B-114).
 #[derive(Clone, Debug)]
 pub struct Validation {
@@ -229,7 +230,7 @@ mod tests {
     const FRESH_PTO: Duration = Duration::from_millis(999);
 
     #[test]
-    fn three_challenges_go_out_one_pto_apart_and_then_two() {
+    fn challenges_go_out_one_pto_apart_then_two_then_four() {
         let mut validation = Validation::new(at(0), DATA, PTO, FRESH_PTO);
         let mut sent = Vec::new();
         let mut now = at(10);
@@ -240,7 +241,7 @@ mod tests {
             now = validation.next_timer().unwrap();
             validation.on_timer(now);
         }
-        assert_eq!(sent, vec![at(10), at(110), at(310)]);
+        assert_eq!(sent, vec![at(10), at(110), at(310), at(710), at(1_510)]);
         assert_eq!(now, at(10 + 3 * 999), "three times the longer PTO after the first challenge");
         assert_eq!((validation.next_timer(), validation.take_challenge(now)), (None, None));
     }
