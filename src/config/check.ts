@@ -33,9 +33,26 @@ export function unavailableOption(field: string, value: unknown): OptionError {
   return new OptionError('QB_OPTION_INVALID', `option ${field} is ${show(value)}, which is not available in this version; leave it out`, { field, value })
 }
 
+/** Options of a call: only these names, and a signal that is one. Nothing else is looked at. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+export function checkCall(options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) throw invalidOption('options', options, `an object { ${known.join(', ')} }`)
+  for (const name of Object.keys(options)) if (!known.includes(name)) throw unknownName(name, known, name)
+  const { signal } = options as { signal?: unknown }
+  if (signal !== undefined && !isSignal(signal)) throw invalidOption('signal', signal, 'an AbortSignal')
+}
+
+/** One of another realm counts too. */
+function isSignal(value: unknown): boolean {
+  const signal = value as Partial<AbortSignal> | null
+  return typeof signal === 'object' && signal !== null && typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function'
+}
+
 function unknownOption(schema: Schema, keys: string[], field: string): OptionError {
-  const name = keys.at(-1) ?? ''
-  const nearest = nearestName(name, knownNames(schema, keys.slice(0, -1)))
+  return unknownName(keys.at(-1) ?? '', knownNames(schema, keys.slice(0, -1)), field)
+}
+
+function unknownName(name: string, known: readonly string[], field: string): OptionError {
+  const nearest = nearestName(name, known)
   const hint = nearest === null ? 'leave it out' : `did you mean ${nearest}?`
   return new OptionError('QB_OPTION_UNKNOWN', `option ${field} is not known; ${hint}`, { field, value: undefined })
 }

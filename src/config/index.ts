@@ -2,7 +2,7 @@
 export { formatAddress, parseAddress, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
-export { invalidOption, unavailableOption } from './check.ts'
+export { checkCall, invalidOption, unavailableOption } from './check.ts'
 export { after, every } from './clock.ts'
 export type { Cancel } from './clock.ts'
 export { checkFamily } from './combine.ts'

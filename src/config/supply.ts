@@ -1,4 +1,5 @@
 /** Things that arrive and are taken by loops: several loops share one supply, each thing goes to one of them. */
+import { checkCall } from './check.ts'
 import { waitFor } from './waiting.ts'
 import type { Settle, Waiting } from './waiting.ts'
 
@@ -35,6 +36,7 @@ export class Supply<T> {
   }
 
   iterate(options: Waiting): AsyncIterableIterator<T> {
+    checkCall(options, ['signal'])
     const { signal } = options
     let left = false
     const iterator: AsyncIterableIterator<T> = {

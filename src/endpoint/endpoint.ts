@@ -5,7 +5,7 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, waitFor } from '../config/index.ts'
+import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, waitFor } from '../config/index.ts'
 import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
@@ -122,6 +122,7 @@ export class Endpoint implements AsyncDisposable {
   /** Resolves when the handshake is complete. `remote`: 'name:port', an address, or several addresses of one server. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED QB_CONNECT_TIMEOUT QB_CONNECT_REFUSED QB_TLS_... QB_VERSION QB_NO_PATH QB_ENDPOINT_CLOSED */
   async connect(remote: string | readonly string[], options: ConnectionOptions & Waiting = {}): Promise<Connection> {
     const { signal, ...own } = options
+    checkCall({ signal }, ['signal'])
     const prepared = prepareConnect(this.#defaults, own, this.#features)
     this.#checkOpen()
     const target = await resolveTarget(remote, prepared, signal)

@@ -1,7 +1,7 @@
 /** The paths of a connection: known by id from the engine's first word of them, gone when abandoned. Opens new ones (client). */
 import { fromNative } from '../binding/index.ts'
 import type { NativeEvent } from '../binding/index.ts'
-import { after, checkFamily, checkPathSpec, invalidOption, nativePath, refuseUnavailable, waitFor } from '../config/index.ts'
+import { after, checkCall, checkFamily, checkPathSpec, invalidOption, nativePath, refuseUnavailable, waitFor } from '../config/index.ts'
 import type { Observable, PathSpec, Settle, Waiting } from '../config/index.ts'
 import type { Explanation } from '../connection/index.ts'
 import { PathError } from '../errors/index.ts'
@@ -61,6 +61,7 @@ export class PathSet implements Iterable<Path> {
 
   /** When `count` paths are open and validated. @default count: all of `paths` in the options. @throws QB_PATH_TIMEOUT (5 s) */
   async ready(options: Waiting & { count?: number; timeoutMs?: number } = {}): Promise<readonly Path[]> {
+    checkCall(options, ['count', 'timeoutMs', 'signal'])
     const { count = this.#owner.wantedPaths, timeoutMs = TIMEOUT_MS, signal } = options
     if (!Number.isInteger(count) || count < 1) throw invalidOption('count', count, 'a whole number from 1')
     checkTimeout(timeoutMs)
@@ -83,6 +84,7 @@ export class PathSet implements Iterable<Path> {
 
   /** Client only. Waits for the handshake, CIDs and limits; resolves when validated. @throws QB_PATH_TIMEOUT (names what it waited for) QB_PATH_VALIDATION QB_PATH_ROLE QB_PATH_LIMIT QB_OPTION_INVALID QB_BIND_FAILED */
   async open(spec: PathSpec, options: Waiting & { timeoutMs?: number } = {}): Promise<Path> {
+    checkCall(options, ['timeoutMs', 'signal'])
     const { timeoutMs = TIMEOUT_MS, signal } = options
     const owner = this.#owner
     const checked = checkPathSpec(spec, 'spec')

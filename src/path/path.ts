@@ -2,7 +2,7 @@
 import { PATH_NUMBERS, Scope } from '../binding/index.ts'
 import type { NativePathFacts } from '../binding/index.ts'
 import { codeToJson, PathError } from '../errors/index.ts'
-import { deferHandled, invalidOption, isCode, unavailableOption } from '../config/index.ts'
+import { checkCall, deferHandled, invalidOption, isCode, unavailableOption } from '../config/index.ts'
 import type { Deferred, Observable, PathStatus } from '../config/index.ts'
 import type { PathFacts, PathMetrics } from './facts.ts'
 import { PathFeeds } from './observe.ts'
@@ -89,6 +89,7 @@ export class Path {
 
   /** PATH_ABANDON; resolves when the peer answered or 3 PTO passed. @throws QB_PATH_LAST, the connection's error */
   async abandon(options: { code?: number | bigint } = {}): Promise<void> {
+    checkCall(options, ['code'])
     const code = options.code ?? NOT_WANTED
     if (!isCode(code)) throw invalidOption('code', code, 'a whole number from 0 to 2^62 - 1')
     this.#checkConnection()

@@ -1,5 +1,5 @@
 /** Urgency and fairness of a stream, as the engine takes them. */
-import { invalidOption, unavailableOption } from '../config/index.ts'
+import { checkCall, invalidOption, unavailableOption } from '../config/index.ts'
 
 export interface StreamOptions {
   /** 0 first ... 7 last. @default 3 */
@@ -14,6 +14,7 @@ const URGENCY = 3
 
 /** Word 3 of OPEN and PRIORITY. @throws QB_OPTION_INVALID */
 export function priorityWord(options: StreamOptions, features: ReadonlySet<string>): number {
+  checkCall(options, ['urgency', 'incremental', 'path', 'signal'])
   const { urgency = URGENCY, incremental = true, path } = options
   if (!Number.isInteger(urgency) || urgency < 0 || urgency > 7) throw invalidOption('urgency', urgency, 'a whole number from 0 to 7')
   if (typeof incremental !== 'boolean') throw invalidOption('incremental', incremental, 'true or false')

@@ -53,6 +53,7 @@ export class StreamState {
   cut(error: PartError): void {
     this.sending?.fail(error)
     this.receiving?.cut(error)
+    if (this.receiving !== null) this.receiving.released = true
     this.#cut = true
     this.#closed?.resolve({ error: this.#error() })
   }

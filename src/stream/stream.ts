@@ -5,7 +5,7 @@
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import { Command } from '../binding/index.ts'
-import { invalidOption, unavailableOption, waitFor } from '../config/index.ts'
+import { checkCall, invalidOption, unavailableOption, waitFor } from '../config/index.ts'
 import type { Bytes, Settle, Waiting } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
@@ -101,6 +101,7 @@ export class SendStream extends StreamBase {
 
   /** When `write` accepts something. @throws as `write` */
   async ready(options: Waiting = {}): Promise<void> {
+    checkCall(options, ['signal'])
     this.#half.lock('write()')
     return waitFor(options.signal, (deferred) => this.#half.whenRoom(() => this.#settleReady(deferred)))
   }
@@ -178,6 +179,7 @@ class Reading {
   }
 
   bytes(options: Waiting & { maxBytes?: number | undefined }): Promise<Bytes> {
+    checkCall(options, ['maxBytes', 'signal'])
     const maxBytes = options.maxBytes ?? MAX_BYTES
     if (typeof maxBytes !== 'number' || !(maxBytes >= 0)) throw invalidOption('maxBytes', maxBytes, 'a number from 0')
     this.half.lock(this.#collecting ? 'another bytes()' : 'bytes()')

@@ -37,6 +37,19 @@ describe('opening streams', () => {
   })
 })
 
+describe('options of calls', () => {
+  it('are refused when unknown or when the signal is none', async () => {
+    const { near, server, done } = await connectedPair()
+    expect(await codeOf(near.openBidirectional({ urgancy: 3 } as never))).toBe('QB_OPTION_UNKNOWN')
+    expect(await codeOf(near.openBidirectional({ signal: {} } as never))).toBe('QB_OPTION_INVALID')
+    expect(await codeOf(near.paths.ready({ timeout: 3 } as never))).toBe('QB_OPTION_UNKNOWN')
+    expect(await codeOf(near.endpoint.connect('127.0.0.1:1', { alpn: 'x', signal: 5 as never }))).toBe('QB_OPTION_INVALID')
+    expect(() => server.incoming({ sginal: 1 } as never)).toThrow(expect.objectContaining({ message: expect.stringContaining('did you mean signal') }))
+    expect(() => near.close(null as never)).toThrow(expect.objectContaining({ code: 'QB_OPTION_INVALID' }))
+    await done()
+  })
+})
+
 describe('incoming streams', () => {
   it('come in order with their first bytes, and end with the connection', async () => {
     const { near, far, done } = await connectedPair()

@@ -1,0 +1,58 @@
+/** Compiled, never run: programs of the public contract as far as this version has it. A line that stops compiling is a broken promise. */
+import { createDevCertificate, Endpoint, isQuicbraidError } from '../../src/index.ts'
+import type { BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, Path, PathSet, QuicbraidError, ReceiveStream, SendStream, Spaces, StreamError } from '../../src/index.ts'
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const holds = <T extends true>(): T | undefined => undefined
+
+export async function twoPaths(): Promise<void> {
+  const { cert, key } = createDevCertificate()
+  const server = await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'sink' } })
+  const client = await Endpoint.bind()
+  const paths: ConnectionOptions['paths'] = [{ local: '127.0.0.1' }, { local: '127.0.0.2', status: 'backup' }]
+  const connection = await client.connect(server.local[0] ?? '', { alpn: 'sink', ca: cert, paths, scheduler: 'round-robin', signal: AbortSignal.timeout(1000) })
+  const incoming = (await server.incoming().next()).value as Connection
+  await connection.paths.ready()
+  const stream = await connection.openUnidirectional()
+  const writer = stream.writable.getWriter()
+  const reading = incoming.incomingUnidirectional().next().then(({ value }) => value?.bytes())
+  for (let i = 0; i < 64; i++) await writer.write(new Uint8Array(65536))
+  await writer.close()
+  for (const path of connection.paths) path.statistics().bytesSent.toFixed()
+  const bytes: Uint8Array | undefined = await reading
+  bytes?.length.toFixed()
+  await Promise.all([client.close(), server.close()])
+}
+
+export async function bursts(client: Endpoint, address: string): Promise<void> {
+  client.connections$.subscribe(({ bursts }) => bursts.trace$.subscribe((record) => {
+    if (record.kind === 'blocked') record.signals.join(' ')
+    else record.segments.map((segment) => segment.packets.map((packet) => packet.type).join('+')).join(' | ')
+  }))
+  const connection = await client.connect(['192.0.2.1:5', address], { alpn: ['b', 'c'] })
+  await connection.confirmed
+  String(connection.explain())
+  const info: CloseInfo = await connection.close({ code: 5n, reason: 'x', drainMs: 1 })
+  if (isQuicbraidError(info.error)) info.error.codeName?.toString()
+}
+
+export function shapes(connection: Connection, bidirectional: BidirectionalStream, send: SendStream, receive: ReceiveStream, path: Path): void {
+  holds<Same<Connection['paths'], PathSet>>()
+  holds<Same<Connection['bursts'], Bursts>>()
+  holds<Same<Connection['spaces'], Spaces>>()
+  holds<Same<BidirectionalStream['id'], bigint>>()
+  holds<Same<QuicbraidError['errorCode'], bigint | null>>()
+  holds<Same<Awaited<SendStream['closed']>, { error: StreamError | ConnectionError | null }>>()
+  const asyncDisposables: AsyncDisposable[] = [connection, bidirectional, send, receive, connection.endpoint]
+  asyncDisposables.length.toFixed()
+  connection.spaces.application(0).acks$.subscribe((ack) => ack.ranges.map(([low, high]) => high - low))
+  path.state$.subscribe(({ state, reason }) => `${state} ${reason}`)
+  // @ts-expect-error a sending stream has nothing to read
+  send.readable.cancel()
+  // @ts-expect-error a receiving stream has nothing to write
+  receive.write(new Uint8Array(1))
+  // @ts-expect-error endpoints are made by bind()
+  void new Endpoint()
+  // @ts-expect-error no such scheduler
+  void connection.endpoint.connect('a:1', { scheduler: 'fastest' })
+}
