@@ -33,7 +33,6 @@ pub(crate) fn nanos_of(duration: Duration) -> u64 {
 }
 
 /// The instant `by` after `at`.
-#[expect(clippy::arithmetic_side_effects, reason = "timestamps saturate")]
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at + by
 }

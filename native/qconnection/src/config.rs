@@ -91,25 +91,26 @@ impl TransportConfig {
     /// The transport parameters these settings announce, without connection ids (RFC 9000 §18.2).
     #[must_use]
     pub fn parameters(&self) -> TransportParameters {
-        let mut parameters = TransportParameters::default();
-        parameters.max_idle_timeout = self.idle_timeout;
-        parameters.max_ack_delay = self.max_ack_delay;
-        parameters.ack_delay_exponent = limits::ACK_DELAY_EXPONENT;
-        parameters.initial_max_data = self.connection_window;
-        parameters.initial_max_stream_data_bidi_local = self.stream_window;
-        parameters.initial_max_stream_data_bidi_remote = self.stream_window;
-        parameters.initial_max_stream_data_uni = self.stream_window;
-        parameters.initial_max_streams_bidi = self.bidirectional_streams;
-        parameters.initial_max_streams_uni = self.unidirectional_streams;
-        parameters.active_connection_id_limit = limits::REMOTE_CIDS_PER_PATH;
-        parameters.disable_active_migration = false;
-        parameters.initial_max_path_id = match self.multipath {
-            Multipath::Off => None,
-            Multipath::Auto | Multipath::Require => {
-                Some(qbase::PathId(self.max_paths.clamp(1, limits::OPEN_PATHS as u32).saturating_sub(1)))
-            }
-        };
-        parameters
+        TransportParameters {
+            max_idle_timeout: self.idle_timeout,
+            max_ack_delay: self.max_ack_delay,
+            ack_delay_exponent: limits::ACK_DELAY_EXPONENT,
+            initial_max_data: self.connection_window,
+            initial_max_stream_data_bidi_local: self.stream_window,
+            initial_max_stream_data_bidi_remote: self.stream_window,
+            initial_max_stream_data_uni: self.stream_window,
+            initial_max_streams_bidi: self.bidirectional_streams,
+            initial_max_streams_uni: self.unidirectional_streams,
+            active_connection_id_limit: limits::REMOTE_CIDS_PER_PATH,
+            disable_active_migration: false,
+            initial_max_path_id: match self.multipath {
+                Multipath::Off => None,
+                Multipath::Auto | Multipath::Require => {
+                    Some(qbase::PathId(self.max_paths.clamp(1, limits::OPEN_PATHS as u32).saturating_sub(1)))
+                }
+            },
+            ..TransportParameters::default()
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Sans-IO: `now`, bytes and a seed come in; bursts, events and timers go out. No sockets, clocks, threads or locks.
 //! `connection/` holds the parts of one connection and routes between them; every part is a plain struct.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 pub mod burst;
 pub mod cid;
 pub mod config;

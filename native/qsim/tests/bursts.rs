@@ -32,7 +32,7 @@ fn bursts_of(seed: u64, config: PairConfig) -> Result<Vec<(Role, BurstRecord)>, 
             pair.step()?;
         }
     }
-    panic!("seed {seed}: not delivered");
+    Err(Failure::new(format!("seed {seed}: not delivered")))
 }
 
 fn two_links() -> PairConfig {

@@ -170,18 +170,18 @@ fn all_paths_dark_is_survived_and_forgotten_within_a_second() -> Result<(), Fail
 }
 
 #[test]
-fn a_bad_path_does_not_drag_a_good_one_down() -> Result<(), Failure> {
-    let good = delay(10).at_rate(20_000_000);
-    let alone = transfer_time(vec![good.clone()], 5_000_000)?;
-    let bad =
-        [delay(1_000).at_rate(20_000_000), delay(10).at_rate(200_000), delay(10).at_rate(20_000_000).with_loss(0.5)];
-    for bad in bad {
-        let description = format!("{bad:?}");
-        let together = transfer_time(vec![good.clone(), bad], 5_000_000)?;
-        let share = alone.as_secs_f64() / together.as_secs_f64();
-        assert!(share >= 0.95, "{share:.3} of the good path alone, with {description} (attacks F19)");
-    }
-    Ok(())
+fn a_path_with_a_hundred_times_the_delay_does_not_drag_a_good_one_down() -> Result<(), Failure> {
+    assert_harmless(delay(1_000).at_rate(20_000_000))
+}
+
+#[test]
+fn a_path_with_a_hundredth_of_the_rate_does_not_drag_a_good_one_down() -> Result<(), Failure> {
+    assert_harmless(delay(10).at_rate(200_000))
+}
+
+#[test]
+fn a_path_that_loses_half_does_not_drag_a_good_one_down() -> Result<(), Failure> {
+    assert_harmless(delay(10).at_rate(20_000_000).with_loss(0.5))
 }
 
 #[test]
@@ -247,6 +247,16 @@ fn a_path_cut_in_one_direction_is_no_trap() -> Result<(), Failure> {
 }
 
 // ---- helpers ----
+
+/// A good path together with this one gives at least 95 % of what it gives alone (attacks F19).
+fn assert_harmless(bad: LinkShape) -> Result<(), Failure> {
+    let good = delay(10).at_rate(20_000_000);
+    let alone = transfer_time(vec![good.clone()], 5_000_000)?;
+    let together = transfer_time(vec![good, bad], 5_000_000)?;
+    let share = alone.as_secs_f64() / together.as_secs_f64();
+    assert!(share >= 0.95, "{share:.3} of the good path alone: {together:?} with both, {alone:?} without the bad one");
+    Ok(())
+}
 
 fn transfer_time(links: Vec<LinkShape>, len: u64) -> Result<Duration, Failure> {
     let mut pair = Pair::new(PairConfig::new(1, links))?;

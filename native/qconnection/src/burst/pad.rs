@@ -28,7 +28,7 @@ pub fn bytes(padding: Padding, len: usize, window: usize, goal: Option<usize>) -
 /// header-protection sample (burst B-51; RFC 9001 §5.4.2).
 #[must_use]
 pub const fn sample(number_len: usize, frames: usize) -> usize {
-    (MIN_SAMPLE - qbase::limits::TAG_LEN).saturating_sub(number_len + frames)
+    MIN_SAMPLE.saturating_sub(qbase::limits::TAG_LEN).saturating_sub(number_len).saturating_sub(frames)
 }
 
 #[cfg(test)]

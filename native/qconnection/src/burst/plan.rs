@@ -24,10 +24,19 @@ impl Wants {
         self.ack || self.frames || self.probe
     }
 
-    /// Something may be sent when in-flight packets are allowed or not.
-    const fn sendable(self, in_flight: bool) -> bool {
-        self.ack || (in_flight && (self.frames || self.probe))
+    /// Something may be sent with this quota.
+    const fn sendable(self, quota: Quota) -> bool {
+        self.ack || (matches!(quota, Quota::Enough) && (self.frames || self.probe))
     }
+}
+
+/// Whether packets that count in flight may go (burst B-43).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quota {
+    /// A full segment fits, or a probe is owed.
+    Enough,
+    /// Only acknowledgements may go.
+    Short,
 }
 
 /// Everything the plan depends on.
@@ -132,19 +141,19 @@ pub fn plan(situation: &Situation) -> Planned {
         return Planned::Blocked(Signals::CREDIT);
     }
     let window = budget.window(situation.datagram);
-    let in_flight = budget.allows_in_flight(situation.datagram);
+    let quota = if budget.allows_in_flight(situation.datagram) { Quota::Enough } else { Quota::Short };
     let mut signals = Signals::NONE;
     let mut levels = Levels::default();
 
     if let Some(wants) = situation.initial {
-        levels.initial = may_send_initial(situation, wants, window, in_flight, &mut signals);
+        levels.initial = may_send_initial(situation, wants, window, quota, &mut signals);
     }
     if let Some(wants) = situation.handshake {
-        levels.handshake = may_send(wants, in_flight, situation.has_cid, &mut signals);
+        levels.handshake = may_send_with_cid(situation, wants, quota, &mut signals);
     }
     if let Some(wants) = situation.one_rtt {
         let path_frames = situation.path_frames && situation.has_cid;
-        levels.one_rtt = may_send(wants, in_flight, situation.has_cid, &mut signals) || path_frames;
+        levels.one_rtt = may_send_with_cid(situation, wants, quota, &mut signals) || path_frames;
     }
     if levels.is_empty() || window < MIN_SAMPLE * 2 {
         signals = signals.union(situation.idle);
@@ -157,31 +166,33 @@ pub fn plan(situation: &Situation) -> Planned {
     } else {
         Padding::Sample
     };
-    Planned::Burst(Plan { window, max_segments: situation.max_segments.max(1), levels, padding, in_flight })
+    Planned::Burst(Plan { window, max_segments: situation.max_segments.max(1), levels, padding, in_flight: quota == Quota::Enough })
 }
 
 /// Whether a Handshake or 1-RTT packet can be sent; otherwise adds the reason.
-fn may_send(wants: Wants, in_flight: bool, has_cid: bool, signals: &mut Signals) -> bool {
-    if !wants.any() {
-        return false;
-    }
-    if !has_cid {
+fn may_send_with_cid(situation: &Situation, wants: Wants, quota: Quota, signals: &mut Signals) -> bool {
+    if wants.any() && !situation.has_cid {
         *signals = signals.union(Signals::CONNECTION_ID);
         return false;
     }
-    let sendable = wants.sendable(in_flight);
-    if !sendable {
+    may_send(wants, quota, signals)
+}
+
+/// Whether the quota lets a packet go; otherwise adds the reason.
+fn may_send(wants: Wants, quota: Quota, signals: &mut Signals) -> bool {
+    let sendable = wants.sendable(quota);
+    if wants.any() && !sendable {
         *signals = signals.union(Signals::CONGESTION);
     }
     sendable
 }
 
 /// The same for Initial packets, which must fill at least 1200 bytes unless a server only acknowledges (burst B-45, B-50).
-fn may_send_initial(situation: &Situation, wants: Wants, window: usize, in_flight: bool, signals: &mut Signals) -> bool {
-    if !may_send(wants, in_flight, true, signals) {
+fn may_send_initial(situation: &Situation, wants: Wants, window: usize, quota: Quota, signals: &mut Signals) -> bool {
+    if !may_send(wants, quota, signals) {
         return false;
     }
-    let eliciting = in_flight && (wants.frames || wants.probe);
+    let eliciting = quota == Quota::Enough && (wants.frames || wants.probe);
     if window < MIN_INITIAL && (situation.role.is_client() || eliciting) {
         *signals = signals.union(Signals::CREDIT);
         return false;

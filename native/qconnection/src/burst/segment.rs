@@ -79,7 +79,7 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
             if let Some(slot) = packets.get_mut(count) {
                 *slot = Some(packet);
             }
-            count += 1;
+            count = count.saturating_add(1);
         }
     }
     let full = window.len();
@@ -99,8 +99,8 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
     for packet in packets.into_iter().flatten() {
         let size = seal(connection, order.path, &packet, window)?;
         connection.note_acks_sent(pending, packet.first_frame, packet.frames);
-        segment.in_flight += if packet.weight.in_flight { size } else { 0 };
-        segment.eliciting += u8::from(packet.weight.ack_eliciting);
+        segment.in_flight = segment.in_flight.saturating_add(if packet.weight.in_flight { size } else { 0 });
+        segment.eliciting = segment.eliciting.saturating_add(u8::from(packet.weight.ack_eliciting));
         pending.packets.push(PendingPacket {
             space: packet.level.space(order.path),
             number: packet.number,
@@ -133,7 +133,7 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     }
     let (dcid, scid) = connection.header_cids(level, order.path)?;
     let (number, number_len) = take_number(connection, level, order.path)?;
-    let end = room.len() - TAG_LEN;
+    let end = room.len().saturating_sub(TAG_LEN);
     let mut writer = Writer::new(room.get_mut(..end)?);
     let phase = connection.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
     let (number_offset, length_offset) = write_header(&mut writer, level, &dcid, &scid, number, number_len, phase);

@@ -82,8 +82,8 @@ pub(crate) fn write(
             break;
         }
         budget.spend(segment.len, segment.in_flight, segment.eliciting);
-        written.len += segment.len;
-        written.segments += 1;
+        written.len = written.len.saturating_add(segment.len);
+        written.segments = written.segments.saturating_add(1);
         if first {
             written.segment_size = segment.len;
         }

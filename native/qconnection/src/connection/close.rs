@@ -188,10 +188,10 @@ impl Connection {
         let present: Vec<EncryptionLevel> = levels.into_iter().filter(|level| has_keys(*level)).collect();
         let mut at = 0;
         for (index, level) in present.iter().enumerate() {
-            let pad = index + 1 == present.len() && present.first() == Some(&EncryptionLevel::Initial);
+            let pad = present.len().saturating_sub(1) == index && present.first() == Some(&EncryptionLevel::Initial);
             let rest = window.get_mut(at..)?;
             let fill = if pad { MIN_INITIAL.saturating_sub(at) } else { 0 };
-            at += self.close_packet(path, *level, &closing, rest, fill).unwrap_or(0);
+            at = at.saturating_add(self.close_packet(path, *level, &closing, rest, fill).unwrap_or(0));
         }
         if at == 0 {
             return None;
@@ -228,9 +228,9 @@ impl Connection {
         let room_for_reason = writer.remaining().saturating_sub(frame.size().saturating_sub(frame.reason.len()));
         let reason = frame.reason.get(..frame.reason.len().min(room_for_reason)).unwrap_or_default();
         frame::ConnectionClose { reason, ..frame }.write(&mut writer);
-        let least = fill.saturating_sub(TAG_LEN).max(header_len + MIN_SAMPLE);
+        let least = fill.saturating_sub(TAG_LEN).max(header_len.saturating_add(MIN_SAMPLE));
         writer.zeros(least.saturating_sub(writer.len()).min(writer.remaining()));
-        let size = writer.len() + TAG_LEN;
+        let size = writer.len().saturating_add(TAG_LEN);
         let packet = room.get_mut(..size)?;
         if let Some(offset) = length_offset {
             long::patch_length(packet, offset, size.saturating_sub(number_offset))?;

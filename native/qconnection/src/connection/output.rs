@@ -26,7 +26,7 @@ impl Connection {
         let mut signals = Signals::NONE;
         let paths = self.paths.len();
         for step in 0..paths {
-            let Some(path) = self.paths.id_at((self.cursor + step) % paths) else { continue };
+            let Some(path) = self.paths.id_at(self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0)) else { continue };
             let Some(situation) = self.situation(now, path, limits, choice) else { continue };
             match burst::plan(&situation) {
                 Planned::Blocked(why) => {
@@ -44,7 +44,7 @@ impl Connection {
                         }
                     };
                     if written.segments > 0 {
-                        self.cursor = (self.cursor + step) % paths;
+                        self.cursor = self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0);
                         if data && situation.one_rtt.is_some_and(|wants| wants.frames) {
                             self.last_data_path = Some(path);
                         }
@@ -63,7 +63,7 @@ impl Connection {
                 }
             }
         }
-        self.cursor = (self.cursor + 1) % paths.max(1);
+        self.cursor = self.cursor.saturating_add(1).checked_rem(paths).unwrap_or(0);
         self.blocked = if signals.is_empty() { Signals::TRANSPORT.union(Signals::WRITTEN) } else { signals };
         None
     }
@@ -80,7 +80,7 @@ impl Connection {
             let Some(path) = self.paths.id_at(at) else { break };
             if let (Some(candidate), Some(slot)) = (self.candidate(now, path), candidates.get_mut(count)) {
                 *slot = Some(candidate);
-                count += 1;
+                count = count.saturating_add(1);
             }
         }
         let full = candidates.iter().flatten().filter_map(|candidate| self.network(candidate.path)).map(|network| u64::from(network.mtu)).max()?;
@@ -143,7 +143,7 @@ impl Connection {
             frames: open && (data || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
             probe: self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });
-        let idle = self.idle_signals(open);
+        let idle = self.idle_signals(path);
         let probes = [&self.initial, &self.handshake]
             .into_iter()
             .flatten()
@@ -201,7 +201,8 @@ impl Connection {
     }
 
     /// What the sources wait for when they have nothing (burst section 9).
-    fn idle_signals(&self, open: bool) -> Signals {
+    fn idle_signals(&self, path: PathId) -> Signals {
+        let open = self.paths.get(path).is_some_and(|entry| entry.state == PathState::Open);
         let mut signals = Signals::TRANSPORT;
         if !self.handshake_complete {
             signals = signals.union(Signals::KEYS);

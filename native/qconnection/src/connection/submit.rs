@@ -16,7 +16,7 @@ impl Connection {
         let mut eliciting = false;
         for packet in &pending.packets {
             let from = frames;
-            frames += usize::from(packet.frames);
+            frames = frames.saturating_add(usize::from(packet.frames));
             let carried = pending.frames.get(from..frames).unwrap_or_default();
             if usize::from(packet.segment) >= segments {
                 for frame in carried {

@@ -53,7 +53,7 @@ impl Endpoint {
             return;
         }
         self.counters.accepted = self.counters.accepted.saturating_add(1);
-        self.counters.half_open += 1;
+        self.counters.half_open = self.counters.half_open.saturating_add(1);
         self.routes.insert(header.dcid, Route { sequence: ORIGINAL, ..route });
         self.routes.insert(local, route);
         self.slots.insert(connection);

@@ -44,7 +44,7 @@ impl Endpoint {
         parameters.initial_source_connection_id = Some(local);
         let mut encoded = Vec::new();
         // A reserved parameter of the form 31 * N + 27 keeps peers tolerant (RFC 9000 §18.1).
-        let grease = 31 * u64::from(original_dcid.as_bytes().first().copied().unwrap_or_default()) + 27;
+        let grease = qbase::param::id::reserved(u64::from(original_dcid.as_bytes().first().copied().unwrap_or_default()));
         parameters.write(&mut encoded, Role::Client, Some(grease));
         let tls = Session::client(&config.tls, server_name, &encoded, VERSION_1)?;
         let handle = self.slots.reserve();

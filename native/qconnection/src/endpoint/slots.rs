@@ -40,7 +40,7 @@ impl Slots {
         if let Some(slot) = self.slots.get_mut(handle.index as usize) {
             slot.connection = Some(connection);
             self.free.retain(|index| *index != handle.index);
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
         }
     }
 
@@ -67,7 +67,7 @@ impl Slots {
         let connection = slot.connection.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(handle.index);
-        self.len -= 1;
+        self.len = self.len.saturating_sub(1);
         Some(connection)
     }
 

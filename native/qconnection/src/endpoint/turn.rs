@@ -36,9 +36,9 @@ impl Turns {
     pub(super) fn mark(&mut self, index: u32) {
         let at = index as usize;
         if self.queued.len() <= at {
-            self.queued.resize(at + 1, false);
-            self.armed.resize(at + 1, None);
-            self.talking.resize(at + 1, false);
+            self.queued.resize(at.saturating_add(1), false);
+            self.armed.resize(at.saturating_add(1), None);
+            self.talking.resize(at.saturating_add(1), false);
         }
         if let Some(talking) = self.talking.get_mut(at)
             && !*talking

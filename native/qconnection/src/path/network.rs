@@ -142,8 +142,8 @@ impl Network {
     /// promised a shorter stall, but never less than a round trip with its usual jitter (multipath MP-83).
     #[must_use]
     pub fn patience(&self, max_ack_delay: Duration, max_stall: Duration) -> Duration {
-        let round_trip = self.rtt.smoothed().saturating_add(self.rtt.smoothed() / 2);
-        self.pto(max_ack_delay).min(round_trip.max(max_stall / 2))
+        let round_trip = self.rtt.smoothed().saturating_mul(3).checked_div(2).unwrap_or_default();
+        self.pto(max_ack_delay).min(round_trip.max(max_stall.checked_div(2).unwrap_or_default()))
     }
 
     /// Bytes the congestion window leaves while `in_flight` are on their way.

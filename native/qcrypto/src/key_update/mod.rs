@@ -307,7 +307,6 @@ impl OneRttKeys {
     /// # Errors
     /// KEY_UPDATE_ERROR when the peer acknowledges new keys under old ones (RFC 9001 §6.2).
     #[inline]
-    #[expect(clippy::arithmetic_side_effects, reason = "adding to a Timestamp saturates")]
     pub fn on_ack_received(
         &mut self,
         path: PathId,

@@ -29,7 +29,6 @@ impl SentPacket {
     }
 
     /// When it is lost by time if a later packet was acknowledged (RFC 9002 §6.1.2).
-    #[cfg_attr(not(test), expect(clippy::arithmetic_side_effects, reason = "timestamps saturate"))]
     pub(super) fn lost_at(&self, loss_delay: Duration) -> Timestamp {
         self.sent_at + loss_delay
     }
