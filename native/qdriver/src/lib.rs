@@ -20,5 +20,4 @@ pub mod waker;
 
 pub use clock::Clock;
 pub use drive::{Application, Driver, DriverConfig, DriverHandle, Io};
-
 pub use waker::Waker;

@@ -188,6 +188,7 @@ mod tests {
 
     fn departure() -> Departure {
         let address = (Ipv4Addr::LOCALHOST, 1).into();
-        Departure { four_tuple: FourTuple { local: address, remote: address }, ecn: Ecn::NotEct, len: 1, segment_size: 1 }
+        let four_tuple = FourTuple { local: address, remote: address };
+        Departure { four_tuple, ecn: Ecn::NotEct, len: 1, segment_size: 1 }
     }
 }

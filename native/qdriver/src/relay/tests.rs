@@ -1,4 +1,5 @@
-//! Links between real sockets. Order, losses and counters are asserted, never how long something took.
+//! Links between real sockets. Order, losses and counters are asserted, never how long something took. Floods stay below
+//! what a receive buffer of the system's default size holds, so that a slow machine loses nothing.
 
 use std::{
     net::{Ipv4Addr, UdpSocket},
@@ -40,16 +41,16 @@ fn a_slow_line_keeps_order_and_joins_datagrams_into_bursts() {
     };
     let world = World::new(vec![line]);
     let client = world.client(0);
-    for number in 0..200_u32 {
+    for number in 0..60_u32 {
         let mut datagram = vec![0; 1_200];
         datagram[..4].copy_from_slice(&number.to_be_bytes());
         client.send(&datagram).expect("send");
     }
-    let (arrived, _) = world.server_receives(200);
-    let order: Vec<_> = arrived.iter().map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
-    assert_eq!(order, (0..200).collect::<Vec<_>>());
-    let counters = world.settled(0, |counters| counters.up.datagrams_out == 200);
-    assert!(counters.up.send_calls < 100, "{counters:?}");
+    let (arrived, _) = world.server_receives(60);
+    let order = arrived.iter().map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    assert_eq!(order.collect::<Vec<_>>(), (0..60).collect::<Vec<_>>());
+    let counters = world.settled(0, |counters| counters.up.datagrams_out == 60);
+    assert!(counters.up.send_calls < 40, "{counters:?}");
 }
 
 #[test]
@@ -57,10 +58,10 @@ fn a_short_queue_overflows_and_every_datagram_is_accounted_for() {
     let line = LineConfig { bits_per_second: Some(1_000_000), queue_bytes: 5_000, ..LineConfig::default() };
     let world = World::new(vec![line]);
     let client = world.client(0);
-    for _ in 0..100 {
+    for _ in 0..50 {
         client.send(&[0; 1_000]).expect("send");
     }
-    let counters = world.settled(0, |counters| counters.up.datagrams_out + counters.up.overflowed == 100);
+    let counters = world.settled(0, |counters| counters.up.datagrams_out + counters.up.overflowed == 50);
     assert!(counters.up.overflowed > 0);
     assert_eq!(world.server_receives(counters.up.datagrams_out as usize).0.len() as u64, counters.up.datagrams_out);
 }
@@ -70,14 +71,14 @@ fn losses_follow_the_seed() {
     let lost = || {
         let world = World::new(vec![LineConfig { loss: 0.3, ..LineConfig::default() }]);
         let client = world.client(0);
-        for _ in 0..500 {
+        for _ in 0..150 {
             client.send(b"x").expect("send");
         }
-        world.settled(0, |counters| counters.up.datagrams_in == 500).up.lost
+        world.settled(0, |counters| counters.up.datagrams_in == 150).up.lost
     };
     let first = lost();
     assert_eq!(first, lost());
-    assert!((100..200).contains(&first), "{first}");
+    assert!((25..65).contains(&first), "{first}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Sender {
         match outlet.send_gso(parcel) {
             Ok(()) => {
                 if !outlet.trusts_gso() {
-                    // It went out, but only after the library gave up something (the ECN mark): our own calls give up nothing.
+                    // It went out, but without its ECN mark, and so would all others: our own calls keep the mark.
                     self.batching = Batching::Messages;
                 }
                 Sent { taken: parcel.segments(), stop: None }

@@ -186,6 +186,20 @@ fn tiny_kernel_buffers_are_reported_and_still_carry_datagrams() {
     assert_eq!(pair.exchange(b"small", 5), [b"small".to_vec()]);
 }
 
+#[test]
+fn a_tiny_send_buffer_still_takes_the_longest_burst() {
+    let buffers = BufferSizes { send: 4_096, ..BufferSizes::default() };
+    for batching in [Batching::Gso, Batching::Messages] {
+        let sender = Socket::bind(&SocketConfig { buffers, ..SocketConfig::new(any_v4()) }).expect("bind");
+        let mut pair = Pair { sender, ..Pair::new(any_v4()) };
+        if batching == Batching::Messages {
+            pair.sender.forbid_gso();
+        }
+        let bytes = pattern(45 * 1_452);
+        assert_eq!(pair.exchange(&bytes, 1_452).concat(), bytes);
+    }
+}
+
 fn any_v4() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }

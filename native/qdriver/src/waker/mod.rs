@@ -31,7 +31,8 @@ struct Shared {
 impl Waker {
     /// A waker whose bell is heard by the selector behind `registry` under `token`.
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let shared = Shared { gate: Gate::new(), bell: mio::Waker::new(registry, token)?, stop: AtomicBool::new(false) };
+        let bell = mio::Waker::new(registry, token)?;
+        let shared = Shared { gate: Gate::new(), bell, stop: AtomicBool::new(false) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -40,7 +41,7 @@ impl Waker {
     /// One atomic operation while the thread is busy or already called; a system call only when it naps.
     pub fn wake(&self) {
         if self.shared.gate.call().must_ring() {
-            // A failing bell (the counter cannot overflow here) would only delay the turn to the next datagram or timer.
+            // A bell that fails, which an eventfd does not, delays the turn to the next datagram or timer.
             self.shared.bell.wake().unwrap_or_default();
         }
     }
