@@ -211,7 +211,8 @@ impl Host {
             |connection| {
                 let mut lines = connection.explain(now);
                 lines.push(format!("{:?}", connection.statistics()));
-                lines.push(format!("drops: {:?}", connection.drops()));
+                let drops: Vec<_> = connection.drops().iter().filter(|(_, count)| *count > 0).collect();
+                lines.push(format!("drops: {drops:?}"));
                 lines
             },
         );

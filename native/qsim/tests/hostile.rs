@@ -2,7 +2,7 @@
 
 use qbase::{Direction, FourTuple, Role};
 use qconnection::Connection;
-use qsim::{Failure, LinkShape, Pair, PairConfig, Random};
+use qsim::{Failure, LinkDirection, LinkShape, Pair, PairConfig, Random};
 
 mod common;
 use common::{FIRST, SECOND, delay, for_each_seed, ms, secs};
@@ -74,14 +74,12 @@ fn damaged_copies_of_real_datagrams_are_dropped_and_counted() -> Result<(), Fail
     let mut pair = Pair::new(PairConfig::new(3, vec![shape]))?;
     pair.client_mut().traffic_mut().send(Unidirectional, 300_000);
     pair.run_until_delivered(secs(60))?;
-    let drops = pair.server().connection().map(|connection| format!("{:?}", connection.drops()));
-    let received = pair.server().connection().map_or(0, |connection| connection.statistics().packets_received);
+    let connection = pair.server().connection();
+    let (received, drops) =
+        connection.map_or((0, 0), |connection| (connection.statistics().packets_received, connection.drops().total()));
     assert!(received > 0);
-    assert_ne!(
-        drops,
-        Some(format!("{:?}", qevent::DropCounters::default())),
-        "every drop has a reason that is counted"
-    );
+    let damaged = pair.network().statistics(FIRST, LinkDirection::AToB).corrupted;
+    assert!(drops >= damaged / 2, "{drops} drops have a reason that is counted, {damaged} datagrams were damaged");
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! Called by the harness with every datagram a host sends. Events happen in the order of their instant, and in the
 //! order they were caused where instants are equal. Never looks into a datagram.
 
+mod slots;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -18,8 +20,9 @@ use crate::{
         rate::Mark,
     },
     random::Random,
-    trace::{Fate, Trace, TraceEvent},
+    trace::{Fate, Trace},
 };
+use slots::{Datagram, Slots};
 
 /// Name of a link: its place in the order of making, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -372,82 +375,5 @@ impl Network {
             self.trace.record(datagram.event(now, fate, None), datagram.ecn, &datagram.bytes);
             self.slots.recycle(datagram.bytes);
         }
-    }
-}
-
-/// A datagram between its sender and its receiver.
-#[derive(Clone, Debug)]
-struct Datagram {
-    lane: LaneId,
-    /// As the receiver sees it.
-    four_tuple: FourTuple,
-    ecn: Ecn,
-    bytes: Vec<u8>,
-}
-
-impl Datagram {
-    const fn event(&self, at: Timestamp, fate: Fate, arrives_at: Option<Timestamp>) -> TraceEvent {
-        let LaneId { link, direction } = self.lane;
-        TraceEvent { at, link, direction, len: self.bytes.len(), fate, arrives_at }
-    }
-}
-
-/// The datagrams under way, by a small number each, and buffers for more.
-#[derive(Debug, Default)]
-struct Slots {
-    slots: Vec<Option<Datagram>>,
-    free: Vec<u32>,
-    buffers: Vec<Vec<u8>>,
-}
-
-impl Slots {
-    /// Stores a datagram with a copy of these bytes.
-    fn put(&mut self, mut datagram: Datagram, bytes: &[u8]) -> u32 {
-        let mut buffer = self.buffers.pop().unwrap_or_default();
-        buffer.clear();
-        buffer.extend_from_slice(bytes);
-        datagram.bytes = buffer;
-        let token = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
-        });
-        if let Some(slot) = self.slot(token) {
-            *slot = Some(datagram);
-        }
-        token
-    }
-
-    fn copy(&mut self, token: u32) -> Option<u32> {
-        let original = self.get(token)?.clone();
-        let bytes = original.bytes.clone();
-        Some(self.put(original, &bytes))
-    }
-
-    fn mark(&mut self, token: u32) {
-        if let Some(datagram) = self.get_mut(token) {
-            datagram.ecn = Ecn::Ce;
-        }
-    }
-
-    fn get(&self, token: u32) -> Option<&Datagram> {
-        self.slots.get(usize::try_from(token).ok()?)?.as_ref()
-    }
-
-    fn get_mut(&mut self, token: u32) -> Option<&mut Datagram> {
-        self.slot(token)?.as_mut()
-    }
-
-    fn take(&mut self, token: u32) -> Option<Datagram> {
-        let datagram = self.slot(token)?.take()?;
-        self.free.push(token);
-        Some(datagram)
-    }
-
-    fn recycle(&mut self, bytes: Vec<u8>) {
-        self.buffers.push(bytes);
-    }
-
-    fn slot(&mut self, token: u32) -> Option<&mut Option<Datagram>> {
-        self.slots.get_mut(usize::try_from(token).ok()?)
     }
 }

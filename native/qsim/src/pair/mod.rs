@@ -3,6 +3,11 @@
 //! Link n (from 1) joins `10.0.n.1` at the client with `10.0.n.2` at the server. All keys, ids and luck come from one
 //! seed. Called by tests. Time passes only in [`Pair::step`]; a run that fails says why, with the seed in front.
 
+mod config;
+mod identity;
+
+pub use config::{PairConfig, Paths};
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -10,8 +15,7 @@ use std::{
 };
 
 use qbase::{Ecn, FourTuple, Role, Timestamp, frame::PathStatusKind};
-use qconnection::{ClientConfig, Connection, SendLimits, ServerConfig, TransportConfig, connection::PathTicket};
-use qcrypto::{ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerTls, ServerTlsOptions, development};
+use qconnection::{ClientConfig, Connection, ServerConfig, connection::PathTicket};
 
 use crate::{
     clock::Clock,
@@ -32,58 +36,8 @@ pub const SERVER_PORT: u16 = 4_433;
 pub const SERVER_NAME: &str = "server";
 /// The application protocol.
 pub const ALPN: &[u8] = b"qsim";
-/// Time of day in every world: 2025-01-01.
-const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);
 /// Steps at one instant at most; more means that time stands still.
 const MAX_SPIN: u32 = 10_000;
-
-/// A world with two hosts.
-#[derive(Clone, Debug)]
-pub struct PairConfig {
-    /// Where everything random comes from.
-    pub seed: u64,
-    /// One link each, both ways alike.
-    pub links: Vec<LinkShape>,
-    /// Transport settings of the client.
-    pub client: TransportConfig,
-    /// Transport settings of the server.
-    pub server: TransportConfig,
-    /// What the sockets of both hosts take in one call.
-    pub limits: SendLimits,
-    /// Which links the client uses by itself.
-    pub paths: Paths,
-}
-
-/// Which links the client uses by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Paths {
-    /// The first; the test opens others.
-    First,
-    /// All: the first for the handshake, the others as soon as the machine allows.
-    #[default]
-    All,
-}
-
-impl Default for PairConfig {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            links: vec![LinkShape::delayed(Duration::from_millis(10))],
-            client: TransportConfig::default(),
-            server: TransportConfig::default(),
-            limits: SendLimits::default(),
-            paths: Paths::default(),
-        }
-    }
-}
-
-impl PairConfig {
-    /// Default settings over these links.
-    #[must_use]
-    pub fn new(seed: u64, links: Vec<LinkShape>) -> Self {
-        Self { seed, links, ..Self::default() }
-    }
-}
 
 /// Two hosts, their links, and the instant.
 #[derive(Debug)]
@@ -118,7 +72,7 @@ impl Pair {
             .zip(&links)
             .map(|(number, shape)| network.link(address(number, Role::Client), address(number, Role::Server), shape))
             .collect();
-        let (client_tls, server_tls) = tls(&mut random)?;
+        let (client_tls, server_tls) = identity::tls(&mut random)?;
         let mut pair = Self {
             seed,
             clock: Clock::new(),
@@ -436,28 +390,4 @@ impl Pair {
 /// Address of one end of link `number`, from 1.
 fn address(number: u8, role: Role) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, number, if role.is_client() { 1 } else { 2 }))
-}
-
-/// TLS settings of both ends: an Ed25519 identity that the client trusts by its pin.
-fn tls(random: &mut Random) -> Result<(ClientTls, ServerTls), Fault> {
-    fn setup(error: impl std::fmt::Display) -> Fault {
-        Fault::Setup(error.to_string())
-    }
-    let certificate = development::seeded(&random.seed(), &[SERVER_NAME.to_owned()], 365, UNIX_TIME).map_err(setup)?;
-    let identity =
-        Identity::from_pem(certificate.cert_pem.as_bytes(), certificate.key_pem.as_bytes()).map_err(setup)?;
-    let provider = Provider::Seeded { seed: random.seed(), unix_time: UNIX_TIME };
-    let client = ClientTls::new(&ClientTlsOptions {
-        pins: vec![Pin::of_certificate(&certificate.cert_der)],
-        alpn: vec![ALPN.to_vec()],
-        provider: provider.clone(),
-        ..ClientTlsOptions::default()
-    });
-    let server = ServerTls::new(&ServerTlsOptions {
-        identity: Some(identity),
-        alpn: vec![ALPN.to_vec()],
-        provider,
-        ..ServerTlsOptions::default()
-    });
-    Ok((client.map_err(setup)?, server.map_err(setup)?))
 }

@@ -1,0 +1,57 @@
+//! What a pair is made of, and what it is when nothing is said.
+//!
+//! Called by the tests that build one.
+
+use std::time::Duration;
+
+use qconnection::{SendLimits, TransportConfig};
+
+use crate::link::LinkShape;
+
+/// A world with two hosts.
+#[derive(Clone, Debug)]
+pub struct PairConfig {
+    /// Where everything random comes from.
+    pub seed: u64,
+    /// One link each, both ways alike.
+    pub links: Vec<LinkShape>,
+    /// Transport settings of the client.
+    pub client: TransportConfig,
+    /// Transport settings of the server.
+    pub server: TransportConfig,
+    /// What the sockets of both hosts take in one call.
+    pub limits: SendLimits,
+    /// Which links the client uses by itself.
+    pub paths: Paths,
+}
+
+/// Which links the client uses by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paths {
+    /// The first; the test opens others.
+    First,
+    /// All: the first for the handshake, the others as soon as the machine allows.
+    #[default]
+    All,
+}
+
+impl Default for PairConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            links: vec![LinkShape::delayed(Duration::from_millis(10))],
+            client: TransportConfig::default(),
+            server: TransportConfig::default(),
+            limits: SendLimits::default(),
+            paths: Paths::default(),
+        }
+    }
+}
+
+impl PairConfig {
+    /// Default settings over these links.
+    #[must_use]
+    pub fn new(seed: u64, links: Vec<LinkShape>) -> Self {
+        Self { seed, links, ..Self::default() }
+    }
+}
