@@ -22,11 +22,14 @@ const PRODUCTS = {
   },
 }
 
-/** `npm ci`, unless node_modules holds what the lock file asks for. Throws when it fails. */
+/**
+ * Installs what the lock file asks for, unless it is there. Not by `npm ci`: that refuses a lock file without the optional packages of
+ * other platforms, and not every registry has those. `--no-save` leaves the lock file as it is. Throws when it fails.
+ */
 export async function install(to) {
   if (isInstalled()) return
   say(to, 'installing packages')
-  if ((await npm(['ci'], { to })).code !== 0) throw new Error('npm ci failed')
+  if ((await npm(['install', '--no-save'], { to })).code !== 0) throw new Error('npm install failed')
 }
 
 /** Builds 'native' or 'ts' if its sources changed. Throws when it fails. */
