@@ -56,6 +56,8 @@ timers! {
     Heartbeat = "heartbeat",
     /// A PING keeps the connection alive (RFC 9000 §10.1.2).
     KeepAlive = "keep-alive",
+    /// Data that a slow path holds up is copied to a quicker one (multipath MP-83).
+    Reinject = "reinject",
     /// A larger datagram is tried (RFC 9000 §14.3).
     MtuProbe = "mtu-probe",
     /// The next candidate of the handshake starts (multipath MP-88).

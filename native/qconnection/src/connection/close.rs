@@ -148,6 +148,7 @@ impl Connection {
         for entry in paths.iter() {
             actions.extend(entry.local_cids.iter_active().map(EndpointAction::Unroute));
         }
+        self.streams.close_all(&mut self.returned);
         self.events.push_back(Event::Drained);
     }
 

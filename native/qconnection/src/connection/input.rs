@@ -14,6 +14,9 @@ use qevent::DropReason;
 use qrecovery::{buffer::pool::BufferPool, received::Receipt};
 use std::ops::Range;
 
+/// PTOs in a row after which the back-off is long enough to be worth cutting short.
+const BACKED_OFF: u32 = 3;
+
 /// A datagram on its way through the input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
@@ -255,6 +258,7 @@ impl Connection {
             _ => self.ensure_path_in_use(opened)?,
         }
         self.timers.on_authentic_packet(now);
+        self.hear_again(opened);
         if let Some(network) = self.network_mut(opened.path) {
             network.counters.packets_received = network.counters.packets_received.saturating_add(1);
             network.counters.last_received_at = Some(now);
@@ -263,6 +267,26 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// A peer that was silent for several PTOs is heard again: what waits for its answer is probed at once, not when
+    /// the backed-off PTO would come (attacks F18).
+    fn hear_again(&mut self, opened: &Opened) {
+        if opened.level != EncryptionLevel::OneRtt {
+            return;
+        }
+        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let now = opened.arrival.now;
+        for at in 0..self.paths.len() {
+            let Some(path) = self.paths.id_at(at) else { return };
+            let Some(network) = self.network_mut(path) else { continue };
+            let silence = now.saturating_since(network.pto_fired_at);
+            if network.pto_count >= BACKED_OFF && silence >= network.pto(max_ack_delay) && network.space.is_waiting_for_ack() {
+                network.pto_fired_at = now;
+                network.space.probes_owed = 2;
+                self.offer_again(EncryptionLevel::OneRtt, path, 2);
+            }
+        }
     }
 
     /// The peer's SCID becomes the DCID of path 0, once (RFC 9000 §7.2; burst B-81). Another SCID later is dropped.

@@ -20,11 +20,13 @@ mod close;
 mod dispatch;
 pub mod events;
 mod explain;
+mod facts;
 mod handshake;
 mod input;
 mod output;
 mod params;
 mod paths;
+mod reinject;
 mod state;
 mod stats;
 mod submit;
@@ -34,6 +36,7 @@ mod trace;
 pub use app::{OpenPathError, PathTicket};
 pub(crate) use input::Arrival;
 pub use close::State;
+pub use facts::{SpaceState, SpaceView};
 pub use stats::Statistics;
 
 use crate::{
@@ -128,6 +131,8 @@ pub struct Connection {
     pub(crate) last_data_path: Option<PathId>,
     /// Where the next call of the output begins.
     pub(crate) cursor: usize,
+    /// When data that a slow path holds up may be copied to a quicker one.
+    pub(crate) reinject_at: Option<Timestamp>,
     /// Why the last call of the output sent nothing.
     pub(crate) blocked: Signals,
     /// Reused list of frames whose fate became known.
@@ -196,6 +201,7 @@ impl Connection {
             reset_key: birth.reset_key,
             last_data_path: None,
             cursor: 0,
+            reinject_at: None,
             blocked: Signals::NONE,
             settled: Vec::new(),
             acked_rows: Vec::new(),

@@ -22,6 +22,7 @@ impl Connection {
             State::Handshaking | State::Open => {}
         }
         self.update_keys_if_needed(now);
+        self.reinject_stale(now);
         let choice = self.choose_data_path(now);
         let mut signals = Signals::NONE;
         let paths = self.paths.len();

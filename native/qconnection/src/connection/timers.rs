@@ -102,6 +102,7 @@ impl Connection {
         earliest.add(self.timers.idle_deadline(self.largest_pto()), TimerName::Idle);
         earliest.add(self.timers.handshake_deadline, TimerName::Handshake);
         earliest.add(self.keep_alive_at(), TimerName::KeepAlive);
+        earliest.add(self.reinject_at, TimerName::Reinject);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
         for space in [&self.initial, &self.handshake].into_iter().flatten() {
             earliest.add(space.space.acks.deadline(), TimerName::AckDelay);

@@ -86,6 +86,8 @@ pub struct Network {
     pub duplicates: Duplicates,
     /// The pacer lets the next full packet go at this instant.
     pub pacing_until: Option<Timestamp>,
+    /// Packets with lower numbers were copied to other paths already.
+    pub copied_below: PacketNumber,
     /// Totals.
     pub counters: PathCounters,
 }
@@ -116,6 +118,7 @@ impl Network {
             pending: PendingBurst::default(),
             duplicates: Duplicates::default(),
             pacing_until: None,
+            copied_below: 0,
             counters: PathCounters::default(),
         }
     }
