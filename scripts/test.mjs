@@ -31,7 +31,7 @@ async function types() {
 }
 
 async function rust() {
-  const { code, text } = await run('cargo', ['test', '--locked', '--no-fail-fast'], { keep: true })
+  const { code, text } = await run('cargo', ['test', '--locked', '--workspace', '--no-fail-fast'], { keep: true })
   return withCode(cargoCounts(text), code)
 }
 
