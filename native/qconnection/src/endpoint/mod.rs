@@ -11,6 +11,7 @@
 //! Called by the driver (datagrams, timers, sockets' answers) and by the application between them. One owner, no locks.
 
 mod accept;
+mod active;
 mod connect;
 mod events;
 pub mod route;

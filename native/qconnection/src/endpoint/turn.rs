@@ -54,7 +54,7 @@ impl Turns {
         }
     }
 
-    fn front(&self) -> Option<u32> {
+    pub(super) fn front(&self) -> Option<u32> {
         self.queue.front().copied()
     }
 

@@ -23,6 +23,7 @@ mod input;
 mod limits;
 mod map;
 mod output;
+mod progress;
 mod queue;
 mod record;
 mod recv;
@@ -33,6 +34,7 @@ mod verbs;
 
 pub use config::StreamsConfig;
 pub use events::StreamEvent;
+pub use progress::SendProgress;
 pub use record::StreamRecord;
 pub use statistics::StreamStatistics;
 pub use verbs::{Incremental, ReadError, StreamError, WriteError};

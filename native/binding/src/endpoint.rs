@@ -1,0 +1,294 @@
+//! The half of an endpoint on the JavaScript thread: the class `NativeEndpoint` of `src/binding/native.ts`.
+//!
+//! Decides nothing: it converts, copies, and hands over to the engine on the I/O thread. Owns that thread: it is joined
+//! when the endpoint has closed, when the object is collected, and in the environment's cleanup hook, whichever comes
+//! first (attacks I5, I6). Memory of JavaScript is used only inside the calls.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use napi::{CleanupEnvHook, Env, bindgen_prelude::{Float64ArraySlice, Function, ObjectFinalize, Uint8ArraySlice, Uint32ArraySlice}};
+use napi_derive::napi;
+use qconnection::Endpoint as Machine;
+use qdriver::{Driver, DriverHandle};
+
+use crate::{
+    engine::Engine,
+    error::{NativeError, guarded},
+    failures::spawn_failure,
+    link::Link,
+    memory,
+    messages::orders::Question,
+    options::{
+        connect::{Dial, TlsCache},
+        endpoint::{EndpointOptions, random},
+        server::Listen,
+        tls::Surroundings,
+    },
+    queue::{
+        answer::{Answer, PATIENCE},
+        commands::{self, Command, Flush, Sender},
+        layout::DRAIN_MORE,
+        records::{self, Reader},
+    },
+    wake::{KeepAlive, Wake},
+};
+
+/// What the object and the cleanup hook share, on one thread.
+struct Half {
+    link: Arc<Link>,
+    wake: Arc<Wake>,
+    commands: Sender,
+    records: Reader,
+    /// `None`: the thread was joined.
+    thread: Option<DriverHandle>,
+    surroundings: Surroundings,
+    tls: TlsCache,
+    hook: Option<CleanupEnvHook<Rc<RefCell<Half>>>>,
+}
+
+impl Half {
+    /// Binds the sockets and starts the thread.
+    fn start(json: &str, wake: Wake) -> Result<Self, NativeError> {
+        let options: EndpointOptions = serde_json::from_str(json)?;
+        let config = options.machine()?;
+        let link = Arc::new(Link::new(config.pool_bytes as u64));
+        let wake = Arc::new(wake);
+        let (sender, receiver) = commands::channel();
+        let (writer, reader) = records::channel();
+        let engine = Engine::new(Arc::clone(&link), Arc::clone(&wake), receiver, writer, options.sockets());
+        let machine = Machine::new(config, random()?);
+        let thread = Driver::spawn(options.driver(), machine, engine).map_err(|error| spawn_failure(&error))?;
+        link.set_local(thread.sockets().iter().map(|facts| facts.local.to_string()).collect());
+        let mut surroundings = Surroundings::default();
+        if options.keylog {
+            let link = Arc::clone(&link);
+            surroundings.keylog = Some(Arc::new(move |line| link.log_key(line)));
+        }
+        Ok(Self { link, wake, commands: sender, records: reader, thread: Some(thread), surroundings, tls: TlsCache::default(), hook: None })
+    }
+
+    /// Hands a command over and wakes the thread.
+    fn send(&self, command: Command) {
+        self.commands.push(command);
+        self.nudge();
+    }
+
+    /// Wakes the thread if it sleeps.
+    fn nudge(&self) {
+        if let Some(thread) = &self.thread {
+            thread.waker().wake();
+        }
+    }
+
+    fn check_open(&self) -> Result<(), NativeError> {
+        if self.thread.is_none() || self.link.has_ended() { Err(NativeError::endpoint_closed()) } else { Ok(()) }
+    }
+
+    /// Ends the thread and waits for it; connections are closed on the way. JavaScript is not called afterwards.
+    fn shut_down(&mut self) {
+        self.wake.close();
+        let Some(thread) = self.thread.take() else { return };
+        self.link.abandon();
+        self.commands.push(Command::Close);
+        // How it ended was told by its last record.
+        thread.stop().unwrap_or_default();
+    }
+}
+
+/// One endpoint of JavaScript's.
+#[napi(custom_finalize)]
+pub struct NativeEndpoint {
+    half: Rc<RefCell<Half>>,
+}
+
+impl ObjectFinalize for NativeEndpoint {
+    /// The object was collected, or its environment ends.
+    fn finalize(self, env: Env) -> napi::Result<()> {
+        self.end(env);
+        Ok(())
+    }
+}
+
+impl NativeEndpoint {
+    /// Starts an endpoint; see `createEndpoint`.
+    pub(crate) fn create(env: Env, options: &str, wake: &Function<'_, (), ()>) -> napi::Result<Self> {
+        let half = guarded(|| Half::start(options, Wake::new(wake)?))?;
+        let half = Rc::new(RefCell::new(half));
+        // Hooks run last in, first out: this one comes before the one that Node made for the thread-safe function.
+        let hook = env.add_env_cleanup_hook(Rc::clone(&half), |half| {
+            if let Ok(mut half) = half.try_borrow_mut() {
+                half.hook = None;
+                half.shut_down();
+            }
+        })?;
+        half.borrow_mut().hook = Some(hook);
+        Ok(Self { half })
+    }
+
+    /// Joins the thread and takes the hook out.
+    fn end(&self, env: Env) {
+        let Ok(mut half) = self.half.try_borrow_mut() else { return };
+        half.shut_down();
+        if let Some(hook) = half.hook.take() {
+            // A hook that cannot be removed would find nothing to do.
+            env.remove_env_cleanup_hook(hook).unwrap_or_default();
+        }
+    }
+
+    /// Runs a call on the half.
+    fn with<T>(&self, call: impl FnOnce(&mut Half) -> Result<T, NativeError>) -> napi::Result<T> {
+        guarded(|| {
+            let busy = |_| NativeError::internal("the native endpoint was called from within itself");
+            call(&mut *self.half.try_borrow_mut().map_err(busy)?)
+        })
+    }
+}
+
+#[expect(clippy::fn_params_excessive_bools, reason = "`keepAlive` is given a boolean")]
+#[napi]
+impl NativeEndpoint {
+    /// Fills records and payload bytes; answers count | `DRAIN_MORE`.
+    #[napi]
+    pub fn drain(&self, env: Env, mut records: Uint32ArraySlice<'_>, mut staging: Uint8ArraySlice<'_>) -> napi::Result<u32> {
+        let (answer, is_last) = self.with(|half| {
+            // Looked at first: what was published before it is drained below.
+            let ended = half.link.has_ended();
+            let drained = half.records.drain(memory::words(&mut records), memory::bytes(&mut staging)).map_err(|_| NativeError::internal("an event does not fit into the staging buffer"))?;
+            if drained.resume {
+                half.nudge();
+            }
+            Ok((drained.answer, ended && drained.answer & DRAIN_MORE == 0))
+        })?;
+        if is_last {
+            self.end(env);
+        }
+        Ok(answer)
+    }
+
+    /// Takes commands and the bytes they name.
+    #[napi]
+    pub fn flush(&self, commands: &[u32], count: u32, arena: &[u8], wake: u32, tail: Option<&[u8]>) -> napi::Result<()> {
+        self.with(|half| {
+            half.commands.flush(&Flush { commands, count: count as usize, arena, tail })?;
+            if wake != 0 {
+                half.nudge();
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts a handshake; answers the connection's key.
+    #[napi]
+    pub fn connect(&self, options: String) -> napi::Result<u32> {
+        self.with(|half| {
+            half.check_open()?;
+            let dial = Dial::read(&options, &mut half.tls, &half.surroundings)?;
+            let key = half.link.next_key().ok_or_else(|| NativeError::internal("all connection keys of the endpoint are used up; bind another"))?;
+            half.link.pages.connection(key);
+            half.send(Command::Connect(key, Box::new(dial)));
+            Ok(key)
+        })
+    }
+
+    /// Starts accepting, or replaces the options for new connections.
+    #[napi]
+    pub fn listen(&self, options: String) -> napi::Result<()> {
+        self.with(|half| {
+            half.check_open()?;
+            let listen = Listen::read(&options, &half.surroundings)?;
+            half.send(Command::Listen(Box::new(listen)));
+            Ok(())
+        })
+    }
+
+    /// Accepts no more.
+    #[napi]
+    pub fn unlisten(&self) -> napi::Result<()> {
+        self.with(|half| {
+            half.send(Command::Unlisten);
+            Ok(())
+        })
+    }
+
+    /// Trust anchors for `ca: 'default'`.
+    #[napi]
+    pub fn set_default_roots(&self, pem: Vec<String>) -> napi::Result<()> {
+        self.with(|half| {
+            half.surroundings.default_roots = Some(pem.join("\n").into());
+            half.tls.clear();
+            Ok(())
+        })
+    }
+
+    /// An order without an answer.
+    #[napi]
+    pub fn tell(&self, connection: u32, order: String) -> napi::Result<()> {
+        self.with(|half| {
+            let order = serde_json::from_str(&order)?;
+            half.send(Command::Order(connection, Box::new(order)));
+            Ok(())
+        })
+    }
+
+    /// A question, answered while JavaScript waits.
+    #[napi]
+    pub fn ask(&self, connection: u32, question: String) -> napi::Result<String> {
+        self.with(|half| {
+            let question: Question = serde_json::from_str(&question)?;
+            if half.check_open().is_err() {
+                return match question {
+                    Question::Drops => Ok(half.link.drops()),
+                    _ => Err(NativeError::connection_closed()),
+                };
+            }
+            let answer = Answer::default();
+            half.send(Command::Question(connection, question, answer.clone()));
+            answer.wait(PATIENCE).unwrap_or_else(|| Err(NativeError::internal("the I/O thread did not answer within a second")))
+        })
+    }
+
+    /// Copies a row of numbers.
+    #[napi]
+    pub fn statistics(&self, scope: u32, connection: u32, path: u32, mut out: Float64ArraySlice<'_>) -> napi::Result<bool> {
+        self.with(|half| Ok(half.link.pages.read(scope, connection, path, memory::numbers(&mut out))))
+    }
+
+    /// Lets go of an ended connection.
+    #[napi]
+    pub fn forget(&self, connection: u32) -> napi::Result<()> {
+        self.with(|half| {
+            half.link.pages.forget(connection);
+            Ok(())
+        })
+    }
+
+    /// Bound addresses with real ports.
+    #[napi]
+    pub fn local(&self) -> napi::Result<Vec<String>> {
+        self.with(|half| Ok(half.link.local()))
+    }
+
+    /// Milliseconds since this endpoint was made.
+    #[napi]
+    pub fn now(&self) -> napi::Result<f64> {
+        self.with(|half| Ok(half.link.clock.now().as_millis_f64()))
+    }
+
+    /// Whether waiting for `wake` keeps the process alive.
+    #[napi]
+    pub fn keep_alive(&self, env: Env, on: bool) -> napi::Result<()> {
+        self.with(|half| {
+            half.wake.keep_alive(env, if on { KeepAlive::Yes } else { KeepAlive::No });
+            Ok(())
+        })
+    }
+
+    /// Closes connections, then sockets, then the thread; `endpoint-closed` comes.
+    #[napi]
+    pub fn close(&self) -> napi::Result<()> {
+        self.with(|half| {
+            half.send(Command::Close);
+            Ok(())
+        })
+    }
+}

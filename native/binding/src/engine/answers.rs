@@ -1,0 +1,92 @@
+//! Questions that a person or a test asks while JavaScript waits (docs/design/ring, section 6).
+
+use std::collections::BTreeMap;
+
+use qbase::{PathId, SpaceId};
+use qconnection::connection::{SpaceState, SpaceView};
+use qdriver::Io;
+
+use super::Engine;
+use crate::{
+    error::NativeError,
+    messages::{
+        events::{Explanation, PathExplanation, Space},
+        orders::{About, Question, SpaceName},
+    },
+    queue::answer::Reply,
+};
+
+impl Engine {
+    /// The answer as JSON.
+    pub(super) fn answer(&self, io: &mut Io<'_>, key: u32, question: Question) -> Reply {
+        if matches!(question, Question::Drops) {
+            return Ok(self.drops(io));
+        }
+        let connection = self.table.get(key).filter(|connection| connection.is_live()).ok_or_else(NativeError::connection_closed)?;
+        let now = io.now;
+        let machine = io.endpoint.connection_mut(connection.handle).ok_or_else(NativeError::connection_closed)?;
+        let json = match question {
+            Question::Explain { about } => serde_json::to_string(&self.explain(machine, now, about)),
+            Question::UpdateKey => serde_json::to_string(&machine.update_key(now)),
+            Question::Space { space, path } => {
+                let space = match space {
+                    SpaceName::Initial => SpaceId::Initial,
+                    SpaceName::Handshake => SpaceId::Handshake,
+                    SpaceName::Application => SpaceId::Application(PathId(path)),
+                };
+                serde_json::to_string(&machine.space(space).map(|view| facts(&view)))
+            }
+            Question::Drops => Ok("{}".to_owned()),
+        };
+        Ok(json?)
+    }
+
+    /// Drops by reason, those of live connections included.
+    pub(super) fn drops(&self, io: &Io<'_>) -> String {
+        let mut drops = io.endpoint.statistics().drops;
+        for key in self.table.keys() {
+            let machine = self.table.get(key).and_then(|connection| io.endpoint.connection(connection.handle));
+            if let Some(machine) = machine {
+                drops.add(machine.drops());
+            }
+        }
+        let counted: BTreeMap<&str, u64> = drops.iter().filter(|(_, count)| *count > 0).collect();
+        serde_json::to_string(&counted).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    fn explain(&self, machine: &qconnection::Connection, now: qbase::Timestamp, about: About) -> Explanation {
+        let mut lines = machine.explain(now);
+        if about == About::Paths {
+            lines.retain(|line| line.starts_with("path") || line.starts_with("waiting"));
+        }
+        let timer = machine.next_timer();
+        let paths = machine.paths().map(|path| PathExplanation {
+            id: path.id.0,
+            blocked: machine.blocked().names().collect(),
+            wake_at_ms: timer.map(|(at, _)| self.out.at_ms(at)),
+            timer: timer.map(|(_, name)| name.name()),
+            reason: format!(
+                "{}, {} of {} bytes in flight, smoothed RTT {:.3} ms",
+                path.state.name(),
+                path.bytes_in_flight,
+                path.congestion_window,
+                path.smoothed_rtt.as_secs_f64() * 1e3
+            ),
+        });
+        Explanation { paths: paths.collect(), lines }
+    }
+}
+
+fn facts(view: &SpaceView) -> Space {
+    Space {
+        state: match view.state {
+            SpaceState::WaitingForKeys => "waiting-for-keys",
+            SpaceState::Open => "open",
+            SpaceState::Discarded => "discarded",
+        },
+        largest_sent: view.largest_sent,
+        largest_acknowledged: view.largest_acknowledged,
+        largest_received: view.largest_received,
+        received: view.received.iter().map(|range| (*range.start(), *range.end())).collect(),
+    }
+}

@@ -1,0 +1,217 @@
+//! One connection as the engine keeps it for JavaScript.
+//!
+//! Decides nothing by itself: the other files of this room change it, this one holds it and finds it by key or handle.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use qbase::{FourTuple, Timestamp};
+use qconnection::{ConnectionHandle, connection::{PathTicket, events::CloseInfo}};
+
+use super::stream::Stream;
+use crate::{
+    error::NativeError,
+    messages::orders::CloseLayer,
+    options::transport::TransportSettings,
+    stats::ConnectionPage,
+};
+
+/// What the engine keeps of a connection until the machine has forgotten it.
+#[derive(Debug)]
+pub struct Connection {
+    /// JavaScript's name for it.
+    pub key: u32,
+    /// The machine's name for it.
+    pub handle: ConnectionHandle,
+    /// Its name in logs, hex.
+    pub id: String,
+    /// The name the client asked for.
+    pub server_name: Option<String>,
+    /// What JavaScript counts with.
+    pub settings: TransportSettings,
+    /// Streams that JavaScript has not released, by id.
+    pub streams: HashMap<u64, Stream>,
+    /// Streams for which the machine will tell of room.
+    pub armed: usize,
+    /// Bytes JavaScript wrote, on all streams.
+    pub written: u64,
+    /// Of those, bytes JavaScript knows to have left the send queues.
+    pub told: u64,
+    /// Streams that JavaScript knows it may open: bidirectional, unidirectional.
+    pub limits: [u64; 2],
+    /// The machine's and JavaScript's names of paths that were asked for; `None`: asked for by the options.
+    pub tickets: Vec<(PathTicket, Option<u64>)>,
+    /// Interfaces of paths that were asked for, by ticket.
+    pub interfaces: Vec<(PathTicket, String)>,
+    /// Addresses of the paths JavaScript knows.
+    paths: Vec<(u32, FourTuple)>,
+    /// Numbers to be read.
+    pub page: Arc<ConnectionPage>,
+    /// The numbers changed since they were written.
+    pub stale: bool,
+    /// Bits of `Trace`.
+    pub trace: u8,
+    /// Where it stands.
+    pub phase: Phase,
+    /// How it ended, if the machine has said so and JavaScript has not been told.
+    pub end: Option<CloseInfo>,
+    /// What we broke it with.
+    pub broken: Option<NativeError>,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub enum Phase {
+    /// In use.
+    Live,
+    /// JavaScript wants it closed.
+    Closing(Closing),
+    /// JavaScript knows that it has ended.
+    Ended,
+}
+
+/// How and when to close.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// At the latest.
+    pub deadline: Timestamp,
+    /// Whose code it is.
+    pub layer: CloseLayer,
+    /// The code.
+    pub code: u64,
+    /// In words.
+    pub reason: String,
+}
+
+impl Connection {
+    /// A connection that has just begun.
+    #[must_use]
+    pub fn new(key: u32, handle: ConnectionHandle, id: String, settings: TransportSettings, page: Arc<ConnectionPage>) -> Self {
+        Self {
+            key,
+            handle,
+            id,
+            server_name: None,
+            settings,
+            streams: HashMap::new(),
+            armed: 0,
+            written: 0,
+            told: 0,
+            limits: [0; 2],
+            tickets: Vec::new(),
+            interfaces: Vec::new(),
+            paths: Vec::new(),
+            page,
+            stale: false,
+            trace: 0,
+            phase: Phase::Live,
+            end: None,
+            broken: None,
+        }
+    }
+
+    /// JavaScript has not been told of its end.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        !matches!(self.phase, Phase::Ended)
+    }
+
+    /// JavaScript may be waiting for room in a send queue, so that it should hear soon when bytes left one.
+    #[must_use]
+    pub const fn waits_for_room(&self) -> bool {
+        let limit = self.settings.connection_send_buffer;
+        self.armed > 0 || self.written.saturating_sub(self.told) >= limit - limit / 4
+    }
+
+    /// The machine will tell of room for a stream.
+    pub fn arm(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream).filter(|entry| !entry.armed) {
+            entry.armed = true;
+            self.armed = self.armed.saturating_add(1);
+        }
+    }
+
+    /// The machine has told of room for a stream, or never will.
+    pub fn disarm(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.armed) {
+            entry.armed = false;
+            self.armed = self.armed.saturating_sub(1);
+        }
+    }
+
+    /// JavaScript has let go of a stream.
+    pub fn remove(&mut self, stream: u64) -> Option<Stream> {
+        let entry = self.streams.remove(&stream)?;
+        if entry.armed {
+            self.armed = self.armed.saturating_sub(1);
+        }
+        Some(entry)
+    }
+
+    /// Keeps the addresses of a path, for the word of its end.
+    pub fn remember(&mut self, path: u32, four_tuple: FourTuple) {
+        match self.paths.iter_mut().find(|(other, _)| *other == path) {
+            Some((_, known)) => *known = four_tuple,
+            None => self.paths.push((path, four_tuple)),
+        }
+    }
+
+    /// The last addresses of a path that has gone.
+    pub fn take_addresses(&mut self, path: u32) -> Option<FourTuple> {
+        let at = self.paths.iter().position(|(other, _)| *other == path)?;
+        Some(self.paths.swap_remove(at).1)
+    }
+
+    /// JavaScript's name for a path that was asked for.
+    #[must_use]
+    pub fn ticket(&self, ticket: Option<u64>) -> Option<u64> {
+        let ticket = ticket?;
+        self.tickets.iter().find(|(own, _)| own.0 == ticket).and_then(|(_, theirs)| *theirs)
+    }
+}
+
+/// All connections, found by key or by handle.
+#[derive(Debug, Default)]
+pub struct Table {
+    connections: BTreeMap<u32, Connection>,
+    keys: HashMap<ConnectionHandle, u32>,
+}
+
+impl Table {
+    /// Adds a connection.
+    pub fn insert(&mut self, connection: Connection) {
+        self.keys.insert(connection.handle, connection.key);
+        self.connections.insert(connection.key, connection);
+    }
+
+    /// The key of a machine's connection.
+    #[must_use]
+    pub fn key(&self, handle: ConnectionHandle) -> Option<u32> {
+        self.keys.get(&handle).copied()
+    }
+
+    /// A connection by key.
+    #[must_use]
+    pub fn get(&self, key: u32) -> Option<&Connection> {
+        self.connections.get(&key)
+    }
+
+    /// A connection by key, to change.
+    pub fn get_mut(&mut self, key: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(&key)
+    }
+
+    /// The machine has forgotten a connection.
+    pub fn remove(&mut self, key: u32) {
+        if let Some(connection) = self.connections.remove(&key) {
+            self.keys.remove(&connection.handle);
+        }
+    }
+
+    /// All keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = u32> + '_ {
+        self.connections.keys().copied()
+    }
+}

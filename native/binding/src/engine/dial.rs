@@ -1,0 +1,157 @@
+//! Sockets and what is opened over them: connections of our own, and further paths.
+//!
+//! Decides which socket a path leaves by: the one that is bound to its own address, else one of its family, bound when
+//! there is none yet. Failures reach JavaScript as the end of the connection or of the path.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use qbase::{FourTuple, Timestamp};
+use qconnection::connection::OpenPathError;
+use qdriver::{Io, drive::SocketFacts};
+
+use super::{Engine, connection::Connection};
+use crate::{
+    error::NativeError,
+    failures::bind_failure,
+    messages::{events::Event, orders::PathSpec},
+    options::connect::Dial,
+};
+
+impl Engine {
+    /// Starts a connection; JavaScript knows its key.
+    pub(super) fn dial(&mut self, io: &mut Io<'_>, key: u32, dial: Dial) {
+        let page = self.link.pages.connection(key);
+        let handle = self.first_way(io, &dial).and_then(|four_tuple| {
+            let handle = io.endpoint.connect(io.now, &dial.config, &dial.server_name, four_tuple);
+            handle.map_err(|error| {
+                NativeError::new("QB_NO_PATH", format!("no connection to {}: {error}; check the address", four_tuple.remote))
+            })
+        });
+        let handle = match handle {
+            Ok(handle) => handle,
+            Err(error) => return self.tell_stillborn(io.now, key, error),
+        };
+        let mut connection = Connection::new(key, handle, dial.id, dial.transport, page);
+        connection.server_name = Some(dial.server_name);
+        self.table.insert(connection);
+        for spec in dial.paths.iter().skip(1) {
+            let remote = spec.remote.or_else(|| remote_for(spec, &dial.remotes));
+            self.open_path(io, key, None, &PathSpec { remote, ..spec.clone() });
+        }
+    }
+
+    /// The address pair of the handshake: the first path's, to the best remote of its family.
+    fn first_way(&mut self, io: &mut Io<'_>, dial: &Dial) -> Result<FourTuple, NativeError> {
+        let first = dial.paths.first().cloned().unwrap_or_default();
+        let remote = first.remote.or_else(|| remote_for(&first, &dial.remotes));
+        let remote = remote.ok_or_else(|| NativeError::new("QB_NO_PATH", "no address of the server has the family of the first path; name another local address"))?;
+        let local = self.local_for(io, &first, remote)?;
+        Ok(FourTuple { local, remote })
+    }
+
+    /// Opens a further path; it waits in the machine until it can be.
+    pub(super) fn open_path(&mut self, io: &mut Io<'_>, key: u32, ticket: Option<u64>, spec: &PathSpec) {
+        let result = self.try_open_path(io, key, ticket, spec);
+        if let (Err(error), Some(ticket)) = (result, ticket) {
+            let at_ms = self.out.at_ms(io.now);
+            self.out.event(key, &Event::PathFailed { at_ms, ticket, error });
+        }
+    }
+
+    fn try_open_path(&mut self, io: &mut Io<'_>, key: u32, ticket: Option<u64>, spec: &PathSpec) -> Result<(), NativeError> {
+        let gone = || NativeError::connection_closed();
+        let handle = self.table.get(key).ok_or_else(gone)?.handle;
+        let default = io.endpoint.connection(handle).and_then(|machine| machine.paths().next()).map(|path| path.four_tuple.remote);
+        let remote = spec.remote.or(default).ok_or_else(gone)?;
+        let local = self.local_for(io, spec, remote)?;
+        let connection = self.table.get_mut(key).ok_or_else(gone)?;
+        let machine = io.endpoint.connection_mut(handle).ok_or_else(gone)?;
+        let own = machine.open_path(io.now, FourTuple { local, remote }, spec.status.into()).map_err(refusal)?;
+        connection.tickets.push((own, ticket));
+        if let Some(interface) = &spec.interface {
+            connection.interfaces.push((own, interface.clone()));
+        }
+        Ok(())
+    }
+
+    /// The local address of a path: of its own socket if it names one, else "whatever the socket picks".
+    fn local_for(&mut self, io: &mut Io<'_>, spec: &PathSpec, remote: SocketAddr) -> Result<SocketAddr, NativeError> {
+        let any = any_address(remote);
+        let wanted = spec.local.unwrap_or(any);
+        if wanted.is_ipv4() != remote.is_ipv4() {
+            return Err(NativeError::new("QB_NO_PATH", format!("{wanted} and {remote} are of different families; use addresses of one")));
+        }
+        let serves = |facts: &SocketFacts| match spec.local {
+            Some(local) => facts.local.ip() == local.ip() && (local.port() == 0 || facts.local.port() == local.port()),
+            None => facts.local.is_ipv4() == remote.is_ipv4(),
+        };
+        // Sockets do not tell their interface: one that must pass it is bound anew.
+        let bound = if spec.interface.is_some() { None } else { io.sockets().find(serves).map(|facts| facts.local) };
+        if let Some(local) = bound {
+            return Ok(local);
+        }
+        let facts = io.bind(&self.sockets.socket(wanted, spec.interface.clone())).map_err(|error| bind_failure(&error))?;
+        self.tell_bound(io.now, &facts, "a path needs it");
+        self.link.set_local(io.sockets().map(|facts| facts.local.to_string()).collect());
+        Ok(facts.local)
+    }
+
+    /// A socket was bound.
+    pub(super) fn tell_bound(&mut self, now: Timestamp, facts: &SocketFacts, reason: &'static str) {
+        let (at_ms, local) = (self.out.at_ms(now), facts.local.to_string());
+        self.out.event(0, &Event::Bound { at_ms, local: local.clone(), reason });
+        for (wanted, got) in [(facts.wanted.send, facts.granted.send), (facts.wanted.receive, facts.granted.receive)] {
+            if got < wanted {
+                self.out.event(0, &Event::BufferClamped { at_ms, local: local.clone(), wanted_bytes: wanted, got_bytes: got });
+            }
+        }
+    }
+}
+
+/// The first remote that a path can reach from the address it names.
+fn remote_for(spec: &PathSpec, remotes: &[SocketAddr]) -> Option<SocketAddr> {
+    remotes.iter().copied().find(|remote| spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4()))
+}
+
+/// Every address of a remote's family, any port.
+const fn any_address(remote: SocketAddr) -> SocketAddr {
+    let ip = if remote.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    SocketAddr::new(ip, 0)
+}
+
+/// Why the machine does not open a path.
+fn refusal(error: OpenPathError) -> NativeError {
+    let (code, hint) = match error {
+        OpenPathError::ServerRole => ("QB_PATH_ROLE", "open it at the other end"),
+        OpenPathError::NoMultipath | OpenPathError::TooMany => ("QB_PATH_LIMIT", "use the paths there are"),
+        OpenPathError::LastPath => ("QB_PATH_LAST", "close() ends the connection"),
+        OpenPathError::Unknown => ("QB_PATH_UNKNOWN", "connection.paths lists those there are"),
+        OpenPathError::MixedFamilies => ("QB_OPTION_INVALID", "use addresses of one family"),
+        OpenPathError::Closed => ("QB_CONNECTION_CLOSED", "open a new connection"),
+    };
+    NativeError::new(code, format!("{error}; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("address")
+    }
+
+    #[test]
+    fn a_path_goes_to_the_first_remote_of_its_family() {
+        let remotes = [address("[::1]:1"), address("127.0.0.1:1")];
+        let from = |local: Option<&str>| remote_for(&PathSpec { local: local.map(address), ..PathSpec::default() }, &remotes);
+        assert_eq!(from(None), Some(remotes[0]));
+        assert_eq!(from(Some("127.0.0.2:0")), Some(remotes[1]));
+        assert_eq!(from(Some("[::1]:0")), Some(remotes[0]));
+    }
+
+    #[test]
+    fn any_address_has_the_family_of_the_remote() {
+        assert_eq!(any_address(address("192.0.2.1:4433")), address("0.0.0.0:0"));
+        assert_eq!(any_address(address("[2001:db8::1]:4433")), address("[::]:0"));
+    }
+}

@@ -1,0 +1,266 @@
+//! The half of an endpoint on the I/O thread: commands of JavaScript in, facts and bytes of the machine out
+//! (docs/design/ring).
+//!
+//! | file | job |
+//! |---|---|
+//! | `commands` | what JavaScript wants |
+//! | `dial` | sockets, connections of our own |
+//! | `visit` | what happened to a connection since it was last looked at |
+//! | `stream`, `connection` | what is kept of each for JavaScript |
+//! | `fill` | stream bytes, in turns |
+//! | `paths`, `close`, `peer`, `trace` | facts as JSON |
+//! | `answers`, `pages` | questions, numbers |
+//! | `outbox` | records |
+//!
+//! Called by the driver once per turn. Never waits for JavaScript: when too much waits to be drained, events and bytes
+//! stay in the machine, whose windows then close (attacks L26).
+
+mod answers;
+mod close;
+mod commands;
+mod connection;
+mod dial;
+mod fill;
+mod outbox;
+mod pages;
+mod paths;
+mod peer;
+mod stream;
+mod trace;
+mod visit;
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use qbase::Timestamp;
+use qdriver::{Application, Io};
+
+use self::{connection::Table, outbox::Outbox};
+use crate::{
+    error::{NativeError, words},
+    link::Link,
+    messages::events::Event,
+    options::{endpoint::SocketStyle, transport::TransportSettings},
+    queue::{commands::Receiver, layout::Kind, records},
+    wake::Wake,
+};
+
+/// Payload bytes that are worth a call into JavaScript at once (streams-over-ring S2).
+const WAKE_BYTES: usize = 192 * 1_024;
+/// Longest that stream bytes wait for more of them (streams-over-ring S2).
+const WAKE_AFTER: Duration = Duration::from_micros(250);
+/// Datagrams read in a turn that mean "there may be more": the driver's budget per socket.
+const FULL_READ: u64 = 64;
+/// The same in bytes.
+const FULL_READ_BYTES: u64 = 512 * 1_024;
+/// Longest that a closing endpoint waits for its last datagrams.
+const LAST_DATAGRAMS: Duration = Duration::from_millis(500);
+
+/// Everything the I/O thread owns for JavaScript.
+pub struct Engine {
+    link: Arc<Link>,
+    wake: Arc<Wake>,
+    commands: Receiver,
+    out: Outbox,
+    table: Table,
+    /// How sockets are made.
+    sockets: SocketStyle,
+    /// Settings of newcomers, while they are welcome.
+    newcomers: Option<TransportSettings>,
+    /// Streams with bytes to hand over: connection key and stream id, each at most once.
+    ready: VecDeque<(u32, u64)>,
+    /// Connections that JavaScript wants closed.
+    closing: Vec<u32>,
+    pages: pages::Schedule,
+    pace: Pace,
+    ending: Ending,
+    /// What a panic said.
+    broken: Option<String>,
+    /// When the engine wants its next turn at the latest.
+    wake_at: Option<Timestamp>,
+}
+
+/// What the last turns were like, to choose when to call JavaScript.
+#[derive(Debug, Default)]
+struct Pace {
+    started: bool,
+    /// Messages and bytes the driver had read before this turn.
+    messages: u64,
+    bytes: u64,
+    /// Since when stream bytes wait for a fuller batch.
+    waiting_since: Option<Timestamp>,
+}
+
+/// Where the end of the endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It is not wanted.
+    No,
+    /// Connections were closed; their last datagrams go out until then.
+    Sending(Timestamp),
+    /// The last record was made.
+    Done,
+}
+
+impl Engine {
+    /// An engine without connections.
+    #[must_use]
+    pub fn new(link: Arc<Link>, wake: Arc<Wake>, commands: Receiver, records: records::Writer, sockets: SocketStyle) -> Self {
+        Self {
+            link,
+            wake,
+            commands,
+            out: Outbox::new(records),
+            table: Table::default(),
+            sockets,
+            newcomers: None,
+            ready: VecDeque::new(),
+            closing: Vec::new(),
+            pages: pages::Schedule::default(),
+            pace: Pace::default(),
+            ending: Ending::No,
+            broken: None,
+            wake_at: None,
+        }
+    }
+
+    fn turn(&mut self, io: &mut Io<'_>) {
+        self.wake_at = None;
+        if !self.pace.started {
+            self.start(io);
+        }
+        self.obey(io);
+        self.close_quiet_connections(io);
+        self.visit_active(io);
+        self.fill(io);
+        self.hand_over_keylog();
+        self.write_pages(io);
+        self.go_on_ending(io);
+        self.out.records.publish();
+        self.call_javascript(io);
+        if let Some(at) = self.wake_at {
+            io.wake_at(at);
+        }
+    }
+
+    /// Asks for a turn at `at` at the latest.
+    fn want_turn(&mut self, at: Timestamp) {
+        self.wake_at = Timestamp::earliest(self.wake_at, Some(at));
+    }
+
+    /// The first turn: the clocks meet, and the sockets of the options are told.
+    fn start(&mut self, io: &Io<'_>) {
+        self.pace.started = true;
+        self.out.set_clock(io.now, self.link.clock.now().as_millis_f64());
+        let facts: Vec<_> = io.sockets().collect();
+        for facts in facts {
+            self.tell_bound(io.now, &facts, "options");
+        }
+    }
+
+    fn hand_over_keylog(&mut self) {
+        for line in self.link.take_keylog() {
+            self.out.payload(Kind::Keylog, 0, line.as_bytes());
+        }
+    }
+
+    /// Calls JavaScript if records wait and it is time (streams-over-ring S2).
+    fn call_javascript(&mut self, io: &Io<'_>) {
+        let statistics = io.statistics();
+        let messages = statistics.messages_received.saturating_sub(self.pace.messages);
+        let bytes = statistics.bytes_received.saturating_sub(self.pace.bytes);
+        (self.pace.messages, self.pace.bytes) = (statistics.messages_received, statistics.bytes_received);
+        if !self.out.records.is_waiting() {
+            self.pace.waiting_since = None;
+            return;
+        }
+        let since = *self.pace.waiting_since.get_or_insert(io.now);
+        let is_quiet = messages < FULL_READ && bytes < FULL_READ_BYTES;
+        let is_old = io.now.saturating_since(since) >= WAKE_AFTER;
+        if self.out.urgent || is_quiet || is_old || self.out.records.waiting_bytes() >= WAKE_BYTES {
+            self.out.urgent = false;
+            self.pace.waiting_since = None;
+            if self.out.records.claim_wake() == records::Wake::Yes {
+                self.wake.call();
+            }
+        } else {
+            self.want_turn(since + WAKE_AFTER);
+        }
+    }
+
+    /// Begins the end: nobody is welcome, every connection is closed.
+    fn begin_ending(&mut self, io: &mut Io<'_>) {
+        if self.ending != Ending::No {
+            return;
+        }
+        self.ending = Ending::Sending(io.now + LAST_DATAGRAMS);
+        self.newcomers = None;
+        io.endpoint.listen(None);
+        let keys: Vec<u32> = self.table.keys().collect();
+        for key in keys {
+            self.close_now(io, key);
+        }
+    }
+
+    /// Ends the endpoint when its last datagrams have gone: sockets first, so that their addresses are free when
+    /// JavaScript hears of it.
+    fn go_on_ending(&mut self, io: &mut Io<'_>) {
+        let Ending::Sending(until) = self.ending else { return };
+        let is_told = self.table.keys().all(|key| self.table.get(key).is_none_or(|connection| !connection.is_live()));
+        if io.now < until && (io.endpoint.wants_to_send() || !is_told) {
+            self.want_turn(io.now);
+            return;
+        }
+        let bound: Vec<_> = io.sockets().map(|facts| facts.local).collect();
+        for local in bound {
+            io.unbind(local);
+        }
+        self.write_all_pages(io);
+        self.end(io.now, None, self.drops(io));
+        io.stop();
+    }
+
+    /// The last record of all.
+    fn end(&mut self, now: Timestamp, error: Option<NativeError>, drops: String) {
+        if self.ending == Ending::Done {
+            return;
+        }
+        self.ending = Ending::Done;
+        let at_ms = self.out.at_ms(now);
+        self.out.event(0, &Event::EndpointClosed { at_ms, error });
+        self.out.records.publish();
+        self.link.end(drops);
+        self.out.urgent = true;
+    }
+}
+
+impl Application for Engine {
+    fn on_turn(&mut self, io: &mut Io<'_>) {
+        // The thread ends by the panic; what it said is kept for JavaScript.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.turn(io))) {
+            self.broken = Some(words(panic.as_ref()));
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// However the thread ends, JavaScript hears of it.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.ending == Ending::Done {
+            return;
+        }
+        let what = self.broken.take().unwrap_or_else(|| "the I/O thread has ended".to_owned());
+        let error = (!self.link.is_abandoned()).then(|| NativeError::internal(what));
+        let now = self.link.clock.now();
+        self.out.set_clock(now, now.as_millis_f64());
+        self.end(now, error, "{}".to_owned());
+        if self.out.records.claim_wake() == records::Wake::Yes {
+            self.wake.call();
+        }
+    }
+}

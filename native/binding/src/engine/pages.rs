@@ -1,0 +1,161 @@
+//! Numbers that JavaScript reads without asking, in the order of `src/binding/numbers.ts`.
+//!
+//! Decides how often they are written: for connections that something happened to, at most once a millisecond.
+
+use std::time::Duration;
+
+use qbase::Timestamp;
+use qconnection::{Connection as Machine, PathView};
+use qdriver::Io;
+
+use super::{Engine, connection::Connection};
+use crate::stats::{CONNECTION_CELLS, ENDPOINT_CELLS, PATH_CELLS};
+
+/// Time between two writes of the same page.
+const INTERVAL: Duration = Duration::from_millis(1);
+
+/// Which pages are out of date.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    stale: Vec<u32>,
+    written_at: Option<Timestamp>,
+}
+
+impl Schedule {
+    /// Something happened to a connection.
+    pub fn mark(&mut self, connection: &mut Connection) {
+        if !connection.stale {
+            connection.stale = true;
+            self.stale.push(connection.key);
+        }
+    }
+}
+
+impl Engine {
+    /// Writes the pages that are out of date, if it is time.
+    pub(super) fn write_pages(&mut self, io: &Io<'_>) {
+        if self.pages.stale.is_empty() {
+            return;
+        }
+        if let Some(next) = self.pages.written_at.map(|at| at + INTERVAL)
+            && io.now < next
+        {
+            return self.want_turn(next);
+        }
+        self.write_all_pages(io);
+    }
+
+    /// Writes the pages that are out of date.
+    pub(super) fn write_all_pages(&mut self, io: &Io<'_>) {
+        self.pages.written_at = Some(io.now);
+        let mut stale = std::mem::take(&mut self.pages.stale);
+        for key in stale.drain(..) {
+            self.write_page(io, key);
+        }
+        self.pages.stale = stale;
+        self.link.pages.endpoint.write(endpoint(io, self.link.pool_bytes_max, self.out.lost));
+    }
+
+    /// Writes the page of a connection and its paths.
+    pub(super) fn write_page(&mut self, io: &Io<'_>, key: u32) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection(connection.handle) else { return };
+        connection.stale = false;
+        connection.page.numbers.write(numbers(machine));
+        for path in machine.paths() {
+            let last_received = path.counters.last_received_at.map_or(0.0, |at| self.out.at_ms(at));
+            connection.page.path(path.id.0).write(path_numbers(&path, last_received));
+        }
+    }
+}
+
+fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64) -> [f64; ENDPOINT_CELLS] {
+    let machine = io.endpoint.statistics();
+    let driver = io.statistics();
+    let numbers = [
+        driver.datagrams_received,
+        driver.datagrams_sent,
+        driver.bytes_received,
+        driver.bytes_sent,
+        driver.send_calls,
+        driver.receive_calls,
+        machine.connections,
+        machine.half_open,
+        machine.accepted,
+        0, // refused
+        0, // retries
+        machine.version_negotiations,
+        0, // stateless resets
+        machine.pool_bytes_used,
+        pool_bytes_max,
+        lost,
+    ];
+    numbers.map(|number| number as f64)
+}
+
+fn numbers(machine: &Machine) -> [f64; CONNECTION_CELLS] {
+    let all = machine.statistics();
+    let streams = machine.stream_facts().statistics();
+    let counters = [
+        all.bytes_sent,
+        all.bytes_received,
+        streams.bytes_sent,
+        streams.bytes_received,
+        all.datagrams_sent,
+        all.datagrams_received,
+        all.packets_sent,
+        all.packets_received,
+        all.packets_lost,
+        all.packets_spuriously_lost,
+        all.bytes_reinjected,
+        all.bytes_in_flight,
+        streams.open as u64,
+        streams.opened_local.saturating_add(streams.opened_peer),
+        all.paths,
+        all.bursts,
+        all.segments,
+        all.key_updates,
+        0, // longest stall: written below when the machine measures it
+        machine.trace_dropped(),
+        all.coalesced,
+        all.cancelled_segments,
+    ];
+    let mut row = [0.0; CONNECTION_CELLS];
+    let blocked = machine.blocked_counts().iter().map(|(_, count)| count);
+    for (cell, number) in row.iter_mut().zip(counters.into_iter().chain(blocked)) {
+        *cell = number as f64;
+    }
+    row
+}
+
+fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let seconds = path.smoothed_rtt.as_secs_f64();
+    let window_rate = if seconds > 0.0 { path.congestion_window as f64 * 8.0 / seconds } else { 0.0 };
+    let counters = &path.counters;
+    [
+        ms(path.latest_rtt),
+        ms(path.smoothed_rtt),
+        ms(path.rttvar),
+        ms(path.min_rtt),
+        f64::from(path.pto_count),
+        path.congestion_window as f64,
+        if path.ssthresh == u64::MAX { f64::INFINITY } else { path.ssthresh as f64 },
+        path.bytes_in_flight as f64,
+        window_rate * 1.25,
+        window_rate.min(path.bytes_in_flight as f64 * 8.0 / seconds.max(1e-6)),
+        f64::from(path.mtu),
+        0.0, // ECN: not tested
+        if path.amplification_credit == u64::MAX { f64::INFINITY } else { path.amplification_credit as f64 },
+        counters.bytes_sent as f64,
+        counters.bytes_received as f64,
+        counters.packets_sent as f64,
+        counters.packets_received as f64,
+        counters.packets_lost as f64,
+        counters.bytes_reinjected as f64,
+        counters.bursts as f64,
+        counters.segments as f64,
+        last_received_at_ms,
+        counters.send_errors as f64,
+    ]
+}

@@ -1,0 +1,171 @@
+//! What happens to paths, as events with the facts after it.
+
+use qbase::{ErrorCode, PathId, Timestamp, frame::PathStatusKind};
+use qconnection::{
+    PathView,
+    connection::events::{Cause, OpenFailure, PathEvent, PathEventKind, WaitingFor},
+    path::PathState,
+};
+use qdriver::Io;
+
+use super::Engine;
+use crate::{
+    error::NativeError,
+    messages::{
+        JsonCode, PathUse,
+        events::{Event, PathChange, PathFacts},
+    },
+};
+
+impl Engine {
+    /// The path that carried the handshake becomes known.
+    pub(super) fn tell_first_path(&mut self, io: &Io<'_>, key: u32) {
+        let Some(connection) = self.table.get(key) else { return };
+        let Some(view) = io.endpoint.connection(connection.handle).and_then(|machine| machine.path(PathId::ZERO)) else { return };
+        self.tell_facts(key, io.now, &view, "the handshake was complete on it", None);
+    }
+
+    /// JavaScript changed the status of a path.
+    pub(super) fn tell_status(&mut self, io: &Io<'_>, key: u32, path: PathId, status: PathUse) {
+        let Some(connection) = self.table.get(key) else { return };
+        let Some(view) = io.endpoint.connection(connection.handle).and_then(|machine| machine.path(path)) else { return };
+        let reason = "set by the application";
+        let change = PathChange { kind: "status", by: Some("local"), reason, status: Some(status), ..PathChange::default() };
+        self.tell_facts(key, io.now, &view, reason, Some(change));
+    }
+
+    /// One event of a path.
+    pub(super) fn tell_path(&mut self, io: &Io<'_>, key: u32, event: &PathEvent) {
+        let (now, at_ms) = (io.now, self.out.at_ms(io.now));
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let ticket = connection.ticket(event.ticket);
+        match event.kind {
+            PathEventKind::Waiting(waiting) => {
+                let waits_for = match waiting {
+                    WaitingFor::Handshake => "handshake",
+                    WaitingFor::PeerCids => "peer-cids",
+                    WaitingFor::PathIdLimit => "path-id-limit",
+                };
+                let (path, reason) = (event.path.0, event.reason);
+                return self.out.event(key, &Event::PathWaiting { at_ms, path, ticket, waits_for, reason });
+            }
+            PathEventKind::Failed(failure) => {
+                connection.tickets.retain(|(own, _)| Some(own.0) != event.ticket);
+                if let Some(ticket) = ticket {
+                    let error = refusal(failure, event);
+                    self.out.event(key, &Event::PathFailed { at_ms, ticket, error });
+                }
+                return;
+            }
+            _ => {}
+        }
+        let machine = io.endpoint.connection(connection.handle);
+        let change = Some(change(event));
+        match machine.and_then(|machine| machine.path(event.path)) {
+            Some(view) => self.tell_facts(key, now, &view, event.reason, change),
+            None => self.tell_gone(key, now, event, change),
+        }
+    }
+
+    fn tell_facts(&mut self, key: u32, now: Timestamp, view: &PathView, reason: &'static str, change: Option<PathChange>) {
+        let at_ms = self.out.at_ms(now);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        connection.remember(view.id.0, view.four_tuple);
+        let interface = connection.interfaces.iter().find(|(own, _)| Some(own.0) == view.ticket).map(|(_, name)| name.clone());
+        let event = Event::Path {
+            at_ms,
+            path: view.id.0,
+            local: view.four_tuple.local.to_string(),
+            remote: view.four_tuple.remote.to_string(),
+            interface,
+            ticket: connection.ticket(view.ticket),
+            facts: PathFacts {
+                state: state_name(view.state),
+                suspect: view.suspect_since.is_some(),
+                status: view.status.into(),
+                peer_status: match view.peer_status {
+                    None => "unknown",
+                    Some(PathStatusKind::Available) => "available",
+                    Some(PathStatusKind::Backup) => "backup",
+                },
+                reason,
+                at_ms,
+            },
+            change,
+        };
+        self.out.event(key, &event);
+    }
+
+    /// The last word of a path that the machine has forgotten.
+    fn tell_gone(&mut self, key: u32, now: Timestamp, event: &PathEvent, change: Option<PathChange>) {
+        let at_ms = self.out.at_ms(now);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let facts = PathFacts {
+            state: "abandoned",
+            suspect: false,
+            status: PathUse::Available,
+            peer_status: "unknown",
+            reason: event.reason,
+            at_ms,
+        };
+        let ticket = connection.ticket(event.ticket);
+        let addresses = connection.take_addresses(event.path.0);
+        let local = addresses.map(|addresses| addresses.local.to_string()).unwrap_or_default();
+        let remote = addresses.map(|addresses| addresses.remote.to_string()).unwrap_or_default();
+        let event = Event::Path { at_ms, path: event.path.0, local, remote, interface: None, ticket, facts, change };
+        self.out.event(key, &event);
+    }
+}
+
+const fn state_name(state: PathState) -> &'static str {
+    match state {
+        PathState::Unused => "opening",
+        PathState::Validating => "validating",
+        PathState::Open => "open",
+        PathState::Abandoning => "abandoning",
+    }
+}
+
+/// What changed, in JavaScript's words.
+fn change(event: &PathEvent) -> PathChange {
+    let by = match event.by {
+        Cause::Local => "local",
+        Cause::Peer => "peer",
+        Cause::Timer => "timer",
+    };
+    let plain = |kind| PathChange { kind, by: Some(by), reason: event.reason, ..PathChange::default() };
+    match event.kind {
+        PathEventKind::Opening(_) | PathEventKind::Waiting(_) => plain("opening"),
+        PathEventKind::Validated => plain("validated"),
+        PathEventKind::Suspect => plain("suspect"),
+        PathEventKind::Recovered => plain("recovered"),
+        PathEventKind::Abandoning(_) => plain("abandoning"),
+        PathEventKind::Abandoned(_) | PathEventKind::Failed(_) => plain("abandoned"),
+        PathEventKind::Status(status) => PathChange { status: Some(status.into()), ..plain("status") },
+        PathEventKind::Rebound(four_tuple) => PathChange {
+            local: Some(four_tuple.local.to_string()),
+            remote: Some(four_tuple.remote.to_string()),
+            ..plain("rebound")
+        },
+        PathEventKind::SendError => PathChange { errno: Some(""), ..plain("send-error") },
+    }
+}
+
+/// Why a path was not opened.
+fn refusal(failure: OpenFailure, event: &PathEvent) -> NativeError {
+    let PathEvent { path, reason, .. } = event;
+    match failure {
+        OpenFailure::NoMultipath => NativeError::new("QB_PATH_LIMIT", "the peer did not negotiate multipath; use the path there is"),
+        OpenFailure::Validation => {
+            let message = format!("the peer did not answer on path {path} ({reason}); check that the addresses reach each other");
+            NativeError::new("QB_PATH_VALIDATION", message).with(|facts| facts.path = Some(path.0))
+        }
+        OpenFailure::Abandoned => {
+            let message = format!("path {path} ended while it was opened ({reason}); try again");
+            NativeError::new("QB_PATH_ABANDONED", message).with(|facts| {
+                facts.path = Some(path.0);
+                facts.error_code = Some(JsonCode(ErrorCode::APPLICATION_ABANDON_PATH.0));
+            })
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The completion of a handshake: what was agreed, and who the peer is.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use qcrypto::{Pin, pin::fingerprint};
+use qdriver::Io;
+
+use super::Engine;
+use crate::messages::events::{Event, HandshakeInfo, Peer, Winner};
+
+impl Engine {
+    /// STREAMS, `opened`, `multipath`, and the path that carried the handshake.
+    pub(super) fn tell_opened(&mut self, io: &mut Io<'_>, key: u32) {
+        self.tell_stream_limits(io, key);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection(connection.handle) else { return };
+        if connection.server_name.is_none() {
+            connection.server_name = machine.tls().server_name().map(str::to_owned);
+        }
+        let path = machine.paths().next();
+        let local = path.map(|path| path.four_tuple.local.to_string()).unwrap_or_default();
+        let remote = path.map(|path| path.four_tuple.remote.to_string()).unwrap_or_default();
+        let statistics = machine.statistics();
+        let (multipath, reason) = match (machine.is_multipath(), machine.role().is_client()) {
+            (true, _) => ("ietf", "both ends offered it"),
+            (false, _) => ("none", "one of both ends did not offer it"),
+        };
+        let info = HandshakeInfo {
+            ms: statistics.handshake_time.unwrap_or_default().as_secs_f64() * 1e3,
+            alpn: String::from_utf8_lossy(machine.alpn().unwrap_or_default()).into_owned(),
+            cipher: machine.tls().cipher_name(),
+            version: "v1",
+            resumed: false,
+            retry: false,
+            multipath,
+            mode: "single".to_owned(),
+            winner: Winner { local: local.clone(), remote: remote.clone() },
+            datagrams_sent: statistics.datagrams_sent,
+            datagrams_received: statistics.datagrams_received,
+            coalesced: statistics.coalesced,
+        };
+        let at_ms = self.out.at_ms(io.now);
+        let event = Event::Opened {
+            at_ms,
+            id: connection.id.clone(),
+            remote,
+            local,
+            server_name: connection.server_name.clone(),
+            peer: peer(&machine.tls().peer_certificates()),
+            info: Box::new(info),
+        };
+        self.out.event(key, &event);
+        self.out.event(key, &Event::Multipath { at_ms, mode: multipath, reason });
+        self.tell_first_path(io, key);
+    }
+}
+
+/// Who the peer is; `None`: it showed no certificate.
+fn peer(chain: &[Vec<u8>]) -> Option<Peer> {
+    let leaf = chain.first()?;
+    Some(Peer {
+        chain: chain.iter().map(|der| BASE64.encode(der)).collect(),
+        fingerprint: fingerprint(leaf),
+        pin: Pin::of_public_key(leaf).map(|pin| pin.to_string()).unwrap_or_default(),
+        names: names(leaf),
+    })
+}
+
+/// DNS names in a certificate.
+fn names(der: &[u8]) -> Vec<String> {
+    let der = rustls_pki_types::CertificateDer::from(der);
+    let Ok(leaf) = webpki::EndEntityCert::try_from(&der) else { return Vec::new() };
+    leaf.valid_dns_names().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_known_by_its_leaf() {
+        let names = ["localhost".to_owned(), "*.example.net".to_owned()];
+        let made = qcrypto::development::seeded(&[1; 32], &names, 14, std::time::Duration::ZERO).expect("certificate");
+        let peer = peer(&[made.cert_der.clone(), made.cert_der]).expect("peer");
+        assert_eq!((peer.chain.len(), peer.pin, peer.fingerprint), (2, made.pin, made.fingerprint));
+        assert_eq!(peer.names, names);
+    }
+}

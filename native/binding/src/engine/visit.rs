@@ -1,0 +1,199 @@
+//! What happened to a connection since it was last looked at, as records.
+//!
+//! Called once per turn for the connections that something happened to. Decides the order of records: STREAMS before
+//! `opened`, everything before `closed` (docs/design/ring, sections 2 and 5).
+
+use qbase::{Direction, StreamId};
+use qconnection::{ConnectionHandle, connection::events, stream::StreamEvent};
+use qdriver::Io;
+
+use super::{
+    Engine,
+    connection::{Connection, Phase},
+    stream::{Allowance, Next, Stream},
+};
+use crate::{
+    messages::events::Event,
+    options::to_hex,
+    queue::layout::{Kind, Record},
+};
+
+/// Whether a connection was looked at to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Visited {
+    /// All of it.
+    Whole,
+    /// Too much waits for JavaScript; the rest stays in the machine.
+    Part,
+}
+
+impl Engine {
+    /// Looks at every connection that something happened to, as long as JavaScript keeps up.
+    pub(super) fn visit_active(&mut self, io: &mut Io<'_>) {
+        while let Some(handle) = io.endpoint.active() {
+            if self.is_full() || self.visit(io, handle) == Visited::Part {
+                return;
+            }
+            io.endpoint.settle();
+        }
+    }
+
+    /// Too much waits for JavaScript. An endpoint that ends tells everything.
+    pub(super) fn is_full(&mut self) -> bool {
+        self.ending == super::Ending::No && self.out.records.is_full()
+    }
+
+    fn visit(&mut self, io: &mut Io<'_>, handle: ConnectionHandle) -> Visited {
+        let Some(key) = self.table.key(handle).or_else(|| self.greet(io, handle)) else {
+            // A newcomer that nobody wants: it was closed, and its events are nobody's.
+            while io.endpoint.poll_event_of(handle).is_some() {}
+            return Visited::Whole;
+        };
+        while let Some(event) = io.endpoint.poll_event_of(handle) {
+            match event {
+                events::Event::Drained => {
+                    self.tell_end(io, key);
+                    self.table.remove(key);
+                    return Visited::Whole;
+                }
+                events::Event::Closed(info) => {
+                    if let Some(connection) = self.table.get_mut(key) {
+                        connection.end = Some(info);
+                    }
+                }
+                event => self.tell(io, key, event),
+            }
+            if self.is_full() {
+                return Visited::Part;
+            }
+        }
+        self.tell_end(io, key);
+        self.look(io, key);
+        Visited::Whole
+    }
+
+    /// A newcomer gets its key; `None`: there is none left, or nobody listens.
+    fn greet(&mut self, io: &mut Io<'_>, handle: ConnectionHandle) -> Option<u32> {
+        let machine = io.endpoint.connection_mut(handle)?;
+        let Some((settings, key)) = self.newcomers.clone().zip(self.link.next_key()) else {
+            machine.close_transport(io.now, qbase::ErrorCode::CONNECTION_REFUSED, "no room for another connection");
+            return None;
+        };
+        let mut connection = Connection::new(key, handle, to_hex(machine.original_dcid().as_bytes()), settings, self.link.pages.connection(key));
+        connection.server_name = machine.tls().server_name().map(str::to_owned);
+        let path = machine.paths().next();
+        let address = |of: fn(&qbase::FourTuple) -> std::net::SocketAddr| path.map(|path| of(&path.four_tuple).to_string()).unwrap_or_default();
+        let event = Event::Connection {
+            at_ms: self.out.at_ms(io.now),
+            id: connection.id.clone(),
+            remote: address(|four_tuple| four_tuple.remote),
+            local: address(|four_tuple| four_tuple.local),
+            server_name: connection.server_name.clone(),
+        };
+        self.out.event(key, &event);
+        self.table.insert(connection);
+        Some(key)
+    }
+
+    /// One event, other than the end.
+    fn tell(&mut self, io: &mut Io<'_>, key: u32, event: events::Event) {
+        let at_ms = self.out.at_ms(io.now);
+        let Some(connection) = self.table.get_mut(key).filter(|connection| connection.is_live()) else { return };
+        match event {
+            events::Event::HandshakeComplete => self.tell_opened(io, key),
+            events::Event::Confirmed => self.out.event(key, &Event::Confirmed { at_ms }),
+            events::Event::KeyUpdated => self.out.event(key, &Event::KeyUpdate { at_ms }),
+            events::Event::Path(path) => self.tell_path(io, key, &path),
+            events::Event::Stream(StreamEvent::Opened(id)) => {
+                connection.streams.insert(id.0, Stream::opened_by_peer());
+                self.hand_over(io, key, id);
+            }
+            events::Event::Stream(StreamEvent::Readable(id)) => {
+                if let Some(stream) = connection.streams.get_mut(&id.0)
+                    && !stream.queued
+                {
+                    stream.queued = true;
+                    self.ready.push_back((key, id.0));
+                }
+            }
+            events::Event::Stream(StreamEvent::Writable(id)) => {
+                connection.disarm(id.0);
+                let machine = io.endpoint.connection(connection.handle);
+                if let (Some(stream), Some(machine)) = (connection.streams.get_mut(&id.0), machine) {
+                    stream.on_room(key, id, machine.stream_facts(), &mut self.out);
+                }
+            }
+            events::Event::Stream(StreamEvent::Finished(id)) => self.tell_sent(key, id, Record::new(Kind::Finished, key)),
+            events::Event::Stream(StreamEvent::Stopped { id, code }) => {
+                self.tell_sent(key, id, Record::new(Kind::Stopped, key).code(code));
+            }
+            events::Event::Stream(StreamEvent::Reset { id, code }) => {
+                if let Some(stream) = connection.streams.get_mut(&id.0) {
+                    stream.on_reset(key, id, code, &mut self.out);
+                }
+            }
+            // JavaScript counts its streams; the limits are told by `look`.
+            events::Event::Stream(StreamEvent::Available(_)) | events::Event::Closed(_) | events::Event::Drained => {}
+        }
+    }
+
+    /// A sending part has ended.
+    fn tell_sent(&mut self, key: u32, id: StreamId, record: Record) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        connection.disarm(id.0);
+        if connection.streams.contains_key(&id.0) {
+            self.out.push(record.stream(id.0));
+        }
+    }
+
+    /// Hands a piece of a stream over; what is left waits for its turn.
+    fn hand_over(&mut self, io: &mut Io<'_>, key: u32, id: StreamId) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
+        let Some(stream) = connection.streams.get_mut(&id.0) else { return };
+        let next = stream.hand_over(key, id, machine, &mut self.out, Allowance::Window);
+        if next == Next::More && !stream.queued {
+            stream.queued = true;
+            self.ready.push_back((key, id.0));
+        }
+    }
+
+    /// What has no event: limits of streams, room in the send queues, traces, numbers.
+    fn look(&mut self, io: &mut Io<'_>, key: u32) {
+        self.tell_stream_limits(io, key);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        self.pages.mark(connection);
+        if !connection.is_live() {
+            return;
+        }
+        let Some(machine) = io.endpoint.connection(connection.handle) else { return };
+        let left = connection.written.saturating_sub(machine.stream_facts().queued_bytes());
+        if left.saturating_sub(connection.told) >= (connection.settings.connection_send_buffer / 4).max(1) {
+            connection.told = left;
+            self.out.push(Record::new(Kind::ConnectionWritable, key).number(left));
+        }
+        if connection.trace != 0 {
+            self.tell_trace(io, key);
+        }
+        if self.table.get(key).is_some_and(Connection::waits_for_room) {
+            // What leaves the queues in this turn should be told at once, not when the next datagram comes.
+            self.want_turn(io.now);
+        }
+    }
+
+    /// Streams that JavaScript may open, if there are more than it knows of.
+    pub(super) fn tell_stream_limits(&mut self, io: &Io<'_>, key: u32) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection(connection.handle) else { return };
+        if !machine.is_handshake_complete() || matches!(connection.phase, Phase::Ended) {
+            return;
+        }
+        for (word, direction) in (0..).zip([Direction::Bidirectional, Direction::Unidirectional]) {
+            let limit = machine.stream_facts().open_limit(direction);
+            if let Some(known) = connection.limits.get_mut(word as usize).filter(|known| **known < limit) {
+                *known = limit;
+                self.out.push(Record::new(Kind::Streams, key).small(word).number(limit));
+            }
+        }
+    }
+}

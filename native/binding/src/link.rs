@@ -1,0 +1,124 @@
+//! What the two halves of an endpoint share beside the queues: keys, pages, the clock, addresses.
+//!
+//! Made by `endpoint`, read and written by both threads. Decides nothing but the next key.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use qdriver::Clock;
+
+use crate::{
+    lock::{Lock, lock},
+    stats::Pages,
+};
+
+/// Shared between the JavaScript thread and the I/O thread of one endpoint.
+#[derive(Debug)]
+pub struct Link {
+    /// The last connection key given away.
+    keys: AtomicU32,
+    /// Numbers to be read.
+    pub pages: Pages,
+    /// Zero when the endpoint was made.
+    pub clock: Clock,
+    /// Bound addresses.
+    local: Lock<Vec<String>>,
+    /// Key log lines on their way to the engine.
+    keylog: Lock<Vec<String>>,
+    /// Drops by reason at the end, JSON.
+    drops: Lock<String>,
+    /// The last record was published: nothing follows.
+    ended: AtomicBool,
+    /// JavaScript ends the thread without waiting for records.
+    abandoned: AtomicBool,
+    /// Memory of receive buffers, bytes.
+    pub pool_bytes_max: u64,
+}
+
+impl Link {
+    /// Of a new endpoint whose receive buffers hold `pool_bytes_max` bytes.
+    #[must_use]
+    pub fn new(pool_bytes_max: u64) -> Self {
+        Self {
+            keys: AtomicU32::new(0),
+            pages: Pages::default(),
+            clock: Clock::start(),
+            local: Lock::default(),
+            keylog: Lock::default(),
+            drops: Lock::new("{}".to_owned()),
+            ended: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            pool_bytes_max,
+        }
+    }
+
+    /// A key that no connection had or will have; `None` when they are used up.
+    #[must_use]
+    pub fn next_key(&self) -> Option<u32> {
+        let next = |last: u32| last.checked_add(1);
+        self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok().and_then(next)
+    }
+
+    /// Bound addresses with their real ports.
+    #[must_use]
+    pub fn local(&self) -> Vec<String> {
+        lock(&self.local).clone()
+    }
+
+    /// Sockets were bound or closed.
+    pub fn set_local(&self, addresses: Vec<String>) {
+        *lock(&self.local) = addresses;
+    }
+
+    /// A key log line; the engine hands it over in this turn.
+    pub fn log_key(&self, line: &str) {
+        lock(&self.keylog).push(line.to_owned());
+    }
+
+    /// Key log lines that have come.
+    #[must_use]
+    pub fn take_keylog(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.keylog))
+    }
+
+    /// The last record was published.
+    pub fn end(&self, drops: String) {
+        *lock(&self.drops) = drops;
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Nothing follows what was published.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The thread will be ended by whoever owns it; nobody listens.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// Nobody listens any more.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Drops by reason of an endpoint that has ended.
+    #[must_use]
+    pub fn drops(&self) -> String {
+        lock(&self.drops).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_begin_with_one_and_end_when_used_up() {
+        let link = Link::new(0);
+        assert_eq!((link.next_key(), link.next_key()), (Some(1), Some(2)));
+        link.keys.store(u32::MAX - 1, Ordering::Relaxed);
+        assert_eq!((link.next_key(), link.next_key(), link.next_key()), (Some(u32::MAX), None, None));
+    }
+}

@@ -1,0 +1,172 @@
+//! What the engine tells: `NativeEvent` and its parts, answers, traces.
+
+use serde::Serialize;
+
+use super::{JsonCode, PathUse};
+use crate::error::NativeError;
+
+/// Payload of an EVENT record.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A newcomer: first record of its key.
+    Connection { at_ms: f64, id: String, remote: String, local: String, server_name: Option<String> },
+    /// The handshake is complete.
+    Opened {
+        at_ms: f64,
+        id: String,
+        remote: String,
+        local: String,
+        server_name: Option<String>,
+        peer: Option<Peer>,
+        info: Box<HandshakeInfo>,
+    },
+    /// The handshake is confirmed.
+    Confirmed { at_ms: f64 },
+    /// Keys were updated.
+    KeyUpdate { at_ms: f64 },
+    /// What was negotiated.
+    Multipath { at_ms: f64, mode: &'static str, reason: &'static str },
+    /// A change of a path, with the facts after it.
+    Path {
+        at_ms: f64,
+        path: u32,
+        local: String,
+        remote: String,
+        interface: Option<String>,
+        ticket: Option<u64>,
+        facts: PathFacts,
+        change: Option<PathChange>,
+    },
+    /// An opening path cannot go on yet.
+    PathWaiting {
+        at_ms: f64,
+        path: u32,
+        ticket: Option<u64>,
+        #[serde(rename = "for")]
+        waits_for: &'static str,
+        reason: &'static str,
+    },
+    /// An opening path failed.
+    PathFailed { at_ms: f64, ticket: u64, error: NativeError },
+    /// The end: last record of its key.
+    Closed { at_ms: f64, info: CloseInfo },
+    /// A socket was bound.
+    Bound { at_ms: f64, local: String, reason: &'static str },
+    /// The kernel gave a smaller buffer than asked for.
+    BufferClamped { at_ms: f64, local: String, wanted_bytes: usize, got_bytes: usize },
+    /// The thread ends: last record of all.
+    EndpointClosed { at_ms: f64, error: Option<NativeError> },
+}
+
+/// Who the peer is.
+#[derive(Debug, Serialize)]
+pub struct Peer {
+    /// Base64 of DER, leaf first.
+    pub chain: Vec<String>,
+    /// As openssl prints it.
+    pub fingerprint: String,
+    /// `sha256//BASE64` of the public key.
+    pub pin: String,
+    /// Names in the leaf.
+    pub names: Vec<String>,
+}
+
+/// How the handshake went.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandshakeInfo {
+    pub ms: f64,
+    pub alpn: String,
+    pub cipher: &'static str,
+    pub version: &'static str,
+    pub resumed: bool,
+    pub retry: bool,
+    pub multipath: &'static str,
+    pub mode: String,
+    pub winner: Winner,
+    pub datagrams_sent: u64,
+    pub datagrams_received: u64,
+    pub coalesced: u64,
+}
+
+/// The address pair that carried the handshake.
+#[derive(Debug, Serialize)]
+pub struct Winner {
+    pub local: String,
+    pub remote: String,
+}
+
+/// Facts of a path.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathFacts {
+    pub state: &'static str,
+    pub suspect: bool,
+    pub status: PathUse,
+    pub peer_status: &'static str,
+    pub reason: &'static str,
+    pub at_ms: f64,
+}
+
+/// What changed of a path.
+#[derive(Debug, Default, Serialize)]
+pub struct PathChange {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<&'static str>,
+    pub reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<PathUse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<&'static str>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CloseInfo {
+    pub by: &'static str,
+    pub layer: &'static str,
+    pub error_code: JsonCode,
+    pub code_name: String,
+    pub reason: String,
+    pub path: Option<u32>,
+    /// None: an orderly end.
+    pub error: Option<NativeError>,
+}
+
+/// Answer of the question `explain`.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    pub lines: Vec<String>,
+    pub paths: Vec<PathExplanation>,
+}
+
+/// Why a path is silent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathExplanation {
+    pub id: u32,
+    pub blocked: Vec<&'static str>,
+    pub wake_at_ms: Option<f64>,
+    pub timer: Option<&'static str>,
+    pub reason: String,
+}
+
+/// Answer of the question `space`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Space {
+    pub state: &'static str,
+    pub largest_sent: Option<u64>,
+    pub largest_acknowledged: Option<u64>,
+    pub largest_received: Option<u64>,
+    /// Highest first, `[low, high]`.
+    pub received: Vec<(u64, u64)>,
+}

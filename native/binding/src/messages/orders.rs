@@ -1,0 +1,151 @@
+//! What JavaScript orders and asks: `NativeOrder`, `NativeQuestion`, `NativePathSpec`.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::{JsonCode, PathUse};
+
+/// Where a path leads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathSpec {
+    /// Our address, port 0 = any; none: any of the remote's family.
+    pub local: Option<SocketAddr>,
+    /// The peer's; none: the connection's.
+    pub remote: Option<SocketAddr>,
+    /// Network interface to pass.
+    pub interface: Option<String>,
+    /// Whether it is a backup.
+    #[serde(default)]
+    pub status: PathUse,
+}
+
+/// Something to do, without an answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Order {
+    /// Sends what was accepted, waits for acknowledgements, then CONNECTION_CLOSE.
+    Close {
+        /// Whose code it is.
+        layer: CloseLayer,
+        /// The code.
+        code: JsonCode,
+        /// In words, for the peer.
+        reason: String,
+        /// Longest wait, ms; 0 closes now.
+        drain_ms: f64,
+    },
+    /// Opens a path.
+    OpenPath {
+        /// JavaScript's name for it.
+        ticket: u64,
+        /// Where it leads.
+        spec: PathSpec,
+    },
+    /// Gives up an opening path.
+    CancelPath {
+        /// Its name.
+        ticket: u64,
+    },
+    /// PATH_ABANDON.
+    AbandonPath {
+        /// The path.
+        path: u32,
+        /// The code.
+        code: JsonCode,
+    },
+    /// PATH_STATUS_*.
+    PathStatus {
+        /// The path.
+        path: u32,
+        /// What it is from now on.
+        status: PathUse,
+    },
+    /// For a scheduler that weighs; this engine has none.
+    PathWeight {},
+    /// Chooses what is traced.
+    Trace {
+        /// Bits of `Trace`.
+        mask: u8,
+    },
+}
+
+/// Whose error code a close carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloseLayer {
+    /// CONNECTION_CLOSE 0x1d.
+    Application,
+    /// CONNECTION_CLOSE 0x1c.
+    Transport,
+}
+
+/// Something to answer while JavaScript waits.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Question {
+    /// What the connection does and waits for.
+    Explain {
+        /// All of it, or its paths.
+        about: About,
+    },
+    /// Begins a key update.
+    UpdateKey,
+    /// What was sent, received and acknowledged in a space.
+    Space {
+        /// Which space.
+        space: SpaceName,
+        /// Of which path, for the application space.
+        path: u32,
+    },
+    /// Drops by reason, of the endpoint.
+    Drops,
+}
+
+/// What an explanation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// Everything.
+    Connection,
+    /// Paths only.
+    Paths,
+}
+
+/// A packet-number space by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpaceName {
+    /// Initial packets.
+    Initial,
+    /// Handshake packets.
+    Handshake,
+    /// 1-RTT packets of a path.
+    Application,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_as_javascript_writes_them() {
+        let close = r#"{"do":"close","layer":"application","code":"9007199254740993","reason":"bye","drainMs":2000}"#;
+        assert!(matches!(serde_json::from_str(close), Ok(Order::Close { code: JsonCode(9_007_199_254_740_993), .. })));
+        let open = r#"{"do":"open-path","ticket":3,"spec":{"local":"127.0.0.2:0","status":"backup"}}"#;
+        assert!(matches!(serde_json::from_str(open), Ok(Order::OpenPath { ticket: 3, spec: PathSpec { status: PathUse::Backup, .. } })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"cancel-path","ticket":3}"#), Ok(Order::CancelPath { ticket: 3 })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"abandon-path","path":1,"code":62}"#), Ok(Order::AbandonPath { path: 1, code: JsonCode(62) })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"path-weight","path":1,"weight":2.5}"#), Ok(Order::PathWeight {})));
+        assert!(matches!(serde_json::from_str(r#"{"do":"trace","mask":3}"#), Ok(Order::Trace { mask: 3 })));
+    }
+
+    #[test]
+    fn questions_are_read_as_javascript_writes_them() {
+        assert!(matches!(serde_json::from_str(r#"{"ask":"explain","about":"paths"}"#), Ok(Question::Explain { about: About::Paths })));
+        assert!(matches!(serde_json::from_str(r#"{"ask":"update-key"}"#), Ok(Question::UpdateKey)));
+        assert!(matches!(serde_json::from_str(r#"{"ask":"space","space":"handshake","path":0}"#), Ok(Question::Space { space: SpaceName::Handshake, path: 0 })));
+        assert!(matches!(serde_json::from_str(r#"{"ask":"drops"}"#), Ok(Question::Drops)));
+    }
+}

@@ -1,0 +1,155 @@
+//! `NativeEndpointOptions`: sockets, segments, memory, secret.
+
+use std::net::SocketAddr;
+
+use qconnection::EndpointConfig;
+use qdriver::{
+    DriverConfig,
+    socket::{BufferSizes, PortSharing, SocketConfig},
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::Deserialize;
+
+use super::{from_hex, unavailable};
+use crate::error::NativeError;
+
+/// Options as they cross.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointOptions {
+    /// Addresses to bind at once.
+    pub local: Vec<SocketAddr>,
+    reuse_port: Option<bool>,
+    send_buffer_bytes: Option<usize>,
+    receive_buffer_bytes: Option<usize>,
+    max_segments: Option<usize>,
+    memory: Option<Memory>,
+    secret: Option<String>,
+    /// JavaScript wants key log lines.
+    #[serde(default)]
+    pub keylog: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Memory {
+    max_bytes: Option<usize>,
+    buffer_bytes: Option<usize>,
+    overcommit: Option<f64>,
+}
+
+/// How sockets of an endpoint are made, now and later.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketStyle {
+    sharing: PortSharing,
+    buffers: BufferSizes,
+}
+
+impl SocketStyle {
+    /// A socket at this address.
+    #[must_use]
+    pub const fn socket(&self, address: SocketAddr, interface: Option<String>) -> SocketConfig {
+        SocketConfig { address, interface, sharing: self.sharing, buffers: self.buffers }
+    }
+}
+
+impl EndpointOptions {
+    /// How sockets are made.
+    #[must_use]
+    pub fn sockets(&self) -> SocketStyle {
+        let default = BufferSizes::default();
+        let shared = self.reuse_port.unwrap_or(false);
+        SocketStyle {
+            sharing: if shared { PortSharing::Shared } else { PortSharing::Exclusive },
+            buffers: BufferSizes {
+                send: self.send_buffer_bytes.unwrap_or(default.send),
+                receive: self.receive_buffer_bytes.unwrap_or(default.receive),
+            },
+        }
+    }
+
+    /// What the I/O thread starts with.
+    #[must_use]
+    pub fn driver(&self) -> DriverConfig {
+        let style = self.sockets();
+        let default = DriverConfig::default();
+        DriverConfig {
+            sockets: self.local.iter().map(|address| style.socket(*address, None)).collect(),
+            max_segments: self.max_segments.unwrap_or(default.max_segments),
+            ..default
+        }
+    }
+
+    /// What the machine starts with.
+    ///
+    /// # Errors
+    /// An option this engine has not, a secret that is none, or no randomness.
+    pub fn machine(&self) -> Result<EndpointConfig, NativeError> {
+        let default = EndpointConfig::default();
+        let pool_bytes = match &self.memory {
+            None => default.pool_bytes,
+            Some(Memory { buffer_bytes: Some(_), .. }) => return Err(unavailable("memory.bufferBytes")),
+            Some(Memory { overcommit: Some(_), .. }) => return Err(unavailable("memory.overcommit")),
+            Some(memory) => memory.max_bytes.unwrap_or(default.pool_bytes),
+        };
+        let reset_key = match &self.secret {
+            Some(secret) => from_hex(secret)
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| NativeError::option("secret", "is not 32 bytes in hex"))?,
+            None => random()?,
+        };
+        Ok(EndpointConfig { reset_key, pool_bytes })
+    }
+}
+
+/// 32 bytes of the system's generator.
+///
+/// # Errors
+/// It gave none.
+pub fn random() -> Result<[u8; 32], NativeError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NativeError::internal("the system has no randomness"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> EndpointOptions {
+        serde_json::from_str(json).expect("options")
+    }
+
+    #[test]
+    fn absent_options_are_the_defaults_of_the_engine() {
+        let options = read(r#"{"local":[]}"#);
+        let (driver, machine) = (options.driver(), options.machine().expect("machine"));
+        assert!(driver.sockets.is_empty());
+        assert_eq!(driver.max_segments, DriverConfig::default().max_segments);
+        assert_eq!(machine.pool_bytes, EndpointConfig::default().pool_bytes);
+        assert_ne!(machine.reset_key, [0; 32], "drawn at random");
+    }
+
+    #[test]
+    fn given_options_reach_sockets_and_machine() {
+        let secret = "ab".repeat(32);
+        let json = format!(
+            r#"{{"local":["127.0.0.1:0"],"reusePort":true,"receiveBufferBytes":5000,"maxSegments":1,"memory":{{"maxBytes":1048576}},"secret":"{secret}"}}"#
+        );
+        let options = read(&json);
+        let (driver, machine) = (options.driver(), options.machine().expect("machine"));
+        assert_eq!((driver.max_segments, driver.sockets.len()), (1, 1));
+        assert_eq!((driver.sockets[0].sharing, driver.sockets[0].buffers.receive), (PortSharing::Shared, 5_000));
+        assert_eq!((machine.reset_key, machine.pool_bytes), ([0xab; 32], 1_048_576));
+    }
+
+    #[test]
+    fn what_the_engine_has_not_is_refused() {
+        for (json, field) in [
+            (r#"{"local":[],"memory":{"overcommit":2}}"#, "memory.overcommit"),
+            (r#"{"local":[],"secret":"ab"}"#, "secret"),
+        ] {
+            assert_eq!(read(json).machine().expect_err("refused").facts().field.as_deref(), Some(field));
+        }
+    }
+}

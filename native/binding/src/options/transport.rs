@@ -1,0 +1,178 @@
+//! `NativeTransport`: timers, windows, schedulers, multipath.
+
+use std::{sync::Arc, time::Duration};
+
+use qcongestion::algorithm::Algorithm;
+use qconnection::{Multipath, Scheduler, TransportConfig};
+use serde::Deserialize;
+
+use super::{millis, unavailable};
+use crate::error::NativeError;
+
+/// Options as they cross.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transport {
+    multipath: Option<String>,
+    max_paths: Option<u32>,
+    scheduler: Option<SchedulerChoice>,
+    congestion: Option<String>,
+    failover: Option<Failover>,
+    limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+struct SchedulerChoice {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Failover {
+    max_stall_ms: Option<f64>,
+    abandon_after_ms: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    handshake_timeout_ms: Option<f64>,
+    idle_timeout_ms: Option<f64>,
+    keep_alive_ms: Option<f64>,
+    bidirectional_streams: Option<u64>,
+    unidirectional_streams: Option<u64>,
+    stream_window_bytes: Option<u64>,
+    max_stream_window_bytes: Option<u64>,
+    connection_window_bytes: Option<u64>,
+    max_connection_window_bytes: Option<u64>,
+    send_buffer_bytes: u64,
+    connection_send_buffer_bytes: u64,
+    max_ack_delay_ms: Option<f64>,
+    initial_mtu_bytes: Option<u16>,
+    max_mtu_bytes: Option<u16>,
+    connection_id_bytes: Option<usize>,
+}
+
+/// What both the machine and the engine need to know.
+#[derive(Clone, Debug)]
+pub struct TransportSettings {
+    /// Of the machine.
+    pub config: Arc<TransportConfig>,
+    /// Unsent bytes of a stream that JavaScript accepts.
+    pub send_buffer: u64,
+    /// Unsent bytes of all streams together that JavaScript accepts.
+    pub connection_send_buffer: u64,
+}
+
+impl Transport {
+    /// The machine's settings; absent options are its defaults.
+    ///
+    /// # Errors
+    /// A name or number the engine has not.
+    pub fn settings(&self) -> Result<TransportSettings, NativeError> {
+        let limits = &self.limits;
+        if limits.connection_id_bytes.is_some_and(|bytes| bytes != qbase::limits::LOCAL_CID_LEN) {
+            return Err(unavailable("limits.connectionIdBytes"));
+        }
+        let default = TransportConfig::default();
+        let duration = |field: &str, value: Option<f64>, default: Duration| {
+            value.map_or(Ok(default), |value| millis(field, value))
+        };
+        let failover = self.failover.as_ref();
+        let initial_mtu = limits.initial_mtu_bytes.unwrap_or(default.initial_mtu);
+        let config = TransportConfig {
+            idle_timeout: duration("limits.idleTimeoutMs", limits.idle_timeout_ms, default.idle_timeout)?,
+            handshake_timeout: duration("limits.handshakeTimeoutMs", limits.handshake_timeout_ms, default.handshake_timeout)?,
+            max_ack_delay: duration("limits.maxAckDelayMs", limits.max_ack_delay_ms, default.max_ack_delay)?,
+            keep_alive: duration("limits.keepAliveMs", limits.keep_alive_ms, default.keep_alive)?,
+            max_stall: duration("failover.maxStallMs", failover.and_then(|of| of.max_stall_ms), default.max_stall)?,
+            abandon_after: duration("failover.abandonAfterMs", failover.and_then(|of| of.abandon_after_ms), default.abandon_after)?,
+            initial_mtu: limits.max_mtu_bytes.map_or(initial_mtu, |max| initial_mtu.min(max)),
+            stream_window: window(limits.stream_window_bytes, limits.max_stream_window_bytes, default.stream_window),
+            connection_window: window(limits.connection_window_bytes, limits.max_connection_window_bytes, default.connection_window),
+            bidirectional_streams: limits.bidirectional_streams.unwrap_or(default.bidirectional_streams),
+            unidirectional_streams: limits.unidirectional_streams.unwrap_or(default.unidirectional_streams),
+            send_buffer: usize::try_from(limits.send_buffer_bytes).unwrap_or(usize::MAX),
+            connection_send_buffer: usize::try_from(limits.connection_send_buffer_bytes).unwrap_or(usize::MAX),
+            congestion: self.algorithm()?,
+            scheduler: self.scheduler()?,
+            multipath: self.multipath()?,
+            max_paths: self.max_paths.unwrap_or(default.max_paths),
+            ..default
+        };
+        Ok(TransportSettings {
+            config: Arc::new(config),
+            send_buffer: limits.send_buffer_bytes,
+            connection_send_buffer: limits.connection_send_buffer_bytes,
+        })
+    }
+
+    fn algorithm(&self) -> Result<Algorithm, NativeError> {
+        let Some(name) = self.congestion.as_deref() else { return Ok(Algorithm::default()) };
+        let known = [Algorithm::Cubic, Algorithm::NewReno].into_iter().find(|algorithm| algorithm.name() == name);
+        known.ok_or_else(|| unavailable("congestion"))
+    }
+
+    fn scheduler(&self) -> Result<Scheduler, NativeError> {
+        let Some(choice) = &self.scheduler else { return Ok(Scheduler::default()) };
+        Scheduler::from_name(&choice.name).ok_or_else(|| unavailable("scheduler"))
+    }
+
+    fn multipath(&self) -> Result<Multipath, NativeError> {
+        match self.multipath.as_deref() {
+            None | Some("auto") => Ok(Multipath::Auto),
+            Some("off") => Ok(Multipath::Off),
+            Some("require") => Ok(Multipath::Require),
+            Some(_) => Err(unavailable("multipath")),
+        }
+    }
+}
+
+/// A window that does not grow: what was asked for, and never more than its maximum.
+fn window(first: Option<u64>, max: Option<u64>, default: u64) -> u64 {
+    max.map_or(first.unwrap_or(default), |max| first.unwrap_or(default).min(max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: &str = r#""sendBufferBytes":262144,"connectionSendBufferBytes":8388608"#;
+
+    fn settings(fields: &str, limits: &str) -> Result<TransportSettings, NativeError> {
+        let json = format!(r#"{{{fields}"limits":{{{limits}{LIMITS}}}}}"#);
+        serde_json::from_str::<Transport>(&json).expect("options").settings()
+    }
+
+    #[test]
+    fn absent_options_are_the_defaults_of_the_engine() {
+        let (config, default) = (settings("", "").expect("settings").config, TransportConfig::default());
+        assert_eq!((config.idle_timeout, config.stream_window), (default.idle_timeout, default.stream_window));
+        assert_eq!((config.scheduler, config.congestion), (default.scheduler, default.congestion));
+        assert_eq!((config.multipath, config.max_paths), (default.multipath, default.max_paths));
+    }
+
+    #[test]
+    fn given_options_reach_the_machine() {
+        let fields = r#""multipath":"require","maxPaths":2,"scheduler":{"name":"round-robin"},"congestion":"newreno","failover":{"maxStallMs":100},"#;
+        let limits = r#""idleTimeoutMs":1500.5,"keepAliveMs":250,"streamWindowBytes":70000,"maxStreamWindowBytes":65536,"#;
+        let config = settings(fields, limits).expect("settings").config;
+        assert_eq!((config.multipath, config.max_paths, config.scheduler), (Multipath::Require, 2, Scheduler::RoundRobin));
+        assert_eq!((config.congestion, config.stream_window), (Algorithm::NewReno, 65_536));
+        assert_eq!((config.idle_timeout, config.keep_alive), (Duration::from_micros(1_500_500), Duration::from_millis(250)));
+        assert_eq!(config.max_stall, Duration::from_millis(100));
+    }
+
+    #[test]
+    fn what_the_engine_has_not_is_refused() {
+        for (fields, limits, field) in [
+            (r#""scheduler":{"name":"blest"},"#, "", "scheduler"),
+            (r#""congestion":"bbr3","#, "", "congestion"),
+            (r#""multipath":"shared-space","#, "", "multipath"),
+            ("", r#""connectionIdBytes":20,"#, "limits.connectionIdBytes"),
+            ("", r#""idleTimeoutMs":-1,"#, "limits.idleTimeoutMs"),
+        ] {
+            assert_eq!(settings(fields, limits).expect_err("refused").facts().field.as_deref(), Some(field));
+        }
+    }
+}

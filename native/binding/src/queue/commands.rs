@@ -1,0 +1,262 @@
+//! Commands on their way to the I/O thread: stream commands of `flush`, and orders, in one line.
+//!
+//! Decides how bytes are copied: those of the arena of one `flush` become one allocation that its chunks share, a tail
+//! becomes one of its own, and neither is copied again before it is sent. Small chunks are copied once more by the
+//! machine into its own blocks, so that a few bytes do not keep a large arena alive. Never knows connections.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    answer::Answer,
+    layout::{FIN, RawCommand, TAIL, Verb, WORDS},
+};
+use crate::{
+    error::NativeError,
+    lock::{Lock, lock},
+    messages::orders::{Order, Question},
+    options::{connect::Dial, server::Listen},
+};
+
+/// Something for the engine to do.
+pub enum Command {
+    /// To a stream.
+    Stream(StreamCommand),
+    /// A connection of our own, under this key.
+    Connect(u32, Box<Dial>),
+    /// Newcomers are welcome on these terms.
+    Listen(Box<Listen>),
+    /// Newcomers are not welcome.
+    Unlisten,
+    /// To a connection.
+    Order(u32, Box<Order>),
+    /// About a connection (0: the endpoint).
+    Question(u32, Question, Answer),
+    /// Closes the endpoint.
+    Close,
+}
+
+/// Something to do with one stream.
+#[derive(Debug)]
+pub struct StreamCommand {
+    /// The connection.
+    pub key: u32,
+    /// The stream's id.
+    pub stream: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What to do with a stream.
+#[derive(Debug)]
+pub enum Action {
+    /// Opens it.
+    Open(Priority),
+    /// Sends bytes, perhaps its last ones.
+    Write(Bytes, Ending),
+    /// RESET_STREAM with this code.
+    Reset(u64),
+    /// STOP_SENDING with this code.
+    Stop(u64),
+    /// The consumer took so many bytes in all.
+    Consumed(u64),
+    /// Nobody uses it any more.
+    Release,
+    /// Changes when its bytes go out.
+    Priority(Priority),
+}
+
+/// Whether bytes are the last ones of their stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// More may follow.
+    Open,
+    /// FIN.
+    Fin,
+}
+
+/// When the bytes of a stream go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority {
+    /// 0 first, 7 last.
+    pub urgency: u8,
+    /// It takes turns with others of its urgency.
+    pub incremental: bool,
+}
+
+impl Priority {
+    const fn read(word: u32) -> Self {
+        Self { urgency: (word & 0xff) as u8, incremental: word & 0x100 != 0 }
+    }
+}
+
+/// Both ends of a queue.
+#[must_use]
+pub fn channel() -> (Sender, Receiver) {
+    let shared = Arc::<Lock<Vec<Command>>>::default();
+    (Sender { shared: Arc::clone(&shared), batch: Vec::new() }, Receiver { shared, batch: Vec::new() })
+}
+
+/// The JavaScript thread's end.
+pub struct Sender {
+    shared: Arc<Lock<Vec<Command>>>,
+    batch: Vec<Command>,
+}
+
+/// The I/O thread's end.
+pub struct Receiver {
+    shared: Arc<Lock<Vec<Command>>>,
+    batch: Vec<Command>,
+}
+
+/// The arguments of `flush`.
+#[derive(Clone, Copy, Debug)]
+pub struct Flush<'a> {
+    /// 8 words a command.
+    pub commands: &'a [u32],
+    /// Commands.
+    pub count: usize,
+    /// Their payloads.
+    pub arena: &'a [u8],
+    /// Payload of the last one, if it says so.
+    pub tail: Option<&'a [u8]>,
+}
+
+impl Sender {
+    /// Takes over all commands of a `flush`, or none.
+    ///
+    /// # Errors
+    /// QB_INTERNAL: they are not what the contract says.
+    pub fn flush(&mut self, flush: &Flush<'_>) -> Result<(), NativeError> {
+        let read = self.read(flush);
+        if read.is_err() {
+            self.batch.clear();
+        }
+        lock(&self.shared).append(&mut self.batch);
+        read
+    }
+
+    /// Appends one command that is none of a stream.
+    pub fn push(&self, command: Command) {
+        lock(&self.shared).push(command);
+    }
+
+    /// Reads commands into the batch.
+    fn read(&mut self, flush: &Flush<'_>) -> Result<(), NativeError> {
+        let broken = || NativeError::internal("flush was called with commands that break the contract");
+        let (commands, _) = flush.commands.as_chunks::<WORDS>();
+        let commands = commands.get(..flush.count).ok_or_else(broken)?;
+        let used = arena_bytes(commands).filter(|used| *used <= flush.arena.len()).ok_or_else(broken)?;
+        let mut arena = Bytes::copy_from_slice(flush.arena.get(..used).unwrap_or_default());
+        for (index, words) in commands.iter().enumerate() {
+            let command = RawCommand::read(words).ok_or_else(broken)?;
+            let action = match command.verb {
+                Verb::Open => Action::Open(Priority::read(command.small)),
+                Verb::Write => {
+                    let is_tail = command.flags & TAIL != 0;
+                    let bytes = match (is_tail, flush.tail) {
+                        (false, _) => arena.split_to(command.length.min(arena.len())),
+                        (true, Some(tail)) if index + 1 == commands.len() && tail.len() == command.length => {
+                            Bytes::copy_from_slice(tail)
+                        }
+                        (true, _) => return Err(broken()),
+                    };
+                    let ending = if command.flags & FIN != 0 { Ending::Fin } else { Ending::Open };
+                    Action::Write(bytes, ending)
+                }
+                Verb::Reset => Action::Reset(command.code),
+                Verb::Stop => Action::Stop(command.code),
+                Verb::Consumed => Action::Consumed(command.number),
+                Verb::Release => Action::Release,
+                Verb::Priority => Action::Priority(Priority::read(command.small)),
+            };
+            self.batch.push(Command::Stream(StreamCommand { key: command.key, stream: command.stream, action }));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of the arena that WRITE commands name.
+fn arena_bytes(commands: &[[u32; WORDS]]) -> Option<usize> {
+    let commands = commands.iter().filter_map(RawCommand::read);
+    let in_arena = commands.filter(|command| command.verb == Verb::Write && command.flags & TAIL == 0);
+    in_arena.map(|command| command.length).try_fold(0_usize, usize::checked_add)
+}
+
+impl Receiver {
+    /// Takes everything that has come. The list is reused: give it back with [`Receiver::give_back`].
+    pub fn take(&mut self) -> Vec<Command> {
+        let mut batch = std::mem::take(&mut self.batch);
+        std::mem::swap(&mut *lock(&self.shared), &mut batch);
+        batch
+    }
+
+    /// Takes the emptied list back.
+    pub fn give_back(&mut self, mut batch: Vec<Command>) {
+        batch.clear();
+        self.batch = batch;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::layout::{Kind, Record};
+
+    /// The words of a command: records and commands have one layout.
+    fn words(kind: u32, flags: u32, length: u32, stream: u64) -> [u32; WORDS] {
+        let Record(mut words) = Record::new(Kind::Data, 5).flags(flags).length(length).stream(stream);
+        words[0] = words[0] & !0xff | kind;
+        words
+    }
+
+    fn flush(commands: &[[u32; WORDS]], arena: &[u8], tail: Option<&[u8]>) -> Result<Vec<StreamCommand>, NativeError> {
+        let (mut sender, mut receiver) = channel();
+        let list = commands.as_flattened();
+        sender.flush(&Flush { commands: list, count: commands.len(), arena, tail })?;
+        Ok(receiver.take().into_iter().filter_map(|command| if let Command::Stream(command) = command { Some(command) } else { None }).collect())
+    }
+
+    #[test]
+    fn payloads_lie_back_to_back_in_the_order_of_their_commands() {
+        let commands = [words(1, 0, 0, 0), words(2, 0, 3, 0), words(2, FIN, 0, 0), words(2, 0, 4, 4), words(2, FIN | TAIL, 2, 8)];
+        let taken = flush(&commands, b"abcdefgrest", Some(b"zz")).expect("flush");
+        let writes: Vec<_> = taken
+            .iter()
+            .filter_map(|command| if let Action::Write(bytes, ending) = &command.action { Some((command.stream, &bytes[..], *ending)) } else { None })
+            .collect();
+        let expected: Vec<(u64, &[u8], Ending)> =
+            vec![(0, b"abc", Ending::Open), (0, b"", Ending::Fin), (4, b"defg", Ending::Open), (8, b"zz", Ending::Fin)];
+        assert_eq!(writes, expected);
+        assert!(matches!(taken[0].action, Action::Open(_)));
+    }
+
+    /// attacks I9.
+    #[test]
+    fn commands_that_break_the_contract_are_refused_whole() {
+        let open = words(1, 0, 0, 0);
+        for (commands, arena, tail) in [
+            (vec![open, words(2, 0, 5, 0)], &b"abc"[..], None),
+            (vec![open, words(2, TAIL, 5, 0)], b"", None),
+            (vec![open, words(2, TAIL, 5, 0)], b"", Some(&b"abc"[..])),
+            (vec![words(2, TAIL, 3, 0), open], b"", Some(b"abc")),
+            (vec![open, words(99, 0, 0, 0)], b"", None),
+        ] {
+            assert_eq!(flush(&commands, arena, tail).expect_err("refused").facts().code, "QB_INTERNAL");
+        }
+        let (mut sender, mut receiver) = channel();
+        assert!(sender.flush(&Flush { commands: open.as_slice(), count: 2, arena: &[], tail: None }).is_err());
+        assert!(receiver.take().is_empty());
+    }
+
+    #[test]
+    fn orders_stay_between_the_stream_commands_they_came_between() {
+        let (mut sender, mut receiver) = channel();
+        let open = words(1, 0, 0, 0);
+        sender.flush(&Flush { commands: &open, count: 1, arena: &[], tail: None }).expect("flush");
+        sender.push(Command::Unlisten);
+        sender.flush(&Flush { commands: &open, count: 1, arena: &[], tail: None }).expect("flush");
+        assert!(matches!(receiver.take().as_slice(), [Command::Stream(_), Command::Unlisten, Command::Stream(_)]));
+    }
+}
