@@ -153,3 +153,14 @@ fn validated_paths(pair: &Pair, role: Role) -> usize {
     let connection = pair.host(role).connection();
     connection.map_or(0, |connection| connection.paths().filter(|path| path.amplification_credit == u64::MAX).count())
 }
+
+#[test]
+fn a_dead_first_candidate_costs_one_pto() -> Result<(), Failure> {
+    for_each_seed(0..20, |seed| {
+        let mut pair = Pair::new(PairConfig::new(seed, vec![delay(10), delay(20)]))?;
+        pair.cut(FIRST);
+        let time = pair.run_until_confirmed(secs(5))?;
+        assert!(time <= ms(1_200), "seed {seed}: {time:?} (multipath MP-87)");
+        Ok(())
+    })
+}

@@ -107,6 +107,7 @@ impl Connection {
             return;
         }
         self.confirmed = true;
+        self.other_addresses = Vec::new();
         self.discard(EncryptionLevel::Initial);
         self.discard(EncryptionLevel::Handshake);
         if let Some(application) = &mut self.application {

@@ -112,6 +112,8 @@ impl Connection {
             && network.four_tuple.remote == arrival.four_tuple.remote
         {
             network.amplification.on_received(size as u64);
+        } else {
+            self.credit_other_address(arrival, size);
         }
     }
 
@@ -253,8 +255,15 @@ impl Connection {
         let now = opened.arrival.now;
         self.counters.packets_received = self.counters.packets_received.saturating_add(1);
         match opened.level {
-            EncryptionLevel::Initial => self.learn_peer_cid(header.scid)?,
-            EncryptionLevel::Handshake => self.on_first_handshake_packet(now),
+            EncryptionLevel::Initial => {
+                self.lock_candidate(opened);
+                self.learn_peer_cid(header.scid)?;
+                self.follow_client(opened);
+            }
+            EncryptionLevel::Handshake => {
+                self.follow_client(opened);
+                self.on_first_handshake_packet(now);
+            }
             _ => self.ensure_path_in_use(opened)?,
         }
         self.timers.on_authentic_packet(now);

@@ -16,6 +16,7 @@
 
 mod acks;
 mod app;
+mod candidates;
 mod close;
 mod dispatch;
 pub mod events;
@@ -131,6 +132,8 @@ pub struct Connection {
     pub(crate) last_data_path: Option<PathId>,
     /// Where the next call of the output begins.
     pub(crate) cursor: usize,
+    /// Addresses that a client's handshake came from, beside the one that is answered (multipath MP-96).
+    pub(crate) other_addresses: Vec<candidates::OtherAddress>,
     /// When data that a slow path holds up may be copied to a quicker one.
     pub(crate) reinject_at: Option<Timestamp>,
     /// Why the last call of the output sent nothing.
@@ -201,6 +204,7 @@ impl Connection {
             reset_key: birth.reset_key,
             last_data_path: None,
             cursor: 0,
+            other_addresses: Vec::new(),
             reinject_at: None,
             blocked: Signals::NONE,
             settled: Vec::new(),

@@ -5,7 +5,7 @@
 //! of the original drops a copy that was not sent yet (multipath MP-78, MP-83; attacks F19).
 
 use super::Connection;
-use crate::{burst::SentFrame, path::PathState};
+use crate::{burst::SentFrame, path::{PathState, schedule::Scheduler}};
 use qbase::{PathId, Timestamp};
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ impl Connection {
     /// Copies what slower paths hold up. Sets when to look again.
     pub(super) fn reinject_stale(&mut self, now: Timestamp) {
         self.reinject_at = None;
-        if !self.multipath || self.paths.open_count() < 2 || self.streams.has_data() || self.streams.unacked_bytes() == 0 {
+        // The redundant scheduler has copies everywhere already.
+        let redundant = self.config.scheduler == Scheduler::Redundant;
+        if redundant || !self.multipath || self.paths.open_count() < 2 || self.streams.has_data() || self.streams.unacked_bytes() == 0 {
             return;
         }
         let Some((quick, patience)) = self.quickest_with_room() else { return };
@@ -30,7 +32,8 @@ impl Connection {
         }
     }
 
-    /// The quickest answering path with room for a packet, and how old data elsewhere may get: two of its round trips.
+    /// The quickest answering path with room for a packet, and how old data elsewhere may get: one and a half of its
+    /// round trips.
     fn quickest_with_room(&self) -> Option<(PathId, Duration)> {
         self.paths
             .iter()
@@ -42,7 +45,7 @@ impl Connection {
             })
             .map(|(path, network)| (network.rtt.smoothed(), path))
             .min()
-            .map(|(rtt, path)| (path, rtt.saturating_mul(2).max(LEAST_AGE)))
+            .map(|(rtt, path)| (path, rtt.saturating_mul(3).checked_div(2).unwrap_or(rtt).max(LEAST_AGE)))
     }
 
     fn reinject_from(&mut self, now: Timestamp, path: PathId, patience: Duration) {

@@ -104,8 +104,10 @@ impl Connection {
         earliest.add(self.keep_alive_at(), TimerName::KeepAlive);
         earliest.add(self.reinject_at, TimerName::Reinject);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
+        let may_answer = self.network(PathId::ZERO).is_some_and(|network| network.amplification.credit() > 0 && !network.pending.open);
         for space in [&self.initial, &self.handshake].into_iter().flatten() {
-            earliest.add(space.space.acks.deadline(), TimerName::AckDelay);
+            // An acknowledgement that the credit holds back waits for the peer's next datagram, not for time.
+            earliest.add(space.space.acks.deadline().filter(|_| may_answer), TimerName::AckDelay);
             earliest.add(space.space.loss_time, TimerName::Loss);
         }
         for entry in self.paths.iter() {
@@ -253,6 +255,9 @@ impl Connection {
             network.last_ack_eliciting_at = Some(now);
         }
         self.counters.ptos = self.counters.ptos.saturating_add(1);
+        if level == EncryptionLevel::Initial && self.role.is_client() && !self.has_received() {
+            self.try_next_candidate();
+        }
         if level == EncryptionLevel::OneRtt && self.has_live_sibling(path) {
             self.suspect_path(now, path);
         } else {
