@@ -46,6 +46,7 @@ describe("the demo's JSON", () => {
   it('is not ok when bytes, hash, multipath or a path are missing', () => {
     const broken: Partial<Measured>[] = [
       { bytes: 5 }, { sha256Received: 'bb' }, { clientHandshake: { ...measured.clientHandshake, multipath: 'none' } }, { received: measured.received.slice(0, 1) },
+      { bytes: 1e9, expectedBytes: 1e9, received: measured.received.map((path) => ({ ...path, bytesReceived: path.id === 0 ? 1e9 : 1000 })) },
     ]
     for (const change of broken) {
       expect(jsonOf({ ...measured, ...change }).ok, JSON.stringify(change)).toBe(false)
@@ -64,7 +65,7 @@ describe("the demo's words", () => {
     const live = { bytes: 524_288, total: 1_048_576, paths: measured.received, rates: new Map([[0, 250e6], [1, 0]]), rateBitsPerSec: 250e6, cut: '127.0.0.2:8' }
     const frame = frameOf(live, colors)
     expect(frame.lines[0]).toContain('50 %  512 KiB of 1 MiB  250 Mbit/s')
-    expect(frame.lines[1]).toContain('█'.repeat(24))
+    expect(frame.lines[1]).toContain('█'.repeat(16))
     expect(frame.lines[2]).toContain('cut')
     expect(frame.line).toContain('path 1 0 bit/s  cut')
   })

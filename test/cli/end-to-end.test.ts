@@ -140,6 +140,7 @@ describe.skipIf(!BUILT)('cert', () => {
 describe.skipIf(!BUILT)('the demo', () => {
   it('moves a file over two paths while one is cut and restored', { timeout: LIMIT_MS }, async () => {
     const { exit, json, out } = await quicbraid('demo', '--size', '24MiB', '--rate', '80mbit', '--json')
+    expect(json['error']).toBeUndefined()
     expect(json).toMatchObject({ ok: true, bytes: 25_165_824, sha256Match: true })
     expect(exit).toBe(0)
     expect(out.trim().split('\n')).toHaveLength(1)

@@ -55,6 +55,10 @@ export function jsonOf(measured: Measured): DemoJson {
   }
 }
 
+/** From this size on each of two paths must have carried more than its probes. */
+const LARGE_BYTES = 8 * 1024 * 1024
+const SHARE_BYTES = 256 * 1024
+
 /** What went wrong, in words; empty if the demo shows what it is meant to show. */
 export function faultsOf(measured: Measured): string[] {
   const faults: string[] = []
@@ -62,6 +66,7 @@ export function faultsOf(measured: Measured): string[] {
   if (measured.sha256Sent !== measured.sha256Received) faults.push('the SHA-256 of both ends differ')
   if (measured.clientHandshake.multipath !== 'ietf') faults.push(`multipath is '${measured.clientHandshake.multipath}'`)
   if (measured.received.length < 2) faults.push('there was only one path')
+  else if (measured.expectedBytes >= LARGE_BYTES && measured.received.filter((path) => path.bytesReceived >= SHARE_BYTES).length < 2) faults.push('only one path carried data')
   return faults
 }
 

@@ -17,7 +17,7 @@ export interface Live {
 }
 
 const TOTAL_CELLS = 40
-const PATH_CELLS = 24
+const PATH_CELLS = 16
 
 export function frameOf(live: Live, colors: Colors): Frame {
   const share = live.total === 0 ? 0 : live.bytes / live.total
