@@ -1,0 +1,1 @@
+export async function node() { throw new Error('not yet') }
