@@ -1,0 +1,87 @@
+//! Connection ids of all path ids: which to issue, which were given, which are retired (multipath section F).
+//!
+//! Called by the handshake, the dispatch and when a path changes. The books of one path id stand in `cid/`.
+
+use crate::{
+    connection::{Connection, events::EndpointAction, input::Opened},
+    path::PathState,
+};
+use qbase::{ConnectionId, PathId, TransportError, Timestamp, frame, limits};
+use rand_core::RngCore;
+
+impl Connection {
+    /// Gives the peer the connection ids it may need: one per unused path id, one spare per path in use (multipath MP-47).
+    pub(in crate::connection) fn issue_cids(&mut self) {
+        if !self.handshake_complete {
+            return;
+        }
+        let limit = self.peer_parameters.active_connection_id_limit.min(limits::REMOTE_CIDS_PER_PATH);
+        let maximum = self.maximum_path();
+        let mut path = PathId::ZERO;
+        loop {
+            if self.paths.get_or_create(path).is_some() {
+                self.issue_cids_for(path, limit);
+            }
+            match path.next() {
+                Some(next) if next <= maximum => path = next,
+                _ => return,
+            }
+        }
+    }
+
+    fn issue_cids_for(&mut self, path: PathId, limit: u64) {
+        loop {
+            let Some(entry) = self.paths.get(path) else { return };
+            let wanted = match entry.state {
+                PathState::Unused => 1,
+                PathState::Abandoning => 0,
+                PathState::Validating | PathState::Open => limit.min(2),
+            };
+            if entry.local_cids.want(wanted) == 0 {
+                return;
+            }
+            let cid = self.new_cid();
+            let token = qcrypto::reset_token(&self.reset_key, &cid);
+            let Some(entry) = self.paths.get_mut(path) else { return };
+            let sequence = entry.local_cids.issue(cid, token);
+            self.actions.push_back(EndpointAction::Route { cid, path, sequence });
+        }
+    }
+
+    /// A fresh random connection id.
+    fn new_cid(&mut self) -> ConnectionId {
+        let mut bytes = [0; limits::LOCAL_CID_LEN];
+        self.random.fill_bytes(&mut bytes);
+        ConnectionId::new(&bytes).unwrap_or_default()
+    }
+
+    /// (PATH_)NEW_CONNECTION_ID.
+    pub(in crate::connection) fn on_new_connection_id(&mut self, now: Timestamp, new: &frame::NewConnectionId) -> Result<(), TransportError> {
+        let path = new.path.unwrap_or_default();
+        self.check_path_limit(path)?;
+        if self.cids.remote.is_none_or(|cid| cid.is_empty()) {
+            return Err(TransportError::violation("NEW_CONNECTION_ID to a peer with empty connection ids"));
+        }
+        let Some(entry) = self.paths.get_or_create(path) else { return Ok(()) };
+        if entry.state == PathState::Abandoning {
+            return Ok(());
+        }
+        entry.remote_cids.on_new(new.sequence, new.retire_prior_to, new.cid, new.reset_token)?;
+        self.start_waiting_opens(now);
+        Ok(())
+    }
+
+    /// (PATH_)RETIRE_CONNECTION_ID.
+    pub(in crate::connection) fn on_retire_connection_id(&mut self, opened: &Opened, retire: &frame::RetireConnectionId) -> Result<(), TransportError> {
+        let path = retire.path.unwrap_or_default();
+        self.check_path_limit(path)?;
+        let route = opened.arrival.route;
+        let carried = (route.path == path).then_some(route.sequence);
+        let Some(entry) = self.paths.get_mut(path) else { return Ok(()) };
+        if let Some(cid) = entry.local_cids.on_retire(retire.sequence, carried)? {
+            self.actions.push_back(EndpointAction::Unroute(cid));
+            self.issue_cids();
+        }
+        Ok(())
+    }
+}

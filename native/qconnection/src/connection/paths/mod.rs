@@ -1,0 +1,32 @@
+//! The life of paths (multipath sections C, F to I, M).
+//!
+//! | file | job |
+//! |---|---|
+//! | `open` | requests, ids and limits, the first packet |
+//! | `validate` | challenges and responses, a peer that moved |
+//! | `cids` | connection ids of all path ids |
+//! | `abandon` | suspicion, PATH_ABANDON, forgetting |
+//!
+//! Called by the dispatch, the timers and the application's verbs. The state of each path stands in `path/`.
+
+mod abandon;
+mod cids;
+mod open;
+mod validate;
+
+use super::events::WaitingFor;
+use qbase::{FourTuple, frame::PathStatusKind};
+use std::collections::VecDeque;
+
+/// A request to open a path that waits for ids or limits (multipath MP-81).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingOpen {
+    pub(crate) ticket: u64,
+    pub(crate) four_tuple: FourTuple,
+    pub(crate) status: PathStatusKind,
+    /// What the application was last told.
+    pub(crate) told: Option<WaitingFor>,
+}
+
+/// Requests that wait, first come first served; bounded by [`OPEN_PATHS`](qbase::limits::OPEN_PATHS).
+pub(crate) type PendingOpens = VecDeque<PendingOpen>;
