@@ -42,7 +42,7 @@ export function addServe(program: Command, { terminal, end }: Context): void {
     .option('--cert <file>', 'certificate in PEM (a development certificate, its pin printed)')
     .option('--key <file>', 'its key in PEM')
     .option('--client-ca <file>', 'demand client certificates that this authority signed')
-    .option('--scheduler <name>', 'which path sends next: min-rtt, round-robin')
+    .option('--scheduler <name>', 'which path sends next: min-rtt, round-robin, redundant')
     .option('--congestion <name>', 'cubic, newreno')
     .option('--multipath <mode>', 'auto, off, require')
     .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))

@@ -101,6 +101,16 @@ describe.skipIf(!BUILT)('serve and get', () => {
     expect((await readdir(folder)).filter((name) => name.startsWith('none'))).toEqual([])
   })
 
+  it('stop at SIGINT with exit 130, what there is as JSON, and no file', { timeout: LIMIT_MS }, async () => {
+    await writeFile(join(folder, 'www', 'large.bin'), Buffer.alloc(600_000_000))
+    const { address, pin } = await serve()
+    const { child, outcome } = start(['get', `https://${address}/large.bin`, '-o', 'none', '--pin', pin, '--json'])
+    while (!(await readdir(folder)).includes('none.part')) await new Promise((resolve) => { setTimeout(resolve, 5) })
+    child.kill('SIGINT')
+    expect(await outcome).toMatchObject({ exit: 130, json: { ok: false, error: { code: 'QB_INTERRUPTED' }, files: [] } })
+    expect((await readdir(folder)).filter((name) => name.startsWith('none'))).toEqual([])
+  })
+
   it('fail with exit 5 on another hash', { timeout: LIMIT_MS }, async () => {
     const { address, pin } = await serve()
     const got = await quicbraid('get', `https://${address}/small.txt`, '-o', 'none', '--pin', pin, '--sha256', '0'.repeat(64), '--json')
@@ -134,6 +144,10 @@ describe.skipIf(!BUILT)('cert', () => {
     expect(await quicbraid('cert', '-o', 'tls', '--json')).toMatchObject({ exit: 2, json: { error: { code: 'QB_FILE_EXISTS' } } })
     const { address } = await serve('--cert', 'tls/cert.pem', '--key', 'tls/key.pem')
     expect(await quicbraid('get', `https://${address}/small.txt`, '-q', '--ca', 'tls/cert.pem')).toMatchObject({ exit: 0, out: 'small\n' })
+    const strict = await serve('--cert', 'tls/cert.pem', '--key', 'tls/key.pem', '--client-ca', 'tls/cert.pem')
+    const url = `https://${strict.address}/small.txt`
+    expect(await quicbraid('get', url, '-o', 'none', '--ca', 'tls/cert.pem', '--json')).toMatchObject({ exit: 3, json: { error: { code: 'QB_TLS_CLIENT_CERTIFICATE' } } })
+    expect(await quicbraid('get', url, '-q', '--ca', 'tls/cert.pem', '-E', 'tls/cert.pem', '--key', 'tls/key.pem')).toMatchObject({ exit: 0, out: 'small\n' })
   })
 })
 

@@ -36,7 +36,7 @@ export function addDemo(program: Command, context: Context): void {
     .option('--cut-at <share>', 'cut the second path when so much has arrived (40%)', parsed(parseShare), 0.4)
     .option('--restore-at <share>', 'restore it when so much has arrived (70%)', parsed(parseShare), 0.7)
     .option('--no-cut', 'leave both paths whole')
-    .option('--scheduler <name>', 'round-robin, min-rtt', 'round-robin')
+    .option('--scheduler <name>', 'min-rtt, round-robin, redundant', 'round-robin')
     .option('--json', 'result as JSON on stdout')
     .action(async (file: string | undefined, values: DemoValues) => demo(file, values, context))
 }

@@ -4,6 +4,7 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import { Endpoint } from '../../index.ts'
 import type { Connection, ConnectionOptions } from '../../index.ts'
+import { sleep } from '../clock.ts'
 import { asCommandError, CommandError } from '../exit.ts'
 import { addObserve, addTransport, addTrust, observeOptions, parsed, transportOptions, trustOptions } from '../options.ts'
 import type { ObserveValues, TransportValues, TrustValues } from '../options.ts'
@@ -19,6 +20,9 @@ import { Fetching } from './run.ts'
 import { frameOf, summaryOf } from './view.ts'
 
 type GetValues = OutputValues & TrustValues & TransportValues & ObserveValues & { parallel: number }
+
+/** Our last acknowledgement may wait so long (max_ack_delay); a close before it would leave the server in doubt. */
+const LAST_ACK_MS = 30
 
 /** Room for a fast path with a long way: the windows of the library grow only as far as this version grows them. */
 const LIMITS = { streamWindowBytes: 4 * 1024 * 1024, connectionWindowBytes: 16 * 1024 * 1024 }
@@ -58,6 +62,7 @@ async function get(jobs: readonly Job[], values: GetValues, terminal: Terminal):
   } finally {
     progress.stop()
     if (quiet === 'shown') for (const line of summaryOf(fetching.fetched, totalOf(fetching), fetching.paths().map(({ report }) => report))) terminal.note(line)
+    if (fetching.fetched.length > 0) await sleep(LAST_ACK_MS)
     await endpoint.close({ drainMs: 2000 })
   }
   const result = await resultOf(fetching)
