@@ -34,7 +34,9 @@ export class Engine {
   /** The connection's key. @throws QB_TLS_IDENTITY QB_OPTION_INVALID */
   connect(options: NativeConnect, roots: () => readonly string[]): number {
     this.#giveRoots(options.tls.ca === 'default', roots)
-    return this.#call(() => this.#native.connect(JSON.stringify(options)))
+    const key = this.#call(() => this.#native.connect(JSON.stringify(options)))
+    this.outbox.soon()
+    return key
   }
 
   /** @throws QB_TLS_IDENTITY QB_OPTION_INVALID */

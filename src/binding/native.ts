@@ -121,7 +121,7 @@ export interface NativeEndpoint {
   drain(records: Uint32Array, staging: Uint8Array): number
   /** Takes `count` commands and the arena bytes they name; copies before it returns. `wake`: `Wake`. `tail` belongs to a last command with `WriteFlag.TAIL`. */
   flush(commands: Uint32Array, count: number, arena: Uint8Array, wake: number, tail: Uint8Array | null): void
-  /** Starts a handshake; answers the connection key (never 0, never used again). JSON of `NativeConnect`. Bad PEM, names, pins throw; what happens later comes as `closed`. */
+  /** Starts a handshake with the next `flush`, `tell` or `ask`, so that orders of the same tick come before it; answers the connection key (never 0, never used again). JSON of `NativeConnect`. Bad PEM, names, pins throw; what happens later comes as `closed`. */
   connect(options: string): number
   /** Starts accepting, or replaces the options for new connections. JSON of `NativeServer`. */
   listen(options: string): void

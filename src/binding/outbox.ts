@@ -99,6 +99,12 @@ export class Outbox {
     return this.#accepted < TURN_BYTES
   }
 
+  /** The engine has something to begin with the next flush. */
+  soon(): void {
+    this.#unwoken = Math.max(1, this.#unwoken)
+    this.#schedule()
+  }
+
   /** Between two drains: credit goes back at once when the engine may be waiting for it. */
   flushCredit(): void {
     if (this.#consumedBytes >= EARLY_BYTES / 2) this.flush()

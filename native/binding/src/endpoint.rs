@@ -68,7 +68,7 @@ impl Half {
     }
 
     /// Hands a command over and wakes the thread.
-    fn send(&self, command: Command) {
+    fn send(&mut self, command: Command) {
         self.commands.push(command);
         self.nudge();
     }
@@ -177,7 +177,7 @@ impl NativeEndpoint {
         })
     }
 
-    /// Starts a handshake; answers the connection's key.
+    /// Starts a handshake with the next `flush`, `tell` or `ask`; answers the connection's key.
     #[napi]
     pub fn connect(&self, options: String) -> napi::Result<u32> {
         self.with(|half| {
@@ -185,7 +185,8 @@ impl NativeEndpoint {
             let dial = Dial::read(&options, &mut half.tls, &half.surroundings)?;
             let key = half.link.next_key().ok_or_else(|| NativeError::internal("all connection keys of the endpoint are used up; bind another"))?;
             half.link.pages.connection(key);
-            half.send(Command::Connect(key, Box::new(dial)));
+            // With the next flush or order, so that what the program does with the new connection comes before its start.
+            half.commands.hold(Command::Connect(key, Box::new(dial)));
             Ok(key)
         })
     }

@@ -3,7 +3,7 @@
 use qbase::{ErrorCode, Timestamp};
 use qconnection::{
     Connection as Machine,
-    connection::events::{CloseInfo, ClosedBy, Layer},
+    connection::events::{CloseInfo, ClosedBy, Event, Layer},
 };
 use qdriver::Io;
 
@@ -46,24 +46,28 @@ impl Engine {
         connection.phase = Phase::Closing(closing);
     }
 
-    /// The last record of a connection, if it has ended: complete streams come before it.
-    pub(super) fn tell_end(&mut self, io: &mut Io<'_>, key: u32) {
-        let Some(info) = self.table.get_mut(key).filter(|connection| connection.is_live()).and_then(|connection| connection.end.take()) else {
+    /// The last record of a connection: what its streams have to tell, and complete ones whole, come before it. Nothing
+    /// is put off: the machine may forget the connection next.
+    pub(super) fn tell_end(&mut self, io: &mut Io<'_>, key: u32, info: &CloseInfo) {
+        let Some(handle) = self.table.get(key).filter(|connection| connection.is_live()).map(|connection| connection.handle) else {
             return;
         };
+        while let Some(event) = io.endpoint.connection_mut(handle).and_then(|machine| machine.streams().poll_event()) {
+            self.tell(io, key, Event::Stream(event));
+        }
         self.fill_complete(io, key);
         self.write_page(io, key);
         let Some(connection) = self.table.get_mut(key) else { return };
         let is_ours = matches!(connection.phase, Phase::Closing(_)) && info.by == ClosedBy::Local;
         let error = match (connection.broken.take(), io.endpoint.connection(connection.handle)) {
             (Some(error), _) => Some(error),
-            (None, Some(machine)) if !is_ours => fault(&info, machine),
+            (None, Some(machine)) if !is_ours => fault(info, machine),
             _ => None,
         };
         connection.phase = Phase::Ended;
         connection.streams.clear();
         let at_ms = self.out.at_ms(io.now);
-        self.out.event(key, &events::Event::Closed { at_ms, info: described(&info, error) });
+        self.out.event(key, &events::Event::Closed { at_ms, info: described(info, error) });
     }
 
     /// A connection that could not even begin.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use qbase::{FourTuple, Timestamp};
-use qconnection::{ConnectionHandle, connection::{PathTicket, events::CloseInfo}};
+use qconnection::{ConnectionHandle, connection::PathTicket};
 
 use super::stream::Stream;
 use crate::{
@@ -55,8 +55,6 @@ pub struct Connection {
     pub trace: u8,
     /// Where it stands.
     pub phase: Phase,
-    /// How it ended, if the machine has said so and JavaScript has not been told.
-    pub end: Option<CloseInfo>,
     /// What we broke it with.
     pub broken: Option<NativeError>,
 }
@@ -107,7 +105,6 @@ impl Connection {
             stale: false,
             trace: 0,
             phase: Phase::Live,
-            end: None,
             broken: None,
         }
     }

@@ -52,22 +52,16 @@ impl Engine {
         while let Some(event) = io.endpoint.poll_event_of(handle) {
             match event {
                 events::Event::Drained => {
-                    self.tell_end(io, key);
                     self.table.remove(key);
                     return Visited::Whole;
                 }
-                events::Event::Closed(info) => {
-                    if let Some(connection) = self.table.get_mut(key) {
-                        connection.end = Some(info);
-                    }
-                }
+                events::Event::Closed(info) => self.tell_end(io, key, &info),
                 event => self.tell(io, key, event),
             }
             if self.is_full() {
                 return Visited::Part;
             }
         }
-        self.tell_end(io, key);
         self.look(io, key);
         Visited::Whole
     }
@@ -96,7 +90,7 @@ impl Engine {
     }
 
     /// One event, other than the end.
-    fn tell(&mut self, io: &mut Io<'_>, key: u32, event: events::Event) {
+    pub(super) fn tell(&mut self, io: &mut Io<'_>, key: u32, event: events::Event) {
         let at_ms = self.out.at_ms(io.now);
         let Some(connection) = self.table.get_mut(key).filter(|connection| connection.is_live()) else { return };
         match event {

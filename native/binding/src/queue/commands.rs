@@ -129,17 +129,24 @@ impl Sender {
     /// # Errors
     /// QB_INTERNAL: they are not what the contract says.
     pub fn flush(&mut self, flush: &Flush<'_>) -> Result<(), NativeError> {
+        let held = self.batch.len();
         let read = self.read(flush);
         if read.is_err() {
-            self.batch.clear();
+            self.batch.truncate(held);
         }
         lock(&self.shared).append(&mut self.batch);
         read
     }
 
     /// Appends one command that is none of a stream.
-    pub fn push(&self, command: Command) {
-        lock(&self.shared).push(command);
+    pub fn push(&mut self, command: Command) {
+        self.batch.push(command);
+        lock(&self.shared).append(&mut self.batch);
+    }
+
+    /// Keeps a command back until the next one that is not kept back: both are then seen in one turn.
+    pub fn hold(&mut self, command: Command) {
+        self.batch.push(command);
     }
 
     /// Reads commands into the batch.
@@ -258,5 +265,14 @@ mod tests {
         sender.push(Command::Unlisten);
         sender.flush(&Flush { commands: &open, count: 1, arena: &[], tail: None }).expect("flush");
         assert!(matches!(receiver.take().as_slice(), [Command::Stream(_), Command::Unlisten, Command::Stream(_)]));
+    }
+
+    #[test]
+    fn what_is_held_comes_with_the_next_command_even_after_a_broken_one() {
+        let (mut sender, mut receiver) = channel();
+        sender.hold(Command::Unlisten);
+        assert!(receiver.take().is_empty());
+        assert!(sender.flush(&Flush { commands: &[], count: 1, arena: &[], tail: None }).is_err());
+        assert!(matches!(receiver.take().as_slice(), [Command::Unlisten]));
     }
 }
