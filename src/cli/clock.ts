@@ -13,6 +13,13 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   await wait(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined)
 }
 
+/** Waits for `work`, but no longer than `ms`; leaves no timer behind. */
+export async function upTo(ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController()
+  await Promise.race([work, sleep(ms, over.signal)])
+  over.abort()
+}
+
 /** Runs every `ms` until the returned function is called. Does not keep the process alive. */
 export function every(ms: number, run: () => void): () => void {
   const timer = setInterval(run, ms)

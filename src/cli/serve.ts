@@ -14,7 +14,7 @@ import { parseTime } from './parse.ts'
 import { PathLedger, rounded } from './paths.ts'
 import type { Context } from './program.ts'
 import { Interruption } from './signals.ts'
-import { sleep } from './clock.ts'
+import { upTo } from './clock.ts'
 import type { Terminal } from './terminal.ts'
 
 interface ServeValues extends ObserveValues {
@@ -71,7 +71,7 @@ async function serve(dir: string, values: ServeValues, terminal: Terminal): Prom
     if (!interrupted.signal.aborted) throw error
   }
   endpoint.unlisten()
-  await Promise.race([server.idle(), sleep(DRAIN_MS)])
+  await upTo(DRAIN_MS, server.idle())
   await endpoint.close({ drainMs: DRAIN_MS })
   log.end()
   const reason = interrupted.signal.reason as CommandError | undefined

@@ -1,7 +1,7 @@
 /** The parent's side of one demo process: forks it, speaks to it, and turns its failure or death into an error. */
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { sleep } from '../clock.ts'
+import { upTo } from '../clock.ts'
 import { CommandError, Exit } from '../exit.ts'
 import type { Event, EventOf, Order, Role } from './messages.ts'
 
@@ -50,7 +50,7 @@ export class DemoChild {
   async stop(): Promise<void> {
     this.#stopping = true
     this.send({ do: 'stop' })
-    await Promise.race([this.#exited, sleep(STOP_MS)])
+    await upTo(STOP_MS, this.#exited)
     this.#process.kill('SIGKILL')
     await this.#exited
   }
