@@ -20,7 +20,7 @@ export function print(settings, results) {
     `${figures(ours)} ${row.unit}`,
     row.peer,
     figures(peer),
-    `× ${row.ratio.toFixed(2)}`,
+    `× ${Number(row.ratio.toPrecision(3))}`,
   ])
   table([['case', 'metric', 'ours: median [min .. max]', 'peer', 'its median [min .. max]', 'ours / peer'], ...lines])
 }
