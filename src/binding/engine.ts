@@ -51,13 +51,13 @@ export class Engine {
 
   /** Ordered with the commands of the outbox. */
   tell(connection: number, order: NativeOrder): void {
-    this.outbox.flush()
+    this.outbox.handOver()
     this.#call(() => this.#native.tell(connection, JSON.stringify(order)))
   }
 
   /** Waits for the I/O thread: for what a person asks. @throws QB_CONNECTION_CLOSED */
   ask(connection: number, question: NativeQuestion): unknown {
-    this.outbox.flush()
+    this.outbox.handOver()
     return JSON.parse(this.#call(() => this.#native.ask(connection, JSON.stringify(question))))
   }
 

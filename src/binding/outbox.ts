@@ -112,19 +112,30 @@ export class Outbox {
 
   /** Hands everything over and wakes the engine. */
   flush(): void {
-    for (const consumer of this.#consumers) {
-      consumer.untold = false
-      if (!consumer.released) this.#floats[this.#append(Command.CONSUMED, 0, consumer.connection, consumer.stream) / 2 + 3] = consumer.consumed
-    }
-    if (this.#consumers.length > 0) this.#consumers = []
-    this.#consumedBytes = 0
+    this.#collectCredit()
     if (this.#count > 0 || this.#unwoken > 0) this.#submit(Wake.NOW, null)
+  }
+
+  /** Hands over what waits, before a call that wakes the engine by itself. */
+  handOver(): void {
+    this.#collectCredit()
+    if (this.#count > 0) this.#submit(Wake.LATER, null)
   }
 
   /** Nothing crosses any more. */
   close(): void {
     this.#closed = true
     this.#consumers = []
+  }
+
+  /** One CONSUMED for each part whose reader took bytes. */
+  #collectCredit(): void {
+    for (const consumer of this.#consumers) {
+      consumer.untold = false
+      if (!consumer.released) this.#floats[this.#append(Command.CONSUMED, 0, consumer.connection, consumer.stream) / 2 + 3] = consumer.consumed
+    }
+    if (this.#consumers.length > 0) this.#consumers = []
+    this.#consumedBytes = 0
   }
 
   #writeArena(connection: number, stream: number, chunk: Uint8Array, start: number, length: number): void {
