@@ -154,7 +154,7 @@ impl Connection {
     fn keep_for_later(&mut self, arrival: Arrival, packet: &[u8]) -> Stop {
         let bytes: usize = self.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
         if self.waiting.len() >= limits::UNDECRYPTABLE_PACKETS || bytes.saturating_add(packet.len()) > limits::UNDECRYPTABLE_BYTES {
-            return Stop::Drop(DropReason::NoKeys);
+            return Stop::Drop(DropReason::UndecryptableLimit);
         }
         self.waiting.push_back(WaitingPacket { four_tuple: arrival.four_tuple, ecn: arrival.ecn, bytes: packet.to_vec() });
         Stop::Drop(DropReason::KeptForKeys)
