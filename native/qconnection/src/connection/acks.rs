@@ -3,7 +3,7 @@
 //! Called by the dispatch (ACK, PATH_ACK) and the loss timer. Frames go back to the part that owns them.
 
 use super::{Connection, input::Opened};
-use crate::{burst::SentFrame, path::Network};
+use crate::{burst::SentFrame, path::{Network, PathState, set::Known}};
 use qbase::{EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
 use qcongestion::{Acked, AppLimited, Lost, Persistence, loss};
 use qrecovery::sent::{AckOutcome, NewestAcked};
@@ -21,8 +21,12 @@ impl Connection {
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
         if self.space_mut(opened.level, path).is_none() {
-            // The path is gone: its packets were settled when it went (multipath MP-41).
+            // If the path is gone, its packets were settled when it went (multipath MP-41).
             self.settled = settled;
+            let unused = self.paths.get(path).is_some_and(|entry| entry.state == PathState::Unused);
+            if unused || self.paths.known(path) == Known::Fresh {
+                return Err(TransportError::violation("acknowledged packets of a path that was never used"));
+            }
             return Ok(());
         }
         let id = opened.level.space(path);
@@ -161,6 +165,8 @@ impl Connection {
                 if let Some(entry) = self.paths.get_mut(path) {
                     entry.local_cids.on_acked(sequence);
                 }
+                // Replacements wait for the fate of earlier ones (attacks E5).
+                self.issue_cids();
             }
             SentFrame::RetireCid { path, sequence } => {
                 if let Some(entry) = self.paths.get_mut(path) {
@@ -193,6 +199,7 @@ impl Connection {
                 if let Some(entry) = self.paths.get_mut(path) {
                     entry.local_cids.on_lost(sequence);
                 }
+                self.issue_cids();
             }
             SentFrame::RetireCid { path, sequence } => {
                 if let Some(entry) = self.paths.get_mut(path) {

@@ -4,7 +4,7 @@
 
 use crate::{
     connection::{Connection, events::EndpointAction, input::Opened},
-    path::PathState,
+    path::{PathState, set::Known},
 };
 use qbase::{ConnectionId, PathId, TransportError, Timestamp, frame, limits};
 use rand_core::RngCore;
@@ -62,6 +62,9 @@ impl Connection {
         if self.cids.remote.is_none_or(|cid| cid.is_empty()) {
             return Err(TransportError::violation("NEW_CONNECTION_ID to a peer with empty connection ids"));
         }
+        if self.paths.iter().any(|entry| entry.id != path && entry.remote_cids.holds(&new.cid)) {
+            return Err(TransportError::violation("one connection id for two path ids"));
+        }
         let Some(entry) = self.paths.get_or_create(path) else { return Ok(()) };
         if entry.state == PathState::Abandoning {
             return Ok(());
@@ -77,6 +80,9 @@ impl Connection {
         self.check_path_limit(path)?;
         let route = opened.arrival.route;
         let carried = (route.path == path).then_some(route.sequence);
+        if self.paths.known(path) == Known::Fresh {
+            return Err(TransportError::violation("retired a connection id that was not issued"));
+        }
         let Some(entry) = self.paths.get_mut(path) else { return Ok(()) };
         if let Some(cid) = entry.local_cids.on_retire(retire.sequence, carried)? {
             self.actions.push_back(EndpointAction::Unroute(cid));
