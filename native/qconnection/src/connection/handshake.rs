@@ -82,10 +82,10 @@ impl Connection {
         if !self.counters.has_peer_parameters {
             return Err(TransportError::new(ErrorCode::crypto(0x6d), "no transport parameters"));
         }
+        self.negotiate_multipath()?;
         self.handshake_complete = true;
         self.counters.handshake_completed_at = Some(now);
         self.timers.on_handshake_complete();
-        self.negotiate_multipath()?;
         if self.state == State::Handshaking {
             self.state = State::Open;
         }

@@ -36,7 +36,9 @@ impl Endpoint {
     /// Removes a drained connection and everything that named it.
     fn bury(&mut self, handle: ConnectionHandle) {
         self.run_actions(handle);
-        if let Some(connection) = self.slots.remove(handle) {
+        if let Some(mut connection) = self.slots.remove(handle) {
+            // What its streams held and what the application gave back last (attacks R5).
+            self.pool.absorb(&mut connection.returned);
             self.routes.remove(&connection.original_dcid(), handle);
             if !connection.role().is_client() && !connection.is_handshake_complete() {
                 self.counters.half_open = self.counters.half_open.saturating_sub(1);

@@ -68,7 +68,7 @@ impl Endpoint {
             version_negotiations: counters.version_negotiations,
             routes: self.routes.len() as u64,
             drops: self.drops.clone(),
-            pool_bytes_used: self.pool.used().saturating_mul(qrecovery::buffer::pool::BLOCK_LEN) as u64,
+            pool_bytes_used: self.pool.used_bytes() as u64,
         }
     }
 }
