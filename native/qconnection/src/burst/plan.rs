@@ -56,7 +56,8 @@ pub struct Situation {
     pub handshake: Option<Wants>,
     /// 1-RTT packets; `None` without keys or before the handshake is complete.
     pub one_rtt: Option<Wants>,
-    /// PATH_CHALLENGE or PATH_RESPONSE wait: they pass without quota and pad the segment (burst B-52).
+    /// PATH_CHALLENGE or PATH_RESPONSE wait: they pass without quota, responses up to their bound, and pad the segment
+    /// (burst B-52, attacks E7).
     pub path_frames: bool,
     /// A connection id for this path is there (burst B-83).
     pub has_cid: bool,

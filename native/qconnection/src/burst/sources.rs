@@ -80,7 +80,7 @@ impl Connection {
     /// The sources of a 1-RTT packet (rows 4a and 4b).
     fn write_one_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         self.write_acks(now, path, allow, frames);
-        self.write_path_frames(now, path, frames);
+        self.write_path_frames(now, path, allow, frames);
         let Some(entry) = self.paths.get(path) else { return };
         let probe = entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
         if allow.in_flight && entry.state == PathState::Open {
@@ -115,8 +115,10 @@ impl Connection {
     }
 
     /// PATH_CHALLENGE and PATH_RESPONSE of this path (burst B-30).
-    fn write_path_frames(&mut self, now: Timestamp, path: PathId, frames: &mut Frames<'_, '_>) {
+    fn write_path_frames(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+        let in_flight = self.bytes_in_flight(path);
         let Some(network) = self.network_mut(path) else { return };
+        let may_respond = allow.in_flight || network.may_respond(in_flight);
         if let Some(validation) = &mut network.validation
             && frames.writer.remaining() >= 9
             && let Some(data) = validation.take_challenge(now)
@@ -124,7 +126,7 @@ impl Connection {
             frame::PathChallenge { data }.write(frames.writer);
             frames.book(SentFrame::PathChallenge);
         }
-        while frames.writer.remaining() >= 9 {
+        while may_respond && frames.writer.remaining() >= 9 {
             let four_tuple = network.four_tuple;
             let Some(data) = network.responses.pop_for(four_tuple) else { break };
             frame::PathResponse { data }.write(frames.writer);

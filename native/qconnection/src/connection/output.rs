@@ -158,7 +158,7 @@ impl Connection {
         }
         let mtu = usize::from(network.mtu);
         let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu as u64);
-        let path_frames = network.validation.as_ref().is_some_and(|validation| validation.wants_challenge()) || !network.responses.is_empty();
+        let path_frames = network.validation.as_ref().is_some_and(|validation| validation.wants_challenge()) || network.may_respond(in_flight);
         let role = self.role;
         let network = self.network_mut(path)?;
         Some(Situation {

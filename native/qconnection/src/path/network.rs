@@ -149,6 +149,14 @@ impl Network {
         self.pto(max_ack_delay).min(round_trip.max(max_stall.checked_div(2).unwrap_or_default()))
     }
 
+    /// A PATH_RESPONSE for the path's own address is owed and may leave. A few pass a full window, so that a peer whose
+    /// path has just come back gets its answer; a flood of challenges makes no more (attacks E7, L8).
+    #[must_use]
+    pub fn may_respond(&self, in_flight: u64) -> bool {
+        let beyond = (limits::PATH_RESPONSES_PER_PATH.saturating_mul(limits::MIN_INITIAL)) as u64;
+        in_flight < self.controller.window().saturating_add(beyond) && self.responses.has_for(self.four_tuple)
+    }
+
     /// Bytes the congestion window leaves while `in_flight` are on their way.
     #[must_use]
     pub fn window_room(&self, in_flight: u64) -> u64 {

@@ -195,6 +195,12 @@ impl Responses {
         self.waiting.remove(at).map(|response| response.data)
     }
 
+    /// A response must leave between these addresses.
+    #[must_use]
+    pub fn has_for(&self, four_tuple: FourTuple) -> bool {
+        self.waiting.iter().any(|response| response.four_tuple == four_tuple)
+    }
+
     /// Addresses between which the oldest response must leave; they need not be the path's current ones.
     #[must_use]
     pub fn next_four_tuple(&self) -> Option<FourTuple> {
