@@ -45,6 +45,8 @@ pub struct Connection {
     pub tickets: Vec<(PathTicket, Option<u64>)>,
     /// Interfaces of paths that were asked for, by ticket.
     pub interfaces: Vec<(PathTicket, String)>,
+    /// Further addresses of the server, for the handshake only.
+    pub alternatives: Vec<PathTicket>,
     /// Addresses of the paths JavaScript knows.
     paths: Vec<(u32, FourTuple)>,
     /// Numbers to be read.
@@ -100,6 +102,7 @@ impl Connection {
             limits: [0; 2],
             tickets: Vec::new(),
             interfaces: Vec::new(),
+            alternatives: Vec::new(),
             paths: Vec::new(),
             page,
             stale: false,

@@ -38,6 +38,37 @@ impl Engine {
             let remote = spec.remote.or_else(|| remote_for(spec, &dial.remotes));
             self.open_path(io, key, None, &PathSpec { remote, ..spec.clone() });
         }
+        if let [only] = dial.paths.as_slice() {
+            self.offer_alternatives(io, key, only, &dial.remotes);
+        }
+    }
+
+    /// Gives the handshake the server's other addresses to try. They are no paths: what was not needed is taken back
+    /// when the handshake is complete.
+    fn offer_alternatives(&mut self, io: &mut Io<'_>, key: u32, spec: &PathSpec, remotes: &[SocketAddr]) {
+        if spec.remote.is_some() {
+            return;
+        }
+        let first = remote_for(spec, remotes);
+        let fits = |remote: &&SocketAddr| Some(**remote) != first && spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
+        for remote in remotes.iter().filter(fits) {
+            // An address that cannot be reached from here is none to try.
+            let Ok(local) = self.local_for(io, spec, *remote) else { continue };
+            let Some(connection) = self.table.get_mut(key) else { return };
+            let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
+            if let Ok(ticket) = machine.open_path(io.now, FourTuple { local, remote: *remote }, spec.status.into()) {
+                connection.alternatives.push(ticket);
+            }
+        }
+    }
+
+    /// The handshake is complete: addresses it did not need are no paths.
+    pub(super) fn withdraw_alternatives(&mut self, io: &mut Io<'_>, key: u32) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
+        for ticket in connection.alternatives.drain(..) {
+            machine.cancel_open(ticket);
+        }
     }
 
     /// The address pair of the handshake: the first path's, to the best remote of its family.

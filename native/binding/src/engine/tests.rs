@@ -182,25 +182,36 @@ fn pair() -> (Side, Side) {
 }
 
 fn pair_with(server_fields: &str, client_fields: &str, paths: usize) -> (Side, Side) {
+    let (mut server, own) = listening(server_fields);
+    let locals: Vec<String> = (1..=paths).map(|host| format!(r#"{{"local":"127.0.0.{host}:0"}}"#)).collect();
+    let mut client = dialling(&own, &[server.address()], client_fields, &locals.join(","));
+    client.until_event("opened");
+    server.until_event("opened");
+    (server, client)
+}
+
+/// A server, and its certificate.
+fn listening(fields: &str) -> (Side, qcrypto::development::DevelopmentCertificate) {
     let own = qcrypto::development::seeded(&[1; 32], &["localhost".to_owned()], 36_500, Duration::from_secs(1_700_000_000)).expect("certificate");
     let mut server = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
     let tls = serde_json::json!({"alpn": ["x"], "cert": [own.cert_pem], "key": own.key_pem});
-    let listen = Listen::read(&format!(r#"{{"tls":{tls},"transport":{{{server_fields}{LIMITS}}}}}"#), &Surroundings::default());
+    let listen = Listen::read(&format!(r#"{{"tls":{tls},"transport":{{{fields}{LIMITS}}}}}"#), &Surroundings::default());
     server.send(Command::Listen(Box::new(listen.unwrap_or_else(|error| panic!("{error:?}")))));
+    (server, own)
+}
+
+/// A client whose connection 1 begins.
+fn dialling(own: &qcrypto::development::DevelopmentCertificate, remotes: &[String], fields: &str, paths: &str) -> Side {
     let mut client = Side::new(r#"{"local":[]}"#);
     let tls = serde_json::json!({"alpn": ["x"], "ca": [own.cert_pem]});
-    let locals: Vec<String> = (1..=paths).map(|host| format!(r#"{{"local":"127.0.0.{host}:0"}}"#)).collect();
+    let remotes = serde_json::json!(remotes);
     let json = format!(
-        r#"{{"id":"c0","remotes":["{}"],"serverName":"localhost","tls":{tls},"transport":{{{client_fields}{LIMITS}}},"paths":[{}],"handshake":{{"mode":"single"}}}}"#,
-        server.address(),
-        locals.join(",")
+        r#"{{"id":"c0","remotes":{remotes},"serverName":"localhost","tls":{tls},"transport":{{{fields}{LIMITS}}},"paths":[{paths}],"handshake":{{"mode":"single"}}}}"#
     );
     let dial = Dial::read(&json, &mut TlsCache::default(), &Surroundings::default()).unwrap_or_else(|error| panic!("{error:?}"));
     let key = client.link.next_key().expect("key");
     client.send(Command::Connect(key, Box::new(dial)));
-    client.until_event("opened");
-    server.until_event("opened");
-    (server, client)
+    client
 }
 
 #[test]
@@ -407,6 +418,20 @@ fn an_address_that_does_not_answer_ends_the_connection_by_its_time_limit() {
     let dial = Dial::read(&json, &mut TlsCache::default(), &Surroundings::default()).unwrap_or_else(|error| panic!("{error:?}"));
     client.send(Command::Connect(1, Box::new(dial)));
     assert_eq!(client.until_event("closed")["info"]["error"]["code"], "QB_CONNECT_TIMEOUT");
+}
+
+#[test]
+fn the_next_address_is_tried_when_the_first_one_is_silent() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let (mut server, own) = listening("");
+    let remotes = [silent.local_addr().expect("address").to_string(), server.address()];
+    let mut client = dialling(&own, &remotes, "", "{}");
+    assert_eq!(client.until_event("opened")["remote"].as_str(), Some(server.address().as_str()));
+    server.until_event("confirmed");
+    client.linger();
+    assert!(client.link.pages.read(1, 1, 0, &mut [0.0; 32]));
+    let paths: Vec<_> = client.seen.iter().map(Seen::event).filter(|event| event["type"] == "path" || event["type"] == "path-waiting").collect();
+    assert_eq!(paths.len(), 1, "the silent address is no path: {paths:?}");
 }
 
 #[test]
