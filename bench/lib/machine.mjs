@@ -1,18 +1,22 @@
 // Where and of what the numbers are.
 
 import { spawnSync } from 'node:child_process'
-import { availableParallelism, cpus, platform, release } from 'node:os'
+import { availableParallelism, cpus, loadavg, platform, release } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Processor, cores, kernel, versions. */
+// Others at work when we began: with more than ours, ratios are all that is left.
+const LOAD = loadavg()[0]
+
+/** Processor, cores, kernel, versions, load before the run. */
 export function machine() {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     system: `${platform()} ${release()}`,
     node: process.versions.node,
+    load: LOAD,
     rust: output('rustc', ['--version'])?.split(' ')[1] ?? null,
   }
 }

@@ -10,8 +10,8 @@ const RESULTS = fileURLToPath(new URL('../results/', import.meta.url))
 
 /** Prints settings and rows for people. */
 export function print(settings, results) {
-  const { cpu, cores, system, node, rust } = machine()
-  console.log(`${cpu}, ${cores} cores, ${system}, node ${node}, rust ${rust ?? 'none'}, commit ${commit() ?? 'none'}`)
+  const { cpu, cores, load, system, node, rust } = machine()
+  console.log(`${cpu}, ${cores} cores, load ${load} before, ${system}, node ${node}, rust ${rust ?? 'none'}, commit ${commit() ?? 'none'}`)
   for (const [name, value] of Object.entries(settings)) console.log(`  ${name}: ${value}`)
   console.log()
   const lines = results.map(({ row, ours, peer }) => [

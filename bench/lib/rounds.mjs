@@ -16,7 +16,7 @@ export async function runRounds(cases, { rounds, seconds }, progress) {
       values[name][side] = Object.fromEntries(Object.keys(metrics).map((metric) => [metric, []]))
     }
     for (let round = 0; round < rounds; round += 1) {
-      for (const [side, commands] of Object.entries(sides)) {
+      for (const [side, commands] of turned(Object.entries(sides), round)) {
         progress(`${name}: ${side}, round ${round + 1} of ${rounds}`)
         const reports = await runPair(commands, seconds * 1000)
         for (const [metric, { of }] of Object.entries(metrics)) values[name][side][metric].push(of(reports))
@@ -24,6 +24,12 @@ export async function runRounds(cases, { rounds, seconds }, progress) {
     }
   }
   return values
+}
+
+/** Another side is first in every round: who follows whom is no advantage. */
+function turned(list, by) {
+  const at = by % list.length
+  return [...list.slice(at), ...list.slice(0, at)]
 }
 
 /** The metrics of transfers. */
