@@ -72,6 +72,11 @@ pub const MAX_SEGMENTS: usize = 64;
 /// Bytes of one burst at most: an IPv4 datagram's payload.
 pub const MAX_BURST_BYTES: usize = 65_507;
 
+/// Datagrams of a client's first flight that are kept for further address pairs.
+pub const FIRST_FLIGHT: usize = 8;
+
+/// Time between the starts of two address pairs of one handshake (multipath MP-88).
+pub const STAGGER: Duration = Duration::from_millis(150);
 /// Idle timeout we offer.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a handshake to complete.

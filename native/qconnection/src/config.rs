@@ -47,6 +47,9 @@ pub struct TransportConfig {
     pub congestion: Algorithm,
     /// Which path carries data.
     pub scheduler: Scheduler,
+    /// A client with several address pairs starts the next one after so long without an answer (multipath MP-88);
+    /// `None`: the next pair is tried at a PTO (MP-87).
+    pub stagger: Option<Duration>,
     /// Multipath mode offered.
     pub multipath: Multipath,
     /// Paths wanted at once, 1 to [`limits::OPEN_PATHS`].
@@ -77,6 +80,7 @@ impl Default for TransportConfig {
             connection_send_buffer: 8 * 1_024 * 1_024,
             congestion: Algorithm::Cubic,
             scheduler: Scheduler::MinRtt,
+            stagger: Some(limits::STAGGER),
             multipath: Multipath::Auto,
             max_paths: limits::INITIAL_MAX_PATH_ID + 1,
             abandon_after: Duration::from_secs(10),

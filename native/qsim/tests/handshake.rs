@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qbase::{Role, limits};
+use qbase::{Direction::Unidirectional, Role, limits};
 use qconnection::{Connection, Event, TransportConfig, connection::events::ClosedBy};
 use qsim::{Directions, Failure, Host, LinkDirection, LinkShape, LossModel, Pair, PairConfig, Reorder};
 
@@ -155,12 +155,33 @@ fn validated_paths(pair: &Pair, role: Role) -> usize {
 }
 
 #[test]
-fn a_dead_first_candidate_costs_one_pto() -> Result<(), Failure> {
+fn without_stagger_a_dead_first_candidate_costs_one_pto() -> Result<(), Failure> {
     for_each_seed(0..20, |seed| {
-        let mut pair = Pair::new(PairConfig::new(seed, vec![delay(10), delay(20)]))?;
+        let client = TransportConfig { stagger: None, ..TransportConfig::default() };
+        let mut pair = Pair::new(PairConfig { client, ..PairConfig::new(seed, vec![delay(10), delay(20)]) })?;
         pair.cut(FIRST);
         let time = pair.run_until_confirmed(secs(5))?;
         assert!(time <= ms(1_200), "seed {seed}: {time:?} (multipath MP-87)");
         Ok(())
+    })
+}
+
+#[test]
+fn a_staggered_handshake_costs_a_dead_first_candidate_150_ms() -> Result<(), Failure> {
+    for_each_seed(0..20, |seed| {
+        let mut pair = Pair::new(PairConfig::new(seed, vec![delay(10), delay(20)]))?;
+        pair.cut(FIRST);
+        let time = pair.run_until_confirmed(secs(5))?;
+        assert!(time <= ms(150 + 2 * 40 + 10), "seed {seed}: {time:?} (multipath MP-88)");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_slow_first_candidate_that_answers_after_the_second_started_breaks_nothing() -> Result<(), Failure> {
+    for_each_seed(0..20, |seed| {
+        let mut pair = Pair::new(PairConfig::new(seed, vec![delay(90 + 7 * (seed % 5)), delay(10)]))?;
+        pair.client_mut().traffic_mut().send(Unidirectional, 50_000);
+        pair.run_until_delivered(secs(10)).map(|_| ())
     })
 }

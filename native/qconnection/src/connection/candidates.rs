@@ -1,11 +1,12 @@
 //! A handshake over one of several address pairs (multipath MP-87, MP-92, MP-96).
 //!
-//! Called by the PTO (client: try the next pair), by the first answer (client: stay with its pair) and by the packets of
+//! Called by the PTO and the stagger timer (client: try the next pair), by the first answer (client: stay with its pair) and by the packets of
 //! a client (server: answer where it is heard, credit counted per address). Over when the handshake is confirmed.
 
 use super::{Connection, input::{Arrival, Opened}};
-use crate::path::amplify::Amplification;
-use qbase::{FourTuple, PathId};
+use crate::{burst::Burst, path::amplify::Amplification};
+use qbase::{Ecn, FourTuple, PathId, Timestamp, limits};
+use std::{collections::VecDeque, time::Duration};
 
 /// Addresses of one client remembered beside the one that is answered.
 const OTHER_ADDRESSES: usize = 4;
@@ -17,10 +18,82 @@ pub(crate) struct OtherAddress {
     amplification: Amplification,
 }
 
+/// Byte-identical copies of the first flight for address pairs that start later (multipath MP-88, MP-89).
+#[derive(Debug)]
+pub(crate) struct Stagger {
+    interval: Duration,
+    /// When the next pair starts.
+    next_at: Option<Timestamp>,
+    /// Pairs that get copies: the first so many of the requests that wait.
+    started: usize,
+    /// Datagrams of the first flight, at most [`limits::FIRST_FLIGHT`].
+    flight: Vec<Vec<u8>>,
+    /// Copies that wait to be sent: where to, and which datagram.
+    owed: VecDeque<(FourTuple, usize)>,
+}
+
+impl Stagger {
+    pub(super) const fn new(interval: Duration) -> Self {
+        Self { interval, next_at: None, started: 0, flight: Vec::new(), owed: VecDeque::new() }
+    }
+
+    /// When the next pair starts.
+    pub(super) const fn next_at(&self) -> Option<Timestamp> {
+        self.next_at
+    }
+}
+
 impl Connection {
+    /// Keeps a datagram of the first flight, and owes copies to the pairs that have started.
+    pub(super) fn note_first_flight(&mut self, now: Timestamp, bytes: &[u8], segment_size: usize) {
+        if self.cids.remote.is_some() || self.opens.is_empty() {
+            return;
+        }
+        let Some(stagger) = &mut self.stagger else { return };
+        if stagger.flight.is_empty() {
+            stagger.next_at = Some(now + stagger.interval);
+        }
+        for datagram in bytes.chunks(segment_size.max(1)) {
+            if stagger.flight.len() >= limits::FIRST_FLIGHT {
+                return;
+            }
+            let index = stagger.flight.len();
+            stagger.flight.push(datagram.to_vec());
+            stagger.owed.extend(self.opens.iter().take(stagger.started).map(|open| (open.four_tuple, index)));
+        }
+    }
+
+    /// Starts the next address pair when its time has come and nobody has answered.
+    pub(super) fn on_stagger_timer(&mut self, now: Timestamp) {
+        let Some(stagger) = &mut self.stagger else { return };
+        if stagger.next_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(open) = self.opens.get(stagger.started) {
+            stagger.owed.extend((0..stagger.flight.len()).map(|index| (open.four_tuple, index)));
+            stagger.started = stagger.started.saturating_add(1);
+        }
+        stagger.next_at = (stagger.started < self.opens.len()).then(|| now + stagger.interval);
+    }
+
+    /// The next copy of the first flight, if one waits.
+    pub(super) fn poll_copy(&mut self, buffer: &mut [u8]) -> Option<Burst> {
+        let busy = self.network(PathId::ZERO)?.pending.open;
+        let stagger = self.stagger.as_mut().filter(|_| !busy)?;
+        let (four_tuple, index) = stagger.owed.pop_front()?;
+        let datagram = stagger.flight.get(index)?;
+        let len = datagram.len();
+        buffer.get_mut(..len)?.copy_from_slice(datagram);
+        Some(Burst { connection: Some(self.handle), path: PathId::ZERO, four_tuple, ecn: Ecn::NotEct, len, segment_size: len, segments: 1 })
+    }
+
     /// The first flight stays unanswered: its repetition goes over the next address pair that was asked for, round robin
     /// (multipath MP-87). The pair tried before takes its place in the queue.
     pub(super) fn try_next_candidate(&mut self) {
+        if self.stagger.is_some() {
+            // Every pair that has started gets a copy of the repetition.
+            return;
+        }
         let Some(mut next) = self.opens.pop_front() else { return };
         if let Some(network) = self.network_mut(PathId::ZERO) {
             std::mem::swap(&mut network.four_tuple, &mut next.four_tuple);
@@ -33,6 +106,7 @@ impl Connection {
         if !self.role.is_client() || self.cids.remote.is_some() {
             return;
         }
+        self.stagger = None;
         let answered = opened.arrival.four_tuple;
         let Some(open) = self.opens.iter_mut().find(|open| open.four_tuple == answered) else { return };
         if let Some(network) = self.paths.get_mut(PathId::ZERO).and_then(|entry| entry.network.as_deref_mut()) {

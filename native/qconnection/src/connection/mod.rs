@@ -134,6 +134,8 @@ pub struct Connection {
     pub(crate) cursor: usize,
     /// Addresses that a client's handshake came from, beside the one that is answered (multipath MP-96).
     pub(crate) other_addresses: Vec<candidates::OtherAddress>,
+    /// Copies of the first flight for further address pairs; `None` once somebody answered.
+    pub(crate) stagger: Option<candidates::Stagger>,
     /// When data that a slow path holds up may be copied to a quicker one.
     pub(crate) reinject_at: Option<Timestamp>,
     /// Why the last call of the output sent nothing.
@@ -205,6 +207,7 @@ impl Connection {
             last_data_path: None,
             cursor: 0,
             other_addresses: Vec::new(),
+            stagger: config.stagger.filter(|_| birth.role.is_client()).map(candidates::Stagger::new),
             reinject_at: None,
             blocked: Signals::NONE,
             settled: Vec::new(),

@@ -21,6 +21,9 @@ impl Connection {
             State::Draining | State::Drained => return None,
             State::Handshaking | State::Open => {}
         }
+        if let Some(copy) = self.poll_copy(buffer) {
+            return Some(copy);
+        }
         self.update_keys_if_needed(now);
         self.reinject_stale(now);
         let choice = self.choose_data_path(now);
@@ -51,6 +54,9 @@ impl Connection {
                         }
                         let words = choice.filter(|_| data).map_or("the path's own frames", |choice| choice.reason);
                         self.note_burst(path, &written, words);
+                        if self.stagger.is_some() {
+                            self.note_first_flight(now, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
+                        }
                         return self.network(path).map(|network| Burst {
                             connection: Some(self.handle),
                             path,

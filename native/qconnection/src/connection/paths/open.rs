@@ -2,7 +2,7 @@
 //!
 //! Called by the application's verbs, by the dispatch and whenever an id or a limit came. Never sends anything itself.
 
-use super::{PendingOpen};
+use super::PendingOpen;
 use crate::{
     connection::{
         Connection,
