@@ -3,14 +3,17 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
-use qconnection::ClientConfig;
+use qbase::limits;
+use qconnection::{ClientConfig, TransportConfig};
 use rustls_pki_types::DnsName;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    millis, unavailable,
     tls::{Surroundings, Tls},
     transport::{Transport, TransportSettings},
 };
@@ -27,6 +30,26 @@ struct Connect<'a> {
     tls: &'a RawValue,
     transport: Transport,
     paths: Vec<PathSpec>,
+    handshake: Handshake,
+}
+
+/// How several address pairs are tried.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Handshake {
+    mode: String,
+    stagger_ms: Option<f64>,
+}
+
+impl Handshake {
+    /// Time between the starts of two pairs; `None` for mode `single`.
+    fn stagger(&self) -> Result<Option<Duration>, NativeError> {
+        match self.mode.as_str() {
+            "single" => Ok(None),
+            "stagger" => self.stagger_ms.map_or(Ok(limits::STAGGER), |value| millis("handshake.staggerMs", value)).map(Some),
+            _ => Err(unavailable("handshake")),
+        }
+    }
 }
 
 /// A connection to start.
@@ -79,7 +102,9 @@ impl Dial {
     pub fn read(json: &str, cache: &mut TlsCache, surroundings: &Surroundings) -> Result<Self, NativeError> {
         let options: Connect<'_> = serde_json::from_str(json)?;
         check_name(&options.server_name)?;
-        let transport = options.transport.settings()?;
+        let mut transport = options.transport.settings()?;
+        let stagger = options.handshake.stagger()?;
+        transport.config = Arc::new(TransportConfig { stagger, ..(*transport.config).clone() });
         let tls = cache.read(options.tls.get(), surroundings)?;
         if options.remotes.is_empty() || options.paths.is_empty() {
             return Err(NativeError::internal("a connection without an address or a path"));
