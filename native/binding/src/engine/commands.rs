@@ -59,9 +59,7 @@ impl Engine {
             }
             Action::Stop(code) => {
                 machine.stop(id, code).unwrap_or_default();
-                if let Some(stream) = connection.streams.get_mut(&id.0) {
-                    stream.on_stopped_here();
-                }
+                connection.change(id.0, Stream::on_stopped_here);
                 Ok(())
             }
             Action::Consumed(total) => {
@@ -179,7 +177,7 @@ fn open(
     if opened != Some(id) {
         return Err(NativeError::internal(format_args!("stream {} was opened here as {opened:?}", id.0)));
     }
-    connection.streams.insert(id.0, Stream::opened_here(id));
+    connection.add(id.0, Stream::opened_here(id));
     prioritize(machine, id, priority);
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
 use qbase::{FourTuple, Timestamp};
 use qconnection::{ConnectionHandle, connection::PathTicket};
 
-use super::stream::Stream;
+use super::{stall::Stall, stream::Stream};
 use crate::{
     error::NativeError,
     messages::orders::CloseLayer,
@@ -49,6 +49,12 @@ pub struct Connection {
     pub alternatives: Vec<PathTicket>,
     /// Addresses of the paths JavaScript knows.
     paths: Vec<(u32, FourTuple)>,
+    /// Streams on which the peer has not said its last word.
+    pub unfinished: u64,
+    /// How long its bytes stood still.
+    pub receiving: Stall,
+    /// How long acknowledgements of ours stood still.
+    pub sending: Stall,
     /// Numbers to be read.
     pub page: Arc<ConnectionPage>,
     /// The numbers changed since they were written.
@@ -104,6 +110,9 @@ impl Connection {
             interfaces: Vec::new(),
             alternatives: Vec::new(),
             paths: Vec::new(),
+            unfinished: 0,
+            receiving: Stall::default(),
+            sending: Stall::default(),
             page,
             stale: false,
             trace: 0,
@@ -141,9 +150,27 @@ impl Connection {
         }
     }
 
+    /// A stream begins.
+    pub fn add(&mut self, id: u64, stream: Stream) {
+        self.unfinished = self.unfinished.saturating_add(u64::from(stream.is_readable()));
+        self.streams.insert(id, stream);
+    }
+
+    /// Changes a stream, and counts whether its receiving part ends by that.
+    pub fn change<T>(&mut self, id: u64, change: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        let stream = self.streams.get_mut(&id)?;
+        let before = stream.is_readable();
+        let result = change(stream);
+        if before && !stream.is_readable() {
+            self.unfinished = self.unfinished.saturating_sub(1);
+        }
+        Some(result)
+    }
+
     /// JavaScript has let go of a stream.
     pub fn remove(&mut self, stream: u64) -> Option<Stream> {
         let entry = self.streams.remove(&stream)?;
+        self.unfinished = self.unfinished.saturating_sub(u64::from(entry.is_readable()));
         if entry.armed {
             self.armed = self.armed.saturating_sub(1);
         }

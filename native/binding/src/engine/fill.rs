@@ -19,11 +19,7 @@ impl Engine {
             let Some(connection) = self.table.get_mut(key).filter(|connection| connection.is_live()) else { continue };
             let Some(stream) = connection.streams.get_mut(&id) else { continue };
             stream.queued = false;
-            let Some(machine) = io.endpoint.connection_mut(connection.handle) else { continue };
-            if stream.hand_over(key, StreamId(id), machine, &mut self.out, Allowance::Window) == Next::More {
-                stream.queued = true;
-                self.ready.push_back((key, id));
-            }
+            self.hand_over(io, key, StreamId(id));
         }
     }
 
@@ -35,11 +31,11 @@ impl Engine {
         let mut ids: Vec<u64> = connection.streams.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
-            let Some(stream) = connection.streams.get_mut(&id) else { continue };
             if !machine.stream_facts().is_complete(StreamId(id)) {
                 continue;
             }
-            while stream.hand_over(key, StreamId(id), machine, &mut self.out, Allowance::Whole) == Next::More {}
+            let out = &mut self.out;
+            while connection.change(id, |stream| stream.hand_over(key, StreamId(id), machine, out, Allowance::Whole)) == Some(Next::More) {}
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | `stream`, `connection` | what is kept of each for JavaScript |
 //! | `fill` | stream bytes, in turns |
 //! | `paths`, `close`, `peer`, `trace` | facts as JSON |
-//! | `answers`, `pages` | questions, numbers |
+//! | `answers`, `pages`, `stall` | questions, numbers |
 //! | `outbox` | records |
 //!
 //! Called by the driver once per turn. Never waits for JavaScript: when too much waits to be drained, events and bytes
@@ -25,6 +25,7 @@ mod outbox;
 mod pages;
 mod paths;
 mod peer;
+mod stall;
 mod stream;
 mod trace;
 mod visit;
@@ -219,6 +220,7 @@ impl Engine {
         for local in bound {
             io.unbind(local);
         }
+        self.link.set_local(Vec::new());
         self.write_all_pages(io);
         self.end(io.now, None, self.drops(io));
         io.stop();

@@ -14,6 +14,9 @@ use crate::stats::{CONNECTION_CELLS, ENDPOINT_CELLS, PATH_CELLS};
 /// Time between two writes of the same page.
 const INTERVAL: Duration = Duration::from_millis(1);
 
+/// Place of `maxStallMs` in `CONNECTION_NUMBERS`.
+const LONGEST_STALL: usize = 18;
+
 /// Which pages are out of date.
 #[derive(Debug, Default)]
 pub struct Schedule {
@@ -61,7 +64,8 @@ impl Engine {
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
         connection.stale = false;
-        connection.page.numbers.write(numbers(machine));
+        let stall = connection.receiving.longest().max(connection.sending.longest());
+        connection.page.numbers.write(numbers(machine, stall));
         for path in machine.paths() {
             let last_received = path.counters.last_received_at.map_or(0.0, |at| self.out.at_ms(at));
             connection.page.path(path.id.0).write(path_numbers(&path, last_received));
@@ -93,7 +97,7 @@ fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64) -> [f64; ENDPOINT_CELLS
     numbers.map(|number| number as f64)
 }
 
-fn numbers(machine: &Machine) -> [f64; CONNECTION_CELLS] {
+fn numbers(machine: &Machine, stall: Duration) -> [f64; CONNECTION_CELLS] {
     let all = machine.statistics();
     let streams = machine.stream_facts().statistics();
     let counters = [
@@ -115,7 +119,7 @@ fn numbers(machine: &Machine) -> [f64; CONNECTION_CELLS] {
         all.bursts,
         all.segments,
         all.key_updates,
-        0, // longest stall: written below when the machine measures it
+        0, // longest stall, with its fraction below
         machine.trace_dropped(),
         all.coalesced,
         all.cancelled_segments,
@@ -124,6 +128,9 @@ fn numbers(machine: &Machine) -> [f64; CONNECTION_CELLS] {
     let blocked = machine.blocked_counts().iter().map(|(_, count)| count);
     for (cell, number) in row.iter_mut().zip(counters.into_iter().chain(blocked)) {
         *cell = number as f64;
+    }
+    if let Some(cell) = row.get_mut(LONGEST_STALL) {
+        *cell = stall.as_secs_f64() * 1e3;
     }
     row
 }

@@ -10,6 +10,7 @@ use qdriver::Io;
 use super::{
     Engine,
     connection::{Connection, Phase},
+    stall::Expected,
     stream::{Allowance, Next, Stream},
 };
 use crate::{
@@ -99,7 +100,7 @@ impl Engine {
             events::Event::KeyUpdated => self.out.event(key, &Event::KeyUpdate { at_ms }),
             events::Event::Path(path) => self.tell_path(io, key, &path),
             events::Event::Stream(StreamEvent::Opened(id)) => {
-                connection.streams.insert(id.0, Stream::opened_by_peer());
+                connection.add(id.0, Stream::opened_by_peer());
                 self.hand_over(io, key, id);
             }
             events::Event::Stream(StreamEvent::Readable(id)) => {
@@ -122,9 +123,8 @@ impl Engine {
                 self.tell_sent(key, id, Record::new(Kind::Stopped, key).code(code));
             }
             events::Event::Stream(StreamEvent::Reset { id, code }) => {
-                if let Some(stream) = connection.streams.get_mut(&id.0) {
-                    stream.on_reset(key, id, code, &mut self.out);
-                }
+                let out = &mut self.out;
+                connection.change(id.0, |stream| stream.on_reset(key, id, code, out));
             }
             // JavaScript counts its streams; the limits are told by `look`.
             events::Event::Stream(StreamEvent::Available(_)) | events::Event::Closed(_) | events::Event::Drained => {}
@@ -141,12 +141,15 @@ impl Engine {
     }
 
     /// Hands a piece of a stream over; what is left waits for its turn.
-    fn hand_over(&mut self, io: &mut Io<'_>, key: u32, id: StreamId) {
+    pub(super) fn hand_over(&mut self, io: &mut Io<'_>, key: u32, id: StreamId) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
-        let Some(stream) = connection.streams.get_mut(&id.0) else { return };
-        let next = stream.hand_over(key, id, machine, &mut self.out, Allowance::Window);
-        if next == Next::More && !stream.queued {
+        let out = &mut self.out;
+        let next = connection.change(id.0, |stream| stream.hand_over(key, id, machine, out, Allowance::Window));
+        if next == Some(Next::More)
+            && let Some(stream) = connection.streams.get_mut(&id.0)
+            && !stream.queued
+        {
             stream.queued = true;
             self.ready.push_back((key, id.0));
         }
@@ -161,7 +164,11 @@ impl Engine {
             return;
         }
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
-        let left = connection.written.saturating_sub(machine.stream_facts().queued_bytes());
+        let streams = machine.stream_facts();
+        let acknowledged = connection.written.saturating_sub(streams.unacked_bytes());
+        connection.sending.look(io.now, acknowledged, Expected::of(streams.unacked_bytes()));
+        connection.receiving.look(io.now, streams.received_bytes(), Expected::of(connection.unfinished));
+        let left = connection.written.saturating_sub(streams.queued_bytes());
         if left.saturating_sub(connection.told) >= (connection.settings.connection_send_buffer / 4).max(1) {
             connection.told = left;
             self.out.push(Record::new(Kind::ConnectionWritable, key).number(left));

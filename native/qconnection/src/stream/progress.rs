@@ -38,6 +38,12 @@ impl Streams {
         self.local.get(direction).credit.limit()
     }
 
+    /// Bytes of the peer on all streams, as flow control counts them.
+    #[must_use]
+    pub const fn received_bytes(&self) -> u64 {
+        self.window.received()
+    }
+
     /// Every byte up to FIN was read, and the stream waits for the read that says so: until then its place is not given
     /// to another (mux R43).
     #[must_use]
