@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "no topic uses every helper")]
 
+pub mod ends;
+pub mod evil;
+
 use std::{ops::Range, thread, time::Duration};
 
 use qsim::{Failure, LinkDirection, LinkId, LinkShape, Pair};
