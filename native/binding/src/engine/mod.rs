@@ -250,10 +250,10 @@ impl Application for Engine {
     }
 }
 
-/// However the thread ends, JavaScript hears of it.
+/// However the thread ends, JavaScript hears of it. Of one that never began it has heard by an error.
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.ending == Ending::Done {
+        if self.ending == Ending::Done || !self.pace.started {
             return;
         }
         let what = self.broken.take().unwrap_or_else(|| "the I/O thread has ended".to_owned());

@@ -441,6 +441,7 @@ fn an_engine_that_panics_says_so() {
     let (writer, mut reader) = channel();
     let options: EndpointOptions = serde_json::from_str(r#"{"local":[]}"#).expect("options");
     let mut engine = Engine::new(Arc::clone(&link), Arc::new(Wake::default()), receiver, writer, options.sockets());
+    engine.pace.started = true;
     engine.broken = Some("boom".to_owned());
     drop(engine);
     let (mut words, mut staging) = (vec![0; WORDS], vec![0; 65_536]);
