@@ -29,7 +29,7 @@ export function programs() {
     : { commands, missing: { aioquic: python.problem } }
 }
 
-/** A development certificate for `localhost` in `directory`, made by our own helper. */
+/** A development certificate for `localhost` in `directory`, made by `ours-peer cert`. */
 export function certificate(commands, directory) {
   const made = spawnSync(commands.ours[0], [...commands.ours.slice(1), 'cert', '--out', directory], { encoding: 'utf8' })
   if (made.status !== 0) throw new Error(`no certificate: ${made.error?.message ?? made.stderr}`)
