@@ -254,6 +254,7 @@ export class Endpoint implements AsyncDisposable {
     if (event.type !== 'connection') return
     if (this.#listening === null) {
       this.#engine.tell(key, { do: 'close', layer: 'transport', code: 0x2, reason: 'not listening', drainMs: 0 })
+      this.#engine.forget(key)
       return
     }
     const { id, remote, local, serverName } = event
