@@ -60,10 +60,10 @@ describe.skipIf(!BUILT)('native module', () => {
     await close(endpoint)
   }, LIMIT_MS)
 
-  it('does not lend its methods to other objects', () => {
+  it('does not lend its methods to other objects', async () => {
     const endpoint = start({ local: [] })
     expect(() => endpoint.drain.call({}, new Uint32Array(8), new Uint8Array(8))).toThrow(/./)
-    endpoint.close()
+    await close(endpoint)
   })
 
   it('says nothing through the wake of an endpoint that could not be made', async () => {
@@ -90,6 +90,6 @@ describe.skipIf(!BUILT)('native module', () => {
     await close(start({ local: ['127.0.0.1:0'] }))
     const before = count()
     for (let round = 0; round < 100; round++) await close(start({ local: ['127.0.0.1:0', '127.0.0.1:0'] }))
-    expect(count()).toBe(before)
+    expect(count()).toBeLessThanOrEqual(before)
   }, LIMIT_MS)
 })
