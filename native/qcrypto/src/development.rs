@@ -7,7 +7,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
     PKCS_ED25519, SanType, date_time_ymd, string::Ia5String,
 };
 use ring::digest;
@@ -135,7 +135,6 @@ fn sign(options: &DevelopmentOptions, key: &KeyPair) -> Result<DevelopmentCertif
     params.not_before = epoch + options.unix_time.saturating_sub(BACKDATED);
     params.not_after = epoch + end;
     params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = params.self_signed(key)?;
     let der = certificate.der().to_vec();

@@ -19,6 +19,10 @@ pub struct Allow {
     pub data: bool,
     /// Acknowledgements that are not due yet may ride along.
     pub bundle: bool,
+    /// Some path has packets to acknowledge; else no packet of the burst looks for one.
+    pub acks: bool,
+    /// Control frames wait; else no packet of the burst looks for one.
+    pub control: bool,
 }
 
 /// An open packet: the writer and the records of what went in.
@@ -79,14 +83,18 @@ impl Connection {
 
     /// The sources of a 1-RTT packet (rows 4a and 4b).
     fn write_one_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
-        self.write_acks(now, path, allow, frames);
+        if allow.acks {
+            self.write_acks(now, path, allow, frames);
+        }
         self.write_path_frames(now, path, allow, frames);
         let Some(entry) = self.paths.get(path) else { return };
         let probe = entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
         if allow.in_flight && entry.state == PathState::Open {
             if allow.data {
-                self.write_crypto(EncryptionLevel::OneRtt, frames);
-                self.write_control(frames);
+                if allow.control {
+                    self.write_crypto(EncryptionLevel::OneRtt, frames);
+                    self.write_control(frames);
+                }
                 self.write_streams(path, frames);
             }
             self.write_duplicates(path, frames);

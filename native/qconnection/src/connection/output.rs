@@ -39,7 +39,13 @@ impl Connection {
                 }
                 Planned::Burst(plan) => {
                     let data = self.carries_data(path, choice);
-                    let allow = Allow { in_flight: plan.in_flight, data, bundle: situation.one_rtt.is_some_and(|wants| wants.frames) };
+                    let allow = Allow {
+                        in_flight: plan.in_flight,
+                        data,
+                        bundle: situation.one_rtt.is_some_and(|wants| wants.frames),
+                        acks: self.has_acks(),
+                        control: self.has_control(),
+                    };
                     let written = match burst::write::write(self, now, path, &plan, situation.budget, allow, buffer) {
                         Ok(written) => written,
                         Err(error) => {
@@ -205,6 +211,11 @@ impl Connection {
         self.paths.iter().any(|entry| {
             entry.network.as_deref().is_some_and(|network| network.space.acks.due(now)) && self.ack_carrier(entry.id) == Some(path)
         })
+    }
+
+    /// Some path has packets to acknowledge.
+    fn has_acks(&self) -> bool {
+        self.paths.iter().any(|entry| entry.network.as_deref().is_some_and(|network| network.space.acks.pending()))
     }
 
     /// What the sources wait for when they have nothing (burst section 9).
