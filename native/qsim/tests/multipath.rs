@@ -49,7 +49,8 @@ fn every_scheduler_delivers_and_spreads_as_it_says() -> Result<(), Failure> {
         let fair = match scheduler {
             Scheduler::MinRtt => first >= second,
             Scheduler::RoundRobin => second * 2 > first,
-            Scheduler::Redundant => first + second > 6_000_000,
+            // Copies still waiting when the last byte arrives are never sent.
+            Scheduler::Redundant => first > 2_000_000 && second > 2_000_000 && first + second > 5_000_000,
         };
         assert!(fair, "{}: {first} and {second} bytes", scheduler.name());
     }
