@@ -434,6 +434,33 @@ fn the_next_address_is_tried_when_the_first_one_is_silent() {
     assert_eq!(paths.len(), 1, "the silent address is no path: {paths:?}");
 }
 
+/// An engine on a thread that panics in its third turn.
+struct Bomb(Engine, u32);
+
+impl Application for Bomb {
+    fn on_turn(&mut self, io: &mut Io<'_>) {
+        self.0.on_turn(io);
+        self.1 += 1;
+        io.wake_at(io.now);
+        assert!(self.1 < 3, "thrown on purpose");
+    }
+}
+
+#[test]
+fn a_panic_of_the_thread_ends_the_endpoint_and_nothing_else() {
+    let link = Arc::new(Link::new(0));
+    let (sender, receiver) = commands::channel();
+    let (writer, reader) = channel();
+    let options: EndpointOptions = serde_json::from_str(r#"{"local":["127.0.0.1:0"]}"#).expect("options");
+    let engine = Engine::new(Arc::clone(&link), Arc::new(Wake::default()), receiver, writer, options.sockets());
+    let machine = Endpoint::new(EndpointConfig::default(), [9; 32]);
+    let thread = Driver::spawn(options.driver(), machine, Bomb(engine, 0)).expect("thread");
+    let mut side = Side { link, commands: sender, records: reader, thread: Some(thread), seen: Vec::new() };
+    side.wake();
+    assert_eq!(side.until_event("endpoint-closed")["error"]["code"], "QB_INTERNAL");
+    assert!(side.thread.take().expect("thread").join().is_err());
+}
+
 #[test]
 fn an_engine_that_panics_says_so() {
     let link = Arc::new(Link::new(0));
