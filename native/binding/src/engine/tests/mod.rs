@@ -1,13 +1,16 @@
 //! Two engines over loopback, driven through their queues as JavaScript does it.
 
+mod side;
+
 use std::time::Duration;
 
 use qconnection::{Endpoint, EndpointConfig};
-use qdriver::{Driver, DriverHandle};
+use qdriver::Driver;
 
+use self::side::{PATIENCE, Seen, Side};
 use super::*;
 use crate::{
-    messages::orders::{Order, Question},
+    messages::orders::Question,
     options::{
         connect::{Dial, TlsCache},
         endpoint::EndpointOptions,
@@ -16,149 +19,13 @@ use crate::{
     },
     queue::{
         answer::Answer,
-        commands::{self, Command, Flush, Sender},
-        layout::{AHEAD_BYTES, DRAIN_MORE, FIN, OPENED, Record, WORDS},
-        records::{Reader, channel},
+        commands::{self, Command},
+        layout::{AHEAD_BYTES, FIN, OPENED, Record, WORDS},
+        records::channel,
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: &str = r#""limits":{"sendBufferBytes":8388608,"connectionSendBufferBytes":16777216}"#;
-
-/// One endpoint and what it told.
-struct Side {
-    link: Arc<Link>,
-    commands: Sender,
-    records: Reader,
-    thread: Option<DriverHandle>,
-    seen: Vec<Seen>,
-}
-
-/// One record.
-#[derive(Clone, Debug, PartialEq)]
-struct Seen {
-    kind: u32,
-    flags: u32,
-    key: u32,
-    stream: u64,
-    number: u64,
-    code: u64,
-    payload: Vec<u8>,
-}
-
-impl Seen {
-    fn event(&self) -> serde_json::Value {
-        if self.kind == 16 { serde_json::from_slice(&self.payload).expect("json") } else { serde_json::Value::Null }
-    }
-}
-
-impl Side {
-    fn new(options: &str) -> Self {
-        let options: EndpointOptions = serde_json::from_str(options).expect("options");
-        let link = Arc::new(Link::new(0));
-        let (sender, receiver) = commands::channel();
-        let (writer, reader) = channel();
-        let engine = Engine::new(Arc::clone(&link), Arc::new(Wake::default()), receiver, writer, options.sockets());
-        let machine = Endpoint::new(EndpointConfig::default(), [options.local.len() as u8; 32]);
-        let thread = Driver::spawn(options.driver(), machine, engine).expect("thread");
-        Self { link, commands: sender, records: reader, thread: Some(thread), seen: Vec::new() }
-    }
-
-    fn address(&self) -> String {
-        self.thread.as_ref().expect("thread").sockets()[0].local.to_string()
-    }
-
-    fn send(&mut self, command: Command) {
-        self.commands.push(command);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(thread) = &self.thread {
-            thread.waker().wake();
-        }
-    }
-
-    fn order(&mut self, key: u32, json: &str) {
-        let order: Order = serde_json::from_str(json).expect("order");
-        self.send(Command::Order(key, Box::new(order)));
-    }
-
-    fn flush(&mut self, commands: &[[u32; WORDS]], arena: &[u8]) {
-        let flush = Flush { commands: commands.as_flattened(), count: commands.len(), arena, tail: None };
-        self.commands.flush(&flush).expect("flush");
-        self.wake();
-    }
-
-    /// Drains what is there.
-    fn drain(&mut self) {
-        let (mut words, mut staging) = (vec![0; 256 * WORDS], vec![0; 262_144]);
-        loop {
-            let drained = self.records.drain(&mut words, &mut staging).expect("drain");
-            if drained.resume {
-                self.wake();
-            }
-            let mut offset = 0;
-            for words in words.chunks_exact(WORDS).take((drained.answer & 0xffff) as usize) {
-                let end = offset + words[2] as usize;
-                let float = |at: usize| {
-                    let [a, b, c, d] = words[at].to_ne_bytes();
-                    let [e, f, g, h] = words[at + 1].to_ne_bytes();
-                    f64::from_ne_bytes([a, b, c, d, e, f, g, h])
-                };
-                self.seen.push(Seen {
-                    kind: words[0] & 0xff,
-                    flags: words[0] >> 8,
-                    key: words[1],
-                    stream: float(4) as u64,
-                    number: float(6) as u64,
-                    code: u64::from(words[6]) | u64::from(words[7]) << 32,
-                    payload: staging[offset..end].to_vec(),
-                });
-                offset = end;
-            }
-            if drained.answer & DRAIN_MORE == 0 {
-                return;
-            }
-        }
-    }
-
-    /// Drains until something fits, and answers it.
-    fn until(&mut self, what: &str, fits: impl Fn(&Seen) -> bool) -> Seen {
-        let clock = qdriver::Clock::start();
-        loop {
-            self.drain();
-            if let Some(seen) = self.seen.iter().find(|seen| fits(seen)) {
-                return seen.clone();
-            }
-            assert!(clock.now().saturating_since(Timestamp::ZERO) < PATIENCE, "no {what} in {:#?}", self.words());
-            std::thread::yield_now();
-        }
-    }
-
-    fn until_event(&mut self, name: &str) -> serde_json::Value {
-        self.until(name, |seen| seen.event()["type"] == name).event()
-    }
-
-    /// Drains for a while, for what must not come.
-    fn linger(&mut self) {
-        let clock = qdriver::Clock::start();
-        while clock.now() < Timestamp::from_millis(100) {
-            self.drain();
-            std::thread::yield_now();
-        }
-    }
-
-    fn bytes_of(&self, stream: u64) -> Vec<u8> {
-        let pieces = self.seen.iter().filter(|seen| seen.kind == 1 && seen.stream == stream);
-        pieces.flat_map(|seen| seen.payload.iter().copied()).collect()
-    }
-
-    fn words(&self) -> Vec<String> {
-        let word = |seen: &Seen| format!("{}/{} {} {}: {}", seen.kind, seen.flags, seen.key, seen.stream, String::from_utf8_lossy(&seen.payload[..seen.payload.len().min(200)]));
-        self.seen.iter().map(word).collect()
-    }
-}
 
 /// A command: records and commands have one layout.
 fn command(kind: u32, flags: u32, key: u32, length: usize, stream: u64, number: u64) -> [u32; WORDS] {
