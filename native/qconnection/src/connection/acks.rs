@@ -59,6 +59,7 @@ impl Connection {
         if outcome.newly_acked > 0 {
             self.on_newly_acked(opened, path, &outcome, delay)?;
             self.detect_losses(now, opened.level, path);
+            self.trace_ack(opened, path, ack, delay, &outcome);
         }
         Ok(())
     }

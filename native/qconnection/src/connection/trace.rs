@@ -2,10 +2,12 @@
 //!
 //! Called by the output, the submission and the acknowledgements. Changes nothing of the connection but its trace.
 
-use super::Connection;
+use super::{Connection, input::Opened};
 use crate::burst::{record::{PendingBurst, SentFrame}, write::Written};
-use qbase::{Ecn, PathId, SpaceId, Timestamp, packet::PacketType};
-use qevent::{BlockedRecord, BurstRecord, Event, PacketRecord, Record, SegmentRecord, Signals, TraceMask};
+use qbase::{Ecn, PathId, SpaceId, Timestamp, frame::Ack, packet::PacketType};
+use qevent::{AckRecord, BlockedRecord, BurstRecord, Event, PacketRecord, Record, SegmentRecord, Signals, TraceMask};
+use qrecovery::sent::AckOutcome;
+use std::time::Duration;
 
 impl Connection {
     /// Chooses what is traced from now on.
@@ -50,6 +52,25 @@ impl Connection {
             ended_by: pending.ended_by,
         };
         self.trace.push(pending.at, Event::BurstSent(Box::new(record)));
+    }
+
+    /// An acknowledgement was processed; the packets it made lost were left in the reused list.
+    pub(super) fn trace_ack(&mut self, opened: &Opened, path: PathId, ack: &Ack<'_>, ack_delay: Duration, outcome: &AckOutcome) {
+        if !self.trace.enabled(TraceMask::ACKS) {
+            return;
+        }
+        let now = opened.arrival.now;
+        let record = AckRecord {
+            space: opened.level.space(path),
+            ranges: ack.ranges.clone().collect(),
+            ack_delay,
+            via: opened.path,
+            newly_acknowledged: outcome.newly_acked,
+            lost: self.acked_rows.iter().map(|(number, _)| *number).collect(),
+            rtt: outcome.rtt_from.map(|sent_at| now.saturating_since(sent_at)),
+            ecn: ack.ecn,
+        };
+        self.trace.push(now, Event::AckReceived(Box::new(record)));
     }
 
     /// A path had nothing it could send.
