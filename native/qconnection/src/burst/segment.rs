@@ -144,7 +144,7 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let weight = frames.weight;
     let written = writer.len().saturating_sub(header_len);
     if written == 0 {
-        if let Some(space) = connection.space_mut_of(level, order.path) {
+        if let Some(space) = connection.space_mut(level, order.path) {
             space.return_number(number);
         }
         return None;
@@ -170,7 +170,7 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
 fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId) -> Option<(PacketNumber, usize)> {
     // The distance grows with the connection, as attacks C2 asks: first within 256, then at packet-count scale.
     let distance = 64 + u64::from(connection.random.next_u32() >> 20);
-    let space = connection.space_mut_of(level, path)?;
+    let space = connection.space_mut(level, path)?;
     let largest_acked = space.sent.largest_acked();
     let number = space.take_number(|| distance);
     Some((number, number::encoded_len(number, largest_acked)))

@@ -69,7 +69,7 @@ impl Connection {
     /// ACK, CRYPTO and, for a PTO, PING.
     fn write_handshake(&mut self, now: Timestamp, level: EncryptionLevel, allow: Allow, frames: &mut Frames<'_, '_>) {
         let id = level.space(PathId::ZERO);
-        let Some(space) = self.space_mut_of(level, PathId::ZERO) else { return };
+        let Some(space) = self.space_mut(level, PathId::ZERO) else { return };
         write_ack(space, id, None, now, frames);
         if !allow.in_flight {
             return;
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     fn write_crypto(&mut self, level: EncryptionLevel, frames: &mut Frames<'_, '_>) {
-        let Some(stream) = self.crypto_stream_mut(level) else { return };
+        let Some(stream) = self.crypto_stream(level) else { return };
         while stream.has_pending() {
             let room = frames.writer.remaining();
             // Type, offset and length in their longest useful form leave at least one byte of data.
@@ -310,23 +310,6 @@ impl Connection {
         let healthy = carriers().filter(|(_, network)| network.suspect_since.is_none() && network.pto_count == 0);
         let quickest = healthy.min_by_key(|(id, network)| (network.rtt.smoothed(), *id));
         quickest.or_else(|| carriers().max_by_key(|(_, network)| network.counters.last_received_at)).map(|(id, _)| id)
-    }
-
-    /// The space of a level, for the burst writer.
-    pub(crate) fn space_mut_of(&mut self, level: EncryptionLevel, path: PathId) -> Option<&mut Space> {
-        match level {
-            EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.space),
-            EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.space),
-            _ => self.network_mut(path).map(|network| &mut network.space),
-        }
-    }
-
-    fn crypto_stream_mut(&mut self, level: EncryptionLevel) -> Option<&mut qrecovery::crypto_stream::CryptoStream> {
-        match level {
-            EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.crypto),
-            EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.crypto),
-            _ => self.application.as_mut().map(|application| &mut application.crypto),
-        }
     }
 }
 

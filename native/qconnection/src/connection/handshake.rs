@@ -33,7 +33,7 @@ impl Connection {
     }
 
     /// The CRYPTO stream of a level that still has keys.
-    pub(super) fn crypto_stream(&mut self, level: EncryptionLevel) -> Option<&mut CryptoStream> {
+    pub(crate) fn crypto_stream(&mut self, level: EncryptionLevel) -> Option<&mut CryptoStream> {
         match level {
             EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.crypto),
             EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.crypto),

@@ -22,7 +22,7 @@ impl Connection {
     }
 
     /// The space of a level; for 1-RTT that of `path`.
-    pub(super) fn space_mut(&mut self, level: EncryptionLevel, path: PathId) -> Option<&mut Space> {
+    pub(crate) fn space_mut(&mut self, level: EncryptionLevel, path: PathId) -> Option<&mut Space> {
         match level {
             EncryptionLevel::Initial => self.initial.as_mut().map(|space| &mut space.space),
             EncryptionLevel::Handshake => self.handshake.as_mut().map(|space| &mut space.space),
