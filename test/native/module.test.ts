@@ -86,10 +86,12 @@ describe.skipIf(!BUILT)('native module', () => {
   })
 
   it.skipIf(process.platform !== 'linux')('leaves no descriptor behind when endpoints come and go', async () => {
+    const ROUNDS = 100
     const count = (): number => readdirSync('/proc/self/fd').length
     await close(start({ local: ['127.0.0.1:0'] }))
     const before = count()
-    for (let round = 0; round < 100; round++) await close(start({ local: ['127.0.0.1:0', '127.0.0.1:0'] }))
-    expect(count()).toBeLessThanOrEqual(before)
+    for (let round = 0; round < ROUNDS; round++) await close(start({ local: ['127.0.0.1:0', '127.0.0.1:0'] }))
+    // Whatever an endpoint leaves behind is left once a round; Node opens a file of its own now and then.
+    expect(count() - before).toBeLessThan(ROUNDS / 2)
   }, LIMIT_MS)
 })
