@@ -17,6 +17,7 @@ const ONCE = process.env.CI === 'true' ? { CARGO_INCREMENTAL: '0', CARGO_PROFILE
 /** In the order of their cost. Each answers its counts; what throws counts as one failure. */
 const LAYERS = {
   types: { what: 'TypeScript: types and lints', test: types },
+  rules: { what: 'Compliance: the MUSTs of the RFCs', test: rules },
   rust: { what: 'Rust: unit tests, properties, simulated networks', test: rust },
   lints: { what: 'Rust: lints', test: lints },
   js: { what: 'JavaScript: over the native module', test: js },
@@ -31,6 +32,11 @@ async function types() {
     await tool('oxlint/bin/oxlint', ['--deny-warnings', 'src', 'test']),
   ]
   return sum(checks.map(({ code }) => oneCheck(code)))
+}
+
+/** Every rule has its row, and what the rows name exists. The state of the seven RFCs is its last line. */
+async function rules() {
+  return oneCheck((await run(process.execPath, [join(ROOT, 'scripts/compliance.mjs'), '--open'])).code)
 }
 
 async function rust() {
