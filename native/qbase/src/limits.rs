@@ -93,5 +93,7 @@ pub const LOCAL_CID_LEN: usize = 8;
 pub const STREAM_WINDOW: u64 = 1_024 * 1_024;
 /// Receive window of a connection, bytes.
 pub const CONNECTION_WINDOW: u64 = 4 * 1_024 * 1_024;
+/// Largest DATAGRAM frame we take: whatever fits into a packet (RFC 9221 §3).
+pub const MAX_DATAGRAM_FRAME: u64 = 65_535;
 /// `initial_max_path_id` we offer: eight path ids.
 pub const INITIAL_MAX_PATH_ID: u32 = 7;

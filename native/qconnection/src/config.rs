@@ -43,6 +43,8 @@ pub struct TransportConfig {
     pub send_buffer: usize,
     /// The same per connection.
     pub connection_send_buffer: usize,
+    /// Largest DATAGRAM frame we take, bytes with type and length (RFC 9221 §3); 0: none.
+    pub max_datagram_frame: u64,
     /// Congestion controller of every path.
     pub congestion: Algorithm,
     /// Which path carries data.
@@ -78,6 +80,7 @@ impl Default for TransportConfig {
             unidirectional_streams: limits::PEER_STREAMS,
             send_buffer: 256 * 1_024,
             connection_send_buffer: 8 * 1_024 * 1_024,
+            max_datagram_frame: limits::MAX_DATAGRAM_FRAME,
             congestion: Algorithm::Cubic,
             scheduler: Scheduler::MinRtt,
             stagger: Some(limits::STAGGER),
@@ -106,6 +109,7 @@ impl TransportConfig {
             initial_max_streams_bidi: self.bidirectional_streams,
             initial_max_streams_uni: self.unidirectional_streams,
             active_connection_id_limit: limits::REMOTE_CIDS_PER_PATH,
+            max_datagram_frame_size: self.max_datagram_frame,
             disable_active_migration: false,
             initial_max_path_id: match self.multipath {
                 Multipath::Off => None,

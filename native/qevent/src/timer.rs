@@ -58,6 +58,8 @@ timers! {
     KeepAlive = "keep-alive",
     /// Data that a slow path holds up is copied to a quicker one (multipath MP-83).
     Reinject = "reinject",
+    /// A message that waits to be sent is too old (RFC 9221 §5.4).
+    DatagramExpiry = "datagram-expiry",
     /// A larger datagram is tried (RFC 9000 §14.3).
     MtuProbe = "mtu-probe",
     /// The next candidate of the handshake starts (multipath MP-88).

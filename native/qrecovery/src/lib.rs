@@ -9,6 +9,7 @@
 
 pub mod buffer;
 pub mod crypto_stream;
+pub mod datagram;
 pub mod flow;
 pub mod range_set;
 pub mod received;

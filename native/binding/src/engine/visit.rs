@@ -128,6 +128,8 @@ impl Engine {
             }
             // JavaScript counts its streams; the limits are told by `look`.
             events::Event::Stream(StreamEvent::Available(_)) | events::Event::Closed(_) | events::Event::Drained => {}
+            // Messages have no place in the ring yet; the queues of the machine bound them.
+            events::Event::DatagramReceived | events::Event::DatagramFate { .. } => {}
         }
     }
 

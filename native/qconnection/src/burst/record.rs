@@ -27,6 +27,11 @@ pub enum SentFrame {
         /// Largest number in it.
         largest: PacketNumber,
     },
+    /// DATAGRAM; never repeated (RFC 9221 §5).
+    Datagram {
+        /// The message's id.
+        id: u64,
+    },
     /// PING.
     Ping,
     /// HANDSHAKE_DONE.

@@ -9,6 +9,7 @@ use qbase::{
     frame::{self, EcnCounts, ack, crypto},
     limits,
 };
+use qrecovery::datagram::Carrier;
 
 /// What this packet may hold beside acknowledgements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,9 @@ impl Connection {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
                     self.write_control(frames);
                 }
-                self.write_streams(path, frames);
+                self.write_shared(path, frames);
+            } else if !self.datagrams.send.is_empty() {
+                self.write_datagrams(Carrier { path, shared: false, up_to: u8::MAX }, frames);
             }
             self.write_duplicates(path, frames);
         }
@@ -240,6 +243,25 @@ impl Connection {
             if frames.put(frame.size(), SentFrame::PathStatus { path, sequence }, |writer| frame.write(writer)) {
                 entry.status.on_written(sequence);
             }
+        }
+    }
+
+    /// Messages and stream data, messages first unless a stream is more urgent (burst B-28).
+    fn write_shared(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
+        if self.datagrams.send.is_empty() {
+            return self.write_streams(path, frames);
+        }
+        let up_to = self.streams.most_urgent().unwrap_or(u8::MAX);
+        self.write_datagrams(Carrier { path, shared: true, up_to }, frames);
+        self.write_streams(path, frames);
+        self.write_datagrams(Carrier { path, shared: true, up_to: u8::MAX }, frames);
+    }
+
+    /// DATAGRAM frames, as many as fit.
+    fn write_datagrams(&mut self, carrier: Carrier, frames: &mut Frames<'_, '_>) {
+        while frames.writer.remaining() > 0 {
+            let Some(id) = self.datagrams.send.write(carrier, frames.writer) else { return };
+            frames.book(SentFrame::Datagram { id });
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Called by the dispatch (ACK, PATH_ACK) and the loss timer. Frames go back to the part that owns them.
 
-use super::{Connection, input::Opened};
+use super::{Connection, events::DatagramFate, input::Opened};
 use crate::{burst::SentFrame, path::{Network, PathState, set::Known}};
 use qbase::{EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
 use qcongestion::{Acked, AppLimited, Lost, Persistence, loss};
@@ -174,6 +174,7 @@ impl Connection {
                     entry.remote_cids.on_retire_acked(sequence);
                 }
             }
+            SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Acknowledged),
             SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
             SentFrame::Ping
             | SentFrame::HandshakeDone
@@ -195,6 +196,7 @@ impl Connection {
                     crypto.on_lost(offset, u64::from(len));
                 }
             }
+            SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Lost),
             SentFrame::HandshakeDone => self.control.handshake_done = true,
             SentFrame::NewCid { path, sequence } => {
                 if let Some(entry) = self.paths.get_mut(path) {
@@ -243,6 +245,8 @@ impl Connection {
         for frame in settled.drain(..) {
             match frame {
                 SentFrame::Stream(record) => bytes = bytes.saturating_add(self.streams.mark_for_reinjection(record)),
+                // A message is never copied, and what is only late is not lost (RFC 9221 §5).
+                SentFrame::Datagram { .. } => {}
                 other => self.on_frame_lost(other),
             }
         }

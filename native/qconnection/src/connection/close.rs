@@ -149,6 +149,7 @@ impl Connection {
             actions.extend(entry.local_cids.iter_active().map(EndpointAction::Unroute));
         }
         self.streams.close_all(&mut self.returned);
+        self.datagrams.close();
         self.events.push_back(Event::Drained);
     }
 

@@ -17,6 +17,7 @@ impl Connection {
         let mut probing = true;
         let mut reader = Reader::new(payload);
         while !reader.is_empty() {
+            let before = reader.remaining();
             let frame = Frame::decode(&mut reader)?;
             let frame_type = frame.frame_type();
             if !table::allowed(frame_type, opened.level) {
@@ -29,6 +30,10 @@ impl Connection {
                 eliciting = AckEliciting::Yes;
             }
             probing &= frame.is_probing();
+            if let Frame::Datagram(datagram) = &frame {
+                self.on_datagram(datagram, before.saturating_sub(reader.remaining())).map_err(|error| error.by_frame(frame_type))?;
+                continue;
+            }
             self.on_frame(opened, frame, pool).map_err(|error| if error.frame_type.is_none() { error.by_frame(frame_type) } else { error })?;
         }
         self.book_received(opened, eliciting);
@@ -61,7 +66,8 @@ impl Connection {
                 Ok(())
             }
             Frame::HandshakeDone => self.on_handshake_done(now),
-            Frame::Datagram(_) => Err(TransportError::violation("DATAGRAM was not offered")),
+            // Taken before: its size on the wire matters.
+            Frame::Datagram(_) => Ok(()),
             path_frame => self.on_path_frame(opened, path_frame, now),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Called by every part with news; drained by the driver once per turn. Life-cycle facts are never dropped.
 
+pub use qrecovery::datagram::Fate as DatagramFate;
+
 use crate::stream::StreamEvent;
 use qbase::{ConnectionId, FourTuple, PathId, frame::PathStatusKind};
 
@@ -16,6 +18,15 @@ pub enum Event {
     Stream(StreamEvent),
     /// Something about a path.
     Path(PathEvent),
+    /// Messages wait where none did: [`super::Connection::receive_datagram`] takes them, until it finds none.
+    DatagramReceived,
+    /// What became of a message that [`super::Connection::send_datagram`] took; told once.
+    DatagramFate {
+        /// The message's id.
+        id: u64,
+        /// Its fate.
+        fate: DatagramFate,
+    },
     /// The keys were updated.
     KeyUpdated,
     /// The connection ended; streams and paths are gone.

@@ -11,6 +11,7 @@
 //! | `timers` | the next instant and what happens then |
 //! | `close` | closing, draining, CONNECTION_CLOSE |
 //! | `app` | the application's verbs |
+//! | `datagrams` | DATAGRAM frames, both ways |
 //!
 //! Called by the endpoint. One owner: nothing here is shared, locked or spawned.
 
@@ -18,6 +19,7 @@ mod acks;
 mod app;
 mod candidates;
 mod close;
+mod datagrams;
 mod dispatch;
 pub mod events;
 mod explain;
@@ -37,6 +39,7 @@ mod trace;
 pub use app::{OpenPathError, PathTicket};
 pub(crate) use input::Arrival;
 pub use close::State;
+pub use datagrams::{DatagramError, DatagramStatistics, SendDatagram};
 pub use facts::{SpaceState, SpaceView};
 pub use stats::Statistics;
 
@@ -115,6 +118,7 @@ pub struct Connection {
     pub(crate) multipath: bool,
     pub(crate) paths: PathSet,
     pub(crate) streams: Streams,
+    pub(crate) datagrams: datagrams::Datagrams,
     pub(crate) control: Control,
     pub(crate) opens: paths::PendingOpens,
     pub(crate) events: VecDeque<Event>,
@@ -192,6 +196,7 @@ impl Connection {
             multipath: false,
             paths: PathSet::new(),
             streams,
+            datagrams: datagrams::Datagrams::default(),
             control: Control::default(),
             opens: paths::PendingOpens::default(),
             events: VecDeque::new(),
@@ -232,7 +237,7 @@ impl Connection {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        self.streams.poll_event().map(Event::Stream)
+        self.streams.poll_event().map(Event::Stream).or_else(|| self.datagrams.poll_event())
     }
 }
 

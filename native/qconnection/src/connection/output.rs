@@ -26,6 +26,7 @@ impl Connection {
         }
         self.update_keys_if_needed(now);
         self.reinject_stale(now);
+        self.prune_datagrams(now);
         let choice = self.choose_data_path(now);
         let mut signals = Signals::NONE;
         let paths = self.paths.len();
@@ -83,7 +84,7 @@ impl Connection {
 
     /// Asks the scheduler which path carries control frames and data (burst B-101).
     fn choose_data_path(&mut self, now: Timestamp) -> Option<Choice> {
-        if !self.handshake_complete || !(self.streams.has_data() || self.has_control()) {
+        if !self.handshake_complete || !(self.streams.has_data() || self.datagrams.send.has_shared() || self.has_control()) {
             self.note_app_limited();
             return None;
         }
@@ -153,7 +154,10 @@ impl Connection {
         let data = self.carries_data(path, choice);
         let one_rtt = self.handshake_complete.then(|| Wants {
             ack: self.ack_due_on(path, now),
-            frames: open && (data || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
+            frames: open
+                && (data
+                    || self.datagrams.send.has_pinned(path)
+                    || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
             probe: self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });
         let idle = self.idle_signals(path);
@@ -228,7 +232,7 @@ impl Connection {
             signals = signals.union(Signals::PATH_VALIDATE);
         } else if self.streams.blocked_by_credit() {
             signals = signals.union(Signals::FLOW_CONTROL);
-        } else if self.streams.has_data() {
+        } else if self.streams.has_data() || !self.datagrams.send.is_empty() {
             signals = signals.union(Signals::CONGESTION);
         } else {
             signals = signals.union(Signals::WRITTEN);

@@ -123,6 +123,8 @@ pub struct Statistics {
     pub key_updates: u64,
     /// From the start to the handshake's completion.
     pub handshake_time: Option<Duration>,
+    /// DATAGRAM frames, both ways.
+    pub messages: qrecovery::datagram::DatagramStatistics,
 }
 
 impl Connection {
@@ -151,6 +153,7 @@ impl Connection {
             ptos: counters.ptos,
             key_updates: counters.key_updates,
             handshake_time: counters.handshake_completed_at.map(|at| at.saturating_since(counters.started_at)),
+            messages: self.datagrams.statistics(),
         }
     }
 

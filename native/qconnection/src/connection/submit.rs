@@ -23,7 +23,10 @@ impl Connection {
                     if let (SentFrame::PathChallenge, Some(validation)) = (frame, self.validation_mut(path)) {
                         validation.on_cancelled();
                     }
-                    self.on_frame_lost(*frame);
+                    match frame {
+                        SentFrame::Datagram { id } => self.datagrams.send.take_back(*id),
+                        frame => self.on_frame_lost(*frame),
+                    }
                 }
                 continue;
             }
@@ -36,6 +39,7 @@ impl Connection {
             eliciting |= packet.weight.ack_eliciting;
             self.book_sent(path, packet, carried, now);
         }
+        self.datagrams.send.on_submitted(path);
         self.counters.on_sent(&pending, segments);
         self.trace_burst(path, segments, &pending);
         self.settle_burst(path, segments, &pending, now);

@@ -103,6 +103,7 @@ impl Connection {
         earliest.add(self.timers.handshake_deadline, TimerName::Handshake);
         earliest.add(self.keep_alive_at(), TimerName::KeepAlive);
         earliest.add(self.reinject_at, TimerName::Reinject);
+        earliest.add(self.datagrams.send.expires_at(), TimerName::DatagramExpiry);
         earliest.add(self.stagger.as_ref().and_then(|stagger| stagger.next_at()), TimerName::HandshakeAttempt);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
         let may_answer = self.network(PathId::ZERO).is_some_and(|network| network.amplification.credit() > 0 && !network.pending.open);
@@ -153,6 +154,7 @@ impl Connection {
         if let Some(application) = &mut self.application {
             application.keys.on_timer(now);
         }
+        self.prune_datagrams(now);
         self.on_stagger_timer(now);
         self.on_loss_timers(now);
         self.on_pto_timers(now);

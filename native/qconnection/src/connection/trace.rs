@@ -136,6 +136,7 @@ impl SentFrame {
             },
             Self::Crypto { .. } => "CRYPTO",
             Self::Ack { .. } => "ACK",
+            Self::Datagram { .. } => "DATAGRAM",
             Self::Ping => "PING",
             Self::HandshakeDone => "HANDSHAKE_DONE",
             Self::NewCid { .. } => "NEW_CONNECTION_ID",

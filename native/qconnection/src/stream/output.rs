@@ -56,6 +56,12 @@ impl Streams {
         self.schedule.has_again() || (self.schedule.has_fresh() && self.credit.available() > 0)
     }
 
+    /// The smallest urgency of a stream with fresh bytes and credit for them.
+    #[must_use]
+    pub fn most_urgent(&self) -> Option<u8> {
+        self.schedule.most_urgent().filter(|_| self.credit.available() > 0)
+    }
+
     /// Bytes wait that only flow control holds back, of one stream or of the connection.
     #[must_use]
     pub const fn blocked_by_credit(&self) -> bool {

@@ -62,6 +62,11 @@ impl Schedule {
         self.fresh > 0
     }
 
+    /// The smallest urgency of a stream with fresh bytes.
+    pub fn most_urgent(&self) -> Option<u8> {
+        (0_u8..).zip(&self.levels).find(|(_, level)| level.queue.live() > 0).map(|(urgency, _)| urgency)
+    }
+
     /// Some stream has something to send that needs no credit.
     #[inline]
     pub const fn has_again(&self) -> bool {
