@@ -16,7 +16,7 @@ pub use ring::Frames;
 
 use crate::RangeSet;
 use packet::Totals;
-use qbase::{PacketNumber, Timestamp, TransportError, limits};
+use qbase::{Ecn, PacketNumber, Timestamp, TransportError, limits};
 use ring::{Fate, Ring};
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -125,6 +125,7 @@ impl<F: Copy> SentPackets<F> {
         }
         if self.largest_acked < largest {
             self.largest_acked = largest;
+            outcome.raises_largest = true;
             self.largest_acked_position = largest.map_or(0, |number| self.ring.position_of(number));
         }
         let newest = outcome.largest_newly.filter(|newest| {
@@ -202,12 +203,13 @@ impl<F: Copy> SentPackets<F> {
         (self.bytes_in_flight, self.outstanding, self.ack_eliciting_in_flight, self.ack_only) = (0, 0, 0, 0);
     }
 
-    /// The path moved to another network path: packets sent so far stay recoverable, but they are not in flight and
-    /// give no RTT sample any more (RFC 9000 §9.4; multipath MP-27).
+    /// The path moved to another network path: packets sent so far stay recoverable, but they are not in flight, give no
+    /// RTT sample and tell nothing about marks any more (RFC 9000 §9.4, §13.4.2; multipath MP-27).
     pub fn on_network_change(&mut self) {
         for (record, _) in self.ring.walk(self.cursor).filter(|(record, _)| record.fate == Fate::Outstanding) {
             let before = usize::from(record.packet.is_ack_only());
             record.packet.in_flight = false;
+            record.packet.ecn = Ecn::NotEct;
             let after = usize::from(record.packet.is_ack_only());
             self.ack_only = self.ack_only.saturating_sub(before).saturating_add(after);
         }

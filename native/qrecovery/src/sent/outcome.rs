@@ -31,6 +31,8 @@ pub struct AckOutcome {
     pub ect0: u64,
     /// Newly acknowledged packets that were sent with ECT(1).
     pub ect1: u64,
+    /// The frame raised the largest acknowledged number (RFC 9000 §13.4.2.1).
+    pub raises_largest: bool,
     /// The newest of them; `None` if the frame told nothing new.
     pub largest_newly: Option<NewestAcked>,
     /// Send time to measure an RTT sample from; `None` if this frame gives no sample (RFC 9002 §5.1).
