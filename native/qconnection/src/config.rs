@@ -62,6 +62,8 @@ pub struct TransportConfig {
     pub max_stall: Duration,
     /// A PING goes out when nothing was sent for so long; zero is off.
     pub keep_alive: Duration,
+    /// Packets are marked ECT(0) on paths that carry marks (RFC 9000 §13.4).
+    pub ecn: bool,
     /// Packets one key may protect, in place of the AEAD's own limit; for tests.
     pub confidentiality_limit: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl Default for TransportConfig {
             abandon_after: Duration::from_secs(10),
             max_stall: Duration::from_millis(300),
             keep_alive: Duration::ZERO,
+            ecn: true,
             confidentiality_limit: None,
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::stream::StreamRecord;
 use qevent::EndedBy;
-use qbase::{EncryptionLevel, PacketNumber, PathId, SpaceId, Timestamp};
+use qbase::{Ecn, EncryptionLevel, PacketNumber, PathId, SpaceId, Timestamp};
 
 /// One frame of a sent packet, as far as its fate matters to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub struct PendingBurst {
     pub len: usize,
     /// When it was written.
     pub at: Timestamp,
+    /// Mark of all its datagrams (burst B-57).
+    pub ecn: Ecn,
     /// It waits for `on_submitted`.
     pub open: bool,
     /// The scheduler's words.
@@ -128,6 +130,7 @@ impl Default for PendingBurst {
             segment_size: 0,
             len: 0,
             at: Timestamp::ZERO,
+            ecn: Ecn::NotEct,
             open: false,
             reason: "",
             ended_by: EndedBy::Full,

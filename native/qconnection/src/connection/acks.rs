@@ -4,7 +4,7 @@
 
 use super::{Connection, events::DatagramFate, input::Opened};
 use crate::{burst::SentFrame, path::{Network, PathState, set::Known}};
-use qbase::{EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
+use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
 use qcongestion::{Acked, AppLimited, Lost, Persistence, loss};
 use qrecovery::sent::{AckOutcome, NewestAcked};
 use std::time::Duration;
@@ -57,6 +57,7 @@ impl Connection {
         }
         self.settled = settled;
         if outcome.newly_acked > 0 {
+            self.on_marks_acked(opened, path, ack.ecn, &outcome);
             self.on_newly_acked(opened, path, &outcome, delay)?;
             self.detect_losses(now, opened.level, path);
             self.trace_ack(opened, path, ack, delay, &outcome);
@@ -115,7 +116,9 @@ impl Connection {
             self.settled = settled;
             return;
         };
+        let mut marked_lost = 0_u64;
         let outcome = space.sent.detect_lost(now, delay, loss::PACKET_THRESHOLD, |packet, frames| {
+            marked_lost = marked_lost.saturating_add(u64::from(packet.ecn == Ecn::Ect0));
             if packet.ack_eliciting {
                 rows.push((packet.number, packet.sent_at));
             }
@@ -129,6 +132,9 @@ impl Connection {
         self.counters.packets_lost = self.counters.packets_lost.saturating_add(outcome.packets);
         if let Some(network) = self.network_mut(path) {
             network.counters.packets_lost = network.counters.packets_lost.saturating_add(outcome.packets);
+            if marked_lost > 0 {
+                network.ecn.on_marked_lost(marked_lost);
+            }
             for (_, sent_at) in &rows {
                 network.persistent.on_lost(*sent_at, &network.rtt);
             }

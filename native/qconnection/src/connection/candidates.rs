@@ -26,8 +26,9 @@ pub(crate) struct Stagger {
     next_at: Option<Timestamp>,
     /// Pairs that get copies: the first so many of the requests that wait.
     started: usize,
-    /// Datagrams of the first flight, at most [`limits::FIRST_FLIGHT`].
-    flight: Vec<Vec<u8>>,
+    /// Datagrams of the first flight with their marks, at most [`limits::FIRST_FLIGHT`]: whichever copy arrives first is
+    /// counted by the peer.
+    flight: Vec<(Ecn, Vec<u8>)>,
     /// Copies that wait to be sent: where to, and which datagram.
     owed: VecDeque<(FourTuple, usize)>,
 }
@@ -45,10 +46,11 @@ impl Stagger {
 
 impl Connection {
     /// Keeps a datagram of the first flight, and owes copies to the pairs that have started.
-    pub(super) fn note_first_flight(&mut self, now: Timestamp, bytes: &[u8], segment_size: usize) {
+    pub(super) fn note_first_flight(&mut self, now: Timestamp, path: PathId, bytes: &[u8], segment_size: usize) {
         if self.cids.remote.is_some() || self.opens.is_empty() {
             return;
         }
+        let ecn = self.network(path).map_or(Ecn::NotEct, |network| network.pending.ecn);
         let Some(stagger) = &mut self.stagger else { return };
         if stagger.flight.is_empty() {
             stagger.next_at = Some(now + stagger.interval);
@@ -58,7 +60,7 @@ impl Connection {
                 return;
             }
             let index = stagger.flight.len();
-            stagger.flight.push(datagram.to_vec());
+            stagger.flight.push((ecn, datagram.to_vec()));
             stagger.owed.extend(self.opens.iter().take(stagger.started).map(|open| (open.four_tuple, index)));
         }
     }
@@ -81,10 +83,10 @@ impl Connection {
         let busy = self.network(PathId::ZERO)?.pending.open;
         let stagger = self.stagger.as_mut().filter(|_| !busy)?;
         let (four_tuple, index) = stagger.owed.pop_front()?;
-        let datagram = stagger.flight.get(index)?;
+        let (ecn, datagram) = stagger.flight.get(index)?;
         let len = datagram.len();
         buffer.get_mut(..len)?.copy_from_slice(datagram);
-        Some(Burst { connection: Some(self.handle), path: PathId::ZERO, four_tuple, ecn: Ecn::NotEct, len, segment_size: len, segments: 1 })
+        Some(Burst { connection: Some(self.handle), path: PathId::ZERO, four_tuple, ecn: *ecn, len, segment_size: len, segments: 1 })
     }
 
     /// The first flight stays unanswered: its repetition goes over the next address pair that was asked for, round robin

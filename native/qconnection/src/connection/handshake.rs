@@ -113,6 +113,9 @@ impl Connection {
         if let Some(application) = &mut self.application {
             application.keys.on_confirmed();
         }
+        if let Some(network) = self.network_mut(PathId::ZERO) {
+            network.ecn.on_confirmed();
+        }
         self.events.push_back(Event::Confirmed);
         self.start_waiting_opens(now);
     }

@@ -5,6 +5,7 @@
 //! | `input` | datagram → packets → opened payload |
 //! | `dispatch` | frame → owner part |
 //! | `acks` | acknowledgements, losses and the fate of frames |
+//! | `marks` | ECN: which mark goes out, what the peer counted |
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
 //! | `paths` | opening, validating, abandoning, failover |
 //! | `output` | which path sends, what its situation is |
@@ -26,6 +27,7 @@ mod explain;
 mod facts;
 mod handshake;
 mod input;
+mod marks;
 mod output;
 mod params;
 mod paths;

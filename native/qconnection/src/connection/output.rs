@@ -10,7 +10,7 @@ use crate::{
         schedule::{self, Candidate, Choice, Standing},
     },
 };
-use qbase::{Ecn, EncryptionLevel, PathId, Timestamp};
+use qbase::{EncryptionLevel, PathId, Timestamp};
 use qevent::Signals;
 
 impl Connection {
@@ -60,15 +60,15 @@ impl Connection {
                             self.last_data_path = Some(path);
                         }
                         let words = choice.filter(|_| data).map_or("the path's own frames", |choice| choice.reason);
-                        self.note_burst(path, &written, words);
+                        self.note_burst(now, path, &written, words);
                         if self.stagger.is_some() {
-                            self.note_first_flight(now, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
+                            self.note_first_flight(now, path, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
                         }
                         return self.network(path).map(|network| Burst {
                             connection: Some(self.handle),
                             path,
                             four_tuple: network.four_tuple,
-                            ecn: Ecn::NotEct,
+                            ecn: network.pending.ecn,
                             len: written.len,
                             segment_size: written.segment_size,
                             segments: written.segments,

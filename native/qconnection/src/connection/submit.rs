@@ -37,7 +37,7 @@ impl Connection {
                 validation.on_sent_small();
             }
             eliciting |= packet.weight.ack_eliciting;
-            self.book_sent(path, packet, carried, now);
+            self.book_sent(path, packet, carried, pending.ecn, now);
         }
         self.datagrams.send.on_submitted(path);
         self.counters.on_sent(&pending, segments);
@@ -56,7 +56,7 @@ impl Connection {
         self.network_mut(path)?.validation.as_mut()
     }
 
-    fn book_sent(&mut self, path: PathId, packet: &crate::burst::record::PendingPacket, frames: &[SentFrame], now: Timestamp) {
+    fn book_sent(&mut self, path: PathId, packet: &crate::burst::record::PendingPacket, frames: &[SentFrame], ecn: Ecn, now: Timestamp) {
         let (level, of) = match packet.space {
             SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
             SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),
@@ -75,7 +75,7 @@ impl Connection {
                 size: packet.size,
                 ack_eliciting: packet.weight.ack_eliciting,
                 in_flight: packet.weight.in_flight,
-                ecn: Ecn::NotEct,
+                ecn,
             };
             space.sent.push(sent, frames);
             if packet.weight.ack_eliciting {
@@ -83,6 +83,9 @@ impl Connection {
             }
         }
         if let Some(network) = self.network_mut(path) {
+            if ecn == Ecn::Ect0 {
+                network.ecn.on_marked_sent(now, level);
+            }
             network.counters.packets_sent = network.counters.packets_sent.saturating_add(1);
             if packet.weight.ack_eliciting {
                 network.last_ack_eliciting_at = Some(now);

@@ -250,6 +250,7 @@ impl Connection {
         if let Some(network) = self.network_mut(path) {
             network.pto_count = network.pto_count.saturating_add(1);
             network.pto_fired_at = now;
+            network.ecn.on_pto(network.pto_count);
         }
         if let Some(space) = self.space_mut(level, path) {
             space.probes_owed = 2;

@@ -4,7 +4,7 @@
 
 use super::{Connection, input::Opened};
 use crate::burst::{record::{PendingBurst, SentFrame}, write::Written};
-use qbase::{Ecn, PathId, SpaceId, Timestamp, frame::Ack, packet::PacketType};
+use qbase::{PathId, SpaceId, Timestamp, frame::Ack, packet::PacketType};
 use qevent::{AckRecord, BlockedRecord, BurstRecord, Event, PacketRecord, Record, SegmentRecord, Signals, TraceMask};
 use qrecovery::sent::AckOutcome;
 use std::time::Duration;
@@ -26,9 +26,11 @@ impl Connection {
         self.trace.dropped()
     }
 
-    /// Keeps the scheduler's words and the end of a burst until the socket has answered.
-    pub(super) fn note_burst(&mut self, path: PathId, written: &Written, reason: &'static str) {
+    /// Keeps the scheduler's words, the mark and the end of a burst until the socket has answered.
+    pub(super) fn note_burst(&mut self, now: Timestamp, path: PathId, written: &Written, reason: &'static str) {
+        let ecn = self.take_mark(now, path);
         if let Some(network) = self.network_mut(path) {
+            network.pending.ecn = ecn;
             network.pending.reason = reason;
             network.pending.ended_by = written.ended_by;
         }
@@ -46,7 +48,7 @@ impl Connection {
             segment_bytes: pending.segment_size as u32,
             segments: segment_records(pending),
             bytes: pending.len as u32,
-            ecn: Ecn::NotEct,
+            ecn: pending.ecn,
             submitted: segments as u16,
             reason: pending.reason,
             ended_by: pending.ended_by,

@@ -2,6 +2,7 @@
 
 pub mod amplify;
 pub mod duplicates;
+pub mod ecn;
 pub mod entry;
 pub mod network;
 pub mod schedule;
@@ -10,6 +11,7 @@ pub mod status;
 pub mod validate;
 pub mod view;
 
+pub use ecn::EcnState;
 pub use entry::{PathEntry, PathState};
 pub use network::Network;
 pub use set::PathSet;

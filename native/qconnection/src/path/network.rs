@@ -3,7 +3,7 @@
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
 use super::{amplify::Amplification, validate::{Responses, Validation}};
-use super::duplicates::Duplicates;
+use super::{duplicates::Duplicates, ecn::EcnPath};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, Timestamp, limits};
 use qcongestion::{Controller, Pacer, PersistentCongestion, RttEstimator, algorithm, pto};
@@ -66,6 +66,8 @@ pub struct Network {
     pub pto_count: u32,
     /// UDP payload of full packets, bytes.
     pub mtu: u16,
+    /// What is known about ECN on it.
+    pub ecn: EcnPath,
     /// The sender had less to send than the window allowed (RFC 9002 §7.8).
     pub app_limited: bool,
     /// Since when the path is silent (multipath MP-83).
@@ -108,6 +110,7 @@ impl Network {
             pacer: Pacer::new(u64::from(mtu)),
             pto_count: 0,
             mtu,
+            ecn: EcnPath::new(config.ecn),
             app_limited: true,
             suspect_since: None,
             largest_non_probing: None,

@@ -2,7 +2,7 @@
 //!
 //! Called by the binding and the simulator. Units stand in names and types.
 
-use super::{PathEntry, PathState, network::PathCounters};
+use super::{EcnState, PathEntry, PathState, network::PathCounters};
 use qbase::{FourTuple, PathId, Timestamp, frame::PathStatusKind};
 use std::time::Duration;
 
@@ -39,6 +39,10 @@ pub struct PathView {
     pub bytes_in_flight: u64,
     /// UDP payload of full packets, bytes.
     pub mtu: u16,
+    /// Where the ECN test stands.
+    pub ecn: EcnState,
+    /// CE marks the peer reported.
+    pub congestion_marks: u64,
     /// Bytes that may be sent before validation; `u64::MAX` afterwards.
     pub amplification_credit: u64,
     /// Totals.
@@ -68,6 +72,8 @@ impl PathView {
             ssthresh: network.controller.ssthresh(),
             bytes_in_flight,
             mtu: network.mtu,
+            ecn: network.ecn.state(),
+            congestion_marks: network.ecn.congestion_marks(),
             amplification_credit: network.amplification.credit(),
             counters: network.counters,
             ticket: entry.ticket,

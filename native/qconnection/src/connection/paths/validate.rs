@@ -69,7 +69,7 @@ impl Connection {
     /// A packet that may move its path to another address (RFC 9000 §9.3; multipath MP-27).
     pub(in crate::connection) fn on_non_probing(&mut self, opened: &Opened) {
         let four_tuple = opened.arrival.four_tuple;
-        let (confirmed, role) = (self.confirmed, self.role);
+        let (confirmed, role, ecn) = (self.confirmed, self.role, self.config.ecn);
         let Some(network) = self.network_mut(opened.path) else { return };
         let newest = network.largest_non_probing.is_none_or(|largest| opened.number > largest);
         if !newest {
@@ -87,6 +87,7 @@ impl Connection {
         network.persistent.reset();
         network.space.sent.on_network_change();
         network.pacer.reset();
+        network.ecn.restart(ecn);
         let ticket = self.paths.get(opened.path).and_then(|entry| entry.ticket);
         self.challenge(opened.arrival.now, opened.path);
         self.path_event(opened.path, ticket, PathEventKind::Rebound(four_tuple), Cause::Peer, "a newer packet came from another address");
