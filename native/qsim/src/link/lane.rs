@@ -100,6 +100,9 @@ impl Lane {
         if !mtu::fits(len, self.shape.mtu) {
             return self.dropped(Fate::Mtu);
         }
+        if self.shape.ecn == EcnTreatment::Drop && ecn != Ecn::NotEct {
+            return self.dropped(Fate::Loss);
+        }
         if self.loss.loses(&self.shape.loss, number, &mut self.random) {
             return self.dropped(Fate::Loss);
         }
@@ -164,7 +167,12 @@ impl Lane {
     /// The mark a datagram with this one has behind the wire.
     #[must_use]
     pub fn ecn_after(&self, ecn: Ecn) -> Ecn {
-        if self.shape.ecn == EcnTreatment::Bleach { Ecn::NotEct } else { ecn }
+        match (self.shape.ecn, ecn) {
+            (EcnTreatment::Bleach, _) => Ecn::NotEct,
+            (EcnTreatment::Remark, Ecn::Ect0) => Ecn::Ect1,
+            (EcnTreatment::MarkAll, Ecn::Ect0 | Ecn::Ect1) => Ecn::Ce,
+            _ => ecn,
+        }
     }
 
     /// A copy of `len` bytes has arrived.

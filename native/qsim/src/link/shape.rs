@@ -91,4 +91,10 @@ pub enum EcnTreatment {
     Mark,
     /// Every mark is cleared, as some routers do (RFC 9000 §13.4.2).
     Bleach,
+    /// Marked datagrams vanish, as some firewalls let them (RFC 9000 §13.4.2).
+    Drop,
+    /// ECT(0) becomes ECT(1).
+    Remark,
+    /// Everything ECN-capable becomes CE.
+    MarkAll,
 }
