@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use qconnection::connection::events::ClosedBy;
+use qconnection::{connection::events::ClosedBy, path::EcnState};
 
 use crate::common::{self, Plan, run};
 
@@ -21,6 +21,14 @@ fn a_transfer_without_gso_arrives_whole() {
     let outcome = run(&Plan { max_segments: 1, ..Plan::new(vec![2 << 20]) });
     assert_eq!(outcome.received, 2 << 20);
     assert_eq!(outcome.client.datagrams_sent, outcome.client.send_calls);
+}
+
+#[test]
+fn marks_pass_through_real_sockets_with_and_without_gso() {
+    for max_segments in [64, 1] {
+        let outcome = run(&Plan { max_segments, ..Plan::new(vec![1 << 20]) });
+        assert_eq!(outcome.paths[0].ecn, EcnState::Capable, "{max_segments} segments");
+    }
 }
 
 #[test]
