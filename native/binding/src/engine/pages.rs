@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use qbase::Timestamp;
-use qconnection::{Connection as Machine, PathView};
+use qconnection::{Connection as Machine, PathView, path::EcnState};
 use qdriver::Io;
 
 use super::{Engine, connection::Connection};
@@ -135,6 +135,15 @@ fn numbers(machine: &Machine, stall: Duration) -> [f64; CONNECTION_CELLS] {
     row
 }
 
+/// Place of an ECN state in `testing`, `capable`, `failed`.
+const fn ecn_number(state: EcnState) -> f64 {
+    match state {
+        EcnState::Testing | EcnState::Unknown => 0.0,
+        EcnState::Capable => 1.0,
+        EcnState::Failed => 2.0,
+    }
+}
+
 fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let seconds = path.smoothed_rtt.as_secs_f64();
@@ -152,7 +161,7 @@ fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] 
         window_rate * 1.25,
         window_rate.min(path.bytes_in_flight as f64 * 8.0 / seconds.max(1e-6)),
         f64::from(path.mtu),
-        0.0, // ECN: not tested
+        ecn_number(path.ecn),
         if path.amplification_credit == u64::MAX { f64::INFINITY } else { path.amplification_credit as f64 },
         counters.bytes_sent as f64,
         counters.bytes_received as f64,
