@@ -159,3 +159,21 @@ impl Default for EndpointConfig {
         Self { reset_key: [0; 32], pool_bytes: 64 * 1_024 * 1_024 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qbase::Role;
+
+    /// Shows 9000-18.2-8.
+    #[test]
+    fn what_is_announced_keeps_the_rules_for_values() {
+        for multipath in [Multipath::Off, Multipath::Auto] {
+            let parameters = TransportConfig { multipath, ..TransportConfig::default() }.parameters();
+            assert!(parameters.active_connection_id_limit >= 2);
+            let mut encoded = Vec::new();
+            parameters.write(&mut encoded, Role::Server, None);
+            assert_eq!(TransportParameters::read(&encoded, Role::Server), Ok(parameters), "a strict reader takes it");
+        }
+    }
+}

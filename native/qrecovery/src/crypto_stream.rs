@@ -64,6 +64,12 @@ impl CryptoStream {
         self.recv.contiguous > self.recv.read || !self.recv.ahead.is_empty()
     }
 
+    /// Offset of the first byte that was not taken.
+    #[must_use]
+    pub const fn read_offset(&self) -> u64 {
+        self.recv.read
+    }
+
     /// Queues bytes of our TLS stack.
     pub fn write(&mut self, data: &[u8]) {
         self.send.write(data, &mut self.spare);

@@ -20,15 +20,22 @@ impl Connection {
         }
     }
 
-    /// Takes a CRYPTO frame and gives TLS what is contiguous.
+    /// Takes a CRYPTO frame and gives TLS what is contiguous. A level that is over brings nothing new (RFC 9001 §4.1.3).
     pub(super) fn on_crypto(&mut self, now: Timestamp, level: EncryptionLevel, frame: &frame::Crypto<'_>) -> Result<(), TransportError> {
+        let reading = self.tls.read_level();
         let Some(crypto) = self.crypto_stream(level) else { return Ok(()) };
+        if level < reading && frame.offset.saturating_add(frame.data.len() as u64) > crypto.read_offset() {
+            return Err(TransportError::violation("new TLS bytes of a level that is over"));
+        }
         crypto.on_frame(frame.offset, frame.data)?;
         let bytes = crypto.take_readable();
         if bytes.is_empty() {
             return Ok(());
         }
         self.tls.read(level, &bytes)?;
+        if self.tls.read_level() > reading && self.crypto_stream(reading).is_some_and(|crypto| crypto.has_unread()) {
+            return Err(TransportError::violation("TLS bytes behind a gap at a key change"));
+        }
         self.pump_tls(now)
     }
 

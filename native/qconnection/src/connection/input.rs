@@ -126,6 +126,9 @@ impl Connection {
             // Early data, Retry and Version Negotiation are not offered by this end, so such packets are nobody's.
             PacketType::ZeroRtt | PacketType::Retry | PacketType::VersionNegotiation => return Err(Stop::Drop(DropReason::NoKeys)),
         };
+        if level == EncryptionLevel::Initial {
+            self.check_initial(&arrival, header)?;
+        }
         if self.must_wait_for_keys(level) {
             return Err(self.keep_for_later(arrival, packet));
         }
@@ -138,6 +141,17 @@ impl Connection {
             return self.on_packet_while_closing(&opened, payload).map_err(Stop::Close);
         }
         self.handle_payload(&opened, payload, pool)?;
+        Ok(())
+    }
+
+    /// A client's Initial comes in a datagram of at least 1200 bytes (RFC 9000 §14.1), a server's without a token (§17.2.2).
+    const fn check_initial(&self, arrival: &Arrival, header: &ProtectedHeader) -> Result<(), Stop> {
+        if !self.role.is_client() && arrival.size < limits::MIN_INITIAL {
+            return Err(Stop::Drop(DropReason::ShortInitial));
+        }
+        if self.role.is_client() && header.token.start < header.token.end {
+            return Err(Stop::Drop(DropReason::MalformedHeader));
+        }
         Ok(())
     }
 
@@ -203,9 +217,7 @@ impl Connection {
         };
         let largest = received.and_then(|received| received.largest()).map(|largest| largest.number);
         let number = read_number(packet, header.pn_offset, number_len, largest);
-        if received.is_some_and(|received| received.is_duplicate(number)) {
-            return Err(Stop::Drop(DropReason::Duplicate));
-        }
+        let is_duplicate = received.is_some_and(|received| received.is_duplicate(number));
         let first = packet.first().copied().unwrap_or_default();
         let incoming = Incoming { path, number, phase: KeyPhase::of(first), largest };
         let opened = match application.keys.open(incoming, packet, header.pn_offset.saturating_add(number_len)) {
@@ -213,6 +225,10 @@ impl Connection {
             Err(OpenError::Drop(_)) => return Err(Stop::Drop(DropReason::Undecryptable)),
             Err(OpenError::Close(error)) => return Err(Stop::Close(error)),
         };
+        // Only now: what a forger may guess about numbers must not show in the time we take (RFC 9001 §9.5).
+        if is_duplicate {
+            return Err(Stop::Drop(DropReason::Duplicate));
+        }
         if first & 0x18 != 0 {
             return Err(Stop::Close(TransportError::violation("reserved bits of a short header are set")));
         }
@@ -233,9 +249,7 @@ impl Connection {
         };
         let largest = space.space.received.largest().map(|largest| largest.number);
         let number = read_number(packet, header.pn_offset, number_len, largest);
-        if space.space.received.is_duplicate(number) {
-            return Err(Stop::Drop(DropReason::Duplicate));
-        }
+        let is_duplicate = space.space.received.is_duplicate(number);
         let header_len = header.pn_offset.saturating_add(number_len);
         let Ok(payload) = space.keys.remote.packet.open(PathId::ZERO, number, packet, header_len) else {
             // They count towards the connection's integrity limit (RFC 9001 §6.6).
@@ -244,6 +258,9 @@ impl Connection {
             }
             return Err(Stop::Drop(DropReason::Undecryptable));
         };
+        if is_duplicate {
+            return Err(Stop::Drop(DropReason::Duplicate));
+        }
         if packet.first().is_some_and(|first| first & 0x0c != 0) {
             return Err(Stop::Close(TransportError::violation("reserved bits of a long header are set")));
         }
@@ -261,6 +278,7 @@ impl Connection {
                 self.follow_client(opened);
             }
             EncryptionLevel::Handshake => {
+                self.learn_peer_cid(header.scid)?;
                 self.follow_client(opened);
                 self.on_first_handshake_packet(now);
             }

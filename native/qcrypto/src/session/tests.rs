@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+mod offers;
+
 const INITIAL: EncryptionLevel = EncryptionLevel::Initial;
 const HANDSHAKE: EncryptionLevel = EncryptionLevel::Handshake;
 const ONE_RTT: EncryptionLevel = EncryptionLevel::OneRtt;

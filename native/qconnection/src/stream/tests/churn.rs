@@ -164,3 +164,19 @@ fn owed_frames_do_not_pile_up() {
     assert_eq!(packets.len(), 1);
     assert_eq!(frames(&packets[0]).len(), 3, "one reset, one stop, one STREAMS_BLOCKED");
 }
+
+/// Shows 9000-2.1-1.
+#[test]
+fn no_stream_id_is_given_twice() {
+    let (mut client, mut server) = pair();
+    let mut given = std::collections::BTreeSet::new();
+    for round in 0..1_000 {
+        assert!(given.insert(exchange(&mut client, &mut server)), "round {round}");
+        let other = client.streams.open(UNI).unwrap();
+        assert!(given.insert(other), "round {round}: {other:?}");
+        client.streams.reset(other, 1).unwrap();
+        settle(&mut client, &mut server);
+        server.events();
+        client.events();
+    }
+}

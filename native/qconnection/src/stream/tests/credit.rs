@@ -205,3 +205,25 @@ fn streams_nobody_reads_hold_no_more_than_their_windows_and_closing_frees_all() 
     assert_eq!((server.pool.used(), server.streams.open_count(), server.events().len()), (0, 0, 0));
     assert_eq!(server.streams.open(BIDI), None);
 }
+
+/// Shows 9000-4.4-1.
+#[test]
+fn a_reset_of_one_way_leaves_the_credit_of_the_other() {
+    let (mut client, mut server) = pair();
+    let id = client.streams.open(BIDI).unwrap();
+    client.streams.write(id, b"a question").unwrap();
+    settle(&mut client, &mut server);
+    client.streams.reset(id, 1).unwrap();
+    settle(&mut client, &mut server);
+    let window = client.streams.config.stream_window;
+    let total = 3 * window;
+    let (mut written, mut read) = (0, 0);
+    while read < total {
+        written += server.streams.write(id, &vec![0; (total - written).min(65_536) as usize]).unwrap() as u64;
+        deliver(&mut server, &mut client);
+        assert!(client.streams.readable(id) as u64 <= window);
+        read += client.read_all(id).0.len() as u64;
+        deliver(&mut client, &mut server);
+    }
+    assert_eq!(client.stream(id, total + window, b"x", Fin::No), Err(ErrorCode::FLOW_CONTROL_ERROR));
+}

@@ -299,3 +299,31 @@ fn the_final_size_of_a_reset_is_what_was_sent() {
     assert_eq!(client.streams.write(id, b"x"), Err(WriteError::Reset(1)));
     assert_eq!(client.streams.finish(id), Err(WriteError::Reset(1)));
 }
+
+/// Shows 9000-3.5-2: in the state Ready.
+#[test]
+fn stop_sending_before_the_first_byte_is_answered_by_a_reset() {
+    let (mut client, _) = pair();
+    let id = client.streams.open(BIDI).unwrap();
+    client.on_frame(Frame::StopSending(frame::StopSending { stream: id, code: 5 })).unwrap();
+    let packet = client.packet().unwrap();
+    assert_eq!(frames(&packet), [Frame::ResetStream(frame::ResetStream { stream: id, code: 5, final_size: 0 })]);
+}
+
+/// Shows 9000-3.3-2: neither lost bytes nor a stream that waits for credit come back.
+#[test]
+fn nothing_but_the_reset_is_sent_after_a_reset() {
+    let (mut client, _) = pair();
+    let id = client.streams.open(BIDI).unwrap();
+    client.streams.write(id, &vec![1; 200_000]).unwrap();
+    let mut packets: Vec<Packet> = std::iter::from_fn(|| client.packet()).collect();
+    let blocked = packets.iter().flat_map(frames).any(|frame| matches!(frame, Frame::StreamDataBlocked(_)));
+    assert!(blocked && client.streams.blocked_by_credit());
+    client.streams.reset(id, 3).unwrap();
+    packets.iter().for_each(|packet| client.lost(packet));
+    client.on_frame(Frame::MaxStreamData(frame::MaxStreamData { stream: id, maximum: 1 << 20 })).unwrap();
+    packets.extend(std::iter::from_fn(|| client.packet()));
+    let after: Vec<Frame<'_>> = packets.iter().skip_while(|packet| ends(std::slice::from_ref(packet)).0.is_empty()).flat_map(frames).collect();
+    assert!(matches!(after[..], [Frame::ResetStream(_)]), "{after:?}");
+    assert!(!client.streams.has_data());
+}

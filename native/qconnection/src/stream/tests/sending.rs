@@ -287,3 +287,21 @@ fn priorities_of_streams_that_wait_for_credit_are_kept() {
     deliver(&mut server, &mut client);
     assert_eq!(data(&client.packet().unwrap())[0].0, b);
 }
+
+/// Shows 9000-4.5-2.
+#[test]
+fn nothing_is_written_behind_the_end() {
+    let (mut client, mut server) = pair();
+    let id = busy(&mut client, 3_000);
+    client.streams.finish(id).unwrap();
+    assert_eq!(client.streams.write(id, b"more"), Err(WriteError::Ended));
+    let packets: Vec<Packet> = std::iter::from_fn(|| client.packet()).collect();
+    assert_eq!(client.streams.write(id, b"more"), Err(WriteError::Ended));
+    packets.iter().for_each(|packet| client.lost(packet));
+    let again: Vec<Packet> = std::iter::from_fn(|| client.packet()).collect();
+    for packet in packets.iter().chain(&again) {
+        assert!(data(packet).iter().all(|(_, offset, len, _)| offset + *len as u64 <= 3_000), "{:?}", data(packet));
+        server.receive(packet).unwrap();
+    }
+    assert_eq!(server.read_all(id), (bytes_of(0..3_000), ReadError::Finished));
+}

@@ -22,6 +22,8 @@ use crate::common::ends::{self, NAME, failure};
 /// How far the handshake goes before the attack begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The server has the first half of the ClientHello. Initial packets can be sent.
+    Hello,
     /// The server's first flight is there; the client has not answered. Initial and Handshake packets can be sent.
     Flight,
     /// Both ends are done. 1-RTT packets can be sent.
@@ -37,6 +39,8 @@ pub struct Setup {
     pub parameters: TransportParameters,
     /// Where the attack begins.
     pub stage: Stage,
+    /// The last word about what the evil client declares.
+    pub change: fn(&mut TransportParameters),
 }
 
 impl Default for Setup {
@@ -56,11 +60,17 @@ impl Default for Setup {
                 ..TransportParameters::default()
             },
             stage: Stage::Confirmed,
+            change: |_| {},
         }
     }
 }
 
 impl Setup {
+    /// The attack begins before the server has a whole ClientHello.
+    pub fn before_the_hello() -> Self {
+        Self { stage: Stage::Hello, ..Self::default() }
+    }
+
     /// Without multipath.
     pub fn single_path() -> Self {
         let plain = Self::default();
@@ -94,6 +104,8 @@ pub struct Arena {
     handle: ConnectionHandle,
     /// Events of the server's side of the evil connection.
     pub events: Vec<Event>,
+    /// At [`Stage::Hello`]: offset and bytes of the half that was not sent.
+    pub rest_of_hello: (u64, Vec<u8>),
     honest: Option<Honest>,
     client: Arc<ClientConfig>,
     buffer: Vec<u8>,
@@ -117,6 +129,7 @@ impl Arena {
         let original = ConnectionId::new(b"original").unwrap_or_default();
         let mut parameters = setup.parameters.clone();
         parameters.initial_source_connection_id = Some(own_cid(PathId::ZERO, 0));
+        (setup.change)(&mut parameters);
         let mut encoded = Vec::new();
         parameters.write(&mut encoded, Role::Client, None);
         let tls = Session::client(&client.tls, NAME, &encoded, VERSION_1).map_err(failure)?;
@@ -126,11 +139,16 @@ impl Arena {
             evil: Peer::new(tls, addresses(1), original),
             handle: ConnectionHandle { index: u32::MAX, generation: 0 },
             events: Vec::new(),
+            rest_of_hello: (0, Vec::new()),
             honest: None,
             client,
             buffer: vec![0; 65_535],
         };
-        arena.send_flight()?;
+        if setup.stage == Stage::Hello {
+            arena.send_half_hello()?;
+        } else {
+            arena.send_flight()?;
+        }
         arena.handle = arena.server.handles().next().ok_or_else(|| failure("the server took no connection"))?;
         if setup.stage == Stage::Confirmed {
             arena.send_flight()?;
@@ -150,6 +168,16 @@ impl Arena {
         for (level, offset, data) in self.evil.take_flight() {
             let frame = Frame::Crypto(frame::Crypto { offset, data: &data });
             self.send(level, &[frame])?;
+        }
+        Ok(())
+    }
+
+    /// Sends the first half of the ClientHello and keeps the rest.
+    fn send_half_hello(&mut self) -> Result<(), Failure> {
+        for (level, offset, data) in self.evil.take_flight() {
+            let (half, rest) = data.split_at(data.len() / 2);
+            self.send(level, &[Frame::Crypto(frame::Crypto { offset, data: half })])?;
+            self.rest_of_hello = (offset + half.len() as u64, rest.to_vec());
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
-//! An evil client: it makes an honest handshake, keeps the keys, and then sends whatever a test wants in any packet.
+//! An evil client, and an evil server: each makes an honest handshake, keeps the keys, and then sends whatever a test wants
+//! in any packet.
 //!
-//! Built from our own encoders with all checks left out. Called by the tests of attacks through [`arena::Arena`], which holds
-//! the server it talks to. Never retransmits, never acknowledges and never pads unless it is told to.
+//! Built from our own encoders with all checks left out. Called by tests through [`arena::Arena`], which holds the server that
+//! the evil client talks to, and [`stage::Stage`], which holds the client of the evil server. Never retransmits, never acknowledges and never pads unless it is told to.
 
 pub mod arena;
 pub mod peer;
+pub mod stage;
 pub mod wire;
 
 use qbase::{

@@ -40,14 +40,15 @@ impl Assembly {
     }
 }
 
-/// The evil client.
+/// The evil end: a client, or a server if it is made by [`Peer::server`].
 pub struct Peer {
+    role: Role,
     tls: Session,
     write_level: EncryptionLevel,
     /// Addresses as the server sees them.
     pub four_tuple: FourTuple,
     original: ConnectionId,
-    /// The server's id of the handshake.
+    /// The other end's id of the handshake.
     pub remote: Option<ConnectionId>,
     initial: Keys,
     handshake: Option<Keys>,
@@ -57,7 +58,7 @@ pub struct Peer {
     written: BTreeMap<EncryptionLevel, u64>,
     flight: Vec<(EncryptionLevel, u64, Vec<u8>)>,
     largest: BTreeMap<SpaceId, u64>,
-    /// Packets of the server, oldest first.
+    /// Packets of the other end, oldest first.
     pub heard: Vec<Packet>,
     /// Numbers of them, by path.
     pub numbers: BTreeMap<PathId, BTreeSet<u64>>,
@@ -66,8 +67,15 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A server whose client sent its first Initial to `original`, from `remote`.
+    pub fn server(tls: Session, four_tuple: FourTuple, original: ConnectionId, remote: ConnectionId) -> Self {
+        let initial = Keys::initial(VERSION_1, &original, Role::Server);
+        Self { role: Role::Server, remote: Some(remote), initial, ..Self::new(tls, four_tuple, original) }
+    }
+
     pub fn new(tls: Session, four_tuple: FourTuple, original: ConnectionId) -> Self {
         Self {
+            role: Role::Client,
             tls,
             write_level: EncryptionLevel::Initial,
             four_tuple,
@@ -121,6 +129,16 @@ impl Peer {
         }
     }
 
+    /// Which end it plays.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Keys of Initial packets.
+    pub const fn initial_keys(&self) -> &Keys {
+        &self.initial
+    }
+
     /// The handshake is over for TLS.
     pub fn is_complete(&self) -> bool {
         self.application.is_some() && !self.tls.is_handshaking()
@@ -151,10 +169,23 @@ impl Peer {
             _ => self.ids.iter().find(|((of, _), _)| *of == path).map(|(_, cid)| *cid),
         };
         let dcid = dcid.or(known).ok_or_else(missing)?;
+        self.seal_from(level, path, (dcid, own_cid(PathId::ZERO, 0)), first_bits, payload)
+    }
+
+    /// The same with these destination and source ids in its header.
+    pub fn seal_from(
+        &mut self,
+        level: EncryptionLevel,
+        path: PathId,
+        (dcid, scid): (ConnectionId, ConnectionId),
+        first_bits: u8,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Failure> {
+        let missing = || Failure::new(format!("no keys for {level:?} on path {path:?}"));
         let next = self.next_number(level.space(path));
         let number = *next;
         *next += 1;
-        let envelope = Envelope { level, path, dcid, scid: own_cid(PathId::ZERO, 0), number, first_bits };
+        let envelope = Envelope { level, path, dcid, scid, number, first_bits };
         match level {
             EncryptionLevel::OneRtt => {
                 wire::seal_short(&envelope, self.application.as_deref_mut().ok_or_else(missing)?, payload)
@@ -166,7 +197,7 @@ impl Peer {
         }
     }
 
-    /// Opens a datagram of the server, remembers its packets and feeds TLS.
+    /// Opens a datagram of the other end, remembers its packets and feeds TLS.
     pub fn hear(&mut self, mut datagram: &mut [u8]) -> Result<(), Failure> {
         let size = datagram.len();
         while let Ok(header) = ProtectedHeader::parse(datagram, LOCAL_CID_LEN) {
@@ -197,11 +228,12 @@ impl Peer {
             EncryptionLevel::Handshake => wire::open_long(self.handshake.as_ref()?, packet, header.pn_offset, largest)?,
             _ => wire::open_long(&self.initial, packet, header.pn_offset, largest)?,
         };
-        if level == EncryptionLevel::Initial {
+        if level == EncryptionLevel::Initial && self.role.is_client() {
             self.remote.get_or_insert(header.scid);
         }
         self.largest.insert(level.space(path), largest.unwrap_or_default().max(number));
-        Some(Packet { level, path, number, payload, datagram })
+        let (dcid, scid, token) = (header.dcid, header.scid, header.token.len());
+        Some(Packet { level, path, number, payload, datagram, dcid, scid, token })
     }
 
     fn note(&mut self, packet: &Packet) -> Result<(), Failure> {

@@ -27,6 +27,12 @@ pub struct Packet {
     pub payload: Vec<u8>,
     /// UDP payload of the datagram it came in, bytes.
     pub datagram: usize,
+    /// Its destination connection id.
+    pub dcid: ConnectionId,
+    /// Its source connection id; empty in short headers.
+    pub scid: ConnectionId,
+    /// Bytes of the token in its header.
+    pub token: usize,
 }
 
 impl Packet {
