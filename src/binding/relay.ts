@@ -20,6 +20,19 @@ export interface RelayLink {
   queueBytes?: number
   /** Share of datagrams lost at random, 0 to 1. @default 0 */
   loss?: number
+  /** Share of datagrams of which a bit is flipped, 0 to 1. @default 0 */
+  corruption?: number
+  /** Most datagrams in a row that chance loses or corrupts. @default 0 (no bound) */
+  maxInARow?: number
+  /** Datagrams lost by their number in this direction, 1 to 64. @default [] */
+  dropToTarget?: readonly number[]
+  dropToClient?: readonly number[]
+  /** Datagrams with more UDP payload are lost. @default no bound */
+  maxDatagramBytes?: number
+  /** Our IP towards the target. @default the system's choice */
+  source?: string
+  /** Packet captures (pcap, link type RAW): as clients see the link, and as the target does. Whole after `stop`. @default none */
+  capture?: { client: string; target: string }
 }
 
 export interface RelayOptions {
@@ -28,18 +41,20 @@ export interface RelayOptions {
   seed?: number
 }
 
-/** `link`: index in `links`. A cut link drops everything both ways, what waits in its queues too, and tells nobody. */
-export interface RelayCommand {
-  do: 'cut' | 'restore'
-  link: number
-}
+/**
+ * `link`: index in `links`. A cut link drops everything both ways, what waits in its queues too, and tells nobody. `rebind`: every client
+ * gets another port towards the target, and `source` if given; what still goes to the old port is lost.
+ */
+export type RelayCommand = { do: 'cut' | 'restore'; link: number } | { do: 'rebind'; link: number; source?: string }
 
 export interface RelayDirection {
   /** Delivered. */
   datagrams: number
   /** Delivered, UDP payload. */
   bytes: number
-  /** Datagrams that were not. */
+  /** Datagrams that got a flipped bit. */
+  corrupted: number
+  /** Datagrams that were not delivered; `loss`: by chance, by list, by size. */
   dropped: { cut: number; queue: number; loss: number }
 }
 

@@ -2,9 +2,13 @@
 //!
 //! The JSON is that of `src/binding/relay.ts`. Decides nothing: `qdriver::relay` moves the datagrams.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
-use qdriver::relay::{LineConfig, LineCounters, LinkConfig, Relay, RelayConfig};
+use qdriver::relay::{CaptureFiles, LineConfig, LineCounters, LinkConfig, Relay, RelayConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -34,6 +38,24 @@ struct Link {
     queue_bytes: Option<u64>,
     #[serde(default)]
     loss: f64,
+    #[serde(default)]
+    corruption: f64,
+    #[serde(default)]
+    max_in_a_row: u32,
+    #[serde(default)]
+    drop_to_target: Vec<u32>,
+    #[serde(default)]
+    drop_to_client: Vec<u32>,
+    max_datagram_bytes: Option<usize>,
+    source: Option<IpAddr>,
+    capture: Option<Capture>,
+}
+
+/// Files of `RelayLink.capture`.
+#[derive(Clone, Deserialize)]
+struct Capture {
+    client: PathBuf,
+    target: PathBuf,
 }
 
 const fn one() -> u64 {
@@ -46,6 +68,8 @@ struct Command {
     #[serde(rename = "do")]
     act: Act,
     link: usize,
+    /// Of `rebind`.
+    source: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -53,6 +77,7 @@ struct Command {
 enum Act {
     Cut,
     Restore,
+    Rebind,
 }
 
 /// `RelayStatistics`.
@@ -74,6 +99,7 @@ struct LinkStatistics {
 struct Direction {
     datagrams: u64,
     bytes: u64,
+    corrupted: u64,
     dropped: Dropped,
 }
 
@@ -102,16 +128,17 @@ impl RelayHandle {
         Ok(Self { relay: Lock::new(Some(relay)) })
     }
 
-    /// Cuts or mends a link.
+    /// Cuts or mends a link, or gives its clients other ports towards the target.
     ///
     /// # Errors
     /// QB_INTERNAL: the JSON is none of ours.
     pub fn command(&self, json: &str) -> Result<(), NativeError> {
-        let Command { act, link } = serde_json::from_str(json)?;
+        let Command { act, link, source } = serde_json::from_str(json)?;
         if let Some(relay) = &*lock(&self.relay) {
             match act {
                 Act::Cut => relay.cut(link),
                 Act::Restore => relay.restore(link),
+                Act::Rebind => relay.rebind(link, source),
             }
         }
         Ok(())
@@ -149,6 +176,7 @@ impl Direction {
         Self {
             datagrams: line.datagrams_out,
             bytes: line.bytes_out,
+            corrupted: line.corrupted,
             dropped: Dropped { cut: line.cut, queue: line.overflowed, loss: line.lost },
         }
     }
@@ -161,17 +189,39 @@ impl Link {
             let is_rate = rate.is_finite() && rate >= 1.0;
             if is_rate { Ok(rate as u64) } else { Err(NativeError::option("rateBitsPerSec", "is no rate")) }
         };
-        if !(0.0..=1.0).contains(&self.loss) {
-            return Err(NativeError::option("loss", "is not within 0 and 1"));
+        for (name, share) in [("loss", self.loss), ("corruption", self.corruption)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(NativeError::option(name, "is not within 0 and 1"));
+            }
         }
         let line = LineConfig {
             bits_per_second: self.rate_bits_per_sec.map(bits).transpose()?,
             delay: if self.delay_ms == 0.0 { Duration::ZERO } else { millis("delayMs", self.delay_ms)? },
             queue_bytes: self.queue_bytes.unwrap_or(default.queue_bytes),
             loss: self.loss,
+            corruption: self.corruption,
+            max_in_a_row: self.max_in_a_row,
+            drop_list: 0,
+            max_datagram: self.max_datagram_bytes,
         };
-        Ok(LinkConfig { seed, ..LinkConfig::new(self.listen, self.target).with_lines(line) })
+        let capture = self.capture.clone().map(|Capture { client, target }| CaptureFiles { client, target });
+        Ok(LinkConfig {
+            seed,
+            source: self.source,
+            capture,
+            up: LineConfig { drop_list: drop_list("dropToTarget", &self.drop_to_target)?, ..line },
+            down: LineConfig { drop_list: drop_list("dropToClient", &self.drop_to_client)?, ..line },
+            ..LinkConfig::new(self.listen, self.target)
+        })
     }
+}
+
+/// Datagrams by their numbers, as bits.
+fn drop_list(field: &'static str, numbers: &[u32]) -> Result<u64, NativeError> {
+    numbers.iter().try_fold(0, |list, number| {
+        let bit = number.checked_sub(1).and_then(|bit| 1_u64.checked_shl(bit));
+        bit.map(|bit| list | bit).ok_or_else(|| NativeError::option(field, "has a number that is not within 1 and 64"))
+    })
 }
 
 #[cfg(test)]
@@ -201,7 +251,7 @@ mod tests {
 
     #[test]
     fn links_that_cannot_be_are_refused() {
-        for (fields, field) in [(r#""loss":2"#, "loss"), (r#""rateBitsPerSec":0"#, "rateBitsPerSec"), (r#""delayMs":-1"#, "delayMs")] {
+        for (fields, field) in [(r#""loss":2"#, "loss"), (r#""rateBitsPerSec":0"#, "rateBitsPerSec"), (r#""delayMs":-1"#, "delayMs"), (r#""corruption":-0.1"#, "corruption"), (r#""dropToTarget":[0]"#, "dropToTarget"), (r#""dropToClient":[65]"#, "dropToClient")] {
             let json = format!(r#"{{"links":[{{"listen":"127.0.0.1:0","target":"127.0.0.1:1",{fields}}}]}}"#);
             assert_eq!(RelayHandle::start(&json).err().and_then(|error| error.facts().field.clone()).as_deref(), Some(field));
         }

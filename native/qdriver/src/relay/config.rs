@@ -1,8 +1,11 @@
 //! What links look like.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use super::script::Script;
+use super::{capture::CaptureFiles, script::Script};
 use crate::socket::BufferSizes;
 
 /// Shortest time between two releases of a paced line.
@@ -44,6 +47,10 @@ pub struct LinkConfig {
     pub clients: usize,
     /// Kernel buffers of its sockets.
     pub buffers: BufferSizes,
+    /// Our address towards the target; `None`: the kernel picks.
+    pub source: Option<IpAddr>,
+    /// Captures of what passes; `None`: nobody watches.
+    pub capture: Option<CaptureFiles>,
 }
 
 impl LinkConfig {
@@ -58,6 +65,8 @@ impl LinkConfig {
             seed: 0,
             clients: 64,
             buffers: BufferSizes::default(),
+            source: None,
+            capture: None,
         }
     }
 
@@ -81,10 +90,18 @@ pub struct LineConfig {
     pub queue_bytes: u64,
     /// Share of datagrams lost before the queue, 0.0 ..= 1.0.
     pub loss: f64,
+    /// Share of datagrams of which a bit is flipped, 0.0 ..= 1.0.
+    pub corruption: f64,
+    /// Most datagrams in a row that chance loses or corrupts; 0: no bound.
+    pub max_in_a_row: u32,
+    /// Datagrams that are lost by their number on the line: bit 0 is the first.
+    pub drop_list: u64,
+    /// Datagrams with more UDP payload bytes are lost; `None`: none is too long.
+    pub max_datagram: Option<usize>,
 }
 
 impl Default for LineConfig {
     fn default() -> Self {
-        Self { bits_per_second: None, delay: Duration::ZERO, queue_bytes: 1_024 * 1_024, loss: 0.0 }
+        Self { bits_per_second: None, delay: Duration::ZERO, queue_bytes: 1_024 * 1_024, loss: 0.0, corruption: 0.0, max_in_a_row: 0, drop_list: 0, max_datagram: None }
     }
 }

@@ -15,8 +15,10 @@ pub struct LineCounters {
     pub datagrams_out: u64,
     /// Their UDP payload, bytes.
     pub bytes_out: u64,
-    /// Datagrams lost by chance.
+    /// Datagrams lost by chance, by list or by their size.
     pub lost: u64,
+    /// Datagrams that got a flipped bit.
+    pub corrupted: u64,
     /// Datagrams dropped because the queue was full.
     pub overflowed: u64,
     /// Datagrams lost because the link was cut.
@@ -75,6 +77,7 @@ struct Shared {
     datagrams_out: AtomicU64,
     bytes_out: AtomicU64,
     lost: AtomicU64,
+    corrupted: AtomicU64,
     overflowed: AtomicU64,
     cut: AtomicU64,
     refused: AtomicU64,
@@ -89,6 +92,7 @@ impl Shared {
             datagrams_out,
             bytes_out,
             lost,
+            corrupted,
             overflowed,
             cut,
             refused,
@@ -99,6 +103,7 @@ impl Shared {
         self.datagrams_out.store(datagrams_out, Ordering::Relaxed);
         self.bytes_out.store(bytes_out, Ordering::Relaxed);
         self.lost.store(lost, Ordering::Relaxed);
+        self.corrupted.store(corrupted, Ordering::Relaxed);
         self.overflowed.store(overflowed, Ordering::Relaxed);
         self.cut.store(cut, Ordering::Relaxed);
         self.refused.store(refused, Ordering::Relaxed);
@@ -112,6 +117,7 @@ impl Shared {
             datagrams_out: self.datagrams_out.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
+            corrupted: self.corrupted.load(Ordering::Relaxed),
             overflowed: self.overflowed.load(Ordering::Relaxed),
             cut: self.cut.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),

@@ -5,12 +5,15 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use qbase::{FourTuple, Timestamp};
 
 use crate::socket::{BindError, BufferSizes, Socket, SocketConfig};
+
+/// Sockets of a client that are kept after a rebinding; the oldest goes.
+const RETIRED: usize = 16;
 
 /// A flow's place; places are used again, generations are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +42,26 @@ pub(super) struct Flow {
     pub(super) upstream: Socket,
     /// The kernel may hold datagrams of the target.
     pub(super) readable: bool,
+    /// Sockets that stood for it before. They stay open, unread, so that nobody is told that they are gone.
+    retired: Vec<Socket>,
     last_heard: Timestamp,
     generation: u64,
+}
+
+impl Flow {
+    /// Another socket stands for the client from now on.
+    fn replace(&mut self, upstream: Socket) {
+        if self.retired.len() >= RETIRED {
+            self.retired.remove(0);
+        }
+        self.retired.push(std::mem::replace(&mut self.upstream, upstream));
+        self.readable = false;
+    }
+}
+
+/// A socket towards the target.
+fn upstream(source: IpAddr, buffers: BufferSizes) -> Result<Socket, BindError> {
+    Socket::bind(&SocketConfig { buffers, ..SocketConfig::new(SocketAddr::new(source, 0)) })
 }
 
 /// The clients of one link.
@@ -71,15 +92,14 @@ impl Flows {
         &mut self,
         now: Timestamp,
         client: FourTuple,
-        target: SocketAddr,
+        source: IpAddr,
         buffers: BufferSizes,
     ) -> Result<FlowId, BindError> {
-        let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let upstream = Socket::bind(&SocketConfig { buffers, ..SocketConfig::new(SocketAddr::new(any, 0)) })?;
+        let upstream = upstream(source, buffers)?;
         let slot = self.free_slot();
         self.generations = self.generations.saturating_add(1);
         let generation = self.generations;
-        let flow = Flow { client, upstream, readable: false, last_heard: now, generation };
+        let flow = Flow { client, upstream, readable: false, retired: Vec::new(), last_heard: now, generation };
         self.by_client.insert(client.remote, slot);
         match self.slots.get_mut(slot) {
             Some(free) => *free = Some(flow),
@@ -114,6 +134,16 @@ impl Flows {
     pub(super) fn at(&mut self, slot: usize) -> Option<(FlowId, &mut Flow)> {
         let flow = self.slots.get_mut(slot)?.as_mut()?;
         Some((FlowId { slot, generation: flow.generation }, flow))
+    }
+
+    /// Another port for every client; answers the flows, whose sockets want to be registered. Who gets none keeps its own.
+    pub(super) fn rebind(&mut self, source: IpAddr, buffers: BufferSizes) -> Vec<(usize, &mut Socket)> {
+        let replaced = self.slots.iter_mut().enumerate().filter_map(|(slot, flow)| {
+            let flow = flow.as_mut()?;
+            flow.replace(upstream(source, buffers).ok()?);
+            Some((slot, &mut flow.upstream))
+        });
+        replaced.collect()
     }
 
     /// Slots in use or free.

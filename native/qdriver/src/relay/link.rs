@@ -2,16 +2,22 @@
 //!
 //! Called by [`super::thread`]. Reads every socket within a budget; sends what the lines release.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use mio::{Registry, Token, event::Event};
-use qbase::{FourTuple, Timestamp};
+use qbase::{Ecn, FourTuple, Timestamp};
 
 use super::{
     LinkFacts, Way,
+    capture::Capture,
     config::{LineConfig, LinkConfig},
     counters::LinkState,
-    flow::{FlowId, Flows},
+    flow::{Flow, FlowId, Flows},
     line::Line,
     script::Running,
 };
@@ -40,6 +46,9 @@ pub(super) struct Link {
     flows: Flows,
     lines: Lines,
     buffers: BufferSizes,
+    /// Our address towards the target.
+    source: IpAddr,
+    capture: Option<Capture>,
     state: Arc<LinkState>,
 }
 
@@ -66,7 +75,8 @@ impl Link {
         config: LinkConfig,
         granularity: Duration,
     ) -> Result<Self, SpawnError> {
-        let LinkConfig { listen, target, up, down, seed, clients, buffers } = config;
+        let LinkConfig { listen, target, up, down, seed, clients, buffers, source, capture } = config;
+        let capture = capture.as_ref().map(Capture::create).transpose()?;
         let mut listen = Socket::bind(&SocketConfig { buffers, ..SocketConfig::new(listen) })?;
         listen.register(registry, Token(index.saturating_mul(TOKENS)))?;
         let lines = Lines {
@@ -81,6 +91,8 @@ impl Link {
             flows: Flows::new(clients.min(TOKENS.saturating_sub(1))),
             lines,
             buffers,
+            source: source.unwrap_or(if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }),
+            capture,
             state: Arc::default(),
         })
     }
@@ -95,6 +107,23 @@ impl Link {
 
     pub(super) fn reshape(&mut self, way: Way, line: LineConfig) {
         self.lines.get_mut(way).reshape(line);
+    }
+
+    /// Other ports towards the target for all clients, and another address if one is named.
+    pub(super) fn rebind(&mut self, registry: &Registry, source: Option<IpAddr>) {
+        self.source = source.unwrap_or(self.source);
+        for (slot, socket) in self.flows.rebind(self.source, self.buffers) {
+            // A socket that cannot be registered hears nothing: as good as a lost path.
+            socket.register(registry, token(self.index, slot)).unwrap_or_default();
+        }
+    }
+
+    /// Captures are whole in their files.
+    pub(super) fn flush(&mut self) {
+        if let Some(Capture { client, target }) = &mut self.capture {
+            client.flush();
+            target.flush();
+        }
     }
 
     /// Every datagram waits on a line for the next release anyway.
@@ -136,7 +165,12 @@ impl Link {
             for message in arena.messages(count) {
                 let client = self.listen.four_tuple(message.meta);
                 let Ok(flow) = self.flow_of(registry, now, client) else { continue };
-                take_in(&mut self.lines.up, &self.state, now, flow, message);
+                let watch = |ecn, datagram: &[u8]| {
+                    if let Some(Capture { client: file, .. }) = &mut self.capture {
+                        file.record(now, client.remote, client.local, ecn, datagram);
+                    }
+                };
+                take_in(&mut self.lines.up, &self.state, now, flow, message, watch);
             }
         }
         for slot in 0..self.flows.len() {
@@ -149,10 +183,9 @@ impl Link {
         if let Some(flow) = self.flows.find(now, client) {
             return Ok(flow);
         }
-        let id = self.flows.open(now, client, self.target, self.buffers)?;
-        let token = self.index.saturating_mul(TOKENS).saturating_add(id.slot).saturating_add(1);
+        let id = self.flows.open(now, client, self.source, self.buffers)?;
         if let Some(flow) = self.flows.get_mut(id) {
-            flow.upstream.register(registry, Token(token))?;
+            flow.upstream.register(registry, token(self.index, id.slot))?;
         }
         Ok(id)
     }
@@ -170,7 +203,12 @@ impl Link {
                 if message.meta.addr.port() != self.target.port() || message.meta.addr.ip() != self.target.ip() {
                     continue;
                 }
-                take_in(&mut self.lines.down, &self.state, now, id, message);
+                let watch = |ecn, datagram: &[u8]| {
+                    if let Some(Capture { target: file, .. }) = &mut self.capture {
+                        file.record(now, self.target, flow.upstream.local(), ecn, datagram);
+                    }
+                };
+                take_in(&mut self.lines.down, &self.state, now, id, message, watch);
             }
         }
         total
@@ -210,6 +248,10 @@ impl Link {
                     self.listen.send(&Parcel { remote, source: Some(local.ip()), ..parcel })
                 }
             };
+            if let Some(capture) = &mut self.capture {
+                let passed = bytes.chunks(train.datagram_size.max(1)).take(sent.taken);
+                record(capture, way, flow, self.target, (now, train.ecn), passed);
+            }
             line.counters.send_calls = line.counters.send_calls.saturating_add(1);
             line.counters.datagrams_out = line.counters.datagrams_out.saturating_add(sent.taken as u64);
             let passed = line.remove(sent.taken) as u64;
@@ -241,17 +283,51 @@ impl Link {
     }
 }
 
-/// The datagrams of a message to their line, or into the void of a cut link.
-fn take_in(line: &mut Line, state: &LinkState, now: Timestamp, flow: FlowId, message: Message<'_>) {
+/// A socket's token within its link.
+const fn token(link: usize, slot: usize) -> Token {
+    Token(link.saturating_mul(TOKENS).saturating_add(slot).saturating_add(1))
+}
+
+/// What left a line, on the side where it arrived.
+fn record<'a>(
+    capture: &mut Capture,
+    way: Way,
+    flow: &Flow,
+    target: SocketAddr,
+    (now, ecn): (Timestamp, Ecn),
+    passed: impl Iterator<Item = &'a [u8]>,
+) {
+    let (file, from, to) = match way {
+        Way::Up => (&mut capture.target, flow.upstream.local(), target),
+        Way::Down => (&mut capture.client, flow.client.local, flow.client.remote),
+    };
+    for datagram in passed {
+        file.record(now, from, to, ecn, datagram);
+    }
+}
+
+/// The datagrams of a message to their line, or into the void of a cut link; `watch` sees each.
+fn take_in(
+    line: &mut Line,
+    state: &LinkState,
+    now: Timestamp,
+    flow: FlowId,
+    message: Message<'_>,
+    mut watch: impl FnMut(Ecn, &[u8]),
+) {
     let ecn = message.ecn;
-    if state.is_cut() {
-        let len = message.len();
-        line.push_into_the_void(message.datagrams().count().max(1), len);
-    } else if message.is_empty() {
-        line.push(now, flow, ecn, &[]);
-    } else {
-        for datagram in message.datagrams() {
+    let is_cut = state.is_cut();
+    let mut pass = |datagram: &[u8]| {
+        watch(ecn, datagram);
+        if is_cut {
+            line.push_into_the_void(1, datagram.len());
+        } else {
             line.push(now, flow, ecn, datagram);
         }
+    };
+    if message.is_empty() {
+        pass(&[]);
+    } else {
+        message.datagrams().for_each(|datagram| pass(datagram));
     }
 }

@@ -19,6 +19,12 @@ impl Luck {
         ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 
+    /// A number below `end`; 0 if there is none.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        let draw = self.next().checked_rem(end as u64).unwrap_or(0);
+        usize::try_from(draw).unwrap_or(0)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

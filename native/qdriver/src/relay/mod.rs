@@ -8,6 +8,7 @@
 //! Called by demonstrations, examples and harnesses of later tests. Knows nothing of QUIC: datagrams keep their bytes,
 //! boundaries, order and ECN marks. Every bound has a counter; luck comes from a seed, time from the clock.
 
+mod capture;
 mod config;
 mod counters;
 mod flow;
@@ -19,7 +20,7 @@ mod thread;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, mpsc},
     thread as system,
 };
@@ -27,6 +28,7 @@ use std::{
 use mio::Token;
 
 pub use self::{
+    capture::CaptureFiles,
     config::{LineConfig, LinkConfig, RelayConfig},
     counters::{LineCounters, LinkCounters},
     script::{Act, Counted, Script, Step},
@@ -126,6 +128,12 @@ impl Relay {
     /// Changes one line of a link for datagrams that arrive from now on.
     pub fn reshape(&self, link: usize, way: Way, line: LineConfig) {
         self.command(Command::Reshape { link, way, line });
+    }
+
+    /// Gives every client of a link another port towards the target, and another address if one is named, as a NAT does that has
+    /// forgotten them. What the target still sends to the old ones is lost.
+    pub fn rebind(&self, link: usize, source: Option<IpAddr>) {
+        self.command(Command::Rebind { link, source });
     }
 
     /// Replaces the script; its byte counts begin at this call's zero.

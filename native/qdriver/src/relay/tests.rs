@@ -179,6 +179,48 @@ fn a_line_can_be_reshaped_while_it_runs() {
 }
 
 #[test]
+fn a_rebound_client_comes_from_another_port_and_address() {
+    let world = World::new(vec![LineConfig::default()]);
+    let client = world.client(0);
+    client.send(b"before").expect("send");
+    let (_, before) = world.server_receives(1);
+    world.relay.rebind(0, Some(Ipv4Addr::new(127, 0, 0, 9).into()));
+    // The thread obeys before it reads what came after the call.
+    client.send(b"after").expect("send");
+    let (_, after) = world.server_receives(1);
+    assert_eq!(after.ip(), Ipv4Addr::new(127, 0, 0, 9));
+    assert_ne!(after.port(), before.port());
+    world.server.send_to(b"to nobody", before).expect("send");
+    world.server.send_to(b"answer", after).expect("send");
+    assert_eq!(receive(&client, 1), [b"answer"]);
+}
+
+#[test]
+fn captures_hold_what_was_sent_and_what_arrived() {
+    let folder = std::env::temp_dir().join(format!("quicbraid-relay-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    let files = CaptureFiles { client: folder.join("client.pcap"), target: folder.join("target.pcap") };
+    let server = UdpSocket::bind(any()).expect("bind");
+    let target = server.local_addr().expect("address");
+    let up = LineConfig { drop_list: 1, ..LineConfig::default() };
+    let link = LinkConfig { capture: Some(files.clone()), up, ..LinkConfig::new(any(), target) };
+    let relay = Relay::spawn(RelayConfig::new(vec![link])).expect("relay");
+    let client = UdpSocket::bind(any()).expect("bind");
+    client.connect(relay.links()[0].listen).expect("connect");
+    client.send(b"lost").expect("send");
+    client.send(b"arrives").expect("send");
+    server.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let mut buffer = [0; 64];
+    assert_eq!(server.recv(&mut buffer).expect("datagram"), 7);
+    relay.stop().expect("clean end");
+    let read = |file| std::fs::read(file).expect("capture");
+    let (before, after) = (read(&files.client), read(&files.target));
+    assert!(before.ends_with(b"arrives") && before.windows(4).any(|bytes| bytes == b"lost"));
+    assert_eq!(after.len(), 24 + 16 + 28 + 7);
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
 fn marks_pass_a_link() {
     let world = World::new(vec![LineConfig::default()]);
     let mut sender = crate::socket::Socket::bind(&crate::socket::SocketConfig::new(any())).expect("bind");

@@ -3,7 +3,7 @@
 //! When every line is paced, nothing can leave before the next instant of the grid; the thread then sleeps through to
 //! it whatever arrives meanwhile, which bounds its wakes and lets the kernel join datagrams into trains.
 
-use std::{io, sync::mpsc::Receiver, time::Duration};
+use std::{io, net::IpAddr, sync::mpsc::Receiver, time::Duration};
 
 use qbase::Timestamp;
 
@@ -25,6 +25,8 @@ use crate::{
 pub(super) enum Command {
     /// Change a line.
     Reshape { link: usize, way: Way, line: LineConfig },
+    /// Other ports, and maybe another address, towards the target.
+    Rebind { link: usize, source: Option<IpAddr> },
     /// Begin another script.
     Script(Script),
 }
@@ -71,6 +73,7 @@ impl Relaying {
         loop {
             self.wait()?;
             if self.waker.is_stopped() {
+                self.links.iter_mut().for_each(Link::flush);
                 return Ok(());
             }
             self.obey();
@@ -123,6 +126,11 @@ impl Relaying {
                 Command::Reshape { link, way, line } => {
                     if let Some(link) = self.links.get_mut(link) {
                         link.reshape(way, line);
+                    }
+                }
+                Command::Rebind { link, source } => {
+                    if let Some(link) = self.links.get_mut(link) {
+                        link.rebind(self.poller.registry(), source);
                     }
                 }
                 Command::Script(script) => self.script = Running::new(script),

@@ -9,7 +9,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use qbase::{Ecn, Timestamp, limits};
 
-use super::{config::LineConfig, counters::LineCounters, flow::FlowId, luck::Luck};
+mod faults;
+
+use self::faults::{Fate, Faulty};
+use super::{config::LineConfig, counters::LineCounters, flow::FlowId};
 
 /// Bytes of one chunk; more than a train's.
 const CHUNK_BYTES: usize = 128 * 1_024;
@@ -24,7 +27,7 @@ pub(super) struct Line {
     config: LineConfig,
     /// Releases happen at multiples of this, nanoseconds.
     grid: u64,
-    luck: Luck,
+    faulty: Faulty,
     /// When the line has sent everything it took.
     free_at: Timestamp,
     /// Release of the newest datagram; later ones are not released earlier.
@@ -66,7 +69,7 @@ impl Line {
         Self {
             config,
             grid: u64::try_from(granularity.as_nanos()).unwrap_or(u64::MAX).max(1),
-            luck: Luck::new(seed),
+            faulty: Faulty::new(seed),
             free_at: Timestamp::ZERO,
             newest: Timestamp::ZERO,
             trains: VecDeque::new(),
@@ -92,7 +95,8 @@ impl Line {
     pub(super) fn push(&mut self, now: Timestamp, flow: FlowId, ecn: Ecn, datagram: &[u8]) {
         self.counters.datagrams_in = self.counters.datagrams_in.saturating_add(1);
         self.counters.bytes_in = self.counters.bytes_in.saturating_add(datagram.len() as u64);
-        if self.luck.strikes(self.config.loss) {
+        let fate = self.faulty.fate(&self.config, self.counters.datagrams_in, datagram.len());
+        if fate == Fate::Lost {
             self.counters.lost = self.counters.lost.saturating_add(1);
             return;
         }
@@ -101,6 +105,19 @@ impl Line {
             return;
         };
         self.store(flow, ecn, release, datagram);
+        if let Fate::Corrupted { at, mask } = fate {
+            self.counters.corrupted = self.counters.corrupted.saturating_add(1);
+            self.flip(datagram.len().saturating_sub(at), mask);
+        }
+    }
+
+    /// Flips bits of the newest datagram, `from_end` bytes before its end.
+    fn flip(&mut self, from_end: usize, mask: u8) {
+        let Some(chunk) = self.chunks.back_mut() else { return };
+        let place = chunk.bytes.len().checked_sub(from_end);
+        if let Some(byte) = place.and_then(|place| chunk.bytes.get_mut(place)) {
+            *byte ^= mask;
+        }
     }
 
     /// Datagrams arrive while the link is cut.

@@ -122,6 +122,7 @@ proptest! {
             delay: Duration::from_micros(delay),
             queue_bytes: u64::MAX,
             loss: 0.0,
+            ..LineConfig::default()
         };
         let mut line = line(config);
         let mut now = START;
