@@ -11,7 +11,7 @@ export type { AckRecord, SpaceName, Spaces, SpaceView } from './space/index.ts'
 export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord, Signal } from './binding/index.ts'
 export type {
   Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
-  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify, Waiting,
+  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify, VersionName, Waiting,
 } from './config/index.ts'
 export { ConnectionError, EndpointError, OptionError, PathError, QuicbraidError, ServiceError, StreamError, isQuicbraidError } from './errors/index.ts'
 export type { ErrorCode } from './errors/index.ts'

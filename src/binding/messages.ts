@@ -74,6 +74,8 @@ export interface NativeTransport {
     connectionIdBytes?: number
   }
   versions?: string[]
+  /** Clients: version of the first Initial, 'reserved' for 0x?a?a?a?a (feature `firstVersion`). */
+  firstVersion?: string
   spin?: 'off' | 'random' | 'on'
   earlyData?: boolean
 }

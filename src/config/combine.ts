@@ -14,6 +14,8 @@ export function checkCombinations(options: ConnectionOptions | ServerOptions, fi
   if (options.limits?.connectionIdBytes === 0 && options.multipath !== 'off') {
     throw invalidOption(at('limits.connectionIdBytes'), 0, "1 to 20, or 0 with multipath: 'off' (multipath needs connection ids)")
   }
+  const first = 'firstVersion' in options ? options.firstVersion : undefined
+  if (first !== undefined && first !== 'reserved' && options.versions?.includes(first) === false) throw invalidOption(at('firstVersion'), first, "one of `versions`, or 'reserved'")
   checkWindows(options.limits ?? {}, at)
   if (options.scheduler !== undefined) schedulerChoice(options.scheduler, at('scheduler'))
   const paths = 'paths' in options ? (options.paths ?? []) : []

@@ -42,7 +42,7 @@ export function prepareConnect(defaults: ConnectionOptions, own: unknown, featur
 
 /** Checks `listen` options whole; client-only defaults of the endpoint do not count. @throws as `prepareConnect` */
 export function prepareServer(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>, field: string): ServerOptions {
-  const { serverName: _name, paths: _paths, handshake: _handshake, ...shared } = defaults
+  const { serverName: _name, paths: _paths, handshake: _handshake, firstVersion: _first, ...shared } = defaults
   const options = mergeOptions<ServerOptions>(shared, checkServer(own, field))
   checkCombinations(options, field)
   refuseUnavailable('connection', options, features, field)
@@ -102,7 +102,8 @@ function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTran
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
   const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
-  return { limits, ...defined({ multipath, maxPaths, congestion, ackPath, failover, spin, earlyData, scheduler, versions }) }
+  const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
+  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, failover, spin, earlyData, scheduler, versions }) }
 }
 
 function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {

@@ -14,7 +14,7 @@ export { hot, sampled, watched } from './observe.ts'
 export type { Feed, Observable } from './observe.ts'
 export type {
   Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
-  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify,
+  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify, VersionName,
 } from './options.ts'
 export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema.ts'
 export { Supply } from './supply.ts'

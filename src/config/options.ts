@@ -104,6 +104,7 @@ export interface SchedulerChoice {
   deadlineMs?: number
 }
 
+export type VersionName = 'v1' | 'v2'
 export type CongestionName = 'cubic' | 'newreno' | 'bbr3' | 'lia' | 'olia' | 'balia'
 export type PathStatus = 'available' | 'backup'
 
@@ -132,6 +133,8 @@ export interface StreamCodes {
 export interface ConnectionOptions extends TlsOptions {
   /** SNI and name to check. @default the host of `remote` */
   serverName?: string
+  /** Version of the first Initial; 'reserved' is one that no server has, so that it answers with its own. @default the first of `versions` */
+  firstVersion?: VersionName | 'reserved'
   /** Initial paths; the first is tried first. @default one path, chosen by the system */
   paths?: readonly PathSpec[]
   /** @default 'manual' */
@@ -151,8 +154,8 @@ export interface ConnectionOptions extends TlsOptions {
   /** Failover contract. @default { maxStallMs: 300, abandonAfterMs: 10000 } */
   failover?: { maxStallMs?: number; abandonAfterMs?: number }
   limits?: Limits
-  /** Preferred QUIC versions. @default ['v1', 'v2'] */
-  versions?: readonly ('v1' | 'v2')[]
+  /** QUIC versions, the preferred one first. @default ['v1', 'v2'] */
+  versions?: readonly VersionName[]
   /** Client: send 0-RTT when a ticket is stored. Server: take it. @default false */
   earlyData?: boolean
   /** @experimental Not available in this version. */
@@ -166,7 +169,7 @@ export interface ConnectionOptions extends TlsOptions {
   traversal?: false
 }
 
-export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'paths' | 'handshake'> {
+export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'firstVersion' | 'paths' | 'handshake'> {
   /** Identities by SNI; `*.example.net` and `*` allowed; merged over `cert`/`key`. @default {} */
   sni?: Readonly<Record<string, { cert: Pem; key: Pem }>>
   /** Client certificates, checked against `ca` / `pins` / `verify`. @default 'none' */

@@ -108,6 +108,7 @@ const transport = {
 
 const ownConnection = {
   serverName: v.optional(text('a host name or IP address', 253)),
+  firstVersion: v.optional(names(['v1', 'v2', 'reserved'])),
   paths: v.optional(v.pipe(v.array(pathSpec, 'a list of path specs'), v.minLength(1, 'at least one path'), v.maxLength(8, 'at most 8 paths'))),
   handshake: v.optional(v.union([
     names(MODES),

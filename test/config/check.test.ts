@@ -74,7 +74,7 @@ describe('what this build lacks', () => {
     const cases: [object, string, string][] = [
       [{ scheduler: 'weighted' }, 'scheduler', 'scheduler.weighted'], [{ congestion: 'bbr3' }, 'congestion', 'congestion.bbr3'], [{ handshake: 'race' }, 'handshake', 'handshake.race'],
       [{ earlyData: true }, 'earlyData', 'earlyData'], [{ maxDatagramFrameBytes: 100 }, 'maxDatagramFrameBytes', 'datagrams'], [{ verify: () => {} }, 'verify', 'verify'],
-      [{ multipath: 'shared-space' }, 'multipath', 'sharedSpace'], [{ scheduler: { name: 'deadline', deadlineMs: 5 } }, 'scheduler', 'scheduler.deadline'],
+      [{ multipath: 'shared-space' }, 'multipath', 'sharedSpace'], [{ versions: ['v2', 'v1'] }, 'versions', 'versions'], [{ firstVersion: 'reserved' }, 'firstVersion', 'firstVersion'], [{ scheduler: { name: 'deadline', deadlineMs: 5 } }, 'scheduler', 'scheduler.deadline'],
     ]
     for (const [options, field, feature] of cases) {
       expect(failure(() => connect(options))).toMatchObject({ code: 'QB_OPTION_INVALID', field, message: expect.stringContaining('not available in this version') })
@@ -97,7 +97,7 @@ describe('combinations', () => {
     const fields: [object, string][] = [
       [{ limits: { connectionIdBytes: 0 } }, 'limits.connectionIdBytes'], [{ limits: { streamWindowBytes: 100_000, maxStreamWindowBytes: 50_000 } }, 'limits.streamWindowBytes'],
       [{ cert: 'c' }, 'key'], [{ key: 'k' }, 'cert'], [{ maxPaths: 1, paths: [{}, {}] }, 'paths'], [{ paths: [{ local: '127.0.0.1', remote: '[::1]:5' }] }, 'paths[0].local'],
-      [{ paths: [{ remote: '127.0.0.1' }] }, 'paths[0].remote'], [{ alpn: [] }, 'alpn'], [{ alpn: ['a', 'a'] }, 'alpn'], [{ alpn: 'x'.repeat(256) }, 'alpn'], [{ pins: ['sha256//short'] }, 'pins[0]'],
+      [{ paths: [{ remote: '127.0.0.1' }] }, 'paths[0].remote'], [{ versions: ['v1'], firstVersion: 'v2' }, 'firstVersion'], [{ alpn: [] }, 'alpn'], [{ alpn: ['a', 'a'] }, 'alpn'], [{ alpn: 'x'.repeat(256) }, 'alpn'], [{ pins: ['sha256//short'] }, 'pins[0]'],
     ]
     for (const [options, field] of fields) expect(failure(() => connect(options)).field, JSON.stringify(options)).toBe(field)
     expect(() => connect({ limits: { connectionIdBytes: 0 }, multipath: 'off' })).not.toThrow()
