@@ -15,6 +15,8 @@ export const Exit = {
   UNREACHABLE: 4,
   /** Connected, but the result is wrong or incomplete. */
   INCOMPLETE: 5,
+  /** `interop`: this build does not have the test case. */
+  UNSUPPORTED: 127,
   SIGINT: 130,
   SIGTERM: 143,
 } as const

@@ -6,6 +6,7 @@ import { addDemo } from './demo/command.ts'
 import { Exit } from './exit.ts'
 import type { ExitCode } from './exit.ts'
 import { addGet } from './get/command.ts'
+import { addInterop } from './interop/index.ts'
 import { addServe } from './serve.ts'
 import type { Terminal } from './terminal.ts'
 import { addUnavailable } from './unavailable.ts'
@@ -35,6 +36,7 @@ export function createProgram(terminal: Terminal, entry: string): Program {
   addDemo(program, context)
   addServe(program, context)
   addGet(program, context)
+  addInterop(program, context)
   addCert(program, context)
   addUnavailable(program)
   for (const command of program.commands) command.exitOverride().copyInheritedSettings(program)
