@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 const HERE = fileURLToPath(new URL('.', import.meta.url))
 const RUST = join(HERE, 'rust')
 const TARGET = process.env.CARGO_TARGET_DIR ?? join(RUST, 'target')
-const VENV = join(HERE, '.venv')
+const VENV = process.env.PEERS_VENV ?? join(HERE, '.venv')
 const REQUIREMENTS = join(HERE, 'requirements.txt')
 const EXECUTABLE = process.platform === 'win32' ? '.exe' : ''
 
@@ -23,7 +23,7 @@ export function programs() {
   if (built.status !== 0) throw new Error('the Rust programs do not build')
   const rust = (name) => [join(TARGET, 'debug', `${name}-peer${EXECUTABLE}`)]
   const commands = { ours: rust('ours'), quinn: rust('quinn'), noq: rust('noq') }
-  const python = environment()
+  const python = pythonEnvironment()
   return python.problem === undefined
     ? { commands: { ...commands, aioquic: [python.interpreter, join(HERE, 'aioquic_peer.py')] }, missing: {} }
     : { commands, missing: { aioquic: python.problem } }
@@ -36,7 +36,8 @@ export function certificate(commands, directory) {
   return { cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem') }
 }
 
-function environment() {
+/** An interpreter with aioquic, or the problem. */
+export function pythonEnvironment() {
   const interpreter = process.platform === 'win32' ? join(VENV, 'Scripts', 'python.exe') : join(VENV, 'bin', 'python')
   const stamp = join(VENV, 'installed.txt')
   const wanted = readFileSync(REQUIREMENTS, 'utf8')
