@@ -19,6 +19,7 @@ pub mod space;
 pub mod stream_id;
 pub mod time;
 pub mod varint;
+pub mod version;
 pub mod wire;
 
 pub use address::{Ecn, FourTuple};
@@ -29,7 +30,5 @@ pub use role::{Direction, Role};
 pub use space::{EncryptionLevel, PacketNumber, SpaceId};
 pub use stream_id::StreamId;
 pub use time::Timestamp;
+pub use version::{VERSION_1, VERSION_2};
 pub use wire::{Reader, UnexpectedEnd, Writer};
-
-/// QUIC version 1 (RFC 9000 §15).
-pub const VERSION_1: u32 = 0x0000_0001;

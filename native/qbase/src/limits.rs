@@ -52,8 +52,16 @@ pub const CONTROL_FRAMES: usize = 1_024;
 pub const PEER_STREAMS: u64 = 100;
 /// L1: datagrams waiting for their connection per endpoint.
 pub const WAITING_DATAGRAMS: usize = 1_024;
-/// L20: unsolicited answers (Version Negotiation, stateless reset, close) per second and endpoint.
+/// L18: tokens that wait for a client's application; the newest are kept.
+pub const TOKENS_WAITING: usize = 4;
+/// L19: used tokens remembered per kind and time bucket, of which there are two.
+pub const USED_TOKENS: usize = 128 * 1_024;
+/// L20: unsolicited answers of each kind (Version Negotiation, stateless reset, close) per second and endpoint.
 pub const STATELESS_ANSWERS_PER_SECOND: u32 = 100;
+/// L20: of those, per second and remote address.
+pub const STATELESS_ANSWERS_PER_ADDRESS: u32 = 5;
+/// L1: answers without a connection that wait for the socket.
+pub const ANSWERS_WAITING: usize = 1_024;
 /// L26: events that wait for the application per connection before reading pauses.
 pub const EVENTS_WAITING: usize = 1_024;
 /// D13: useless empty STREAM frames in a row before the connection is closed.
@@ -71,6 +79,15 @@ pub const TAG_LEN: usize = 16;
 pub const MAX_SEGMENTS: usize = 64;
 /// Bytes of one burst at most: an IPv4 datagram's payload.
 pub const MAX_BURST_BYTES: usize = 65_507;
+
+/// Longest token a client repeats: its Initial packets must keep room for the handshake.
+pub const TOKEN_LEN: usize = 512;
+/// A Retry's token is accepted for so long: clients bring it back at once (RFC 9000 §8.1.4).
+pub const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
+/// A NEW_TOKEN's token is accepted for so long.
+pub const NEW_TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Tokens may come from a machine whose time of day is ahead by so much (attacks J12).
+pub const TOKEN_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Datagrams of a client's first flight that are kept for further address pairs.
 pub const FIRST_FLIGHT: usize = 8;

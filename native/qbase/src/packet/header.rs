@@ -10,8 +10,8 @@
 //!
 //! Called for every received packet. Never reads the bits that header protection hides (RR, K, PP, the number).
 
-use super::{FIXED, FORM, InvariantHeader, MIN_PROTECTED, PacketError, PacketType};
-use crate::{ConnectionId, Reader, VERSION_1, limits::TAG_LEN};
+use super::{FIXED, FORM, InvariantHeader, MIN_PROTECTED, PacketError, PacketType, long};
+use crate::{ConnectionId, Reader, VERSION_1, VERSION_2, limits::TAG_LEN};
 use std::ops::Range;
 
 /// A header that is still protected. All offsets count from the packet's first byte.
@@ -92,14 +92,9 @@ impl ProtectedHeader {
         let InvariantHeader { first, version, .. } = invariant;
         let kind = match version {
             0 => PacketType::VersionNegotiation,
-            VERSION_1 => {
+            VERSION_1 | VERSION_2 => {
                 check_fixed_bit(first, fixed_bit)?;
-                match first >> 4 & 0x03 {
-                    0 => PacketType::Initial,
-                    1 => PacketType::ZeroRtt,
-                    2 => PacketType::Handshake,
-                    _ => PacketType::Retry,
-                }
+                long::packet_type(version, first)
             }
             _ => return Err(PacketError::UnknownVersion { version }),
         };

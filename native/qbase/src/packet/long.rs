@@ -8,7 +8,7 @@
 //! Called by the packet builder. Never protects: see `qcrypto`.
 
 use super::{FIXED, FORM, PacketType, number};
-use crate::{ConnectionId, PacketNumber, Writer, varint};
+use crate::{ConnectionId, PacketNumber, VERSION_2, Writer, varint};
 
 /// The kinds of long headers that number their packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +76,7 @@ impl LongHeader<'_> {
     /// packet's first byte, which need not be the first of its buffer.
     pub fn write(&self, writer: &mut Writer<'_>, pn: PacketNumber, pn_len: usize) -> LongStart {
         let start = writer.len();
-        let kind = match self.kind {
-            LongKind::Initial { .. } => 0x00,
-            LongKind::ZeroRtt => 0x10,
-            LongKind::Handshake => 0x20,
-        };
-        writer.u8(FORM | FIXED | kind | number::len_bits(pn_len));
+        writer.u8(FORM | FIXED | type_bits(self.version, self.kind.packet_type()) | number::len_bits(pn_len));
         write_ids(writer, self.version, self.dcid.as_bytes(), self.scid.as_bytes());
         if let LongKind::Initial { token } = self.kind {
             writer.varint(token.len() as u64);
@@ -93,6 +88,28 @@ impl LongHeader<'_> {
         number::write(writer, pn, pn_len);
         LongStart { length_offset, pn_offset }
     }
+}
+
+/// The type that the first byte of a long header names; version 2 counts from Retry (RFC 9000 §17.2, RFC 9369 §3.2).
+pub(super) const fn packet_type(version: u32, first: u8) -> PacketType {
+    let code = first >> 4 & 0x03;
+    match if version == VERSION_2 { code.wrapping_sub(1) & 0x03 } else { code } {
+        0 => PacketType::Initial,
+        1 => PacketType::ZeroRtt,
+        2 => PacketType::Handshake,
+        _ => PacketType::Retry,
+    }
+}
+
+/// The type bits of a first byte; the inverse of [`packet_type`].
+pub(super) const fn type_bits(version: u32, kind: PacketType) -> u8 {
+    let code: u8 = match kind {
+        PacketType::Initial => 0,
+        PacketType::ZeroRtt => 1,
+        PacketType::Handshake => 2,
+        PacketType::Retry | PacketType::VersionNegotiation | PacketType::OneRtt => 3,
+    };
+    (if version == VERSION_2 { code.wrapping_add(1) & 0x03 } else { code }) << 4
 }
 
 /// Writes version and connection ids, the part that all versions share. Ids longer than 255 bytes are cut.

@@ -1,7 +1,7 @@
 //! Retry packets (RFC 9000 §17.2.5).
 //!
 //! ```text
-//! 1111XXXX · version (4) · DCID length (1) · DCID · SCID length (1) · SCID · token, not empty · integrity tag (16)
+//! 11TTXXXX · version (4) · DCID length (1) · DCID · SCID length (1) · SCID · token, not empty · integrity tag (16)
 //! ```
 //!
 //! Called by the endpoint (writes) and the client (reads). Never computes the tag: see `qcrypto`.
@@ -44,8 +44,8 @@ pub fn parse(packet: &[u8]) -> Result<Retry<'_>, PacketError> {
 
 /// Writes a Retry without its tag, which the caller appends.
 pub fn write(writer: &mut Writer<'_>, version: u32, dcid: &ConnectionId, scid: &ConnectionId, token: &[u8]) {
-    // Type 3; the unused bits are 1.
-    writer.u8(FORM | FIXED | 0x3f);
+    // The unused bits are 1.
+    writer.u8(FORM | FIXED | long::type_bits(version, PacketType::Retry) | 0x0f);
     long::write_ids(writer, version, dcid.as_bytes(), scid.as_bytes());
     writer.bytes(token);
 }

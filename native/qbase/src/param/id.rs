@@ -36,6 +36,8 @@ pub const ACTIVE_CONNECTION_ID_LIMIT: u64 = 0x0e;
 pub const INITIAL_SOURCE_CONNECTION_ID: u64 = 0x0f;
 /// Source id of the Retry.
 pub const RETRY_SOURCE_CONNECTION_ID: u64 = 0x10;
+/// Versions chosen and available.
+pub const VERSION_INFORMATION: u64 = 0x11;
 /// Largest DATAGRAM frame.
 pub const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 /// Largest path id.

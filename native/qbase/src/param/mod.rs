@@ -1,4 +1,4 @@
-//! Transport parameters: what each end declares in the handshake (RFC 9000 §7.4, §18; RFC 9221 §3; RFC 9287 §3;
+//! Transport parameters: what each end declares in the handshake (RFC 9000 §7.4, §18; RFC 9221 §3; RFC 9287 §3; RFC 9368 §3;
 //! multipath MP-1).
 //!
 //! Called by the connection: [`TransportParameters::write`] before TLS starts, [`TransportParameters::read`] on the peer's
@@ -7,9 +7,11 @@
 pub mod id;
 mod preferred_address;
 mod read;
+mod version_information;
 mod write;
 
 pub use preferred_address::PreferredAddress;
+pub use version_information::VersionInformation;
 
 use crate::{ConnectionId, PathId, ResetToken};
 use std::time::Duration;
@@ -57,6 +59,8 @@ pub struct TransportParameters {
     pub max_datagram_frame_size: u64,
     /// The fixed bit of packets to this end may be 0 (RFC 9287 §3).
     pub grease_quic_bit: bool,
+    /// Version of the connection and versions available (RFC 9368 §3).
+    pub version_information: Option<VersionInformation>,
 }
 
 /// Largest UDP payload there is: the default of `max_udp_payload_size`.
@@ -91,6 +95,7 @@ impl Default for TransportParameters {
             initial_max_path_id: None,
             max_datagram_frame_size: 0,
             grease_quic_bit: false,
+            version_information: None,
         }
     }
 }

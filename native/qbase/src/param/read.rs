@@ -1,9 +1,9 @@
 //! Reading the peer's transport parameters (RFC 9000 §7.4, §18; attacks B6, B8, B9).
 //!
-//! Called once per handshake by the connection. Every fault is TRANSPORT_PARAMETER_ERROR. Never allocates; unknown
-//! parameters cost nothing but their bytes.
+//! Called once per handshake by the connection. Every fault is TRANSPORT_PARAMETER_ERROR. Unknown parameters
+//! and unknown versions cost nothing but their bytes.
 
-use super::{MIN_CID_LIMIT, PreferredAddress, TransportParameters, id};
+use super::{MIN_CID_LIMIT, PreferredAddress, TransportParameters, VersionInformation, id};
 use crate::{
     ConnectionId, ErrorCode, PathId, Reader, ResetToken, Role, TransportError, UnexpectedEnd, limits,
     stream_id::MAX_STREAM_COUNT,
@@ -43,7 +43,10 @@ impl TransportParameters {
                 return Err(Invalid("a client sent a parameter of servers").into());
             }
             let mut value = Reader::new(value);
-            if parameters.set(id, &mut value)? == Known::Yes && !value.is_empty() {
+            if id == id::VERSION_INFORMATION {
+                let information = VersionInformation::read(value.take_rest(), from);
+                parameters.version_information = Some(information.ok_or(Invalid("version_information is malformed"))?);
+            } else if parameters.set(id, &mut value)? == Known::Yes && !value.is_empty() {
                 return Err(Invalid("a transport parameter is longer than its value").into());
             }
         }
@@ -116,7 +119,7 @@ impl Seen {
     fn insert(&mut self, id: u64) -> Result<(), Invalid> {
         let bit = match id {
             id::GREASE_QUIC_BIT => 63,
-            0..=id::RETRY_SOURCE_CONNECTION_ID | id::MAX_DATAGRAM_FRAME_SIZE | id::INITIAL_MAX_PATH_ID => id,
+            0..=id::VERSION_INFORMATION | id::MAX_DATAGRAM_FRAME_SIZE | id::INITIAL_MAX_PATH_ID => id,
             _ => return Ok(()),
         };
         let mask = 1 << bit;

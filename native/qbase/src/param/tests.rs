@@ -227,6 +227,17 @@ fn unknown_and_reserved_parameters_are_ignored_however_many() {
     assert_eq!(parameters, TransportParameters { initial_max_data: 7, ..TransportParameters::default() });
 }
 
+/// Shows 9368-version-downgrade-prevention-downgrade-4.
+#[test]
+fn attack_b17_version_information_that_is_malformed_or_comes_twice_is_refused() {
+    let good = [crate::VERSION_1, crate::VERSION_1].map(u32::to_be_bytes).concat();
+    assert!(read_one(id::VERSION_INFORMATION, &good).is_ok());
+    refused(read_one(id::VERSION_INFORMATION, &good[..7]));
+    refused(read_one(id::VERSION_INFORMATION, &[]));
+    let twice = [entry(id::VERSION_INFORMATION, &good), entry(id::VERSION_INFORMATION, &good)].concat();
+    refused(TransportParameters::read(&twice, Role::Server));
+}
+
 #[test]
 fn a_greased_parameter_is_written_with_the_id_of_the_caller() {
     let mut out = Vec::new();
@@ -285,6 +296,10 @@ fn any_parameters() -> impl Strategy<Value = TransportParameters> {
         initial_max_path_id: rest.0.map(PathId),
         max_datagram_frame_size: rest.1,
         grease_quic_bit: rest.3,
+        version_information: rest.2.then(|| VersionInformation {
+            chosen: crate::VERSION_1,
+            available: vec![crate::VERSION_1, crate::VERSION_2],
+        }),
     })
 }
 

@@ -37,6 +37,11 @@ impl TransportParameters {
         if self.grease_quic_bit {
             put(out, id::GREASE_QUIC_BIT, &[]);
         }
+        if let Some(information) = &self.version_information {
+            let mut value = Vec::new();
+            information.write(&mut value);
+            put(out, id::VERSION_INFORMATION, &value);
+        }
         if let Some(id) = grease {
             put(out, id, &[]);
         }

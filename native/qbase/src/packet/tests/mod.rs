@@ -40,6 +40,7 @@ fn written(header: &LongHeader<'_>, pn: u64, pn_len: usize, length: usize) -> (V
 
 mod datagram;
 mod rfc_9001;
+mod version_2;
 
 #[test]
 fn every_long_header_is_read_as_it_was_written() {
