@@ -3,11 +3,10 @@
 //! Called for Initial packets, for which no TLS session exists yet, and for secrets that came by another way than a
 //! session's own keys. Session keys arrive through `session`. Never keeps a secret longer than the next one needs it.
 
-use qbase::{ConnectionId, Role};
+use qbase::{ConnectionId, Role, VERSION_2};
 use ring::{aead, hkdf};
 
 use crate::{
-    VERSION_2,
     protect::{HeaderKey, NONCE_LEN, PacketKey, RingHeaderKey, RingPacketKey},
 };
 
@@ -38,6 +37,15 @@ impl Keys {
             Role::Client => Self { local: client.keys(), remote: server.keys() },
             Role::Server => Self { local: server.keys(), remote: client.keys() },
         }
+    }
+}
+
+impl Keys {
+    /// Keys of one level from its traffic secrets.
+    #[must_use]
+    pub(crate) fn from_secrets(cipher: Cipher, version: u32, local: &[u8], remote: &[u8]) -> Self {
+        let keys = |secret| Secret::new(cipher, version, secret).keys();
+        Self { local: keys(local), remote: keys(remote) }
     }
 }
 

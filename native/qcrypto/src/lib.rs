@@ -9,6 +9,7 @@
 
 pub mod development;
 pub mod error;
+pub mod hello;
 pub mod identity;
 pub mod key_update;
 pub mod keys;
@@ -18,6 +19,7 @@ pub mod reset;
 pub mod retry;
 mod rustls;
 pub mod session;
+pub mod token;
 #[cfg(test)]
 mod testing;
 
@@ -33,6 +35,4 @@ pub use protect::{HeaderKey, PacketKey};
 pub use reset::reset_token;
 pub use retry::{is_retry_authentic, retry_tag};
 pub use session::{KeyChange, Session};
-
-/// QUIC version 2 (RFC 9369 §3.1): same machine, other salts and labels.
-pub const VERSION_2: u32 = 0x6b33_43cf;
+pub use token::{OpenedToken, TokenKey, derive_key};

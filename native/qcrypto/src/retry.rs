@@ -1,9 +1,7 @@
 //! The Retry integrity tag (RFC 9001 §5.8, RFC 9369 §3.3.3): shows that whoever sent a Retry saw the client's Initial.
 
-use qbase::{ConnectionId, limits::TAG_LEN};
+use qbase::{ConnectionId, VERSION_2, limits::TAG_LEN};
 use ring::aead;
-
-use crate::VERSION_2;
 
 /// The tag that ends a Retry packet.
 ///

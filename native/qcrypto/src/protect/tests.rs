@@ -1,12 +1,11 @@
 //! Known packets: RFC 9001 appendix A, RFC 9369 appendix A, multipath MP-31, and what forgeries and short packets get.
 
 use proptest::prelude::*;
-use qbase::{ConnectionId, PathId, Role, VERSION_1, limits::TAG_LEN};
+use qbase::{ConnectionId, PathId, Role, VERSION_1, VERSION_2, limits::TAG_LEN};
 use ring::{aead, hkdf};
 
 use super::*;
 use crate::{
-    VERSION_2,
     keys::{Cipher, Keys, Secret},
     testing::hex,
 };

@@ -9,7 +9,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust};
+use super::{Captured, KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust};
 use crate::{error::TlsError, identity::Identity, keys::Cipher, pin::Pin};
 
 /// What a client wants of TLS.
@@ -73,6 +73,15 @@ impl ClientTls {
 
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// The same options for one session whose QUIC version may change, and where its secrets will be.
+    pub(crate) fn capturing(&self) -> (Arc<ClientConfig>, Arc<Captured>) {
+        let mut config = ClientConfig::clone(&self.config);
+        let captured = Arc::new(Captured::new(Arc::clone(&config.key_log)));
+        let sink: Arc<Captured> = Arc::clone(&captured);
+        config.key_log = sink;
+        (Arc::new(config), captured)
     }
 
     pub(crate) fn randomness(&self) -> Randomness {

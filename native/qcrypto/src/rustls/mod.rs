@@ -3,6 +3,7 @@
 //! Decides protocols, ciphers, trust and randomness of sessions. Called by endpoints once per option object; the results
 //! are cheap to clone and shared by all sessions. Tickets and early data are off.
 
+mod captured;
 mod client;
 mod keylog;
 mod provider;
@@ -10,6 +11,7 @@ mod seeded;
 mod server;
 mod verify;
 
+pub(crate) use captured::Captured;
 pub use client::{ClientTls, ClientTlsOptions};
 pub use keylog::KeyLog;
 pub use provider::Provider;

@@ -7,20 +7,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use qbase::{EncryptionLevel, ErrorCode, Role, TransportError};
+use qbase::{EncryptionLevel, ErrorCode, Role, TransportError, VERSION_2};
 use rustls::{
     pki_types::ServerName,
     quic::{ClientConnection, Connection, ServerConnection, Version},
 };
 
 use crate::{
-    VERSION_2,
     error::{CertificateFault, TlsError},
     key_update::OneRttKeys,
     keys::{Cipher, Keys},
-    rustls::{ClientTls, Randomness, ServerTls},
+    rustls::{Captured, ClientTls, Randomness, ServerTls},
 };
 
 /// Type and length before the body of a TLS handshake message (RFC 8446 §4).
@@ -54,6 +53,10 @@ pub struct Session {
     /// Set by the first error; nothing is read after it.
     failure: Option<TransportError>,
     randomness: Randomness,
+    /// Client whose QUIC version may change: its secrets.
+    captured: Option<Arc<Captured>>,
+    /// The version that keys are made for, if it is another than the session's.
+    other_version: Option<u32>,
 }
 
 /// Bytes of one level and the keys that come after them.
@@ -76,6 +79,35 @@ impl Session {
             ClientConnection::new(tls.config(), quic_version(version)?, name, params.to_vec()).map_err(TlsError::from)
         })?;
         Ok(Self::new(Connection::Client(inner), Role::Client, randomness))
+    }
+
+    /// As [`Session::client`], for a connection that may go over to a compatible version: until
+    /// [`Session::keep_version`], [`Session::change_version`] can be called.
+    ///
+    /// # Errors
+    /// See [`Session::client`].
+    pub fn client_compatible(tls: &ClientTls, server_name: &str, params: &[u8], version: u32) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| TlsError::ServerName { name: server_name.to_owned() })?;
+        let (config, captured) = tls.capturing();
+        let mut randomness = tls.randomness();
+        let inner = randomness.lend(|| {
+            ClientConnection::new(config, quic_version(version)?, name, params.to_vec()).map_err(TlsError::from)
+        })?;
+        Ok(Self { captured: Some(captured), ..Self::new(Connection::Client(inner), Role::Client, randomness) })
+    }
+
+    /// A client learned, before it read anything of the server, that the connection has this version: Handshake and 1-RTT
+    /// keys are made for it (RFC 9369 §3.3.2). Initial keys and early data are not this session's concern.
+    pub const fn change_version(&mut self, version: u32) {
+        if self.captured.is_some() && !self.has_handshake_keys {
+            self.other_version = Some(version);
+        }
+    }
+
+    /// The version of the session is that of the connection: its secrets need not be kept.
+    pub fn keep_version(&mut self) {
+        self.captured = None;
     }
 
     /// A server session; arguments as for [`Session::client`].
@@ -101,6 +133,8 @@ impl Session {
             certificate_fault: None,
             failure: None,
             randomness,
+            captured: None,
+            other_version: None,
         }
     }
 
@@ -259,14 +293,24 @@ impl Session {
             let then = change.map(|change| match change {
                 rustls::quic::KeyChange::Handshake { keys } => {
                     self.has_handshake_keys = true;
-                    KeyChange::Handshake(keys.into())
+                    KeyChange::Handshake(self.in_other_version(Captured::handshake_keys).unwrap_or_else(|| keys.into()))
                 }
                 rustls::quic::KeyChange::OneRtt { keys, next } => {
-                    KeyChange::OneRtt(Box::new(OneRttKeys::new(keys.into(), self.role, Box::new(next))))
+                    let other = self.in_other_version(Captured::one_rtt_keys);
+                    self.captured = None;
+                    KeyChange::OneRtt(Box::new(match other {
+                        Some(keys) => keys,
+                        None => OneRttKeys::new(keys.into(), self.role, Box::new(next)),
+                    }))
                 }
             });
             self.outbound.push_back(Outbound { bytes, then });
         }
+    }
+
+    /// Keys of the version the connection changed to, if it did.
+    fn in_other_version<T>(&self, keys: fn(&Captured, Cipher, u32) -> Option<T>) -> Option<T> {
+        keys(self.captured.as_ref()?, self.cipher()?, self.other_version?)
     }
 
     fn transport_error(&self, error: &rustls::Error) -> TransportError {
