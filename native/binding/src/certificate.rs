@@ -56,7 +56,7 @@ fn refusal(error: DevelopmentError) -> NativeError {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a certificate has a calendar date")]
-fn unix_time() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -3,7 +3,8 @@
 //! Called by the application through the driver. Never checks what the TLS configuration holds: that is `qcrypto`'s job.
 
 use crate::path::schedule::Scheduler;
-use qbase::{limits, param::TransportParameters};
+use bytes::Bytes;
+use qbase::{limits, param::TransportParameters, version};
 use qcongestion::algorithm::Algorithm;
 use std::{sync::Arc, time::Duration};
 
@@ -126,7 +127,7 @@ impl TransportConfig {
 }
 
 /// Settings of the server side.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Identity, ALPN and client verification.
     pub tls: qcrypto::ServerTls,
@@ -134,29 +135,72 @@ pub struct ServerConfig {
     pub transport: Arc<TransportConfig>,
     /// Accepted connections alive at once; more are refused.
     pub max_connections: usize,
+    /// When clients must prove their address before anything is kept for them.
+    pub retry: RetryPolicy,
+    /// QUIC versions accepted, the preferred one first: it is taken wherever the client offers it (RFC 9368 §2.3).
+    pub versions: Vec<u32>,
+    /// Clients get a token for their next connection (RFC 9000 §8.1.3).
+    pub new_tokens: bool,
+}
+
+impl ServerConfig {
+    /// The defaults around what has none.
+    #[must_use]
+    pub fn new(tls: qcrypto::ServerTls, transport: Arc<TransportConfig>, max_connections: usize) -> Self {
+        let versions = version::SPOKEN.to_vec();
+        Self { tls, transport, max_connections, retry: RetryPolicy::default(), versions, new_tokens: true }
+    }
+}
+
+/// When a server answers a first Initial with Retry (RFC 9000 §8.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RetryPolicy {
+    /// Whenever no valid token comes with it.
+    Always,
+    /// While [`limits::HALF_OPEN_BEFORE_RETRY`] handshakes are under way (attacks L2).
+    #[default]
+    Auto,
+    /// Never.
+    Never,
 }
 
 /// Settings of an outgoing connection.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Trust, ALPN and own identity.
     pub tls: qcrypto::ClientTls,
     /// Transport settings.
     pub transport: Arc<TransportConfig>,
+    /// QUIC versions offered in order of preference; the first Initial has the first (RFC 9368 §2.5).
+    pub versions: Vec<u32>,
+    /// What an `Event::NewToken` of an earlier connection to this server brought. Each should be used once
+    /// (RFC 9000 §8.1.3).
+    pub token: Option<Bytes>,
+}
+
+impl ClientConfig {
+    /// The defaults around what has none.
+    #[must_use]
+    pub fn new(tls: qcrypto::ClientTls, transport: Arc<TransportConfig>) -> Self {
+        Self { tls, transport, versions: version::SPOKEN.to_vec(), token: None }
+    }
 }
 
 /// Settings of an endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
-    /// Key of stateless reset tokens, the same on all machines of a fleet.
-    pub reset_key: [u8; 32],
+    /// Secret that the keys of stateless resets and of address tokens come from, the same on all machines of a fleet.
+    pub secret: [u8; 32],
     /// Memory of receive buffers over all connections, bytes (mux R1).
     pub pool_bytes: usize,
+    /// Time since 1970 at [`Timestamp::ZERO`](qbase::Timestamp::ZERO): tokens outlive the process that made them, so
+    /// their age is counted in time of day.
+    pub unix_at_zero: Duration,
 }
 
 impl Default for EndpointConfig {
     fn default() -> Self {
-        Self { reset_key: [0; 32], pool_bytes: 64 * 1_024 * 1_024 }
+        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, unix_at_zero: Duration::ZERO }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Called by the pair once per turn, in the order of the real driver: datagrams in, timers, application, bursts out.
 //! A burst is on the links, or refused by them, before the next one is asked for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use qbase::{Ecn, FourTuple, Role, Timestamp};
 use qconnection::{
@@ -34,6 +34,26 @@ pub struct Host {
     /// Something happened that the application may want to answer.
     stirred: Stirred,
     sent: SentCounters,
+    seed: [u8; 32],
+    /// What it listens with, to do so again after a restart.
+    server: Option<Arc<ServerConfig>>,
+}
+
+/// What a restarted process remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// The endpoint's secret.
+    SameSecret,
+    /// Nothing.
+    OtherSecret,
+}
+
+/// Time of day at the start of every world: 2025-01-01.
+const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);
+
+/// Settings of an endpoint with this secret.
+fn machine(secret: [u8; 32]) -> EndpointConfig {
+    EndpointConfig { secret, unix_at_zero: UNIX_TIME, ..EndpointConfig::default() }
 }
 
 /// Whether the application gets a turn.
@@ -66,7 +86,7 @@ impl Host {
     pub fn new(role: Role, seed: [u8; 32], limits: SendLimits) -> Self {
         Self {
             role,
-            endpoint: Endpoint::new(EndpointConfig { reset_key: seed, ..EndpointConfig::default() }, seed),
+            endpoint: Endpoint::new(machine(seed), seed),
             connection: None,
             traffic: Traffic::default(),
             news: Vec::new(),
@@ -75,12 +95,26 @@ impl Host {
             buffer: vec![0; BURST_BUFFER],
             stirred: Stirred::Yes,
             sent: SentCounters::default(),
+            seed,
+            server: None,
         }
+    }
+
+    /// The process dies and starts anew: no connection is left, and it listens as before.
+    pub fn restart(&mut self, restart: Restart) {
+        let seed = self.seed.map(|byte| byte.wrapping_add(1));
+        let secret = if restart == Restart::SameSecret { self.seed } else { seed };
+        self.endpoint = Endpoint::new(machine(secret), seed);
+        self.endpoint.listen(self.server.clone());
+        self.connection = None;
+        self.traffic = Traffic::default();
+        self.stirred = Stirred::Yes;
     }
 
     /// Accepts connections from now on.
     pub fn listen(&mut self, config: ServerConfig) {
-        self.endpoint.listen(Some(Arc::new(config)));
+        self.server = Some(Arc::new(config));
+        self.endpoint.listen(self.server.clone());
     }
 
     /// Starts a connection.

@@ -26,7 +26,7 @@ pub mod traffic;
 
 pub use clock::Clock;
 pub use failure::{Failure, Fault};
-pub use host::Host;
+pub use host::{Host, Restart};
 pub use link::{Directions, EcnTreatment, LinkDirection, LinkShape, LinkStatistics, LossModel, Queue, Reorder};
 pub use network::{Arrival, Interface, LinkId, Network, SendError};
 pub use pair::{Pair, PairConfig, Paths};

@@ -143,7 +143,7 @@ fn fault(info: &CloseInfo, machine: &Machine) -> Option<NativeError> {
             let got = machine.statistics().datagrams_received;
             ("QB_CONNECT_TIMEOUT", format!("no complete handshake with {remote} in time ({sent} datagrams sent, {got} received); check the address and the network, or raise limits.handshakeTimeoutMs"))
         }
-        (ClosedBy::Version, ..) => ("QB_VERSION", format!("{remote} speaks no version of QUIC that this side does (v1); use another peer")),
+        (ClosedBy::Version, ..) => ("QB_VERSION", format!("{remote} speaks no version of QUIC that is offered here; see the option versions")),
         (ClosedBy::Reset, ..) => ("QB_STATELESS_RESET", format!("{remote} has forgotten the connection (stateless reset); open a new one")),
         (_, Layer::Application, 0) => return None,
         (_, Layer::Application, code) => ("QB_APPLICATION_CLOSED", format!("the peer closed the connection with code 0x{code:x}{said}; the code is the application's")),

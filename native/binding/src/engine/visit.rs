@@ -130,6 +130,8 @@ impl Engine {
             events::Event::Stream(StreamEvent::Available(_)) | events::Event::Closed(_) | events::Event::Drained => {}
             // Messages have no place in the ring yet; the queues of the machine bound them.
             events::Event::DatagramReceived | events::Event::DatagramFate { .. } => {}
+            // JavaScript keeps no tokens: its connections prove their address anew where a server asks.
+            events::Event::NewToken(_) => {}
         }
     }
 

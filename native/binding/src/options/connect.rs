@@ -109,7 +109,8 @@ impl Dial {
         if options.remotes.is_empty() || options.paths.is_empty() {
             return Err(NativeError::internal("a connection without an address or a path"));
         }
-        let config = Arc::new(ClientConfig { tls, transport: Arc::clone(&transport.config) });
+        let versions = options.transport.versions()?;
+        let config = Arc::new(ClientConfig { versions, ..ClientConfig::new(tls, Arc::clone(&transport.config)) });
         Ok(Self {
             id: options.id,
             remotes: options.remotes,

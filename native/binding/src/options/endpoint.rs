@@ -92,13 +92,14 @@ impl EndpointOptions {
             Some(Memory { overcommit: Some(_), .. }) => return Err(unavailable("memory.overcommit")),
             Some(memory) => memory.max_bytes.unwrap_or(default.pool_bytes),
         };
-        let reset_key = match &self.secret {
+        let secret = match &self.secret {
             Some(secret) => from_hex(secret)
                 .and_then(|bytes| bytes.try_into().ok())
                 .ok_or_else(|| NativeError::option("secret", "is not 32 bytes in hex"))?,
             None => random()?,
         };
-        Ok(EndpointConfig { reset_key, pool_bytes })
+        // The clock of the machine starts with it.
+        Ok(EndpointConfig { secret, pool_bytes, unix_at_zero: crate::certificate::unix_time() })
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
         assert!(driver.sockets.is_empty());
         assert_eq!(driver.max_segments, DriverConfig::default().max_segments);
         assert_eq!(machine.pool_bytes, EndpointConfig::default().pool_bytes);
-        assert_ne!(machine.reset_key, [0; 32], "drawn at random");
+        assert_ne!(machine.secret, [0; 32], "drawn at random");
     }
 
     #[test]
@@ -140,7 +141,7 @@ mod tests {
         let (driver, machine) = (options.driver(), options.machine().expect("machine"));
         assert_eq!((driver.max_segments, driver.sockets.len()), (1, 1));
         assert_eq!((driver.sockets[0].sharing, driver.sockets[0].buffers.receive), (PortSharing::Shared, 5_000));
-        assert_eq!((machine.reset_key, machine.pool_bytes), ([0xab; 32], 1_048_576));
+        assert_eq!((machine.secret, machine.pool_bytes), ([0xab; 32], 1_048_576));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qconnection::ServerConfig;
+use qconnection::{RetryPolicy, ServerConfig};
 use serde::Deserialize;
 
 use super::{
@@ -22,6 +22,7 @@ struct Server {
     tls: Tls,
     transport: Transport,
     max_connections: Option<MaxConnections>,
+    retry: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +54,14 @@ impl Listen {
         };
         let transport = options.transport.settings()?;
         let tls = options.tls.server(surroundings)?;
-        let config = ServerConfig { tls, transport: Arc::clone(&transport.config), max_connections };
+        let retry = match options.retry.as_deref() {
+            None | Some("auto") => RetryPolicy::Auto,
+            Some("always") => RetryPolicy::Always,
+            Some("never") => RetryPolicy::Never,
+            Some(_) => return Err(unavailable("retry")),
+        };
+        let versions = options.transport.versions()?;
+        let config = ServerConfig { retry, versions, ..ServerConfig::new(tls, Arc::clone(&transport.config), max_connections) };
         Ok(Self { config: Arc::new(config), transport })
     }
 }

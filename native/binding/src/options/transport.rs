@@ -18,6 +18,7 @@ pub struct Transport {
     scheduler: Option<SchedulerChoice>,
     congestion: Option<String>,
     failover: Option<Failover>,
+    versions: Option<Vec<String>>,
     limits: Limits,
 }
 
@@ -105,6 +106,20 @@ impl Transport {
             send_buffer: limits.send_buffer_bytes,
             connection_send_buffer: limits.connection_send_buffer_bytes,
         })
+    }
+
+    /// QUIC versions in order of preference; absent, all that the engine speaks.
+    ///
+    /// # Errors
+    /// A name the engine has not.
+    pub fn versions(&self) -> Result<Vec<u32>, NativeError> {
+        let Some(names) = &self.versions else { return Ok(qbase::version::SPOKEN.to_vec()) };
+        let number = |name: &String| match name.as_str() {
+            "v1" => Ok(qbase::VERSION_1),
+            "v2" => Ok(qbase::VERSION_2),
+            _ => Err(unavailable("versions")),
+        };
+        names.iter().map(number).collect()
     }
 
     fn algorithm(&self) -> Result<Algorithm, NativeError> {

@@ -36,6 +36,11 @@ pub enum SentFrame {
     Ping,
     /// HANDSHAKE_DONE.
     HandshakeDone,
+    /// NEW_TOKEN.
+    NewToken {
+        /// Which one.
+        serial: u32,
+    },
     /// (PATH_)NEW_CONNECTION_ID.
     NewCid {
         /// Path id it belongs to.

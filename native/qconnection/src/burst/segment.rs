@@ -11,9 +11,9 @@ use super::{
 };
 use crate::connection::Connection;
 use qbase::{
-    ConnectionId, EncryptionLevel, PacketNumber, PathId, TransportError, Timestamp, VERSION_1, Writer,
+    EncryptionLevel, PacketNumber, PathId, TransportError, Timestamp, Writer,
     limits::{MIN_SAMPLE, TAG_LEN},
-    packet::{KeyPhase, long::{self, LongHeader, LongKind}, number, short},
+    packet::{long::{self, LongHeader, LongKind}, number, short},
 };
 use rand_core::RngCore;
 
@@ -136,7 +136,14 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let end = room.len().saturating_sub(TAG_LEN);
     let mut writer = Writer::new(room.get_mut(..end)?);
     let phase = connection.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
-    let (number_offset, length_offset) = write_header(&mut writer, level, &dcid, &scid, number, number_len, phase);
+    let (number_offset, length_offset) = match level {
+        EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, short::Spin::default()), None),
+        _ => {
+            let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &connection.token } } else { LongKind::Handshake };
+            let start = LongHeader { kind, version: connection.version, dcid, scid }.write(&mut writer, number, number_len);
+            (start.pn_offset, Some(start.length_offset))
+        }
+    };
     let header_len = writer.len();
     let frames_before = pending.frames.len();
     let mut frames = Frames { writer: &mut writer, list: &mut pending.frames, weight: Weight::default() };
@@ -174,25 +181,6 @@ fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId
     let largest_acked = space.sent.largest_acked();
     let number = space.take_number(|| distance);
     Some((number, number::encoded_len(number, largest_acked)))
-}
-
-fn write_header(
-    writer: &mut Writer<'_>,
-    level: EncryptionLevel,
-    dcid: &ConnectionId,
-    scid: &ConnectionId,
-    number: PacketNumber,
-    number_len: usize,
-    phase: KeyPhase,
-) -> (usize, Option<usize>) {
-    match level {
-        EncryptionLevel::OneRtt => (short::write(writer, dcid, number, number_len, phase, short::Spin::default()), None),
-        _ => {
-            let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &[] } } else { LongKind::Handshake };
-            let start = LongHeader { kind, version: VERSION_1, dcid: *dcid, scid: *scid }.write(writer, number, number_len);
-            (start.pn_offset, Some(start.length_offset))
-        }
-    }
 }
 
 /// Protects a packet in place; returns its size.

@@ -165,6 +165,11 @@ impl Connection {
         if self.control.handshake_done && frames.put(1, SentFrame::HandshakeDone, |writer| writer.u8(0x1e)) {
             self.control.handshake_done = false;
         }
+        if let Some((frame, serial)) = self.control.new_token.owed()
+            && frames.put(frame.size(), SentFrame::NewToken { serial }, |writer| frame.write(writer))
+        {
+            self.control.new_token.on_written();
+        }
         if self.control.ping && frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01)) {
             self.control.ping = false;
         }
@@ -305,6 +310,7 @@ impl Connection {
         let control = &self.control;
         control.handshake_done
             || control.ping
+            || control.new_token.is_owed()
             || self.streams.has_control()
             || self.application.as_ref().is_some_and(|application| application.crypto.has_pending())
             || (self.multipath && (self.paths.maximum_owed || self.paths.blocked_owed || !control.cids_blocked.is_empty()))

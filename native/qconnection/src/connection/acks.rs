@@ -181,6 +181,7 @@ impl Connection {
                 }
             }
             SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Acknowledged),
+            SentFrame::NewToken { serial } => self.control.new_token.on_acked(serial),
             SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
             SentFrame::Ping
             | SentFrame::HandshakeDone
@@ -204,6 +205,7 @@ impl Connection {
             }
             SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Lost),
             SentFrame::HandshakeDone => self.control.handshake_done = true,
+            SentFrame::NewToken { serial } => self.control.new_token.on_lost(serial),
             SentFrame::NewCid { path, sequence } => {
                 if let Some(entry) = self.paths.get_mut(path) {
                     entry.local_cids.on_lost(sequence);

@@ -92,6 +92,10 @@ impl Connection {
     /// The first flight stays unanswered: its repetition goes over the next address pair that was asked for, round robin
     /// (multipath MP-87). The pair tried before takes its place in the queue.
     pub(super) fn try_next_candidate(&mut self) {
+        if self.cids.retry.is_some() {
+            // The token of a Retry is bound to one address.
+            return;
+        }
         if self.stagger.is_some() {
             // Every pair that has started gets a copy of the repetition.
             return;
@@ -108,8 +112,13 @@ impl Connection {
         if !self.role.is_client() || self.cids.remote.is_some() {
             return;
         }
+        self.lock_to(opened.arrival.four_tuple);
+    }
+
+    /// The handshake stays with the pair of these addresses: further copies have no use, and a token is bound to it
+    /// (multipath MP-93).
+    pub(super) fn lock_to(&mut self, answered: FourTuple) {
         self.stagger = None;
-        let answered = opened.arrival.four_tuple;
         let Some(open) = self.opens.iter_mut().find(|open| open.four_tuple == answered) else { return };
         if let Some(network) = self.paths.get_mut(PathId::ZERO).and_then(|entry| entry.network.as_deref_mut()) {
             std::mem::swap(&mut network.four_tuple, &mut open.four_tuple);

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  Handshaking -> Open --our error / close()--> Closing --3 PTO--> Drained
-//!        \___________\----peer's CONNECTION_CLOSE--> Draining --3 PTO--> Drained
-//!         \___________\---timeout, reset-----------------------------> Drained
+//!        \___________\----peer's close, reset-----> Draining --3 PTO--> Drained
+//!         \___________\---timeout-----------------------------------> Drained
 //! ```
 //! Called by the dispatch, the timers and the application. After the end only a count of packets is kept (attacks D21).
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::burst::Burst;
 use qbase::{
-    Ecn, EncryptionLevel, ErrorCode, PathId, Reader, TransportError, Timestamp, VERSION_1, Writer,
+    Ecn, EncryptionLevel, ErrorCode, PathId, Reader, TransportError, Timestamp, Writer,
     frame::{self, CloseKind, ConnectionClose, Frame},
     limits::{MIN_INITIAL, MIN_SAMPLE, TAG_LEN},
     packet::{long::{self, LongHeader, LongKind}, number, short},
@@ -58,6 +58,10 @@ impl State {
 pub(crate) enum CloseCause {
     IdleTimeout,
     HandshakeTimeout,
+    /// A stateless reset: the peer sends and reads nothing of this connection any more.
+    Reset,
+    /// No version in common.
+    Version,
 }
 
 /// The CONNECTION_CLOSE to send, and when to repeat it.
@@ -122,13 +126,23 @@ impl Connection {
     }
 
     /// Ends without a word on the wire.
-    pub(crate) fn close_silently(&mut self, _now: Timestamp, cause: CloseCause) {
+    pub(crate) fn close_silently(&mut self, now: Timestamp, cause: CloseCause) {
         let (by, reason) = match cause {
             CloseCause::IdleTimeout => (ClosedBy::IdleTimeout, "nothing was received for the idle timeout"),
             CloseCause::HandshakeTimeout => (ClosedBy::HandshakeTimeout, "the handshake was not complete in time"),
+            CloseCause::Reset => (ClosedBy::Reset, "the peer has lost the connection"),
+            CloseCause::Version => (ClosedBy::Version, "the server speaks no version that is offered"),
         };
-        self.end(CloseInfo { by, layer: Layer::Transport, code: 0, frame_type: None, reason: reason.to_owned() });
-        self.drain_out();
+        if matches!(self.state, State::Handshaking | State::Open) {
+            self.end(CloseInfo { by, layer: Layer::Transport, code: 0, frame_type: None, reason: reason.to_owned() });
+        }
+        if cause == CloseCause::Reset {
+            // What is on its way still arrives, and must not be answered (RFC 9000 §10.3.1).
+            self.state = State::Draining;
+            self.timers.close_deadline = Some(now + self.largest_pto().saturating_mul(3));
+        } else {
+            self.drain_out();
+        }
     }
 
     /// Tells the application once that it is over.
@@ -220,8 +234,8 @@ impl Connection {
         let (number_offset, length_offset) = match level {
             EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, short::Spin::default()), None),
             _ => {
-                let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &[] } } else { LongKind::Handshake };
-                let start = LongHeader { kind, version: VERSION_1, dcid, scid }.write(&mut writer, number, number_len);
+                let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &self.token } } else { LongKind::Handshake };
+                let start = LongHeader { kind, version: self.version, dcid, scid }.write(&mut writer, number, number_len);
                 (start.pn_offset, Some(start.length_offset))
             }
         };

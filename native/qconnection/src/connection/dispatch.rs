@@ -58,9 +58,7 @@ impl Connection {
             Frame::DataBlocked(blocked) => self.streams.on_data_blocked(&blocked),
             Frame::StreamDataBlocked(blocked) => self.streams.on_stream_data_blocked(&blocked),
             Frame::StreamsBlocked(blocked) => self.streams.on_streams_blocked(&blocked),
-            // Tokens serve later connections of the same client; this end keeps none.
-            Frame::NewToken(_) if self.role.is_client() => Ok(()),
-            Frame::NewToken(_) => Err(TransportError::violation("NEW_TOKEN from a client")),
+            Frame::NewToken(new) => self.on_new_token(&new),
             Frame::ConnectionClose(close) => {
                 self.on_connection_close(now, &close);
                 Ok(())

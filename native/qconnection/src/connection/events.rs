@@ -5,7 +5,9 @@
 pub use qrecovery::datagram::Fate as DatagramFate;
 
 use crate::stream::StreamEvent;
-use qbase::{ConnectionId, FourTuple, PathId, frame::PathStatusKind};
+use bytes::Bytes;
+use qbase::{ConnectionId, FourTuple, PathId, ResetToken, Timestamp, frame::PathStatusKind};
+use std::net::IpAddr;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,9 @@ pub enum Event {
     },
     /// The keys were updated.
     KeyUpdated,
+    /// The server gave a token for a later connection to it: [`ClientConfig::token`](crate::ClientConfig::token) of that
+    /// connection. It proves this end's IP address and serves once (RFC 9000 §8.1.3).
+    NewToken(Bytes),
     /// The connection ended; streams and paths are gone.
     Closed(CloseInfo),
     /// The handle is dead from now on.
@@ -165,4 +170,15 @@ pub(crate) enum EndpointAction {
     },
     /// This DCID is no longer ours.
     Unroute(ConnectionId),
+    /// A datagram that ends in this token may be the end of the connection.
+    Expect(ResetToken),
+    /// The peer's id with this token is given back.
+    Unexpect(ResetToken),
+    /// The client gets a token for its next connection.
+    MakeToken {
+        /// The present instant.
+        at: Timestamp,
+        /// The address it proves.
+        address: IpAddr,
+    },
 }

@@ -4,14 +4,14 @@
 
 use super::{Application, Connection, State, events::Event};
 use crate::{path::PathState, space::HandshakeSpace};
-use qbase::{EncryptionLevel, ErrorCode, PathId, TransportError, Timestamp, VERSION_1, frame, limits};
+use qbase::{EncryptionLevel, ErrorCode, PathId, TransportError, Timestamp, frame, limits};
 use qcrypto::{KeyChange, Keys, key_update::AeadLimits};
 use qrecovery::crypto_stream::CryptoStream;
 
 impl Connection {
     /// Derives the Initial keys and, on a client, makes the ClientHello.
     pub(super) fn start_handshake(&mut self) {
-        let keys = Keys::initial(VERSION_1, &self.cids.original_dcid, self.role);
+        let keys = Keys::initial(self.version, &self.cids.initial_dcid(), self.role);
         self.initial = Some(HandshakeSpace::new(EncryptionLevel::Initial, keys));
         if self.role.is_client()
             && let Err(error) = self.pump_tls(Timestamp::ZERO)
@@ -29,6 +29,8 @@ impl Connection {
         }
         crypto.on_frame(frame.offset, frame.data)?;
         let bytes = crypto.take_readable();
+        self.on_server_crypto();
+        let bytes = self.choose_version(level, bytes)?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -102,6 +104,7 @@ impl Connection {
         self.events.push_back(Event::HandshakeComplete);
         if !self.role.is_client() {
             self.control.handshake_done = true;
+            self.want_token(now);
             self.confirm(now);
         }
         self.issue_cids();
@@ -141,7 +144,10 @@ impl Connection {
     /// Drops the keys and the records of a level (RFC 9001 §4.9, RFC 9002 §6.4); the PTO starts afresh.
     pub(super) fn discard(&mut self, level: EncryptionLevel) {
         let dropped = match level {
-            EncryptionLevel::Initial => self.initial.take(),
+            EncryptionLevel::Initial => {
+                self.versions.settle();
+                self.initial.take()
+            }
             EncryptionLevel::Handshake => self.handshake.take(),
             _ => None,
         };

@@ -45,7 +45,7 @@ pub(super) struct Opened {
 type Unsealed = (PacketNumber, Range<usize>, Generation);
 
 /// Why a packet went no further.
-enum Stop {
+pub(super) enum Stop {
     Drop(DropReason),
     Close(TransportError),
 }
@@ -75,6 +75,7 @@ impl Connection {
                     // What follows the first packet may be anything, padding included; only a bad first packet counts.
                     if first_dcid.is_none() {
                         self.drops.count(DropReason::from_packet_error(error));
+                        self.look_for_reset(&arrival, rest);
                     }
                     break;
                 }
@@ -82,6 +83,7 @@ impl Connection {
             let end = header.end.min(rest.len());
             let (packet, following) = rest.split_at_mut(end);
             rest = following;
+            let is_first = first_dcid.is_none();
             // Packets of another connection in one datagram are ignored (RFC 9000 §12.2, attacks A6).
             if *first_dcid.get_or_insert(header.dcid) != header.dcid {
                 self.drops.count(DropReason::OtherConnection);
@@ -89,7 +91,13 @@ impl Connection {
             }
             if let Err(stop) = self.handle_packet(arrival, &header, packet, pool) {
                 match stop {
-                    Stop::Drop(reason) => self.drops.count(reason),
+                    Stop::Drop(reason) => {
+                        self.drops.count(reason);
+                        if is_first && matches!(reason, DropReason::Undecryptable | DropReason::NoKeys) {
+                            // The tag of a packet that fails to open is left as it was.
+                            self.look_for_reset(&arrival, if rest.is_empty() { packet } else { rest });
+                        }
+                    }
                     Stop::Close(error) => {
                         self.fail(arrival.now, error);
                         return;
@@ -103,6 +111,13 @@ impl Connection {
             if let Some(network) = self.network_mut(arrival.route.path) {
                 network.counters.bytes_received = network.counters.bytes_received.saturating_add(size as u64);
             }
+        }
+    }
+
+    /// A datagram whose first packet cannot be read may be a stateless reset, by its end (RFC 9000 §10.3.1).
+    fn look_for_reset(&mut self, arrival: &Arrival, end: &[u8]) {
+        if let Some(token) = crate::endpoint::reset::token_of(end) {
+            self.on_possible_reset(arrival.now, arrival.four_tuple.remote, &token);
         }
     }
 
@@ -123,14 +138,19 @@ impl Connection {
             PacketType::OneRtt => EncryptionLevel::OneRtt,
             PacketType::Initial => EncryptionLevel::Initial,
             PacketType::Handshake => EncryptionLevel::Handshake,
-            // Early data, Retry and Version Negotiation are not offered by this end, so such packets are nobody's.
-            PacketType::ZeroRtt | PacketType::Retry | PacketType::VersionNegotiation => return Err(Stop::Drop(DropReason::NoKeys)),
+            PacketType::Retry => return self.on_retry(&arrival, header, packet),
+            PacketType::VersionNegotiation => return self.on_version_negotiation(&arrival, packet),
+            // Early data is not offered by this end, so such packets are nobody's.
+            PacketType::ZeroRtt => return Err(Stop::Drop(DropReason::NoKeys)),
         };
         if level == EncryptionLevel::Initial {
             self.check_initial(&arrival, header)?;
         }
         if self.must_wait_for_keys(level) {
             return Err(self.keep_for_later(arrival, packet));
+        }
+        if level != EncryptionLevel::OneRtt {
+            self.check_version(level, header.version)?;
         }
         let path = if level == EncryptionLevel::OneRtt { arrival.route.path } else { PathId::ZERO };
         let (number, payload, generation) = self.open_packet(arrival.now, level, path, header, packet)?;
@@ -244,14 +264,16 @@ impl Connection {
             _ => self.handshake.as_mut(),
         };
         let Some(space) = space else { return Err(Stop::Drop(DropReason::NoKeys)) };
-        let Some(number_len) = space.keys.remote.header.unprotect(packet, header.pn_offset) else {
+        let keys = if header.version == self.version { Some(&mut space.keys) } else { self.versions.other_keys(header.version) };
+        let Some(keys) = keys else { return Err(Stop::Drop(DropReason::UnknownVersion)) };
+        let Some(number_len) = keys.remote.header.unprotect(packet, header.pn_offset) else {
             return Err(Stop::Drop(DropReason::TooShort));
         };
         let largest = space.space.received.largest().map(|largest| largest.number);
         let number = read_number(packet, header.pn_offset, number_len, largest);
         let is_duplicate = space.space.received.is_duplicate(number);
         let header_len = header.pn_offset.saturating_add(number_len);
-        let Ok(payload) = space.keys.remote.packet.open(PathId::ZERO, number, packet, header_len) else {
+        let Ok(payload) = keys.remote.packet.open(PathId::ZERO, number, packet, header_len) else {
             // They count towards the connection's integrity limit (RFC 9001 §6.6).
             if let Some(application) = &mut self.application {
                 application.keys.on_open_failures(1)?;
@@ -273,6 +295,7 @@ impl Connection {
         self.counters.packets_received = self.counters.packets_received.saturating_add(1);
         match opened.level {
             EncryptionLevel::Initial => {
+                self.on_other_version(header.version);
                 self.lock_candidate(opened);
                 self.learn_peer_cid(header.scid)?;
                 self.follow_client(opened);
@@ -323,6 +346,7 @@ impl Connection {
             Some(_) => Err(Stop::Drop(DropReason::OtherConnection)),
             None => {
                 self.cids.remote = Some(scid);
+                self.dial = None;
                 if let Some(entry) = self.paths.get_mut(PathId::ZERO) {
                     entry.remote_cids.set_handshake(scid);
                 }

@@ -7,6 +7,8 @@
 //! | `acks` | acknowledgements, losses and the fate of frames |
 //! | `marks` | ECN: which mark goes out, what the peer counted |
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
+//! | `attempt`, `versions` | Retry, Version Negotiation, change of version |
+//! | `tokens`, `reset` | NEW_TOKEN; stateless resets that are meant for us |
 //! | `paths` | opening, validating, abandoning, failover |
 //! | `output` | which path sends, what its situation is |
 //! | `timers` | the next instant and what happens then |
@@ -18,6 +20,7 @@
 
 mod acks;
 mod app;
+mod attempt;
 mod candidates;
 mod close;
 mod datagrams;
@@ -32,14 +35,19 @@ mod output;
 mod params;
 mod paths;
 mod reinject;
+mod reset;
 mod state;
 mod stats;
 mod submit;
 mod timers;
+mod tokens;
 mod trace;
+mod versions;
 
 pub use app::{OpenPathError, PathTicket};
+pub(crate) use attempt::{AddressProof, Dial, Side};
 pub(crate) use input::Arrival;
+pub(crate) use params::server_parameters;
 pub use close::State;
 pub use datagrams::{DatagramError, DatagramStatistics, SendDatagram};
 pub use facts::{SpaceState, SpaceView};
@@ -54,7 +62,7 @@ use crate::{
     stream::{Streams, StreamsConfig},
 };
 use events::{EndpointAction, Event};
-use qbase::{ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, Role, Timestamp, param::TransportParameters};
+use qbase::{ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, ResetToken, Role, Timestamp, param::TransportParameters};
 use qcrypto::{OneRttKeys, Session};
 use qevent::{DropCounters, Signals, Trace};
 use qrecovery::{buffer::pool::BufferPool, crypto_stream::CryptoStream};
@@ -75,6 +83,8 @@ pub(crate) struct Application {
 pub(crate) struct HandshakeCids {
     /// DCID of the client's first Initial packet.
     pub(crate) original_dcid: ConnectionId,
+    /// SCID of the server's Retry, if there was one.
+    pub(crate) retry: Option<ConnectionId>,
     /// SCID of our long-header packets.
     pub(crate) local: ConnectionId,
     /// SCID of the peer's first packet.
@@ -86,6 +96,8 @@ pub(crate) struct HandshakeCids {
 pub(crate) struct Control {
     /// HANDSHAKE_DONE.
     pub(crate) handshake_done: bool,
+    /// NEW_TOKEN.
+    pub(crate) new_token: tokens::Offer,
     /// PATH_CIDS_BLOCKED for these path ids, each at most once.
     pub(crate) cids_blocked: VecDeque<PathId>,
     /// A PING the application asked for.
@@ -107,6 +119,15 @@ pub struct Connection {
     pub(crate) config: Arc<TransportConfig>,
     pub(crate) state: State,
     pub(crate) cids: HandshakeCids,
+    /// Version of the packets we send.
+    pub(crate) version: u32,
+    pub(crate) versions: versions::Versions,
+    /// What stands in our Initial packets: the token of a Retry, or of an earlier connection.
+    pub(crate) token: Vec<u8>,
+    /// What a client needs to begin anew; gone with the server's first packet.
+    pub(crate) dial: Option<Box<Dial>>,
+    /// A server that gives its clients tokens.
+    pub(crate) offers_tokens: bool,
     pub(crate) tls: Session,
     /// Level of the handshake bytes TLS hands out now.
     pub(crate) write_level: EncryptionLevel,
@@ -134,6 +155,8 @@ pub struct Connection {
     pub(crate) counters: stats::Counters,
     pub(crate) random: ChaCha8Rng,
     pub(crate) reset_key: [u8; 32],
+    /// Tokens of the peer's ids that the endpoint knows.
+    pub(crate) reset_tokens: Vec<ResetToken>,
     /// Path of the last data burst, for round robin.
     pub(crate) last_data_path: Option<PathId>,
     /// Where the next call of the output begins.
@@ -159,11 +182,13 @@ pub struct Connection {
 /// What the endpoint decided before a connection begins.
 pub(crate) struct Birth {
     pub(crate) handle: ConnectionHandle,
-    pub(crate) role: Role,
-    pub(crate) config: Arc<TransportConfig>,
+    pub(crate) side: Side,
+    /// Version of the first flight.
+    pub(crate) version: u32,
     pub(crate) tls: Session,
     pub(crate) cids: HandshakeCids,
     pub(crate) four_tuple: FourTuple,
+    pub(crate) address: AddressProof,
     pub(crate) random: ChaCha8Rng,
     pub(crate) reset_key: [u8; 32],
     pub(crate) now: Timestamp,
@@ -172,9 +197,18 @@ pub(crate) struct Birth {
 impl Connection {
     /// A connection whose first packet is about to be sent or processed.
     pub(crate) fn new(birth: Birth) -> Self {
-        let config = birth.config;
+        let config = Arc::clone(birth.side.transport());
+        let role = birth.side.role();
+        let (versions, dial, token, offers_tokens) = match birth.side {
+            Side::Client(dial) => {
+                let stored = dial.config.token.as_deref().unwrap_or_default();
+                let token = tokens::token_for(stored, birth.version);
+                (versions::Versions::of_client(&dial, birth.version), Some(dial), token, false)
+            }
+            Side::Server(server) => (versions::Versions::of_server(&server, birth.version), None, Vec::new(), server.new_tokens),
+        };
         let streams = Streams::new(StreamsConfig {
-            role: birth.role,
+            role,
             bidirectional: config.bidirectional_streams,
             unidirectional: config.unidirectional_streams,
             stream_window: config.stream_window,
@@ -184,9 +218,14 @@ impl Connection {
         });
         let mut connection = Self {
             handle: birth.handle,
-            role: birth.role,
+            role,
             state: State::Handshaking,
             cids: birth.cids,
+            version: birth.version,
+            versions,
+            token,
+            dial,
+            offers_tokens,
             tls: birth.tls,
             write_level: EncryptionLevel::Initial,
             initial: None,
@@ -211,10 +250,11 @@ impl Connection {
             counters: stats::Counters::new(birth.now),
             random: birth.random,
             reset_key: birth.reset_key,
+            reset_tokens: Vec::new(),
             last_data_path: None,
             cursor: 0,
             other_addresses: Vec::new(),
-            stagger: config.stagger.filter(|_| birth.role.is_client()).map(candidates::Stagger::new),
+            stagger: config.stagger.filter(|_| role.is_client()).map(candidates::Stagger::new),
             reinject_at: None,
             blocked: Signals::NONE,
             settled: Vec::new(),
@@ -223,7 +263,7 @@ impl Connection {
             closing: None,
             config,
         };
-        connection.start_first_path(birth.four_tuple);
+        connection.start_first_path(birth.four_tuple, birth.address);
         connection.start_handshake();
         connection
     }

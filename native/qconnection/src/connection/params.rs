@@ -3,9 +3,22 @@
 //!
 //! Called by the handshake as soon as TLS has them. Field checks stand in `qbase::param`.
 
-use super::Connection;
-use crate::config::Multipath;
-use qbase::{ErrorCode, PathId, TransportError, param::TransportParameters};
+use super::{Connection, HandshakeCids};
+use crate::config::{Multipath, ServerConfig};
+use qbase::{ErrorCode, PathId, Role, TransportError, param::{TransportParameters, VersionInformation}};
+
+/// The encoded parameters of a server that answers in `version`.
+pub(crate) fn server_parameters(server: &ServerConfig, cids: &HandshakeCids, reset_key: &[u8; 32], version: u32) -> Vec<u8> {
+    let mut parameters = server.transport.parameters();
+    parameters.original_destination_connection_id = Some(cids.original_dcid);
+    parameters.initial_source_connection_id = Some(cids.local);
+    parameters.retry_source_connection_id = cids.retry;
+    parameters.stateless_reset_token = Some(qcrypto::reset_token(reset_key, &cids.local));
+    parameters.version_information = Some(VersionInformation { chosen: version, available: server.versions.clone() });
+    let mut encoded = Vec::new();
+    parameters.write(&mut encoded, Role::Server, None);
+    encoded
+}
 
 impl Connection {
     /// Reads the peer's parameters once they are there.
@@ -16,6 +29,7 @@ impl Connection {
         let Some(bytes) = self.tls.peer_parameters() else { return Ok(()) };
         let parameters = TransportParameters::read(bytes, self.role.peer())?;
         self.check_cids(&parameters)?;
+        self.check_versions(&parameters)?;
         if parameters.initial_max_path_id.is_some() && (self.cids.local.is_empty() || self.cids.remote.is_none_or(|cid| cid.is_empty())) {
             return Err(TransportError::violation("multipath with an empty connection id"));
         }
@@ -26,6 +40,7 @@ impl Connection {
             && let Some(token) = parameters.stateless_reset_token
         {
             entry.remote_cids.set_handshake_token(token);
+            self.announce_reset_tokens();
         }
         self.peer_parameters = parameters;
         Ok(())
@@ -41,8 +56,8 @@ impl Connection {
             if parameters.original_destination_connection_id != Some(self.cids.original_dcid) {
                 return mismatch("original_destination_connection_id does not match");
             }
-            if parameters.retry_source_connection_id.is_some() {
-                return mismatch("retry_source_connection_id without a Retry");
+            if parameters.retry_source_connection_id != self.cids.retry {
+                return mismatch("retry_source_connection_id does not match");
             }
         }
         Ok(())

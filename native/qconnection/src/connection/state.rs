@@ -87,10 +87,15 @@ impl Connection {
     pub(crate) fn header_cids(&self, level: EncryptionLevel, path: PathId) -> Option<(qbase::ConnectionId, qbase::ConnectionId)> {
         let bound = self.paths.get(path)?.remote_cids.active();
         let dcid = match level {
-            EncryptionLevel::Initial if self.role.is_client() => bound.unwrap_or(self.cids.original_dcid),
+            EncryptionLevel::Initial if self.role.is_client() => bound.unwrap_or(self.cids.initial_dcid()),
             _ => bound?,
         };
         Some((dcid, self.cids.local))
+    }
+
+    /// The client's id that the endpoint routes by until ours is used.
+    pub(crate) fn initial_dcid(&self) -> qbase::ConnectionId {
+        self.cids.initial_dcid()
     }
 
     /// An authentic packet was received.

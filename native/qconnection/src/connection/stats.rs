@@ -54,6 +54,11 @@ impl Counters {
         }
     }
 
+    /// When the connection began.
+    pub(super) const fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// The socket took the first `segments` of a burst.
     pub(super) fn on_sent(&mut self, pending: &PendingBurst, segments: usize) {
         if segments == 0 {

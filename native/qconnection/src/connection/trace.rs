@@ -141,6 +141,7 @@ impl SentFrame {
             Self::Datagram { .. } => "DATAGRAM",
             Self::Ping => "PING",
             Self::HandshakeDone => "HANDSHAKE_DONE",
+            Self::NewToken { .. } => "NEW_TOKEN",
             Self::NewCid { .. } => "NEW_CONNECTION_ID",
             Self::RetireCid { .. } => "RETIRE_CONNECTION_ID",
             Self::PathChallenge => "PATH_CHALLENGE",

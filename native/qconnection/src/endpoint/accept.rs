@@ -1,18 +1,23 @@
-//! The first Initial of a client (RFC 9000 §5.2.2, §7.2, §14.1).
+//! The first Initial of a client (RFC 9000 §5.2.2, §7.2, §8.1, §14.1).
 //!
-//! Called for Initial packets with an unknown DCID. Keeps no state for a packet that does not decrypt (attacks A3, A5).
+//! Called for Initial packets with an unknown DCID. Keeps no state for a packet that does not decrypt (attacks A3, A5),
+//! nor for a client that must prove its address first (attacks B1).
 
-use super::{Endpoint, route::{ORIGINAL, Route}};
-use crate::connection::{Arrival, Birth, Connection, HandshakeCids};
-use qbase::{Ecn, FourTuple, PathId, Role, Timestamp, VERSION_1, limits, packet::ProtectedHeader};
+use super::{Endpoint, route::{ORIGINAL, Route}, token::{Proof, Verdict}};
+use crate::{
+    config::ServerConfig,
+    connection::{AddressProof, Arrival, Birth, Connection, HandshakeCids, Side, server_parameters},
+};
+use qbase::{Ecn, ErrorCode, FourTuple, PathId, Timestamp, limits, packet::ProtectedHeader};
 use qcrypto::Session;
 use qevent::DropReason;
+use std::sync::Arc;
 
 /// Shortest DCID a client may choose for its first packet (RFC 9000 §7.2).
 const MIN_CLIENT_DCID: usize = 8;
 
 impl Endpoint {
-    /// Makes a connection for a client's first Initial, if it is one.
+    /// Makes a connection for a client's first Initial, if it is one and the client may have one.
     pub(super) fn accept(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, header: &ProtectedHeader, bytes: &mut [u8]) {
         let Some(server) = self.server.clone() else { return self.drops.count(DropReason::NotListening) };
         if bytes.len() < limits::MIN_INITIAL {
@@ -21,27 +26,55 @@ impl Endpoint {
         if header.dcid.len() < MIN_CLIENT_DCID {
             return self.drops.count(DropReason::ShortConnectionId);
         }
-        if self.slots.len() >= server.max_connections || self.counters.half_open >= limits::HALF_OPEN_MAX {
-            return self.drops.count(DropReason::ConnectionLimit);
+        if !server.versions.contains(&header.version) {
+            return self.answer_version(now, four_tuple, bytes);
         }
+        if self.counters.half_open >= limits::HALF_OPEN_MAX {
+            return self.drops.count(DropReason::HalfOpenLimit);
+        }
+        let token = bytes.get(header.token.clone()).unwrap_or_default();
+        let proof = match self.tokens.check(now, header.version, four_tuple, &header.dcid, token) {
+            Verdict::Proved(proof) => Some(proof),
+            Verdict::Nothing => None,
+            Verdict::Invalid => {
+                self.drops.count(DropReason::InvalidToken);
+                return self.refuse(now, four_tuple, header, bytes, (ErrorCode::INVALID_TOKEN, "the token of the Retry is not good"));
+            }
+        };
+        if self.slots.len() >= server.max_connections {
+            self.drops.count(DropReason::ConnectionLimit);
+            return self.refuse(now, four_tuple, header, bytes, (ErrorCode::CONNECTION_REFUSED, "no room for another connection"));
+        }
+        if proof.is_none() && self.must_retry(server.retry) {
+            return self.answer_with_retry(now, four_tuple, header);
+        }
+        self.open(&server, proof, Arriving { now, four_tuple, ecn }, header, bytes);
+    }
+
+    /// Makes the connection and hands it its first datagram; without an authentic packet in it nothing stays.
+    fn open(&mut self, server: &Arc<ServerConfig>, proof: Option<Proof>, arriving: Arriving, header: &ProtectedHeader, bytes: &mut [u8]) {
+        let Arriving { now, four_tuple, ecn } = arriving;
         let local = self.new_cid();
-        let mut parameters = server.transport.parameters();
-        parameters.original_destination_connection_id = Some(header.dcid);
-        parameters.initial_source_connection_id = Some(local);
-        parameters.stateless_reset_token = Some(qcrypto::reset_token(&self.config.reset_key, &local));
-        let mut encoded = Vec::new();
-        parameters.write(&mut encoded, Role::Server, None);
-        let Ok(tls) = Session::server(&server.tls, &encoded, VERSION_1) else { return self.drops.count(DropReason::Refused) };
+        let original = proof.and_then(|proof| proof.original_dcid);
+        let cids = HandshakeCids {
+            original_dcid: original.unwrap_or(header.dcid),
+            retry: original.map(|_| header.dcid),
+            local,
+            remote: None,
+        };
+        let encoded = server_parameters(server, &cids, &self.reset_key, header.version);
+        let Ok(tls) = Session::server(&server.tls, &encoded, header.version) else { return self.drops.count(DropReason::Refused) };
         let handle = self.slots.reserve();
         let birth = Birth {
             handle,
-            role: Role::Server,
-            config: server.transport.clone(),
+            side: Side::Server(Arc::clone(server)),
+            version: header.version,
             tls,
-            cids: HandshakeCids { original_dcid: header.dcid, local, remote: None },
+            cids,
             four_tuple,
+            address: if proof.is_some() { AddressProof::Token } else { AddressProof::Missing },
             random: self.child_random(),
-            reset_key: self.config.reset_key,
+            reset_key: self.reset_key,
             now,
         };
         let mut connection = Box::new(Connection::new(birth));
@@ -52,6 +85,9 @@ impl Endpoint {
             self.drops.count(DropReason::Undecryptable);
             return;
         }
+        if let Some(proof) = &proof {
+            self.tokens.spend(now, proof);
+        }
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         self.counters.half_open = self.counters.half_open.saturating_add(1);
         self.routes.insert(header.dcid, Route { sequence: ORIGINAL, ..route });
@@ -60,4 +96,12 @@ impl Endpoint {
         self.turns.mark(handle.index);
         self.run_actions(handle);
     }
+}
+
+/// When and where the datagram came.
+#[derive(Clone, Copy)]
+struct Arriving {
+    now: Timestamp,
+    four_tuple: FourTuple,
+    ecn: Ecn,
 }

@@ -5,11 +5,10 @@
 use super::{Endpoint, route::Route};
 use crate::{
     config::ClientConfig,
-    connection::{Birth, Connection, HandshakeCids},
+    connection::{AddressProof, Birth, Connection, Dial, HandshakeCids, Side},
     handle::ConnectionHandle,
 };
-use qbase::{FourTuple, PathId, Role, Timestamp, VERSION_1};
-use qcrypto::Session;
+use qbase::{FourTuple, PathId, Timestamp, version};
 use std::sync::Arc;
 
 /// Why a connection cannot be started.
@@ -21,6 +20,9 @@ pub enum ConnectError {
     /// The remote port is 0 or its address unspecified.
     #[error("the remote address cannot be reached")]
     BadRemote,
+    /// The first of the versions to offer is not spoken here, or there is none.
+    #[error("no QUIC version to begin with")]
+    NoVersion,
     /// TLS refuses the settings.
     #[error("TLS: {0}")]
     Tls(#[from] qcrypto::TlsError),
@@ -38,25 +40,24 @@ impl Endpoint {
         if four_tuple.remote.port() == 0 || four_tuple.remote.ip().is_unspecified() {
             return Err(ConnectError::BadRemote);
         }
+        let version = config.versions.first().copied().filter(|version| version::is_spoken(*version));
+        let version = version.ok_or(ConnectError::NoVersion)?;
         let local = self.new_cid();
         let original_dcid = self.new_cid();
-        let mut parameters = config.transport.parameters();
-        parameters.initial_source_connection_id = Some(local);
-        let mut encoded = Vec::new();
-        // A reserved parameter of the form 31 * N + 27 keeps peers tolerant (RFC 9000 §18.1).
-        let grease = qbase::param::id::reserved(u64::from(original_dcid.as_bytes().first().copied().unwrap_or_default()));
-        parameters.write(&mut encoded, Role::Client, Some(grease));
-        let tls = Session::client(&config.tls, server_name, &encoded, VERSION_1)?;
+        let cids = HandshakeCids { original_dcid, retry: None, local, remote: None };
+        let dial = Dial { config: Arc::clone(config), server_name: server_name.to_owned() };
+        let tls = dial.session(&cids, version)?;
         let handle = self.slots.reserve();
         let birth = Birth {
             handle,
-            role: Role::Client,
-            config: config.transport.clone(),
+            side: Side::Client(Box::new(dial)),
+            version,
             tls,
-            cids: HandshakeCids { original_dcid, local, remote: None },
+            cids,
             four_tuple,
+            address: AddressProof::Chosen,
             random: self.child_random(),
-            reset_key: self.config.reset_key,
+            reset_key: self.reset_key,
             now,
         };
         let mut connection = Box::new(Connection::new(birth));

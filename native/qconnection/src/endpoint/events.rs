@@ -39,7 +39,10 @@ impl Endpoint {
         if let Some(mut connection) = self.slots.remove(handle) {
             // What its streams held and what the application gave back last (attacks R5).
             self.pool.absorb(&mut connection.returned);
-            self.routes.remove(&connection.original_dcid(), handle);
+            self.routes.remove(&connection.initial_dcid(), handle);
+            for token in connection.reset_tokens.drain(..) {
+                self.reset_tokens.remove(&token, handle);
+            }
             if !connection.role().is_client() && !connection.is_handshake_complete() {
                 self.counters.half_open = self.counters.half_open.saturating_sub(1);
             }

@@ -5,18 +5,27 @@
 //! | `route` | connection id → connection and path |
 //! | `accept` | first Initial of a client → connection |
 //! | `connect` | connection of our own |
-//! | `version` | Version Negotiation, both ways |
+//! | `version` | Version Negotiation |
+//! | `retry`, `token` | address validation without state |
+//! | `reset` | stateless resets, both ways |
+//! | `refuse` | CONNECTION_CLOSE to clients there is no room for |
+//! | `answer` | how many of these may go out |
 //! | `turn` | who sends next, whose timer is next |
 //!
 //! Called by the driver (datagrams, timers, sockets' answers) and by the application between them. One owner, no locks.
 
 mod accept;
 mod active;
+mod answer;
 mod connect;
 mod events;
+mod refuse;
+pub(crate) mod reset;
+mod retry;
 pub mod route;
 mod slots;
 mod stats;
+mod token;
 mod turn;
 mod version;
 
@@ -49,7 +58,6 @@ pub enum Received {
 
 /// A set of connections, client and server at once.
 pub struct Endpoint {
-    config: EndpointConfig,
     server: Option<Arc<ServerConfig>>,
     slots: Slots,
     routes: Routes,
@@ -59,8 +67,21 @@ pub struct Endpoint {
     drops: DropCounters,
     counters: stats::Counters,
     /// Answers without state that wait to be sent.
-    answers: VecDeque<version::Answer>,
-    answer_budget: version::AnswerBudget,
+    answers: VecDeque<answer::Answer>,
+    rations: Rations,
+    /// Key of our stateless reset tokens.
+    reset_key: [u8; 32],
+    /// Reset tokens of peers.
+    reset_tokens: reset::ResetTokens,
+    tokens: token::Tokens,
+}
+
+/// What may still be answered in the running second (attacks L20).
+#[derive(Debug, Default)]
+struct Rations {
+    versions: answer::Ration,
+    closes: answer::Ration,
+    resets: answer::Ration,
 }
 
 impl Endpoint {
@@ -71,16 +92,18 @@ impl Endpoint {
         let routes = Routes::new(random.next_u64());
         Self {
             pool: BufferPool::new(config.pool_bytes),
-            config,
             server: None,
             slots: Slots::new(),
             routes,
             turns: turn::Turns::new(),
-            random,
             drops: DropCounters::default(),
             counters: stats::Counters::default(),
             answers: VecDeque::new(),
-            answer_budget: version::AnswerBudget::new(),
+            rations: Rations::default(),
+            reset_key: qcrypto::derive_key(&config.secret, "quicbraid stateless reset"),
+            reset_tokens: reset::ResetTokens::new(random.next_u64()),
+            tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
+            random,
         }
     }
 
@@ -101,7 +124,10 @@ impl Endpoint {
             return Received::NotQuic;
         }
         let Some(dcid) = packet::destination_cid(bytes, limits::LOCAL_CID_LEN) else {
-            self.drops.count(DropReason::MalformedHeader);
+            // Whatever it begins with, a datagram may be a reset by its end (RFC 9000 §10.3).
+            if !self.take_reset(now, four_tuple, bytes) {
+                self.drops.count(DropReason::MalformedHeader);
+            }
             return Received::Quic;
         };
         match self.routes.find(dcid) {
@@ -123,8 +149,14 @@ impl Endpoint {
         self.run_actions(route.handle);
     }
 
-    /// No connection has this id: a newcomer, another version, or nothing of ours.
+    /// No connection has this id: the end of one, a newcomer, another version, or nothing of ours.
     fn on_unknown_cid(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
+        if self.take_reset(now, four_tuple, bytes) {
+            return;
+        }
+        if bytes.first().is_some_and(|first| first & 0x80 == 0) {
+            return self.answer_with_reset(now, four_tuple, bytes);
+        }
         match ProtectedHeader::parse(bytes, limits::LOCAL_CID_LEN) {
             Ok(header) if header.kind == packet::PacketType::Initial => self.accept(now, four_tuple, ecn, &header, bytes),
             Ok(_) => self.drops.count(DropReason::UnknownConnection),

@@ -26,7 +26,7 @@ pub const ORIGINAL: u64 = u64::MAX;
 
 /// SipHash keyed by the endpoint's seed.
 #[derive(Clone, Copy, Debug)]
-struct Seeded(u64);
+pub(super) struct Seeded(pub(super) u64);
 
 impl BuildHasher for Seeded {
     type Hasher = DefaultHasher;

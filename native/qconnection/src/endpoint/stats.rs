@@ -13,6 +13,9 @@ pub(super) struct Counters {
     pub(super) bytes_sent: u64,
     pub(super) accepted: u64,
     pub(super) version_negotiations: u64,
+    pub(super) retries: u64,
+    pub(super) resets: u64,
+    pub(super) refused: u64,
     /// Accepted connections whose handshake is not complete (attacks L2).
     pub(super) half_open: usize,
 }
@@ -44,6 +47,14 @@ pub struct EndpointStatistics {
     pub accepted: u64,
     /// Version Negotiation packets made.
     pub version_negotiations: u64,
+    /// Retry packets made.
+    pub retries: u64,
+    /// Stateless resets made.
+    pub resets: u64,
+    /// Clients refused with CONNECTION_CLOSE, for want of room or for a bad token.
+    pub refused: u64,
+    /// Reset tokens of peers in the table.
+    pub reset_tokens: u64,
     /// Connection ids in the routing table.
     pub routes: u64,
     /// Datagrams dropped before they reached a connection, by reason.
@@ -66,6 +77,10 @@ impl Endpoint {
             half_open: counters.half_open as u64,
             accepted: counters.accepted,
             version_negotiations: counters.version_negotiations,
+            retries: counters.retries,
+            resets: counters.resets,
+            refused: counters.refused,
+            reset_tokens: self.reset_tokens.len() as u64,
             routes: self.routes.len() as u64,
             drops: self.drops.clone(),
             pool_bytes_used: self.pool.used_bytes() as u64,

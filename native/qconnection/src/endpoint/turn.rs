@@ -3,7 +3,7 @@
 //! Called by the driver through the endpoint. Connections with work form a queue without repeats; timers are ordered by
 //! instant, one per connection, recomputed once after each turn (design §7.11).
 
-use super::{Endpoint, version};
+use super::Endpoint;
 use crate::{
     burst::{Burst, SendLimits},
     handle::ConnectionHandle,
@@ -133,7 +133,7 @@ impl Endpoint {
     /// [`Endpoint::on_send_error`], each path's before its next one.
     pub fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], limits: &SendLimits) -> Option<Burst> {
         if let Some(answer) = self.answers.pop_front() {
-            return version::write(&answer, buffer);
+            return answer.write(buffer);
         }
         while let Some(index) = self.turns.front() {
             if let Some(connection) = self.slots.at(index) {
@@ -168,7 +168,7 @@ impl Endpoint {
         }
     }
 
-    /// Does what connections asked of the endpoint: routes in and out.
+    /// Does what connections asked of the endpoint: routes in and out, tokens.
     pub(super) fn run_actions(&mut self, handle: ConnectionHandle) {
         use crate::connection::events::EndpointAction;
         let Some(connection) = self.slots.get_mut(handle) else { return };
@@ -178,6 +178,12 @@ impl Endpoint {
                     self.routes.insert(cid, super::Route { handle, path, sequence });
                 }
                 EndpointAction::Unroute(cid) => self.routes.remove(&cid, handle),
+                EndpointAction::Expect(token) => self.reset_tokens.insert(&token, handle),
+                EndpointAction::Unexpect(token) => self.reset_tokens.remove(&token, handle),
+                EndpointAction::MakeToken { at, address } => {
+                    let token = self.tokens.for_later(at, &mut self.random, connection.version(), address);
+                    connection.offer_token(token.unwrap_or_default());
+                }
             }
         }
     }

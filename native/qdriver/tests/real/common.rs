@@ -80,7 +80,7 @@ pub fn start_server(plan: &Plan, identity: Identity) -> (DriverHandle, Receiver<
     let tls = ServerTls::new(&options).expect("server options");
     let mut endpoint = Endpoint::new(EndpointConfig::default(), [1; 32]);
     let transport = Arc::new(plan.transport.clone());
-    endpoint.listen(Some(Arc::new(ServerConfig { tls, transport, max_connections: 16 })));
+    endpoint.listen(Some(Arc::new(ServerConfig::new(tls, transport, 16))));
     let (tell, heard) = channel();
     let checker = Checker { tell, streams: Vec::new(), received: 0 };
     (Driver::spawn(config(plan, &[plan.server]), endpoint, checker).expect("server"), heard)
@@ -94,7 +94,7 @@ pub fn run_client(plan: &Plan, server: &DriverHandle, roots: Roots, heard: &Rece
     let (tell, told) = channel();
     let writer = Writer {
         plan: plan.clone(),
-        config: Arc::new(ClientConfig { tls, transport }),
+        config: Arc::new(ClientConfig::new(tls, transport)),
         target: server.sockets()[0].local,
         connection: None,
         todo: Vec::new(),

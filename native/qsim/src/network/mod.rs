@@ -80,6 +80,8 @@ pub struct Network {
     /// Number of the next event.
     sequence: u64,
     trace: Trace,
+    /// Copies for a test that plays an observer.
+    kept: Option<Vec<(FourTuple, Vec<u8>)>>,
 }
 
 /// One direction of one link.
@@ -114,6 +116,9 @@ impl Link {
     }
 }
 
+/// Datagrams kept at most.
+const MAX_KEPT: usize = 1_000;
+
 impl Network {
     /// A network without links; everything random on it comes from the seed.
     #[must_use]
@@ -128,6 +133,7 @@ impl Network {
             arrivals: BinaryHeap::new(),
             sequence: 0,
             trace: Trace::new(),
+            kept: None,
         }
     }
 
@@ -160,6 +166,9 @@ impl Network {
         let ends = (four_tuple.local.ip(), four_tuple.remote.ip());
         let lane_id = *self.routes.get(&ends).ok_or(SendError::NoRoute)?;
         let received = FourTuple { local: four_tuple.remote, remote: four_tuple.local };
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MAX_KEPT) {
+            kept.push((received, bytes.to_vec()));
+        }
         let token = self.slots.put(Datagram { lane: lane_id, four_tuple: received, ecn, bytes: Vec::new() }, bytes);
         let deaf = self.down.contains(&ends.1);
         let Some(lane) = self.lane_mut(lane_id) else { return Err(SendError::NoRoute) };
@@ -175,6 +184,17 @@ impl Network {
             Verdict::Dropped(fate) => self.drop_datagram(now, token, fate),
         }
         Ok(())
+    }
+
+    /// Keeps a copy of the datagrams sent from now on, as an observer could.
+    pub fn keep_payloads(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// The copies, oldest first, with addresses as the receiver sees them.
+    #[must_use]
+    pub fn kept(&self) -> &[(FourTuple, Vec<u8>)] {
+        self.kept.as_deref().unwrap_or_default()
     }
 
     /// The four-tuple with its source filled in: an unspecified address becomes that of the first link to the

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use qconnection::{SendLimits, TransportConfig};
+use bytes::Bytes;
+use qbase::version;
+use qconnection::{RetryPolicy, SendLimits, TransportConfig};
 
 use crate::link::LinkShape;
 
@@ -23,6 +25,14 @@ pub struct PairConfig {
     pub limits: SendLimits,
     /// Which links the client uses by itself.
     pub paths: Paths,
+    /// When the server asks for a Retry.
+    pub retry: RetryPolicy,
+    /// Versions of the client, the first in its first Initial.
+    pub client_versions: Vec<u32>,
+    /// Versions of the server, the preferred one first.
+    pub server_versions: Vec<u32>,
+    /// The client's token of an earlier connection.
+    pub token: Option<Bytes>,
 }
 
 /// Which links the client uses by itself.
@@ -44,6 +54,10 @@ impl Default for PairConfig {
             server: TransportConfig::default(),
             limits: SendLimits::default(),
             paths: Paths::default(),
+            retry: RetryPolicy::default(),
+            client_versions: version::SPOKEN.to_vec(),
+            server_versions: version::SPOKEN.to_vec(),
+            token: None,
         }
     }
 }

@@ -65,7 +65,7 @@ impl Pair {
     }
 
     fn build(config: PairConfig) -> Result<Self, Fault> {
-        let PairConfig { seed, links, client, server, limits, paths } = config;
+        let PairConfig { seed, links, client, server, limits, paths, retry, client_versions, server_versions, token } = config;
         let mut random = Random::labelled(seed, u64::MAX.wrapping_sub(1));
         let mut network = Network::new(seed);
         let links: Vec<LinkId> = (1..)
@@ -84,8 +84,10 @@ impl Pair {
             links,
             spin: 0,
         };
-        pair.server.listen(ServerConfig { tls: server_tls, transport: Arc::new(server), max_connections: 16 });
-        let config = Arc::new(ClientConfig { tls: client_tls, transport: Arc::new(client) });
+        let server = ServerConfig::new(server_tls, Arc::new(server), 16);
+        pair.server.listen(ServerConfig { retry, versions: server_versions, ..server });
+        let client = ClientConfig::new(client_tls, Arc::new(client));
+        let config = Arc::new(ClientConfig { versions: client_versions, token, ..client });
         let first = pair.links.first().copied().ok_or_else(|| Fault::Setup("a pair needs a link".to_owned()))?;
         pair.client.connect(pair.clock.now(), &config, SERVER_NAME, Self::four_tuple(first, Role::Client))?;
         if paths == Paths::All {

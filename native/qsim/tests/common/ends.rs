@@ -47,8 +47,8 @@ pub fn configs(
     server: TransportConfig,
 ) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Failure> {
     let (client_tls, server_tls) = tls(seed)?;
-    let client = ClientConfig { tls: client_tls, transport: Arc::new(client) };
-    let server = ServerConfig { tls: server_tls, transport: Arc::new(server), max_connections: 2_048 };
+    let client = ClientConfig::new(client_tls, Arc::new(client));
+    let server = ServerConfig::new(server_tls, Arc::new(server), 2_048);
     Ok((Arc::new(client), Arc::new(server)))
 }
 

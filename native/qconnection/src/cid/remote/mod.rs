@@ -209,6 +209,11 @@ impl RemoteCids {
         self.seen.max().map_or(0, |largest| largest.saturating_add(1))
     }
 
+    /// The reset tokens of all ids held.
+    pub fn tokens(&self) -> impl Iterator<Item = ResetToken> + '_ {
+        self.held.iter().filter_map(|held| held.token)
+    }
+
     /// The last 16 bytes of an undecryptable datagram are the token of an id in use (RFC 9000 §10.3.1). Ask only for
     /// path ids on which packets were sent; spare and retired ids never count (attacks A17, multipath MP-68).
     #[must_use]

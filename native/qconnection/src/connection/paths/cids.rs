@@ -70,6 +70,7 @@ impl Connection {
             return Ok(());
         }
         entry.remote_cids.on_new(new.sequence, new.retire_prior_to, new.cid, new.reset_token)?;
+        self.announce_reset_tokens();
         self.start_waiting_opens(now);
         Ok(())
     }

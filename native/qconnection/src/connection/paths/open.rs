@@ -5,7 +5,7 @@
 use super::PendingOpen;
 use crate::{
     connection::{
-        Connection,
+        AddressProof, Connection,
         events::{Cause, Event, OpenFailure, PathEvent, PathEventKind, WaitingFor},
         input::Opened,
     },
@@ -15,8 +15,11 @@ use qbase::{FourTuple, PathId, TransportError, Timestamp, frame};
 
 impl Connection {
     /// Sets up path 0 for the handshake.
-    pub(in crate::connection) fn start_first_path(&mut self, four_tuple: FourTuple) {
-        let amplification = if self.role.is_client() { Amplification::unlimited() } else { Amplification::limited() };
+    pub(in crate::connection) fn start_first_path(&mut self, four_tuple: FourTuple, proof: AddressProof) {
+        let amplification = match proof {
+            AddressProof::Chosen | AddressProof::Token => Amplification::unlimited(),
+            AddressProof::Missing => Amplification::limited(),
+        };
         self.install_network(PathId::ZERO, four_tuple, amplification);
     }
 

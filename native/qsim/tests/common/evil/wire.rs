@@ -61,6 +61,15 @@ pub fn seal_long(envelope: &Envelope, keys: &Keys, payload: &[u8]) -> Result<Vec
         EncryptionLevel::ZeroRtt => LongKind::ZeroRtt,
         _ => LongKind::Handshake,
     };
+    seal_kind(envelope, keys, kind, payload)
+}
+
+/// Seals an Initial packet with a token.
+pub fn seal_initial(envelope: &Envelope, keys: &Keys, token: &[u8], payload: &[u8]) -> Result<Vec<u8>, Failure> {
+    seal_kind(envelope, keys, LongKind::Initial { token }, payload)
+}
+
+fn seal_kind(envelope: &Envelope, keys: &Keys, kind: LongKind<'_>, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let header = LongHeader { kind, version: VERSION_1, dcid: envelope.dcid, scid: envelope.scid };
     let header_len = header.size(NUMBER_LEN);
     let mut packet = vec![0; header_len + payload.len() + TAG_LEN];

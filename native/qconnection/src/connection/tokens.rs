@@ -1,0 +1,102 @@
+//! NEW_TOKEN: a proof of the client's address for its next connection (RFC 9000 §8.1.3, §19.7; attacks B22, B25).
+//!
+//! Called by the handshake (a server offers one when it is confirmed), by the output and by the dispatch. The endpoint
+//! makes tokens and judges them; this part carries one at a time until it has arrived.
+
+use super::{Connection, events::{EndpointAction, Event}};
+use bytes::Bytes;
+use qbase::{PathId, TransportError, Timestamp, frame, limits};
+
+/// A token on its way to the client.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    token: Vec<u8>,
+    /// How many offers there were: a fate of an earlier one says nothing about this.
+    serial: u32,
+    progress: Progress,
+}
+
+/// Where the token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Progress {
+    /// There is none, or it has arrived.
+    #[default]
+    Idle,
+    Owed,
+    Sent,
+}
+
+impl Offer {
+    /// The frame that waits to be written.
+    pub(crate) fn owed(&self) -> Option<(frame::NewToken<'_>, u32)> {
+        (self.progress == Progress::Owed).then_some((frame::NewToken { token: &self.token }, self.serial))
+    }
+
+    pub(crate) const fn is_owed(&self) -> bool {
+        matches!(self.progress, Progress::Owed)
+    }
+
+    pub(crate) const fn on_written(&mut self) {
+        self.progress = Progress::Sent;
+    }
+
+    pub(super) fn on_acked(&mut self, serial: u32) {
+        if serial == self.serial {
+            (self.token, self.progress) = (Vec::new(), Progress::Idle);
+        }
+    }
+
+    pub(super) fn on_lost(&mut self, serial: u32) {
+        if serial == self.serial && self.progress == Progress::Sent {
+            self.progress = Progress::Owed;
+        }
+    }
+}
+
+impl Connection {
+    /// Asks the endpoint for a token that names the client's present address.
+    pub(super) fn want_token(&mut self, now: Timestamp) {
+        if let Some(network) = self.network(PathId::ZERO)
+            && self.offers_tokens
+        {
+            let address = network.four_tuple.remote.ip();
+            self.actions.push_back(EndpointAction::MakeToken { at: now, address });
+        }
+    }
+
+    /// Sends this token; it takes the place of one that has not arrived.
+    pub(crate) fn offer_token(&mut self, token: Vec<u8>) {
+        if !token.is_empty() {
+            let serial = self.control.new_token.serial.wrapping_add(1);
+            self.control.new_token = Offer { token, serial, progress: Progress::Owed };
+        }
+    }
+
+    /// NEW_TOKEN. The application gets it with the version it belongs to, and can use it as
+    /// [`ClientConfig::token`](crate::ClientConfig::token) as it is.
+    pub(super) fn on_new_token(&mut self, new: &frame::NewToken<'_>) -> Result<(), TransportError> {
+        if !self.role.is_client() {
+            return Err(TransportError::violation("NEW_TOKEN from a client"));
+        }
+        if new.token.len() > limits::TOKEN_LEN {
+            return Ok(());
+        }
+        let is_token = |event: &Event| matches!(event, Event::NewToken(_));
+        if self.events.iter().filter(|event| is_token(event)).count() >= limits::TOKENS_WAITING
+            && let Some(oldest) = self.events.iter().position(is_token)
+        {
+            self.events.remove(oldest);
+        }
+        let stored = [self.version.to_be_bytes().as_slice(), new.token].concat();
+        self.events.push_back(Event::NewToken(Bytes::from(stored)));
+        Ok(())
+    }
+}
+
+/// The token in what [`Event::NewToken`] brought, if it belongs to `version` (RFC 9369 §5).
+pub(super) fn token_for(stored: &[u8], version: u32) -> Vec<u8> {
+    match stored.split_first_chunk::<4>() {
+        Some((of, token)) if u32::from_be_bytes(*of) == version && token.len() <= limits::TOKEN_LEN => token.to_vec(),
+        _ => Vec::new(),
+    }
+}
