@@ -3,7 +3,7 @@
 //! Implemented by `algorithm/`; driven by the path that owns it: one call per burst, per ACK frame, per loss event.
 //! Never counts bytes in flight (the path does), never sees packets.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use qbase::Timestamp;
 
@@ -82,6 +82,8 @@ pub struct Acked {
     pub bytes_in_flight: u64,
     /// Whether the window was in use.
     pub app_limited: AppLimited,
+    /// The RTT sample this frame gave, not adjusted for the peer's delay; `None` if it gave none (RFC 9002 §5.1).
+    pub rtt_sample: Option<Duration>,
 }
 
 /// What one event declared lost. PMTU probes are not among it (burst B-56).
@@ -103,6 +105,13 @@ pub trait Controller: Send + Debug {
     fn on_acked(&mut self, now: Timestamp, acked: &Acked, rtt: &RttEstimator);
     /// In-flight packets were declared lost. Once per ACK frame or loss timer.
     fn on_lost(&mut self, now: Timestamp, lost: &Lost);
+    /// Packets of `bytes` that had been declared lost were acknowledged after all. Before [`on_acked`](Self::on_acked).
+    fn on_late(&mut self, _now: Timestamp, _bytes: u64) {}
+    /// All packets whose loss started the newest recovery period, or was found in it, have been acknowledged after all:
+    /// the period had no cause (RFC 9438 §4.9.2). Does nothing after a mark or persistent congestion.
+    fn on_spurious_loss(&mut self, now: Timestamp);
+    /// There is nothing to send although window and pacer would let it go, with `bytes_in_flight` on their way.
+    fn on_app_limited(&mut self, _bytes_in_flight: u64) {}
     /// The peer's CE count grew; `sent_at` is when the largest packet acknowledged by that frame was sent (RFC 9002 §B.7).
     fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp);
     /// Sending starts again after silence longer than a probe timeout: the window shrinks to at most that of a new path
@@ -114,6 +123,10 @@ pub trait Controller: Send + Debug {
     fn on_mtu(&mut self, mtu: u64);
     /// Bytes that may be in flight; at least two datagrams.
     fn window(&self) -> u64;
+    /// Bytes per second at which packets are to leave; `None`: as fast as spreads the window over a round trip.
+    fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
     /// Slow-start threshold, bytes; `u64::MAX` before the first congestion event.
     fn ssthresh(&self) -> u64;
     /// Where the controller stands.

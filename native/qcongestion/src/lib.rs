@@ -21,9 +21,9 @@ use std::time::Duration;
 use qbase::Timestamp;
 
 pub use ack_policy::{AckEliciting, AckPolicy, Order};
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, SlowStart};
 pub use controller::{Acked, AppLimited, Controller, Lost, Persistence, Phase};
-pub use loss::PersistentCongestion;
+pub use loss::{LossEpisode, PersistentCongestion, Reordering};
 pub use pacer::Pacer;
 pub use rtt::RttEstimator;
 

@@ -3,10 +3,12 @@
 //! Called by paths when they are made. Never chooses: the connection's options do.
 
 mod cubic;
+mod hystart;
 mod newreno;
 mod window;
 
 pub use cubic::Cubic;
+pub use hystart::SlowStart;
 pub use newreno::NewReno;
 
 use crate::Controller;
@@ -22,6 +24,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::NewReno, Self::Cubic];
+
     /// Name as in options.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -32,14 +37,18 @@ impl Algorithm {
     }
 }
 
-/// A new controller for a path whose datagrams have at most `mtu` bytes.
+/// A new controller for a path whose datagrams have at most `mtu` bytes. BBR has a slow start of its own.
 #[must_use]
-pub fn build(algorithm: Algorithm, mtu: u64) -> Box<dyn Controller> {
+pub fn build(algorithm: Algorithm, slow_start: SlowStart, mtu: u64) -> Box<dyn Controller> {
     match algorithm {
-        Algorithm::NewReno => Box::new(NewReno::new(mtu)),
-        Algorithm::Cubic => Box::new(Cubic::new(mtu)),
+        Algorithm::NewReno => Box::new(NewReno::new(mtu, slow_start)),
+        Algorithm::Cubic => Box::new(Cubic::new(mtu, slow_start)),
     }
 }
 
+#[cfg(test)]
+mod link;
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use qbase::Timestamp;
 
-use super::window::Window;
+use super::{SlowStart, window::{Before, Window}};
 use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator};
 
 /// NewReno of one path.
@@ -13,19 +13,21 @@ pub struct NewReno {
     window: Window,
     /// Bytes acknowledged in congestion avoidance since the window last grew (RFC 3465 §2.1).
     acked: u64,
+    /// What the newest congestion event changed, while it may turn out to have been none.
+    undo: Option<Before>,
 }
 
 impl NewReno {
     /// A new path whose datagrams have at most `mtu` bytes.
     #[must_use]
-    pub fn new(mtu: u64) -> Self {
-        Self { window: Window::new(mtu), acked: 0 }
+    pub fn new(mtu: u64, slow_start: SlowStart) -> Self {
+        Self { window: Window::new(mtu, slow_start), acked: 0, undo: None }
     }
 
     /// Halves the window, once per round trip.
     fn on_congestion(&mut self, now: Timestamp, sent_at: Timestamp) {
         if self.window.starts_recovery(sent_at) {
-            self.window.cut(now, self.window.bytes() / 2);
+            self.undo = Some(self.window.cut(now, self.window.bytes() / 2));
             self.acked = 0;
         }
     }
@@ -34,12 +36,12 @@ impl NewReno {
 impl Controller for NewReno {
     fn on_sent(&mut self, _now: Timestamp, _bytes: u64, _bytes_in_flight: u64) {}
 
-    fn on_acked(&mut self, _now: Timestamp, acked: &Acked, _rtt: &RttEstimator) {
+    fn on_acked(&mut self, now: Timestamp, acked: &Acked, _rtt: &RttEstimator) {
         let phase = self.window.on_acked(acked.newest_sent_at);
         if acked.app_limited == AppLimited::Yes || phase == Phase::Recovery {
             return;
         }
-        let left = if phase == Phase::SlowStart { self.window.slow_start(acked.bytes) } else { acked.bytes };
+        let left = if phase == Phase::SlowStart { self.window.slow_start(now, acked) } else { acked.bytes };
         let total = self.acked.saturating_add(left);
         if total >= self.window.bytes() {
             self.acked = total.saturating_sub(self.window.bytes()).min(self.window.bytes());
@@ -54,11 +56,20 @@ impl Controller for NewReno {
         if lost.persistent == Persistence::Established {
             self.window.collapse();
             self.acked = 0;
+            self.undo = None;
+        }
+    }
+
+    fn on_spurious_loss(&mut self, _now: Timestamp) {
+        if let Some(before) = self.undo.take() {
+            self.window.restore(before);
         }
     }
 
     fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
         self.on_congestion(now, sent_at);
+        // A mark is never spurious.
+        self.undo = None;
     }
 
     fn on_idle_restart(&mut self, _now: Timestamp) {
@@ -67,7 +78,7 @@ impl Controller for NewReno {
     }
 
     fn reset(&mut self) {
-        *self = Self::new(self.window.mtu());
+        *self = Self { window: self.window.renewed(), acked: 0, undo: None };
     }
 
     fn on_mtu(&mut self, mtu: u64) {
@@ -98,7 +109,7 @@ mod tests {
 
     /// In congestion avoidance with a window of 60,000 bytes since 200 ms.
     fn avoiding() -> NewReno {
-        let mut controller = NewReno::new(MTU);
+        let mut controller = NewReno::new(MTU, SlowStart::Plain);
         controller.on_acked(at(100), &acked(108_000, at(0)), &rtt_100ms());
         controller.on_lost(at(200), &lost(at(100)));
         controller
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn repeated_losses_end_at_two_datagrams() {
-        let mut controller = NewReno::new(MTU);
+        let mut controller = NewReno::new(MTU, SlowStart::Plain);
         for round in 1..20 {
             controller.on_lost(at(100 * round), &lost(at(100 * round - 1)));
         }

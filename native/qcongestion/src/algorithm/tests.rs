@@ -5,14 +5,19 @@ use std::time::Duration;
 use proptest::prelude::*;
 use qbase::Timestamp;
 
-use super::{Algorithm, build};
+use super::{Algorithm, SlowStart};
 use crate::{
     Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator,
     controller::{MAX_WINDOW, initial_window, minimum_window},
 };
 
 pub(super) const MTU: u64 = 1_200;
+/// The loss-based ones.
 const BOTH: [Algorithm; 2] = [Algorithm::NewReno, Algorithm::Cubic];
+
+fn build(algorithm: Algorithm, mtu: u64) -> Box<dyn Controller> {
+    super::build(algorithm, SlowStart::Hystart, mtu)
+}
 
 pub(super) const fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
@@ -30,7 +35,7 @@ pub(super) fn rtt_100ms() -> RttEstimator {
 
 /// An ACK for `bytes` of packets sent at `sent_at`, of a sender that used its window.
 pub(super) fn acked(bytes: u64, sent_at: Timestamp) -> Acked {
-    Acked { bytes, newest_sent_at: sent_at, bytes_in_flight: 0, app_limited: AppLimited::No }
+    Acked { bytes, newest_sent_at: sent_at, bytes_in_flight: 0, app_limited: AppLimited::No, rtt_sample: None }
 }
 
 /// The loss of one datagram sent at `sent_at`.
@@ -210,6 +215,68 @@ fn untouched_window_follows_the_mtu_and_another_keeps_its_bytes() {
     }
 }
 
+#[test]
+fn a_spurious_loss_is_undone() {
+    for algorithm in BOTH {
+        let mut controller = build(algorithm, MTU);
+        controller.on_acked(at(100), &acked(108_000, at(0)), &rtt_100ms());
+        controller.on_lost(at(200), &lost(at(100)));
+        controller.on_spurious_loss(at(210));
+        assert_eq!((controller.window(), controller.ssthresh(), controller.phase()), (120_000, u64::MAX, Phase::SlowStart));
+        controller.on_lost(at(220), &lost(at(150)));
+        assert!(controller.window() < 120_000, "a packet sent before the cut that was undone may cause another");
+    }
+}
+
+#[test]
+fn an_undone_cut_in_avoidance_leaves_no_trace() {
+    for algorithm in BOTH {
+        let (mut struck, mut spared) = (build(algorithm, MTU), build(algorithm, MTU));
+        for controller in [&mut struck, &mut spared] {
+            controller.on_acked(at(100), &acked(108_000, at(0)), &rtt_100ms());
+            controller.on_lost(at(200), &lost(at(100)));
+            for round in 3..40 {
+                controller.on_acked(at(100 * round), &acked(controller.window(), at(100 * round - 50)), &rtt_100ms());
+            }
+        }
+        struck.on_lost(at(4_000), &lost(at(3_950)));
+        assert!(struck.window() < spared.window());
+        struck.on_spurious_loss(at(4_010));
+        for round in 41..80 {
+            let bytes = spared.window();
+            for controller in [&mut struck, &mut spared] {
+                controller.on_acked(at(100 * round), &acked(bytes, at(100 * round - 50)), &rtt_100ms());
+            }
+            assert_eq!((struck.window(), struck.ssthresh()), (spared.window(), spared.ssthresh()), "{algorithm:?} {round}");
+        }
+    }
+}
+
+#[test]
+fn marks_persistent_congestion_and_undone_cuts_are_not_undone() {
+    for algorithm in BOTH {
+        let grown = || {
+            let mut controller = build(algorithm, MTU);
+            controller.on_acked(at(100), &acked(108_000, at(0)), &rtt_100ms());
+            controller
+        };
+        let mut marked = grown();
+        marked.on_lost(at(200), &lost(at(100)));
+        marked.on_ecn_ce(at(210), at(150));
+        let mut collapsed = grown();
+        collapsed.on_lost(at(9_000), &persistent(at(8_000)));
+        let mut twice = grown();
+        twice.on_lost(at(200), &lost(at(100)));
+        twice.on_spurious_loss(at(210));
+        twice.on_ecn_ce(at(300), at(290));
+        for mut controller in [marked, collapsed, twice] {
+            let before = (controller.window(), controller.ssthresh());
+            controller.on_spurious_loss(at(9_010));
+            assert_eq!((controller.window(), controller.ssthresh()), before);
+        }
+    }
+}
+
 /// One call of a controller.
 #[derive(Clone, Debug)]
 enum Operation {
@@ -217,6 +284,7 @@ enum Operation {
     Acked { bytes: u64, age: u64, app_limited: bool },
     Lost { age: u64, persistent: bool },
     Marked { age: u64 },
+    Spurious,
     Mtu(u64),
     Idle,
 }
@@ -228,6 +296,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(bytes, age, app_limited)| Operation::Acked { bytes, age, app_limited }),
         3 => (0_u64..300, prop::bool::weighted(0.2)).prop_map(|(age, persistent)| Operation::Lost { age, persistent }),
         2 => (0_u64..300).prop_map(|age| Operation::Marked { age }),
+        1 => Just(Operation::Spurious),
         1 => prop_oneof![1_200_u64..9_000, any::<u64>()].prop_map(Operation::Mtu),
         1 => Just(Operation::Idle),
     ]
@@ -248,6 +317,10 @@ fn perform(controller: &mut dyn Controller, now: u64, operation: &Operation, rtt
         Operation::Marked { age } => controller.on_ecn_ce(at(now), ago(age)),
         Operation::Mtu(mtu) => {
             controller.on_mtu(mtu);
+            return true;
+        }
+        Operation::Spurious => {
+            controller.on_spurious_loss(at(now));
             return true;
         }
         Operation::Idle => controller.on_idle_restart(at(now)),

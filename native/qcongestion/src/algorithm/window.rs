@@ -5,10 +5,19 @@
 
 use qbase::Timestamp;
 
+use super::hystart::{Hystart, SlowStart, Verdict};
 use crate::{
-    Phase,
+    Acked, Phase,
     controller::{MAX_WINDOW, MIN_MTU, initial_window, minimum_window},
 };
+
+/// What a congestion event changes, as it was before (RFC 9438 §4.9.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    bytes: u64,
+    ssthresh: u64,
+    recovery_start: Option<Timestamp>,
+}
 
 /// Window, threshold and recovery period of one path.
 #[derive(Clone, Debug)]
@@ -20,13 +29,28 @@ pub(super) struct Window {
     recovery_start: Option<Timestamp>,
     /// No packet sent after `recovery_start` was acknowledged yet.
     recovering: bool,
+    slow_start: SlowStart,
+    hystart: Hystart,
 }
 
 impl Window {
     /// A new path.
-    pub(super) fn new(mtu: u64) -> Self {
+    pub(super) fn new(mtu: u64, slow_start: SlowStart) -> Self {
         let mtu = mtu.clamp(MIN_MTU, MAX_WINDOW / 2);
-        Self { mtu, bytes: initial_window(mtu), ssthresh: u64::MAX, recovery_start: None, recovering: false }
+        Self {
+            mtu,
+            bytes: initial_window(mtu),
+            ssthresh: u64::MAX,
+            recovery_start: None,
+            recovering: false,
+            slow_start,
+            hystart: Hystart::new(),
+        }
+    }
+
+    /// A new path of the same MTU.
+    pub(super) fn renewed(&self) -> Self {
+        Self::new(self.mtu, self.slow_start)
     }
 
     pub(super) const fn mtu(&self) -> u64 {
@@ -65,11 +89,20 @@ impl Window {
     }
 
     /// Grows by acknowledged bytes up to the threshold; returns the bytes left over for avoidance.
-    pub(super) fn slow_start(&mut self, acked: u64) -> u64 {
+    ///
+    /// While no threshold was found, rising round trips set one (HyStart++).
+    pub(super) fn slow_start(&mut self, now: Timestamp, acked: &Acked) -> u64 {
+        if self.ssthresh == u64::MAX && self.slow_start == SlowStart::Hystart {
+            self.set(self.bytes.saturating_add(self.hystart.growth(acked.bytes)));
+            if self.hystart.on_acked(now, acked) == Verdict::Leave {
+                self.ssthresh = self.bytes;
+            }
+            return 0;
+        }
         let room = self.ssthresh.saturating_sub(self.bytes);
-        let growth = acked.min(room);
+        let growth = acked.bytes.min(room);
         self.set(self.bytes.saturating_add(growth));
-        acked.saturating_sub(growth)
+        acked.bytes.saturating_sub(growth)
     }
 
     /// Whether the loss or mark of a packet sent at `sent_at` starts a recovery period.
@@ -77,12 +110,22 @@ impl Window {
         self.recovery_start.is_none_or(|start| sent_at > start)
     }
 
-    /// Starts a recovery period and cuts window and threshold to `bytes`.
-    pub(super) fn cut(&mut self, now: Timestamp, bytes: u64) {
+    /// Starts a recovery period and cuts window and threshold to `bytes`. Returns what [`restore`](Self::restore) needs.
+    pub(super) fn cut(&mut self, now: Timestamp, bytes: u64) -> Before {
+        let before = Before { bytes: self.bytes, ssthresh: self.ssthresh, recovery_start: self.recovery_start };
         self.set(bytes);
         self.ssthresh = self.bytes;
         self.recovery_start = Some(now);
         self.recovering = true;
+        before
+    }
+
+    /// The cut had no cause: the window is at least what it was, and packets sent before the cut may cause another.
+    pub(super) fn restore(&mut self, before: Before) {
+        self.set(self.bytes.max(before.bytes));
+        self.ssthresh = before.ssthresh.max(minimum_window(self.mtu));
+        self.recovery_start = before.recovery_start;
+        self.recovering = false;
     }
 
     /// Persistent congestion: the least window, and any later loss counts again (RFC 9002 §B.8).

@@ -2,11 +2,15 @@
 //!
 //! Read by the records of sent packets (`qrecovery`) and the loss timer of a path. Never walks packets itself.
 
+mod episode;
 mod persistent;
+mod reordering;
 
 use std::time::Duration;
 
+pub use episode::{Cause, LossEpisode};
 pub use persistent::PersistentCongestion;
+pub use reordering::{MAX_PACKET_THRESHOLD, Reordering};
 
 use crate::RttEstimator;
 
@@ -19,11 +23,15 @@ pub const GRANULARITY: Duration = Duration::from_nanos(GRANULARITY_NANOS);
 pub(crate) const GRANULARITY_NANOS: u64 = 1_000_000;
 
 /// How long a packet sent before an acknowledged one may stay unacknowledged: 9/8 of the larger of average and newest
-/// RTT, at least [`GRANULARITY`] (RFC 9002 §6.1.2).
+/// RTT, at least [`GRANULARITY`] (RFC 9002 §6.1.2). More where the path is known to reorder: [`Reordering::delay`].
 #[must_use]
 pub fn delay(rtt: &RttEstimator) -> Duration {
-    let longest = rtt.longest_nanos();
-    Duration::from_nanos(longest.saturating_add(longest / 8).max(GRANULARITY_NANOS))
+    delay_of(rtt, 9)
+}
+
+/// So many eighths of the larger of average and newest RTT.
+fn delay_of(rtt: &RttEstimator, eighths: u64) -> Duration {
+    Duration::from_nanos((rtt.longest_nanos() / 8).saturating_mul(eighths).max(GRANULARITY_NANOS))
 }
 
 #[cfg(test)]

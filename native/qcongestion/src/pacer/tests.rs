@@ -22,6 +22,7 @@ impl Controller for Still {
     fn on_sent(&mut self, _: Timestamp, _: u64, _: u64) {}
     fn on_acked(&mut self, _: Timestamp, _: &Acked, _: &RttEstimator) {}
     fn on_lost(&mut self, _: Timestamp, _: &Lost) {}
+    fn on_spurious_loss(&mut self, _: Timestamp) {}
     fn on_ecn_ce(&mut self, _: Timestamp, _: Timestamp) {}
     fn on_idle_restart(&mut self, _: Timestamp) {}
     fn reset(&mut self) {}

@@ -1,13 +1,14 @@
 //! CUBIC: the window grows along a cubic function of the time since the last congestion event (RFC 9438).
 //!
-//! Called through [`Controller`] by the path that owns it. Slow start is RFC 9002's. All integers; fractions of a byte are
+//! Called through [`Controller`] by the path that owns it. Slow start is RFC 9002's with
+//! HyStart++. All integers; fractions of a byte are
 //! carried over. Never counts time in which the application did not use the window (RFC 9438 §5.8).
 
 mod curve;
 
 use qbase::Timestamp;
 
-use super::window::Window;
+use super::{SlowStart, window::{Before, Window}};
 use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator, controller::MAX_WINDOW, later};
 
 /// Multiplicative decrease `0.7`, as a fraction (RFC 9438 §4.6).
@@ -68,13 +69,28 @@ pub struct Cubic {
     prior: u64,
     /// The stage of congestion avoidance, once its first ACK came.
     epoch: Option<Epoch>,
+    /// What the newest congestion event changed, while it may turn out to have been none (RFC 9438 §4.9.2).
+    undo: Option<Undo>,
+}
+
+/// The state before a congestion event.
+#[derive(Clone, Debug)]
+struct Undo {
+    window: Before,
+    w_max: u64,
+    prior: u64,
+    epoch: Option<Epoch>,
 }
 
 impl Cubic {
     /// A new path whose datagrams have at most `mtu` bytes.
     #[must_use]
-    pub fn new(mtu: u64) -> Self {
-        Self { window: Window::new(mtu), w_max: 0, prior: 0, epoch: None }
+    pub fn new(mtu: u64, slow_start: SlowStart) -> Self {
+        Self::with(Window::new(mtu, slow_start))
+    }
+
+    const fn with(window: Window) -> Self {
+        Self { window, w_max: 0, prior: 0, epoch: None, undo: None }
     }
 
     /// Congestion avoidance: follows the larger of the cubic function and Reno's window (RFC 9438 §4.2 to §4.5).
@@ -113,10 +129,11 @@ impl Cubic {
             return;
         }
         let window = self.window.bytes();
+        let (w_max, prior, epoch) = (self.w_max, self.prior, self.epoch.take());
         self.w_max = if window < self.w_max { part(window, FAST_CONVERGENCE) } else { window };
         self.prior = window;
-        self.epoch = None;
-        self.window.cut(now, part(window, BETA));
+        let before = self.window.cut(now, part(window, BETA));
+        self.undo = Some(Undo { window: before, w_max, prior, epoch });
     }
 }
 
@@ -141,7 +158,7 @@ impl Controller for Cubic {
         match phase {
             Phase::Recovery => {}
             Phase::SlowStart => {
-                let left = self.window.slow_start(acked.bytes);
+                let left = self.window.slow_start(now, acked);
                 if left > 0 {
                     self.avoid(now, left, rtt);
                 }
@@ -156,11 +173,24 @@ impl Controller for Cubic {
             self.window.collapse();
             self.w_max = 0;
             self.epoch = None;
+            self.undo = None;
+        }
+    }
+
+    fn on_spurious_loss(&mut self, _now: Timestamp) {
+        // RFC 9438 §4.9.2: only if the window has not found back by itself.
+        if let Some(undo) = self.undo.take()
+            && self.window.bytes() < self.prior
+        {
+            self.window.restore(undo.window);
+            (self.w_max, self.prior, self.epoch) = (undo.w_max, undo.prior, undo.epoch);
         }
     }
 
     fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
         self.on_congestion(now, sent_at);
+        // A mark is never spurious.
+        self.undo = None;
     }
 
     fn on_idle_restart(&mut self, _now: Timestamp) {
@@ -169,13 +199,16 @@ impl Controller for Cubic {
     }
 
     fn reset(&mut self) {
-        *self = Self::new(self.window.mtu());
+        *self = Self::with(self.window.renewed());
     }
 
     fn on_mtu(&mut self, mtu: u64) {
         self.window.on_mtu(mtu);
         // The function's unit is the segment: start a new stage with the new one.
         self.epoch = None;
+        if let Some(undo) = &mut self.undo {
+            undo.epoch = None;
+        }
     }
 
     fn window(&self) -> u64 {

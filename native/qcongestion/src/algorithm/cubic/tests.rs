@@ -7,7 +7,7 @@ use qbase::Timestamp;
 use super::Cubic;
 use crate::{
     Acked, AppLimited, Controller, Phase, RttEstimator,
-    algorithm::tests::{MTU, acked, at, lost, persistent, rtt_100ms, sampled},
+    algorithm::{SlowStart, tests::{MTU, acked, at, lost, persistent, rtt_100ms, sampled}},
 };
 
 /// Acknowledges a window per round trip, in ACKs of two datagrams spread over it, for `rounds`; returns the end.
@@ -28,7 +28,7 @@ fn run(controller: &mut Cubic, start: Timestamp, rtt: &RttEstimator, rounds: u64
 
 /// A controller whose window of `segments` was just cut at 1 s.
 fn cut_at(segments: u64) -> Cubic {
-    let mut controller = Cubic::new(MTU);
+    let mut controller = Cubic::new(MTU, SlowStart::Plain);
     controller.on_acked(at(900), &acked(segments * MTU - controller.window(), at(800)), &rtt_100ms());
     assert_eq!(controller.window(), segments * MTU);
     controller.on_lost(at(1_000), &lost(at(900)));

@@ -1,0 +1,62 @@
+//! Controllers over a bottleneck: how far slow start overshoots, what is left of the rate.
+
+use std::time::Duration;
+
+use super::{
+    Algorithm, SlowStart,
+    link::{Shape, World},
+};
+use crate::Phase;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// 50 Mbit/s, 40 ms and a queue of so many bandwidth-delay products.
+fn bottleneck(products: u64) -> Shape {
+    let shape = Shape { rate: 50_000_000, rtt: ms(40), queue: 0, lost_per_million: 0 };
+    Shape { queue: shape.bdp() * products, ..shape }
+}
+
+/// The longest queue of a bulk transfer's slow start, in bandwidth-delay products, and the packets it lost.
+fn slow_start(algorithm: Algorithm, slow_start: SlowStart, products: u64) -> (f64, u64) {
+    let mut world = World::new(bottleneck(products));
+    let flow = world.add(algorithm, slow_start);
+    let mut longest = 0;
+    for _ in 0..10_000 {
+        if world.flows[flow].controller.phase() != Phase::SlowStart {
+            break;
+        }
+        world.run_watched(ms(1), |world| longest = longest.max(world.queued()));
+    }
+    assert_ne!(world.flows[flow].controller.phase(), Phase::SlowStart);
+    world.run(ms(400));
+    (longest as f64 / world.shape.bdp() as f64, world.flows[flow].lost)
+}
+
+#[test]
+fn rising_round_trips_end_slow_start_before_a_deep_queue_is_full() {
+    for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+        let (plain, lost) = slow_start(algorithm, SlowStart::Plain, 4);
+        assert!(plain > 3.9 && lost > 100, "{algorithm:?} without: {plain} products, {lost} lost");
+        let (careful, lost) = slow_start(algorithm, SlowStart::Hystart, 4);
+        assert!(careful < 3.5 && lost == 0, "{algorithm:?} with: {careful} products, {lost} lost");
+    }
+}
+
+#[test]
+fn a_bulk_transfer_keeps_its_bottleneck_busy() {
+    for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+        for products in [1, 4] {
+            let mut world = World::new(bottleneck(products));
+            world.add(algorithm, SlowStart::Hystart);
+            world.run(secs(2));
+            let share: f64 = world.shares(secs(20)).iter().sum();
+            assert!(share > 0.9, "{algorithm:?} with a queue of {products} products: {share}");
+        }
+    }
+}
