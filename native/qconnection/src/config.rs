@@ -48,6 +48,8 @@ pub struct TransportConfig {
     pub max_datagram_frame: u64,
     /// Congestion controller of every path.
     pub congestion: Algorithm,
+    /// Slow start of the loss-based controllers ends when round trips grow longer (HyStart++).
+    pub hystart: bool,
     /// Which path carries data.
     pub scheduler: Scheduler,
     /// A client with several address pairs starts the next one after so long without an answer (multipath MP-88);
@@ -85,6 +87,7 @@ impl Default for TransportConfig {
             connection_send_buffer: 8 * 1_024 * 1_024,
             max_datagram_frame: limits::MAX_DATAGRAM_FRAME,
             congestion: Algorithm::Cubic,
+            hystart: true,
             scheduler: Scheduler::MinRtt,
             stagger: Some(limits::STAGGER),
             multipath: Multipath::Auto,

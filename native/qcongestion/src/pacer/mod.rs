@@ -1,9 +1,10 @@
 //! Pacing: how many bytes may leave now so that a window is spread over its round trip (RFC 9002 §7.7).
 //!
-//! A token bucket. It fills at 1.25 × window ÷ smoothed RTT, twice that window in slow start, and holds what that rate
-//! sends in [`BURST_TIME`]: below that our timers cannot tell times apart, so on paths with a shorter round trip the
-//! bucket holds whole windows and only the window limits. Before an RTT sample, and on slow paths, it holds the initial
-//! window (burst B-18, attacks C16). Once empty it opens again for a batch worth a system call, not for every packet.
+//! A token bucket. It fills at the rate the controller names, or at 1.25 × window ÷ smoothed RTT, twice that window in slow
+//! start, and holds what that rate sends in [`BURST_TIME`]: below that our timers cannot tell times apart, so on paths with
+//! a shorter round trip the bucket holds whole windows and only the window limits. Before an RTT sample, and on slow paths,
+//! it holds the initial window (burst B-18, attacks C16). Once empty it opens again for a batch worth a system call, not
+//! for every packet.
 //!
 //! Called by the burst planner (burst B-42). Never holds back ACK-only packets or probes: the planner does not ask for them.
 
@@ -117,6 +118,12 @@ impl Pacer {
         now.max(later(from, Duration::from_nanos(self.rate.time_for(missing))))
     }
 
+    /// Sending starts again after silence: at most the initial window leaves at once (RFC 9002 §7.7).
+    pub fn restart(&mut self, now: Timestamp) {
+        self.refill(now);
+        self.tokens = self.tokens.min(u128::from(initial_window(self.mtu)) << FRACTION);
+    }
+
     /// A full bucket again: the path goes over another network now (RFC 9000 §9.4).
     pub fn reset(&mut self) {
         *self = Self::new(self.mtu);
@@ -124,9 +131,14 @@ impl Pacer {
 
     /// Takes over rate and sizes from the path.
     fn configure(&mut self, controller: &dyn Controller, rtt: &RttEstimator, mtu: u64) {
-        let window = controller.window().min(MAX_WINDOW);
-        let quarters: u64 = if controller.phase() == Phase::SlowStart { 8 } else { 5 };
-        self.rate = Rate { bytes: window.saturating_mul(quarters), nanos: rtt.smoothed_nanos().saturating_mul(4) };
+        self.rate = match controller.pacing_rate() {
+            Some(bytes) => Rate { bytes, nanos: 1_000_000_000 },
+            None => {
+                let window = controller.window().min(MAX_WINDOW);
+                let quarters: u64 = if controller.phase() == Phase::SlowStart { 8 } else { 5 };
+                Rate { bytes: window.saturating_mul(quarters), nanos: rtt.smoothed_nanos().saturating_mul(4) }
+            }
+        };
         self.mtu = mtu;
         let floor = initial_window(mtu);
         self.capacity = match rtt.first_sample_at() {

@@ -5,7 +5,7 @@
 use super::{Connection, events::DatagramFate, input::Opened};
 use crate::{burst::SentFrame, path::{Network, PathState, set::Known}};
 use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
-use qcongestion::{Acked, AppLimited, Lost, Persistence, loss};
+use qcongestion::{Acked, AppLimited, Lost, Persistence};
 use qrecovery::sent::{AckOutcome, NewestAcked};
 use std::time::Duration;
 
@@ -73,18 +73,25 @@ impl Connection {
         // A client whose Initial was acknowledged may still be unvalidated at the server (RFC 9002 §6.2.1).
         let validated = !self.role.is_client() || level != EncryptionLevel::Initial || self.confirmed;
         let in_flight = self.bytes_in_flight(path);
+        let late = outcome.late.map_or(0, |late| late.packets);
+        self.counters.packets_spuriously_lost = self.counters.packets_spuriously_lost.saturating_add(late);
         let Some(network) = self.network_mut(path) else { return Ok(()) };
-        if let Some(sent_at) = outcome.rtt_from {
+        let rtt_sample = outcome.rtt_from.map(|sent_at| now.saturating_since(sent_at));
+        if let Some(sample) = rtt_sample {
             let delay = match level {
                 EncryptionLevel::OneRtt if confirmed => delay.min(max_ack_delay),
                 EncryptionLevel::OneRtt => delay,
                 _ => Duration::ZERO,
             };
-            network.rtt.on_sample(now, now.saturating_since(sent_at), delay);
+            network.rtt.on_sample(now, sample, delay);
+        }
+        if let Some(late) = &outcome.late {
+            network.on_late(now, late);
         }
         if let (true, Some(NewestAcked { sent_at, .. })) = (outcome.bytes_acked > 0, outcome.largest_newly) {
             let app_limited = if network.app_limited { AppLimited::Yes } else { AppLimited::No };
-            let acked = Acked { bytes: outcome.bytes_acked, newest_sent_at: sent_at, bytes_in_flight: in_flight, app_limited };
+            let bytes = outcome.bytes_acked;
+            let acked = Acked { bytes, newest_sent_at: sent_at, bytes_in_flight: in_flight, app_limited, rtt_sample };
             network.controller.on_acked(now, &acked, &network.rtt);
         }
         if validated {
@@ -107,7 +114,7 @@ impl Connection {
     pub(super) fn detect_losses(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId) {
         let max_ack_delay = self.peer_parameters.max_ack_delay;
         let Some(network) = self.network(path) else { return };
-        let delay = loss::delay(&network.rtt);
+        let (delay, threshold) = (network.reordering.delay(&network.rtt), network.reordering.packet_threshold());
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
         let mut rows = std::mem::take(&mut self.acked_rows);
@@ -117,7 +124,7 @@ impl Connection {
             return;
         };
         let mut marked_lost = 0_u64;
-        let outcome = space.sent.detect_lost(now, delay, loss::PACKET_THRESHOLD, |packet, frames| {
+        let outcome = space.sent.detect_lost(now, delay, threshold, |packet, frames| {
             marked_lost = marked_lost.saturating_add(u64::from(packet.ecn == Ecn::Ect0));
             if packet.ack_eliciting {
                 rows.push((packet.number, packet.sent_at));
@@ -138,7 +145,10 @@ impl Connection {
             for (_, sent_at) in &rows {
                 network.persistent.on_lost(*sent_at, &network.rtt);
             }
-            if let Some(newest_sent_at) = outcome.newest_sent_at {
+            if let (Some(oldest), Some(newest_sent_at)) = (outcome.oldest_sent_at, outcome.newest_sent_at) {
+                if network.episode.on_lost(now, outcome.in_flight, oldest, newest_sent_at) {
+                    network.reordering.on_episode();
+                }
                 let persistent = network.persistent.verdict(&network.rtt, max_ack_delay);
                 if persistent == Persistence::Established {
                     network.rtt.restart_min();
@@ -265,11 +275,12 @@ impl Connection {
     /// Bytes in flight on a path, handshake packets included.
     pub(crate) fn bytes_in_flight(&self, path: PathId) -> u64 {
         let application = self.network(path).map_or(0, |network: &Network| network.space.sent.bytes_in_flight());
-        let handshake = if path == PathId::ZERO {
-            [&self.initial, &self.handshake].into_iter().flatten().map(|space| space.space.sent.bytes_in_flight()).sum()
-        } else {
-            0
-        };
+        let handshake = if path == PathId::ZERO { self.handshake_bytes_in_flight() } else { 0 };
         application.saturating_add(handshake)
+    }
+
+    /// Bytes of Initial and Handshake packets in flight, all on path 0.
+    pub(super) fn handshake_bytes_in_flight(&self) -> u64 {
+        [&self.initial, &self.handshake].into_iter().flatten().map(|space| space.space.sent.bytes_in_flight()).sum()
     }
 }

@@ -102,7 +102,11 @@ impl Connection {
         for (slot, candidate) in list.iter_mut().zip(candidates.iter().flatten()) {
             *slot = *candidate;
         }
-        schedule::choose(self.config.scheduler, list.get(..count).unwrap_or_default(), self.last_data_path, full)
+        let choice = schedule::choose(self.config.scheduler, list.get(..count).unwrap_or_default(), self.last_data_path, full);
+        if count > 1 {
+            self.note_passed_over(choice.map(|choice| choice.path));
+        }
+        choice
     }
 
     /// What the scheduler may know about a path; `None` while it cannot carry data at all.
@@ -113,9 +117,13 @@ impl Connection {
         }
         let backup = entry.status.is_backup();
         let in_flight = self.bytes_in_flight(path);
+        let max_ack_delay = self.peer_parameters.max_ack_delay;
         let network = self.network_mut(path)?;
         if network.pending.open {
             return None;
+        }
+        if in_flight == 0 {
+            network.restart_after_idle(now, max_ack_delay);
         }
         let standing = match (network.suspect_since, backup) {
             (Some(_), _) => Standing::Suspect,
@@ -124,18 +132,30 @@ impl Connection {
         };
         let window = network.window_room(in_flight);
         let mtu = u64::from(network.mtu);
-        network.app_limited = window >= mtu;
         let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu);
-        network.pacing_until = (window >= mtu && paced < mtu).then(|| network.pacer.next_at(now, mtu));
+        network.note_use(now, window, paced);
         Some(Candidate { path, standing, smoothed_rtt: network.rtt.smoothed(), room: window.min(paced) })
     }
 
-    /// With nothing to send no path's window was the limit (RFC 9002 §7.8).
+    /// With nothing to send no path's window was the limit, unless it is full (RFC 9002 §7.8).
     fn note_app_limited(&mut self) {
+        let handshake = self.handshake_bytes_in_flight();
         for entry in self.paths.iter_mut() {
             if let Some(network) = entry.network.as_deref_mut() {
-                network.app_limited = true;
-                network.pacing_until = None;
+                let handshake = if entry.id == PathId::ZERO { handshake } else { 0 };
+                let in_flight = network.space.sent.bytes_in_flight().saturating_add(handshake);
+                network.note_nothing_to_send(in_flight);
+            }
+        }
+    }
+
+    /// A path that could send but was not chosen has nothing to send (RFC 9002 §7.8).
+    fn note_passed_over(&mut self, chosen: Option<PathId>) {
+        for at in 0..self.paths.len() {
+            let Some(path) = self.paths.id_at(at).filter(|path| Some(*path) != chosen) else { continue };
+            let in_flight = self.bytes_in_flight(path);
+            if let Some(network) = self.network_mut(path).filter(|network| network.app_limited) {
+                network.controller.on_app_limited(in_flight);
             }
         }
     }

@@ -21,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) packets_received: u64,
     pub(crate) packets_sent: u64,
     pub(crate) packets_lost: u64,
+    pub(crate) packets_spuriously_lost: u64,
     pub(crate) bytes_reinjected: u64,
     pub(crate) bursts: u64,
     pub(crate) coalesced: u64,
@@ -44,6 +45,7 @@ impl Counters {
             packets_received: 0,
             packets_sent: 0,
             packets_lost: 0,
+            packets_spuriously_lost: 0,
             bytes_reinjected: 0,
             bursts: 0,
             coalesced: 0,
@@ -137,7 +139,6 @@ impl Connection {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let counters = &self.counters;
-        let networks = || self.paths.iter().filter_map(|entry| entry.network.as_deref());
         Statistics {
             bytes_sent: counters.bytes_sent,
             bytes_received: counters.bytes_received,
@@ -146,7 +147,7 @@ impl Connection {
             packets_sent: counters.packets_sent,
             packets_received: counters.packets_received,
             packets_lost: counters.packets_lost,
-            packets_spuriously_lost: networks().map(|network| network.space.sent.spurious_losses()).sum(),
+            packets_spuriously_lost: counters.packets_spuriously_lost,
             bytes_reinjected: counters.bytes_reinjected,
             bytes_in_flight: self.paths.ids().map(|path| self.bytes_in_flight(path)).sum(),
             bursts: counters.bursts,

@@ -6,7 +6,8 @@ use super::{amplify::Amplification, validate::{Responses, Validation}};
 use super::{duplicates::Duplicates, ecn::EcnPath};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, Timestamp, limits};
-use qcongestion::{Controller, Pacer, PersistentCongestion, RttEstimator, algorithm, pto};
+use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto};
+use qrecovery::sent::Late;
 use std::time::Duration;
 
 /// Longest time between two probes of a suspect path while another path lives: a path that comes back is used again
@@ -15,6 +16,9 @@ pub const SUSPECT_PROBE_INTERVAL: Duration = Duration::from_millis(150);
 /// Longest time between two probes while all of several paths are silent, so that the connection goes on within a
 /// second of their return (attacks F18).
 pub const DARK_PROBE_INTERVAL: Duration = Duration::from_millis(900);
+
+/// A window that was not used up for so long is not valid any more (RFC 7661's non-validated period).
+pub const WINDOW_VALIDITY: Duration = Duration::from_secs(300);
 
 /// What a path did so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,8 +72,10 @@ pub struct Network {
     pub mtu: u16,
     /// What is known about ECN on it.
     pub ecn: EcnPath,
-    /// The sender had less to send than the window allowed (RFC 9002 §7.8).
+    /// The sender had less to send than window and pacer allowed (RFC 9002 §7.8).
     pub app_limited: bool,
+    /// When the window or the pacer last held data back.
+    pub window_used_at: Timestamp,
     /// Since when the path is silent (multipath MP-83).
     pub suspect_since: Option<Timestamp>,
     /// Largest number of a packet that could move the path to another address (RFC 9000 §9.3).
@@ -82,6 +88,10 @@ pub struct Network {
     pub last_ack_eliciting_at: Option<Timestamp>,
     /// Rows of losses that tell persistent congestion (RFC 9002 §7.6).
     pub persistent: PersistentCongestion,
+    /// The newest losses, and whether they had a cause (RFC 9438 §4.9).
+    pub episode: LossEpisode,
+    /// How much reordering loss detection allows for (RFC 9002 §6.1).
+    pub reordering: Reordering,
     /// The burst that waits for its socket (burst B-7: at most one per path).
     pub pending: PendingBurst,
     /// Records of other paths' data to copy here (scheduler `redundant`).
@@ -99,6 +109,7 @@ impl Network {
     #[must_use]
     pub fn new(config: &TransportConfig, four_tuple: FourTuple, amplification: Amplification, first_skip: u64) -> Self {
         let mtu = config.initial_mtu.max(limits::MIN_INITIAL as u16);
+        let slow_start = if config.hystart { SlowStart::Hystart } else { SlowStart::Plain };
         Self {
             four_tuple,
             amplification,
@@ -106,18 +117,21 @@ impl Network {
             responses: Responses::new(),
             space: Space::new(limits::ACK_RANGES, config.max_ack_delay, first_skip),
             rtt: RttEstimator::new(config.initial_rtt),
-            controller: algorithm::build(config.congestion, u64::from(mtu)),
+            controller: algorithm::build(config.congestion, slow_start, u64::from(mtu)),
             pacer: Pacer::new(u64::from(mtu)),
             pto_count: 0,
             mtu,
             ecn: EcnPath::new(config.ecn),
             app_limited: true,
+            window_used_at: Timestamp::ZERO,
             suspect_since: None,
             largest_non_probing: None,
             progress_at: Timestamp::ZERO,
             pto_fired_at: Timestamp::ZERO,
             last_ack_eliciting_at: None,
             persistent: PersistentCongestion::new(),
+            episode: LossEpisode::new(),
+            reordering: Reordering::new(),
             pending: PendingBurst::default(),
             duplicates: Duplicates::default(),
             pacing_until: None,
@@ -158,6 +172,51 @@ impl Network {
     pub fn may_respond(&self, in_flight: u64) -> bool {
         let beyond = (limits::PATH_RESPONSES_PER_PATH.saturating_mul(limits::MIN_INITIAL)) as u64;
         in_flight < self.controller.window().saturating_add(beyond) && self.responses.has_for(self.four_tuple)
+    }
+
+    /// Packets declared lost were acknowledged after all: detection learns from it, and a congestion event of which
+    /// nothing is missing any more is undone.
+    pub fn on_late(&mut self, now: Timestamp, late: &Late) {
+        self.counters.packets_spuriously_lost = self.counters.packets_spuriously_lost.saturating_add(late.packets);
+        self.reordering.on_late(late.distance, now.saturating_since(late.oldest_sent_at), &self.rtt);
+        self.controller.on_late(now, late.bytes);
+        if self.episode.on_late(late.in_flight, late.oldest_sent_at) == Cause::None {
+            self.controller.on_spurious_loss(now);
+        }
+    }
+
+    /// There is data; window and pacer leave `window` and `paced` bytes.
+    pub fn note_use(&mut self, now: Timestamp, window: u64, paced: u64) {
+        let mtu = u64::from(self.mtu);
+        self.app_limited = window >= mtu && paced >= mtu;
+        if !self.app_limited {
+            self.window_used_at = now;
+        }
+        self.pacing_until = (window >= mtu && paced < mtu).then(|| self.pacer.next_at(now, mtu));
+    }
+
+    /// There is nothing to send here while `in_flight` bytes are on their way: the window is not the limit unless it is
+    /// full (RFC 9002 §7.8).
+    pub fn note_nothing_to_send(&mut self, in_flight: u64) {
+        self.pacing_until = None;
+        self.app_limited = self.window_room(in_flight) >= u64::from(self.mtu);
+        if self.app_limited {
+            self.controller.on_app_limited(in_flight);
+        }
+    }
+
+    /// Data is there and nothing in flight. After silence longer than a PTO the first burst is at most the initial
+    /// window, the rest is paced (RFC 9002 §7.7); a window unused for [`WINDOW_VALIDITY`] shrinks (RFC 7661).
+    pub fn restart_after_idle(&mut self, now: Timestamp, max_ack_delay: Duration) {
+        let Some(last) = self.last_ack_eliciting_at else { return };
+        if now.saturating_since(last) < self.pto(max_ack_delay) {
+            return;
+        }
+        self.pacer.restart(now);
+        if now.saturating_since(self.window_used_at) >= WINDOW_VALIDITY {
+            self.window_used_at = now;
+            self.controller.on_idle_restart(now);
+        }
     }
 
     /// Bytes the congestion window leaves while `in_flight` are on their way.

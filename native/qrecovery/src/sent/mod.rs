@@ -10,7 +10,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::{AckOutcome, LossOutcome, NewestAcked};
+pub use outcome::{AckOutcome, Late, LossOutcome, NewestAcked};
 pub use packet::SentPacket;
 pub use ring::Frames;
 
@@ -45,7 +45,6 @@ pub struct SentPackets<F: Copy> {
     last_ack_eliciting_sent_at: Option<Timestamp>,
     /// Numbers below were sent over another network path: they give no RTT sample.
     first_of_network: PacketNumber,
-    spurious: u64,
 }
 
 impl<F: Copy> Default for SentPackets<F> {
@@ -72,7 +71,6 @@ impl<F: Copy> SentPackets<F> {
             ack_only: 0,
             last_ack_eliciting_sent_at: None,
             first_of_network: 0,
-            spurious: 0,
         }
     }
 
@@ -132,7 +130,6 @@ impl<F: Copy> SentPackets<F> {
             Some(newest.number) == largest && outcome.any_ack_eliciting && newest.number >= self.first_of_network
         });
         outcome.rtt_from = newest.map(|newest| newest.sent_at);
-        self.spurious = self.spurious.saturating_add(outcome.spurious);
         self.forget_resolved();
         Ok(outcome)
     }
@@ -168,6 +165,8 @@ impl<F: Copy> SentPackets<F> {
                 outcome.packets = outcome.packets.saturating_add(1);
                 if packet.in_flight {
                     outcome.bytes = outcome.bytes.saturating_add(u64::from(packet.size));
+                    outcome.in_flight = outcome.in_flight.saturating_add(1);
+                    outcome.oldest_sent_at = outcome.oldest_sent_at.or(Some(packet.sent_at));
                     outcome.newest_sent_at = Some(packet.sent_at);
                 }
                 totals.add(packet);
@@ -252,12 +251,6 @@ impl<F: Copy> SentPackets<F> {
         self.next_number
     }
 
-    /// Losses that later turned out spurious, since the start.
-    #[must_use]
-    pub const fn spurious_losses(&self) -> u64 {
-        self.spurious
-    }
-
     /// Records held, for the gauge of attacks L13.
     #[must_use]
     pub fn records(&self) -> usize {
@@ -282,10 +275,11 @@ impl<F: Copy> SentPackets<F> {
         if self.acked.contains_all(range.clone()) {
             return;
         }
+        let largest_acked = self.largest_acked_position;
         let mut totals = Totals::default();
         for part in self.acked.missing(range.clone()) {
-            let position = self.ring.position_of(part.start);
-            for (record, frames) in self.ring.walk(position) {
+            let from = self.ring.position_of(part.start);
+            for (position, (record, frames)) in (from..).zip(self.ring.walk(from)) {
                 if record.packet.number >= part.end {
                     break;
                 }
@@ -294,7 +288,7 @@ impl<F: Copy> SentPackets<F> {
                         totals.add(&record.packet);
                         outcome.bytes_acked = outcome.bytes_acked.saturating_add(record.packet.in_flight_bytes());
                     }
-                    Fate::Lost => outcome.spurious = outcome.spurious.saturating_add(1),
+                    Fate::Lost => outcome.add_late(&record.packet, largest_acked.saturating_sub(position)),
                     Fate::Acked => continue,
                 }
                 record.fate = Fate::Acked;

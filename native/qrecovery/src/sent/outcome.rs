@@ -16,13 +16,28 @@ pub struct NewestAcked {
     pub ack_eliciting: bool,
 }
 
+/// Packets that one ACK frame acknowledged after they had been declared lost: their losses were spurious.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// How many.
+    pub packets: u64,
+    /// Of these, packets that had been in flight.
+    pub in_flight: u64,
+    /// Their bytes that had been in flight.
+    pub bytes: u64,
+    /// When the oldest of them was sent.
+    pub oldest_sent_at: Timestamp,
+    /// How many packets of this space before the largest acknowledged one the oldest of them was.
+    pub distance: u64,
+}
+
 /// What one ACK frame changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct AckOutcome {
     /// Packets acknowledged for the first time, late ones included.
     pub newly_acked: u64,
-    /// Of these, packets that had been declared lost; the loss was spurious.
-    pub spurious: u64,
+    /// Of these, packets that had been declared lost; `None` if there was none.
+    pub late: Option<Late>,
     /// Bytes that left `bytes_in_flight`.
     pub bytes_acked: u64,
     /// At least one of the newly acknowledged packets was ack-eliciting.
@@ -44,8 +59,12 @@ pub struct AckOutcome {
 pub struct LossOutcome {
     /// Packets declared lost.
     pub packets: u64,
+    /// Of these, packets that were in flight.
+    pub in_flight: u64,
     /// Bytes that left `bytes_in_flight`.
     pub bytes: u64,
+    /// Send time of the oldest lost packet that was in flight.
+    pub oldest_sent_at: Option<Timestamp>,
     /// Send time of the newest lost packet that was in flight.
     pub newest_sent_at: Option<Timestamp>,
     /// When the next packet will be lost by time alone (RFC 9002 §6.1.2); `None` if none is waiting.
@@ -53,6 +72,16 @@ pub struct LossOutcome {
 }
 
 impl AckOutcome {
+    /// Counts one packet whose loss was spurious, sent `distance` packets before the largest acknowledged one.
+    pub(super) fn add_late(&mut self, packet: &SentPacket, distance: u64) {
+        let late = self.late.get_or_insert(Late { packets: 0, in_flight: 0, bytes: 0, oldest_sent_at: packet.sent_at, distance });
+        late.packets = late.packets.saturating_add(1);
+        late.in_flight = late.in_flight.saturating_add(u64::from(packet.in_flight));
+        late.bytes = late.bytes.saturating_add(packet.in_flight_bytes());
+        late.oldest_sent_at = late.oldest_sent_at.min(packet.sent_at);
+        late.distance = late.distance.max(distance);
+    }
+
     /// Counts one newly acknowledged packet.
     pub(super) fn add(&mut self, packet: &SentPacket) {
         self.newly_acked = self.newly_acked.saturating_add(1);

@@ -102,8 +102,10 @@ fn a_late_acknowledgement_shows_that_a_loss_was_spurious() {
     ack(&mut sent, [3..=5]).unwrap();
     assert_eq!(lose(&mut sent, 1).0, vec![0, 1, 2]);
     let outcome = ack(&mut sent, [0..=5]).unwrap();
-    assert_eq!((outcome.newly_acked, outcome.spurious, outcome.bytes_acked), (3, 3, 0));
-    assert_eq!((sent.spurious_losses(), sent.bytes_in_flight(), sent.records()), (3, 0, 0));
+    assert_eq!((outcome.newly_acked, outcome.bytes_acked), (3, 0));
+    let late = Late { packets: 3, in_flight: 3, bytes: 3_600, oldest_sent_at: Timestamp::ZERO, distance: 5 };
+    assert_eq!(outcome.late, Some(late));
+    assert_eq!((sent.bytes_in_flight(), sent.records()), (0, 0));
 }
 
 #[test]

@@ -85,6 +85,8 @@ impl Connection {
         network.controller.reset();
         network.rtt.reset();
         network.persistent.reset();
+        network.episode.reset();
+        network.reordering = qcongestion::Reordering::new();
         network.space.sent.on_network_change();
         network.pacer.reset();
         network.ecn.restart(ecn);
