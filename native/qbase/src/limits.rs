@@ -92,6 +92,8 @@ pub const TOKEN_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// Datagrams of a client's first flight that are kept for further address pairs.
 pub const FIRST_FLIGHT: usize = 8;
 
+/// Bursts in flight whose state a rate sampler remembers, per path (attacks R2): more give no samples.
+pub const RATE_SNAPSHOTS: usize = 4_096;
 /// Time between the starts of two address pairs of one handshake (multipath MP-88).
 pub const STAGGER: Duration = Duration::from_millis(150);
 /// Idle timeout we offer.

@@ -14,6 +14,7 @@ pub mod controller;
 pub mod loss;
 pub mod pacer;
 pub mod pto;
+pub mod rate;
 pub mod rtt;
 
 use std::time::Duration;

@@ -19,11 +19,52 @@ const LOSS_BASED: [Algorithm; 2] = [Algorithm::NewReno, Algorithm::Cubic];
 
 #[test]
 fn a_bulk_transfer_keeps_its_bottleneck_busy() -> Result<(), Failure> {
-    for algorithm in LOSS_BASED {
+    for algorithm in Algorithm::ALL {
         let mut pair = bulk(with(algorithm), bottleneck(1))?;
         pair.run_for(secs(3))?;
         let share = share_of(&mut pair, secs(8))?;
         assert!(share > 0.9, "{algorithm:?}: {share}");
+    }
+    Ok(())
+}
+
+#[test]
+fn random_losses_slow_bbr_little_and_the_others_much() -> Result<(), Failure> {
+    for (algorithm, least, most) in [(Algorithm::Bbr3, 0.8, 1.0), (Algorithm::Cubic, 0.0, 0.2), (Algorithm::NewReno, 0.0, 0.2)] {
+        let mut pair = bulk(with(algorithm), bottleneck(1).with_loss(0.02))?;
+        pair.run_for(secs(3))?;
+        let share = share_of(&mut pair, secs(10))?;
+        assert!(share >= least && share <= most, "{algorithm:?}: {share}");
+    }
+    Ok(())
+}
+
+#[test]
+fn bbr_keeps_queues_short_and_empties_them() -> Result<(), Failure> {
+    for products in [1, 8] {
+        let mut pair = bulk(with(Algorithm::Bbr3), bottleneck(products))?;
+        pair.run_for(secs(3))?;
+        let (mut sum, mut least) = (0, u64::MAX);
+        for _ in 0..700 {
+            pair.run_for(ms(10))?;
+            sum += pair.network().queued_bytes(FIRST, LinkDirection::AToB);
+            least = least.min(view(&pair).map_or(0, |path| path.bytes_in_flight));
+        }
+        assert!(sum / 700 < BDP / 5, "queue of {products}: {} bytes wait on average", sum / 700);
+        assert!(least < BDP * 55 / 100, "ProbeRTT: at least {least} bytes in flight");
+    }
+    Ok(())
+}
+
+#[test]
+fn delivery_and_pacing_rates_are_those_of_the_bottleneck() -> Result<(), Failure> {
+    for algorithm in Algorithm::ALL {
+        let mut pair = bulk(with(algorithm), bottleneck(2))?;
+        pair.run_for(secs(4))?;
+        let path = view(&pair);
+        let (delivery, pacing) = path.map_or((0, 0), |path| (path.delivery_rate.unwrap_or(0) * 8, path.pacing_rate * 8));
+        assert!(delivery > RATE * 8 / 10 && delivery <= RATE * 11 / 10, "{algorithm:?}: {delivery} bits per second");
+        assert!(pacing > RATE * 8 / 10 && pacing <= RATE * 3 / 2, "{algorithm:?}: {pacing} bits per second");
     }
     Ok(())
 }
@@ -44,7 +85,7 @@ fn slow_start_ends_before_a_deep_queue_is_full() -> Result<(), Failure> {
 // attacks C9
 #[test]
 fn reordering_costs_little_and_spurious_losses_are_counted() -> Result<(), Failure> {
-    for algorithm in LOSS_BASED {
+    for algorithm in Algorithm::ALL {
         // At 50 Mbit/s, 1 ms is about five packets.
         for (by, least) in [(1, 0.9), (5, 0.8), (13, 0.7)] {
             let reorder = Some(Reorder { probability: 0.02, by: ms(by) });
@@ -104,7 +145,7 @@ fn a_window_that_only_the_pacer_holds_back_grows() -> Result<(), Failure> {
 /// Shows 9002-7.7-2. Shows 9002-7.7-3.
 #[test]
 fn what_follows_silence_is_paced() -> Result<(), Failure> {
-    for algorithm in LOSS_BASED {
+    for algorithm in Algorithm::ALL {
         let mut pair = Pair::new(config(with(algorithm), delay(20)))?;
         pair.client_mut().traffic_mut().send(Unidirectional, 20_000_000);
         pair.run_until_delivered(secs(20))?;

@@ -2,11 +2,13 @@
 //!
 //! Called by paths when they are made. Never chooses: the connection's options do.
 
+mod bbr3;
 mod cubic;
 mod hystart;
 mod newreno;
 mod window;
 
+pub use bbr3::Bbr3;
 pub use cubic::Cubic;
 pub use hystart::SlowStart;
 pub use newreno::NewReno;
@@ -21,11 +23,13 @@ pub enum Algorithm {
     /// RFC 9438.
     #[default]
     Cubic,
+    /// draft-ietf-ccwg-bbr.
+    Bbr3,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::NewReno, Self::Cubic];
+    pub const ALL: [Self; 3] = [Self::NewReno, Self::Cubic, Self::Bbr3];
 
     /// Name as in options.
     #[must_use]
@@ -33,6 +37,7 @@ impl Algorithm {
         match self {
             Self::NewReno => "newreno",
             Self::Cubic => "cubic",
+            Self::Bbr3 => "bbr3",
         }
     }
 }
@@ -43,6 +48,7 @@ pub fn build(algorithm: Algorithm, slow_start: SlowStart, mtu: u64) -> Box<dyn C
     match algorithm {
         Algorithm::NewReno => Box::new(NewReno::new(mtu, slow_start)),
         Algorithm::Cubic => Box::new(Cubic::new(mtu, slow_start)),
+        Algorithm::Bbr3 => Box::new(Bbr3::new(mtu)),
     }
 }
 

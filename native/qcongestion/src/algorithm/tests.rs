@@ -59,7 +59,7 @@ fn new_path_starts_with_ten_datagrams_within_the_byte_limit() {
 
 #[test]
 fn names_are_those_of_the_options() {
-    for algorithm in BOTH {
+    for algorithm in Algorithm::ALL {
         assert_eq!(build(algorithm, MTU).name(), algorithm.name());
     }
 }
@@ -354,6 +354,23 @@ proptest! {
                     prop_assert!(controller.window() >= before);
                     prop_assert!(controller.window() - before <= bytes.saturating_add(mtu), "{operation:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_happens_the_window_keeps_its_bounds(operations in prop::collection::vec((0_u64..200, operation()), 1..200)) {
+        for algorithm in Algorithm::ALL {
+            let mut controller = build(algorithm, MTU);
+            let (mut now, mut mtu) = (1_000, MTU);
+            for (gap, operation) in &operations {
+                now += gap;
+                perform(&mut *controller, now, operation, &rtt_100ms());
+                if let Operation::Mtu(new) = *operation {
+                    mtu = new.min(MAX_WINDOW / 2);
+                }
+                prop_assert!(controller.window() >= minimum_window(mtu) && controller.window() <= MAX_WINDOW, "{operation:?}");
+                prop_assert!(controller.pacing_rate() != Some(0), "{operation:?}");
             }
         }
     }

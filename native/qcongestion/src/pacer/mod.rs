@@ -35,6 +35,16 @@ struct Rate {
 }
 
 impl Rate {
+    /// The controller's, or a little more than its window per round trip.
+    fn of(controller: &dyn Controller, rtt: &RttEstimator) -> Self {
+        if let Some(bytes) = controller.pacing_rate() {
+            return Self { bytes, nanos: 1_000_000_000 };
+        }
+        let window = controller.window().min(MAX_WINDOW);
+        let quarters: u64 = if controller.phase() == Phase::SlowStart { 8 } else { 5 };
+        Self { bytes: window.saturating_mul(quarters), nanos: rtt.smoothed_nanos().saturating_mul(4) }
+    }
+
     /// Bytes sent in `nanos`, in `2^-FRACTION` bytes, rounded down.
     fn in_time(self, nanos: u64) -> u128 {
         let scaled = u128::from(nanos).saturating_mul(u128::from(self.bytes)) << FRACTION;
@@ -124,6 +134,12 @@ impl Pacer {
         self.tokens = self.tokens.min(u128::from(initial_window(self.mtu)) << FRACTION);
     }
 
+    /// Bytes per second at which packets leave in the long run, with the controller as it is.
+    #[must_use]
+    pub fn rate(&self, controller: &dyn Controller, rtt: &RttEstimator) -> u64 {
+        u64::try_from(Rate::of(controller, rtt).in_time(1_000_000_000) >> FRACTION).unwrap_or(u64::MAX)
+    }
+
     /// A full bucket again: the path goes over another network now (RFC 9000 §9.4).
     pub fn reset(&mut self) {
         *self = Self::new(self.mtu);
@@ -131,14 +147,7 @@ impl Pacer {
 
     /// Takes over rate and sizes from the path.
     fn configure(&mut self, controller: &dyn Controller, rtt: &RttEstimator, mtu: u64) {
-        self.rate = match controller.pacing_rate() {
-            Some(bytes) => Rate { bytes, nanos: 1_000_000_000 },
-            None => {
-                let window = controller.window().min(MAX_WINDOW);
-                let quarters: u64 = if controller.phase() == Phase::SlowStart { 8 } else { 5 };
-                Rate { bytes: window.saturating_mul(quarters), nanos: rtt.smoothed_nanos().saturating_mul(4) }
-            }
-        };
+        self.rate = Rate::of(controller, rtt);
         self.mtu = mtu;
         let floor = initial_window(mtu);
         self.capacity = match rtt.first_sample_at() {

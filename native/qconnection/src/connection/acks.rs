@@ -93,6 +93,7 @@ impl Connection {
             let bytes = outcome.bytes_acked;
             let acked = Acked { bytes, newest_sent_at: sent_at, bytes_in_flight: in_flight, app_limited, rtt_sample };
             network.controller.on_acked(now, &acked, &network.rtt);
+            network.delivery.on_acked(now, bytes, &network.rtt);
         }
         if validated {
             network.pto_count = 0;

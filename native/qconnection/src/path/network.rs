@@ -6,7 +6,7 @@ use super::{amplify::Amplification, validate::{Responses, Validation}};
 use super::{duplicates::Duplicates, ecn::EcnPath};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, Timestamp, limits};
-use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto};
+use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
 use qrecovery::sent::Late;
 use std::time::Duration;
 
@@ -88,6 +88,8 @@ pub struct Network {
     pub last_ack_eliciting_at: Option<Timestamp>,
     /// Rows of losses that tell persistent congestion (RFC 9002 §7.6).
     pub persistent: PersistentCongestion,
+    /// How fast the path delivers, for statistics.
+    pub delivery: Meter,
     /// The newest losses, and whether they had a cause (RFC 9438 §4.9).
     pub episode: LossEpisode,
     /// How much reordering loss detection allows for (RFC 9002 §6.1).
@@ -130,6 +132,7 @@ impl Network {
             pto_fired_at: Timestamp::ZERO,
             last_ack_eliciting_at: None,
             persistent: PersistentCongestion::new(),
+            delivery: Meter::new(),
             episode: LossEpisode::new(),
             reordering: Reordering::new(),
             pending: PendingBurst::default(),

@@ -35,6 +35,10 @@ pub struct PathView {
     pub congestion_window: u64,
     /// Slow start threshold, bytes.
     pub ssthresh: u64,
+    /// Delivery rate measured while sending, bytes per second; `None` until measured.
+    pub delivery_rate: Option<u64>,
+    /// Rate at which packets leave, bytes per second: the controller's, or window per RTT (RFC 9002 §7.7).
+    pub pacing_rate: u64,
     /// Bytes in flight.
     pub bytes_in_flight: u64,
     /// UDP payload of full packets, bytes.
@@ -70,6 +74,8 @@ impl PathView {
             pto_count: network.pto_count,
             congestion_window: network.controller.window(),
             ssthresh: network.controller.ssthresh(),
+            delivery_rate: network.delivery.rate(),
+            pacing_rate: network.pacer.rate(network.controller.as_ref(), &network.rtt),
             bytes_in_flight,
             mtu: network.mtu,
             ecn: network.ecn.state(),

@@ -86,6 +86,7 @@ impl Connection {
         network.rtt.reset();
         network.persistent.reset();
         network.episode.reset();
+        network.delivery = qcongestion::rate::Meter::new();
         network.reordering = qcongestion::Reordering::new();
         network.space.sent.on_network_change();
         network.pacer.reset();
