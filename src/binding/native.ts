@@ -147,7 +147,7 @@ export interface NativeEndpoint {
 }
 
 /**
- * Base (always there): client and server, several paths, schedulers `min-rtt` and `round-robin`, congestion `cubic` and `newreno`,
+ * Base (always there): client and server, several paths, schedulers `min-rtt` and `round-robin`, congestion `cubic`, `newreno` and `bbr3`,
  * `ca`, `pins`, `verify` default or none, `cert` and `key` of servers.
  * Others: `scheduler.NAME`, `congestion.NAME`, `handshake.MODE` (beyond single and stagger), and one word an option, as the option table names it.
  */

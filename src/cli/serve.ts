@@ -43,7 +43,7 @@ export function addServe(program: Command, { terminal, end }: Context): void {
     .option('--key <file>', 'its key in PEM')
     .option('--client-ca <file>', 'demand client certificates that this authority signed')
     .option('--scheduler <name>', 'which path sends next: min-rtt, round-robin, redundant')
-    .option('--congestion <name>', 'cubic, newreno')
+    .option('--congestion <name>', 'cubic, newreno, bbr3')
     .option('--multipath <mode>', 'auto, off, require')
     .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))
     .addOption(new Option('--allow-put').hideHelp())

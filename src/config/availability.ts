@@ -24,7 +24,7 @@ const CONNECTION: Readonly<Record<string, Rule>> = {
   multipath: unless('sharedSpace', 'auto', 'off', 'require'),
   handshake: named('handshake', 'single', 'stagger'),
   scheduler: named('scheduler', 'min-rtt', 'round-robin'),
-  congestion: named('congestion', 'cubic', 'newreno'),
+  congestion: named('congestion', 'cubic', 'newreno', 'bbr3'),
   ackPath: unless('ackPath', 'same'),
   failover: always('failover'),
   versions: (value) => (Array.isArray(value) && value[0] === 'v1' ? null : 'versions'),

@@ -72,7 +72,7 @@ describe('a refusal', () => {
 describe('what this build lacks', () => {
   it('is refused by name, and accepted where the engine has it', () => {
     const cases: [object, string, string][] = [
-      [{ scheduler: 'weighted' }, 'scheduler', 'scheduler.weighted'], [{ congestion: 'bbr3' }, 'congestion', 'congestion.bbr3'], [{ handshake: 'race' }, 'handshake', 'handshake.race'],
+      [{ scheduler: 'weighted' }, 'scheduler', 'scheduler.weighted'], [{ congestion: 'lia' }, 'congestion', 'congestion.lia'], [{ handshake: 'race' }, 'handshake', 'handshake.race'],
       [{ earlyData: true }, 'earlyData', 'earlyData'], [{ maxDatagramFrameBytes: 100 }, 'maxDatagramFrameBytes', 'datagrams'], [{ verify: () => {} }, 'verify', 'verify'],
       [{ multipath: 'shared-space' }, 'multipath', 'sharedSpace'], [{ versions: ['v2', 'v1'] }, 'versions', 'versions'], [{ firstVersion: 'reserved' }, 'firstVersion', 'firstVersion'], [{ scheduler: { name: 'deadline', deadlineMs: 5 } }, 'scheduler', 'scheduler.deadline'],
     ]

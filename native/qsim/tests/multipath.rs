@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qbase::{Direction, ErrorCode, PathId, Role, frame::PathStatusKind};
+use qbase::{Direction, ErrorCode, PathId, Role, frame::PathStatusKind, limits};
 use qconnection::{Event, Scheduler, TransportConfig, connection::events::PathEventKind};
 use qsim::{Directions, Failure, Interface, LinkShape, Pair, PairConfig, Paths};
 
@@ -40,11 +40,12 @@ fn both_ends_use_both_paths() -> Result<(), Failure> {
 #[test]
 fn every_scheduler_delivers_and_spreads_as_it_says() -> Result<(), Failure> {
     for scheduler in [Scheduler::MinRtt, Scheduler::RoundRobin, Scheduler::Redundant] {
-        // Copies fill what data leave of the windows: there must be less data than both take.
-        let send_buffer = if scheduler == Scheduler::Redundant { 64 * 1_024 } else { 256 * 1_024 };
-        let config = TransportConfig { scheduler, send_buffer, ..TransportConfig::default() };
+        let config = TransportConfig { scheduler, ..TransportConfig::default() };
+        // Copies take what data leave of the paths' windows: the peer must allow less data than both could carry.
+        let stream_window = if scheduler == Scheduler::Redundant { 64 * 1_024 } else { limits::STREAM_WINDOW };
+        let server = TransportConfig { stream_window, ..TransportConfig::default() };
         let links = vec![delay(10).at_rate(20_000_000), delay(15).at_rate(20_000_000)];
-        let mut pair = Pair::new(PairConfig { client: config, ..PairConfig::new(1, links) })?;
+        let mut pair = Pair::new(PairConfig { client: config, server, ..PairConfig::new(1, links) })?;
         pair.client_mut().traffic_mut().send(Unidirectional, 4_000_000);
         pair.run_until_delivered(secs(20))?;
         let (first, second) = (forth(&pair, FIRST), forth(&pair, SECOND));

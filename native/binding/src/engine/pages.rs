@@ -158,8 +158,9 @@ fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] 
         path.congestion_window as f64,
         if path.ssthresh == u64::MAX { f64::INFINITY } else { path.ssthresh as f64 },
         path.bytes_in_flight as f64,
-        window_rate * 1.25,
-        window_rate.min(path.bytes_in_flight as f64 * 8.0 / seconds.max(1e-6)),
+        path.pacing_rate as f64 * 8.0,
+        // Until it is measured: window per round trip.
+        path.delivery_rate.map_or(window_rate, |rate| rate as f64 * 8.0),
         f64::from(path.mtu),
         ecn_number(path.ecn),
         if path.amplification_credit == u64::MAX { f64::INFINITY } else { path.amplification_credit as f64 },

@@ -124,7 +124,7 @@ impl Transport {
 
     fn algorithm(&self) -> Result<Algorithm, NativeError> {
         let Some(name) = self.congestion.as_deref() else { return Ok(Algorithm::default()) };
-        let known = [Algorithm::Cubic, Algorithm::NewReno].into_iter().find(|algorithm| algorithm.name() == name);
+        let known = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
         known.ok_or_else(|| unavailable("congestion"))
     }
 
@@ -179,10 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn every_congestion_controller_of_the_engine_has_its_name() {
+        for algorithm in Algorithm::ALL {
+            let fields = format!(r#""congestion":"{}","#, algorithm.name());
+            assert_eq!(settings(&fields, "").expect("settings").config.congestion, algorithm);
+        }
+    }
+
+    #[test]
     fn what_the_engine_has_not_is_refused() {
         for (fields, limits, field) in [
             (r#""scheduler":{"name":"blest"},"#, "", "scheduler"),
-            (r#""congestion":"bbr3","#, "", "congestion"),
+            (r#""congestion":"lia","#, "", "congestion"),
             (r#""multipath":"shared-space","#, "", "multipath"),
             ("", r#""connectionIdBytes":20,"#, "limits.connectionIdBytes"),
             ("", r#""idleTimeoutMs":-1,"#, "limits.idleTimeoutMs"),
