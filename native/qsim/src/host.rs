@@ -268,7 +268,7 @@ impl Host {
             }
             self.stirred = Stirred::Yes;
             if let Event::Closed(info) = &event {
-                self.ended = Some(info.clone());
+                self.ended = Some(CloseInfo::clone(info));
             }
             match event {
                 Event::Stream(event) => self.traffic.on_event(event),

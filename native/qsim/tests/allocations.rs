@@ -1,4 +1,5 @@
-//! In steady state no packet costs an allocation: neither to send, nor to take in, nor to acknowledge.
+//! In steady state no packet costs an allocation: neither to send, nor to take in, nor to acknowledge. Nor does a small
+//! stream.
 //!
 //! Two endpoints are driven by hand over a wire of preallocated buffers, so that every allocation that is counted is
 //! the machine's own.
@@ -12,7 +13,7 @@ use std::{
 };
 
 use qbase::{Direction, Ecn, FourTuple, StreamId, Timestamp, frame::PathStatusKind};
-use qconnection::{ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig, stream::StreamEvent};
+use qconnection::{Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig, stream::{ReadError, StreamEvent}};
 use qsim::Failure;
 
 mod common;
@@ -118,8 +119,23 @@ struct End {
     moved: u64,
 }
 
-/// A client that sends for ever, a server that reads for ever.
+/// What the applications do for ever.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// The client sends on one stream, the server reads it.
+    Bulk,
+    /// The client asks on a new stream each time, the server answers with what it was asked.
+    Requests,
+}
+
+/// Requests under way.
+const IN_FLIGHT: usize = 32;
+/// Bytes of a request and of its answer.
+const REQUEST: usize = 100;
+
+/// A client and a server at work.
 struct World {
+    work: Work,
     now: Timestamp,
     client: End,
     server: End,
@@ -133,7 +149,7 @@ fn link(number: u8) -> FourTuple {
 }
 
 impl World {
-    fn new(paths: u8) -> Result<Self, Failure> {
+    fn new(work: Work, paths: u8) -> Result<Self, Failure> {
         let transport = TransportConfig { send_buffer: 1_024 * 1_024, ..TransportConfig::default() };
         let (client, server) = ends::configs(5, transport.clone(), transport)?;
         let end = |seed: u8| End {
@@ -144,6 +160,7 @@ impl World {
             moved: 0,
         };
         let mut world = Self {
+            work,
             now: Timestamp::from_millis(1),
             client: end(1),
             server: end(2),
@@ -174,8 +191,16 @@ impl World {
             }
             end.endpoint.on_timer(self.now);
         }
-        write_all(client, chunk);
-        read_all(server, chunk);
+        match self.work {
+            Work::Bulk => {
+                write_all(client, chunk);
+                read_all(server, chunk);
+            }
+            Work::Requests => {
+                ask(client, chunk);
+                answer(server, chunk);
+            }
+        }
         transmit(client, &mut server.inbox, self.now, buffer);
         transmit(server, &mut client.inbox, self.now, buffer);
     }
@@ -225,6 +250,46 @@ fn read_all(end: &mut End, chunk: &mut [u8]) {
     }
 }
 
+/// Keeps requests under way and counts the answers.
+fn ask(end: &mut End, chunk: &mut [u8]) {
+    while let Some((handle, event)) = end.endpoint.poll_event() {
+        if let Event::Stream(StreamEvent::Readable(stream)) = event
+            && let Some(connection) = end.endpoint.connection_mut(handle)
+        {
+            end.moved += u64::from(take_all(connection, stream, chunk));
+        }
+    }
+    let Some(connection) = end.handle.and_then(|handle| end.endpoint.connection_mut(handle)) else { return };
+    while connection.streams().open_count() < IN_FLIGHT
+        && let Some(stream) = connection.open(Direction::Bidirectional)
+    {
+        send(connection, stream);
+    }
+}
+
+/// Answers every request that came whole.
+fn answer(end: &mut End, chunk: &mut [u8]) {
+    while let Some((handle, event)) = end.endpoint.poll_event() {
+        if let Event::Stream(StreamEvent::Readable(stream)) = event
+            && let Some(connection) = end.endpoint.connection_mut(handle)
+            && take_all(connection, stream, chunk)
+        {
+            send(connection, stream);
+        }
+    }
+}
+
+fn send(connection: &mut Connection, stream: StreamId) {
+    assert_eq!(connection.write(stream, &[7; REQUEST]), Ok(REQUEST));
+    assert_eq!(connection.finish(stream), Ok(()));
+}
+
+/// Reads what is there; whether that was the end.
+fn take_all(connection: &mut Connection, stream: StreamId, chunk: &mut [u8]) -> bool {
+    while let Ok(1..) = connection.read(stream, chunk) {}
+    connection.read(stream, chunk) != Err(ReadError::Blocked)
+}
+
 fn transmit(end: &mut End, wire: &mut Wire, now: Timestamp, buffer: &mut [u8]) {
     while let Some(burst) = end.endpoint.poll_transmit(now, buffer, &SendLimits::default()) {
         let four_tuple = FourTuple { local: burst.four_tuple.remote, remote: burst.four_tuple.local };
@@ -237,7 +302,7 @@ fn transmit(end: &mut End, wire: &mut Wire, now: Timestamp, buffer: &mut [u8]) {
 
 /// Warms up, then counts allocations over this many packets.
 fn allocations_of_a_bulk_transfer(paths: u8, packets: u64) -> Result<(u64, u64), Failure> {
-    let mut world = World::new(paths)?;
+    let mut world = World::new(Work::Bulk, paths)?;
     world.run(|world| world.packets() >= 40_000)?;
     let used = world.client.handle.and_then(|handle| world.client.endpoint.connection(handle));
     assert_eq!(used.map(|connection| connection.statistics().paths), Some(u64::from(paths)));
@@ -258,5 +323,16 @@ fn a_bulk_transfer_over_one_path_allocates_nothing_per_packet() -> Result<(), Fa
 fn a_bulk_transfer_over_two_paths_allocates_nothing_per_packet() -> Result<(), Failure> {
     let (packets, allocations) = allocations_of_a_bulk_transfer(2, 20_000)?;
     assert!(allocations <= packets / 1_000, "{allocations} allocations for {packets} packets");
+    Ok(())
+}
+
+#[test]
+fn small_streams_one_after_another_allocate_nothing() -> Result<(), Failure> {
+    let mut world = World::new(Work::Requests, 1)?;
+    world.run(|world| world.client.moved >= 2_000)?;
+    let (from_streams, from) = (world.client.moved, allocations());
+    world.run(|world| world.client.moved >= from_streams + 20_000)?;
+    let (streams, allocations) = (world.client.moved - from_streams, allocations() - from);
+    assert!(allocations <= streams / 1_000, "{allocations} allocations for {streams} streams");
     Ok(())
 }

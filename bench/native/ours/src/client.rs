@@ -187,7 +187,7 @@ impl Client {
         stream: StreamId,
     ) -> Result<(), String> {
         let Some(connection) = io.endpoint.connection_mut(handle) else { return Ok(()) };
-        let mut answer = self.answers.remove(&(handle, stream)).unwrap_or_default();
+        let mut answer = if self.answers.is_empty() { Vec::new() } else { self.answers.remove(&(handle, stream)).unwrap_or_default() };
         if !drain(connection, stream, |bytes| answer.extend_from_slice(bytes))? {
             self.answers.insert((handle, stream), answer);
             return Ok(());

@@ -99,7 +99,7 @@ impl Server {
             }
             return Ok(());
         }
-        let mut request = self.requests.remove(&(handle, stream)).unwrap_or_default();
+        let mut request = if self.requests.is_empty() { Vec::new() } else { self.requests.remove(&(handle, stream)).unwrap_or_default() };
         if drain(connection, stream, |bytes| request.extend_from_slice(bytes))? {
             reply(connection, stream, &request)?;
         } else {

@@ -149,7 +149,7 @@ impl Connection {
     fn end(&mut self, info: CloseInfo) {
         self.opens.clear();
         self.waiting.clear();
-        self.events.push_back(Event::Closed(info));
+        self.events.push_back(Event::Closed(Box::new(info)));
     }
 
     /// The last step: all connection ids go and the handle dies.

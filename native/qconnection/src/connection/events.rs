@@ -19,7 +19,7 @@ pub enum Event {
     /// Something about a stream.
     Stream(StreamEvent),
     /// Something about a path.
-    Path(PathEvent),
+    Path(Box<PathEvent>),
     /// Messages wait where none did: [`super::Connection::receive_datagram`] takes them, until it finds none.
     DatagramReceived,
     /// What became of a message that [`super::Connection::send_datagram`] took; told once.
@@ -35,10 +35,12 @@ pub enum Event {
     /// connection. It proves this end's IP address and serves once (RFC 9000 §8.1.3).
     NewToken(Bytes),
     /// The connection ended; streams and paths are gone.
-    Closed(CloseInfo),
+    Closed(Box<CloseInfo>),
     /// The handle is dead from now on.
     Drained,
 }
+
+const _: () = assert!(size_of::<Event>() <= 32, "an event is moved once for every stream");
 
 /// News of one path, with the reason (multipath MP-86).
 #[derive(Clone, Debug, PartialEq)]

@@ -124,7 +124,7 @@ impl Connection {
 
     /// Acknowledgements in a sealed 1-RTT packet let the peer update its keys again (RFC 9001 §6.1).
     pub(crate) fn note_acks_sent(&mut self, pending: &crate::burst::record::PendingBurst, from: usize, count: usize) {
-        let Some(application) = &mut self.application else { return };
+        let Some(application) = self.application.as_mut().filter(|application| application.keys.awaits_ack_sent()) else { return };
         for frame in pending.frames.iter().skip(from).take(count) {
             if let crate::burst::SentFrame::Ack { space: qbase::SpaceId::Application(path), largest } = frame {
                 application.keys.on_ack_sent(*path, *largest);

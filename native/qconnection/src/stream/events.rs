@@ -7,8 +7,10 @@
 use qbase::{Direction, StreamId};
 use std::collections::VecDeque;
 
-/// News of a stream.
+/// News of a stream. Its tag is a whole word, so that an event is moved as words: packed tighter, every step of its way
+/// to the application would wait for the bytes of the step before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum StreamEvent {
     /// The peer opened a stream.
     Opened(StreamId),

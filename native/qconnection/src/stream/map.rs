@@ -1,11 +1,11 @@
 //! Where streams are: from a stream id to its state in a few instructions, for one stream as for ten thousand.
 //!
 //! Decides nothing about QUIC. Called by every verb and frame of the stream room. Never iterated in hash order: streams
-//! lie in a slab, the index only finds them.
+//! lie in places of a table, the index only finds them. A place keeps what its last stream left for the next one: many
+//! small streams one after another neither allocate nor move.
 
 use super::{queue::Seat, recv::RecvPart, send::SendPart};
 use qbase::StreamId;
-use slab::Slab;
 
 /// Place of a live stream. It is used again after the stream has gone: see [`Ticket`].
 pub(super) type Key = usize;
@@ -39,9 +39,17 @@ pub(super) struct Stream {
 /// The live streams of a connection.
 #[derive(Debug, Default)]
 pub(super) struct StreamMap {
-    slots: Slab<Stream>,
+    places: Vec<Stream>,
+    /// Places without a stream, used last first.
+    free: Vec<Key>,
     index: IdIndex,
 }
+
+/// Places kept when the last stream has gone.
+const KEPT_PLACES: usize = 64;
+
+/// The id in a place without a stream.
+const NOBODY: StreamId = StreamId(VACANT);
 
 impl StreamMap {
     /// The place of a live stream.
@@ -52,45 +60,59 @@ impl StreamMap {
 
     #[inline]
     pub fn get(&self, key: Key) -> Option<&Stream> {
-        self.slots.get(key)
+        self.places.get(key).filter(|stream| stream.id != NOBODY)
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(key)
+        self.places.get_mut(key).filter(|stream| stream.id != NOBODY)
     }
 
     /// The stream a ticket was made for, if it still lives.
     #[inline]
     pub fn by_ticket(&mut self, ticket: Ticket) -> Option<&mut Stream> {
-        self.slots.get_mut(ticket.key).filter(|stream| stream.id == ticket.id)
+        self.places.get_mut(ticket.key).filter(|stream| stream.id == ticket.id)
     }
 
     /// The stream a ticket was made for lives.
     pub fn is_live(&self, ticket: Ticket) -> bool {
-        self.slots.get(ticket.key).is_some_and(|stream| stream.id == ticket.id)
+        self.places.get(ticket.key).is_some_and(|stream| stream.id == ticket.id)
     }
 
-    pub fn insert(&mut self, stream: Stream) -> Key {
-        let id = stream.id;
-        let key = self.slots.insert(stream);
+    /// Gives a stream a place. Its parts are whatever the last stream there had, begun again, or none.
+    pub fn begin(&mut self, id: StreamId) -> (Key, &mut Stream) {
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Stream { id: NOBODY, send: None, recv: None, control: Seat::default() });
+            self.places.len().saturating_sub(1)
+        });
         self.index.insert(id.0, key);
-        key
+        #[expect(clippy::indexing_slicing, reason = "free places are places, and a place is never taken away while it is free")]
+        let stream = &mut self.places[key];
+        stream.id = id;
+        (key, stream)
     }
 
-    pub fn remove(&mut self, key: Key) -> Option<Stream> {
-        let stream = self.slots.try_remove(key)?;
-        self.index.remove(stream.id.0);
-        Some(stream)
+    /// The stream at a place has gone; its parts have begun again.
+    pub fn end(&mut self, key: Key) {
+        let Some(stream) = self.get_mut(key) else { return };
+        let id = std::mem::replace(&mut stream.id, NOBODY);
+        stream.control = Seat::default();
+        self.index.remove(id.0);
+        self.free.push(key);
+        if self.len() == 0 && self.places.len() > KEPT_PLACES {
+            self.places.truncate(KEPT_PLACES);
+            self.places.shrink_to_fit();
+            self.free = (0..KEPT_PLACES).rev().collect();
+        }
     }
 
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.places.len().saturating_sub(self.free.len())
     }
 
     /// All live streams, in the order of their places.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
-        self.slots.iter_mut()
+        self.places.iter_mut().enumerate().filter(|(_, stream)| stream.id != NOBODY)
     }
 }
 

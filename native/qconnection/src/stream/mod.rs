@@ -48,7 +48,7 @@ use qrecovery::{
     flow::{ReceiveWindow, SendCredit},
     stream::Summary,
 };
-use queue::{Queue, Seat};
+use queue::Queue;
 use recv::RecvPart;
 use schedule::Schedule;
 use send::SendPart;
@@ -241,12 +241,17 @@ impl Streams {
         let role = self.config.role;
         let both = id.direction() == Direction::Bidirectional;
         let ours = id.initiator() == role;
-        self.map.insert(Stream {
-            id,
-            send: (both || ours).then(|| SendPart::new(self.initial_credit.of(id, role))),
-            recv: (both || !ours).then(|| RecvPart::new(self.config.stream_window)),
-            control: Seat::default(),
-        })
+        let (credit, window) = (self.initial_credit.of(id, role), self.config.stream_window);
+        let (key, stream) = self.map.begin(id);
+        match (&mut stream.send, both || ours) {
+            (Some(part), true) => part.credit = SendCredit::new(credit),
+            (part, wanted) => *part = wanted.then(|| SendPart::new(credit)),
+        }
+        match (&mut stream.recv, both || !ours) {
+            (Some(part), true) => part.window = ReceiveWindow::new(window),
+            (part, wanted) => *part = wanted.then(|| RecvPart::new(window)),
+        }
+        key
     }
 
     /// After anything that changed what a stream wants to send: puts it into the queues it belongs to, and out of the
@@ -290,19 +295,27 @@ impl Streams {
 
     /// Frees a stream whose parts have all ended (mux R40 to R43).
     fn close_if_ended(&mut self, key: Key) {
-        if self.map.get(key).is_none_or(|stream| stream.summary() != Summary::Closed) {
-            return;
-        }
-        let Some(mut stream) = self.map.remove(key) else { return };
+        let Some(stream) = self.map.get_mut(key).filter(|stream| stream.summary() == Summary::Closed) else { return };
+        let id = stream.id;
+        self.control.lose(&mut stream.control);
+        let mut urgency = None;
         if let Some(part) = &mut stream.send {
-            self.schedule.on_gone(&self.map, part);
+            urgency = Some(part.urgency);
+            self.schedule.leave(part);
             self.room.lose(&mut part.room);
+            part.restart(&mut self.spare);
+        }
+        if let Some(part) = &mut stream.recv {
+            part.restart();
+        }
+        self.map.end(key);
+        if let Some(urgency) = urgency {
+            self.schedule.sweep(urgency, &self.map);
             self.room.sweep(|ticket| self.map.is_live(ticket));
         }
-        self.control.lose(&mut stream.control);
         self.control.sweep(|ticket| self.map.is_live(ticket));
-        if stream.id.initiator() != self.config.role {
-            self.peer.get_mut(stream.id.direction()).on_closed(stream.id.index());
+        if id.initiator() != self.config.role {
+            self.peer.get_mut(id.direction()).on_closed(id.index());
         }
         self.counters.closed = self.counters.closed.saturating_add(1);
     }

@@ -47,6 +47,13 @@ impl RecvPart {
         }
     }
 
+    /// Begins again for another stream, without a window.
+    pub fn restart(&mut self) {
+        self.buffer.restart();
+        let buffer = std::mem::take(&mut self.buffer);
+        *self = Self { buffer, ..Self::new(0) };
+    }
+
     /// A STREAM frame; `end` is the offset behind its bytes.
     ///
     /// # Errors

@@ -176,11 +176,17 @@ impl Schedule {
         }
     }
 
-    /// A stream has gone: its tickets may be swept.
-    pub fn on_gone(&mut self, map: &StreamMap, part: &mut SendPart) {
+    /// A stream is about to go.
+    #[inline]
+    pub fn leave(&mut self, part: &mut SendPart) {
         self.drop_fresh(part);
         self.drop_again(part);
-        if let Some(level) = self.levels.get_mut(usize::from(part.urgency)) {
+    }
+
+    /// A stream of this urgency has gone: its tickets may be swept.
+    #[inline]
+    pub fn sweep(&mut self, urgency: u8, map: &StreamMap) {
+        if let Some(level) = self.levels.get_mut(usize::from(urgency)) {
             level.queue.sweep(|ticket| map.is_live(ticket));
         }
         self.again.sweep(|ticket| map.is_live(ticket));

@@ -72,6 +72,13 @@ impl SendPart {
         }
     }
 
+    /// Begins again for another stream, without credit.
+    pub fn restart(&mut self, spare: &mut SpareBlocks) {
+        self.buffer.restart(spare);
+        let buffer = std::mem::take(&mut self.buffer);
+        *self = Self { buffer, ..Self::new(0) };
+    }
+
     /// Whether the application may write.
     ///
     /// # Errors

@@ -332,6 +332,13 @@ impl OneRttKeys {
         self.receive.on_ack_sent(path, largest);
     }
 
+    /// [`OneRttKeys::on_ack_sent`] would change something: the peer's newest update is not acknowledged.
+    #[must_use]
+    #[inline]
+    pub const fn awaits_ack_sent(&self) -> bool {
+        self.receive.awaits_ack_sent()
+    }
+
     /// How long to keep the previous receive key: call after [`Generation::Fresh`] with `now` + 3 × the largest PTO of
     /// all paths (RFC 9001 §6.5, multipath MP-34).
     pub fn keep_previous_until(&mut self, until: Timestamp) {

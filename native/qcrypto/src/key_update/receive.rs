@@ -195,8 +195,13 @@ impl ReceivePhase {
     }
 
     #[inline]
+    pub(super) const fn awaits_ack_sent(&self) -> bool {
+        self.begun && !self.acknowledged
+    }
+
+    #[inline]
     pub(super) fn on_ack_sent(&mut self, path: PathId, largest: PacketNumber) {
-        if self.acknowledged || !self.begun {
+        if !self.awaits_ack_sent() {
             return;
         }
         let covers =

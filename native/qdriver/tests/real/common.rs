@@ -239,7 +239,7 @@ impl Application for Checker {
             match event {
                 Event::Stream(StreamEvent::Opened(id)) => self.streams.push((handle, id, 0)),
                 Event::Closed(closed) => {
-                    self.tell.send(Heard { received: self.received, statistics, closed }).unwrap_or_default();
+                    self.tell.send(Heard { received: self.received, statistics, closed: *closed }).unwrap_or_default();
                 }
                 _ => {}
             }

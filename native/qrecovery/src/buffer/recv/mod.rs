@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 /// [`BLOCK_LEN`] as an offset.
 const BLOCK: u64 = BLOCK_LEN as u64;
 
+/// Places for blocks that a buffer keeps from stream to stream.
+const KEPT_PLACES: usize = 8;
+
 /// Why bytes could not be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecvBufferError {
@@ -162,6 +165,15 @@ impl RecvBuffer {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Begins again at offset 0 for another stream. The places for a few blocks are kept; the blocks themselves must have
+    /// gone back to the pool.
+    pub fn restart(&mut self) {
+        let slots = std::mem::take(&mut self.blocks.slots);
+        debug_assert!(slots.iter().all(Option::is_none), "a stream ended with bytes in its buffer");
+        let keep = slots.is_empty() && slots.capacity() <= KEPT_PLACES;
+        *self = Self { blocks: Blocks { slots: if keep { slots } else { VecDeque::new() }, first: 0 }, ..Self::default() };
     }
 
     /// Drops every byte held and gives the blocks back.

@@ -4,7 +4,7 @@
 //! stream and by CRYPTO streams. Never decides how much may be sent: flow control and congestion come first. A byte can
 //! be on its way several times; the first acknowledgement counts, and a loss of a byte already acknowledged is nothing.
 
-use super::{BLOCK_LEN, SpareBlocks};
+use super::{BLOCK_LEN, SpareBlocks, spare::SMALL_BLOCK};
 use crate::RangeSet;
 use bytes::Bytes;
 use std::{collections::VecDeque, ops::Range};
@@ -13,8 +13,8 @@ use std::{collections::VecDeque, ops::Range};
 /// large allocation alive.
 const SMALL_CHUNK: usize = 512;
 
-/// Smallest block a stream starts with, bytes.
-const FIRST_BLOCK: usize = 64;
+/// Places for chunks that a buffer keeps from stream to stream.
+const KEPT_PLACES: usize = 8;
 
 /// Where a chunk's bytes are.
 #[derive(Debug)]
@@ -81,6 +81,13 @@ impl SendBuffer {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Begins again at offset 0 for another stream. The places for a few chunks are kept, their bytes go to `spare`.
+    pub fn restart(&mut self, spare: &mut SpareBlocks) {
+        self.clear(spare);
+        let chunks = std::mem::take(&mut self.chunks);
+        *self = Self { chunks: if chunks.capacity() <= KEPT_PLACES { chunks } else { VecDeque::new() }, ..Self::default() };
     }
 
     /// Copies `data` behind what was written.
@@ -278,8 +285,7 @@ impl SendBuffer {
     /// Opens a block for `wanted` bytes: small at first, full-sized once the stream has shown that it is busy.
     fn push_block(&mut self, wanted: usize, spare: &mut SpareBlocks) {
         let buffered = usize::try_from(self.written.saturating_sub(self.acked_to)).unwrap_or(usize::MAX);
-        let size = wanted.max(buffered).clamp(FIRST_BLOCK, BLOCK_LEN).next_power_of_two();
-        let block = if size >= BLOCK_LEN { spare.take() } else { Vec::with_capacity(size) };
+        let block = spare.take(wanted.max(buffered).clamp(SMALL_BLOCK, BLOCK_LEN).next_power_of_two());
         self.chunks.push_back(Chunk { start: self.written, memory: Memory::Owned(block) });
     }
 

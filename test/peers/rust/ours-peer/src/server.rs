@@ -72,7 +72,7 @@ impl Role for Server {
             self.connection = Some(handle);
             match event {
                 Event::Path(event) => self.paths.on_event(&event),
-                Event::Closed(info) => self.on_closed(info)?,
+                Event::Closed(info) => self.on_closed(&info)?,
                 _ => {}
             }
         }
@@ -100,7 +100,7 @@ impl Role for Server {
 }
 
 impl Server {
-    fn on_closed(&mut self, info: CloseInfo) -> Result<(), String> {
+    fn on_closed(&mut self, info: &CloseInfo) -> Result<(), String> {
         self.closed = info.by == ClosedBy::Peer && info.layer == Layer::Application && info.code == 0;
         if self.closed { Ok(()) } else { Err(format!("{info:?}")) }
     }
