@@ -40,7 +40,7 @@ pub enum Event {
     Drained,
 }
 
-const _: () = assert!(size_of::<Event>() <= 32, "an event is moved once for every stream");
+const _: () = assert!(size_of::<Event>() <= 40, "an event is moved once for every stream");
 
 /// News of one path, with the reason (multipath MP-86).
 #[derive(Clone, Debug, PartialEq)]
