@@ -100,7 +100,7 @@ impl Crowd {
             }
             while let Some((handle, event)) = self.clients.poll_event() {
                 if let Event::Closed(info) = event {
-                    self.ends.push((handle, info));
+                    self.ends.push((handle, *info));
                 }
             }
             while self.server.poll_event().is_some() {}
