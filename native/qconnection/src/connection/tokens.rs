@@ -6,6 +6,7 @@
 use super::{Connection, events::{EndpointAction, Event}};
 use bytes::Bytes;
 use qbase::{PathId, TransportError, Timestamp, frame, limits};
+use std::collections::VecDeque;
 
 /// A token on its way to the client.
 #[derive(Debug, Default)]
@@ -81,16 +82,21 @@ impl Connection {
         if new.token.len() > limits::TOKEN_LEN {
             return Ok(());
         }
-        let is_token = |event: &Event| matches!(event, Event::NewToken(_));
-        if self.events.iter().filter(|event| is_token(event)).count() >= limits::TOKENS_WAITING
-            && let Some(oldest) = self.events.iter().position(is_token)
-        {
-            self.events.remove(oldest);
-        }
         let stored = [self.version.to_be_bytes().as_slice(), new.token].concat();
-        self.events.push_back(Event::NewToken(Bytes::from(stored)));
+        keep_newest(&mut self.events, Bytes::from(stored));
         Ok(())
     }
+}
+
+/// Tells a token; of those that wait only the newest stay (attacks B25, L18).
+fn keep_newest(events: &mut VecDeque<Event>, token: Bytes) {
+    let is_token = |event: &Event| matches!(event, Event::NewToken(_));
+    if events.iter().filter(|event| is_token(event)).count() >= limits::TOKENS_WAITING
+        && let Some(oldest) = events.iter().position(is_token)
+    {
+        events.remove(oldest);
+    }
+    events.push_back(Event::NewToken(token));
 }
 
 /// The token in what [`Event::NewToken`] brought, if it belongs to `version` (RFC 9369 §5).
@@ -98,5 +104,45 @@ pub(super) fn token_for(stored: &[u8], version: u32) -> Vec<u8> {
     match stored.split_first_chunk::<4>() {
         Some((of, token)) if u32::from_be_bytes(*of) == version && token.len() <= limits::TOKEN_LEN => token.to_vec(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_b25_of_a_flood_of_tokens_the_newest_four_wait() {
+        let mut events = VecDeque::from([Event::Confirmed]);
+        for number in 0..100 {
+            keep_newest(&mut events, Bytes::from(vec![number]));
+            let expected = usize::from(number).saturating_add(1).min(limits::TOKENS_WAITING);
+            assert_eq!(events.len(), 1 + expected);
+        }
+        let kept: Vec<Event> = events.into_iter().skip(1).collect();
+        assert_eq!(kept, [96, 97, 98, 99].map(|number| Event::NewToken(Bytes::from(vec![number]))));
+    }
+
+    #[test]
+    fn the_fate_of_an_earlier_token_says_nothing_about_the_next() {
+        let mut offer = Offer { token: vec![1], serial: 2, progress: Progress::Sent };
+        offer.on_lost(1);
+        offer.on_acked(1);
+        assert_eq!(offer.progress, Progress::Sent);
+        offer.on_lost(2);
+        assert!(offer.is_owed());
+        offer.on_written();
+        offer.on_acked(2);
+        assert_eq!((offer.progress, offer.token.len()), (Progress::Idle, 0));
+    }
+
+    #[test]
+    fn a_stored_token_serves_its_version_only() {
+        let stored = [qbase::VERSION_2.to_be_bytes().as_slice(), b"token"].concat();
+        assert_eq!(token_for(&stored, qbase::VERSION_2), b"token");
+        assert_eq!(token_for(&stored, qbase::VERSION_1), b"");
+        assert_eq!(token_for(&[], qbase::VERSION_1), b"");
+        let long = [qbase::VERSION_1.to_be_bytes().as_slice(), &vec![0; limits::TOKEN_LEN + 1]].concat();
+        assert_eq!(token_for(&long, qbase::VERSION_1), b"", "no room would be left for the handshake");
     }
 }

@@ -92,7 +92,7 @@ impl Endpoint {
         // Always smaller than what it answers, or two endpoints could go on for ever.
         let longest = bytes.len().saturating_sub(1);
         let spread = longest.saturating_sub(GOOD_RESET).min(SPREAD);
-        let extra = usize::try_from(self.random.next_u32()).unwrap_or_default() % spread.saturating_add(1);
+        let extra = usize::try_from(self.random.next_u32()).unwrap_or_default().checked_rem(spread.saturating_add(1)).unwrap_or_default();
         let len = longest.min(GOOD_RESET.saturating_add(extra));
         let mut reset = vec![0; len];
         self.random.fill_bytes(&mut reset);

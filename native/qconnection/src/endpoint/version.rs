@@ -24,7 +24,7 @@ impl Endpoint {
         let random = self.random.next_u32();
         // A reserved version keeps clients tolerant; it stands anywhere in the list.
         let mut versions = server.versions.clone();
-        let at = usize::try_from(random >> 16).unwrap_or_default() % versions.len().saturating_add(1);
+        let at = usize::try_from(random >> 16).unwrap_or_default().checked_rem(versions.len().saturating_add(1)).unwrap_or_default();
         versions.insert(at, version::reserved(random));
         let mut buffer = vec![0; limits::MIN_INITIAL];
         let mut writer = Writer::new(&mut buffer);

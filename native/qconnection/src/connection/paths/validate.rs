@@ -62,6 +62,9 @@ impl Connection {
         if entry.state == PathState::Validating {
             entry.state = PathState::Open;
             self.path_event(path, ticket, PathEventKind::Validated, Cause::Peer, "the peer answered the challenge");
+        } else if path == PathId::ZERO {
+            // The client moved: the token it holds names its address of before.
+            self.want_token(now);
         }
         self.start_waiting_opens(now);
     }
