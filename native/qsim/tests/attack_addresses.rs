@@ -189,6 +189,21 @@ fn attack_b1_over_the_hard_cap_first_packets_are_dropped() -> Result<(), Failure
     Ok(())
 }
 
+/// attacks L1, R2: answers that the socket does not take are bounded.
+#[test]
+fn attack_l1_answers_that_wait_for_the_socket_are_bounded() -> Result<(), Failure> {
+    let mut crowd = Crowd::new(|server| server.retry = RetryPolicy::Always)?;
+    let packet = initial(b"attacker", b"")?;
+    for number in 0..=limits::ANSWERS_WAITING {
+        crowd.deliver(turned(addresses(number as u16)), &packet);
+    }
+    assert_eq!(crowd.drops(DropReason::QueueFull), 1);
+    let mut buffer = vec![0; 65_535];
+    let waiting = std::iter::from_fn(|| crowd.server.poll_transmit(crowd.now, &mut buffer, &SendLimits::default()));
+    assert_eq!(waiting.count(), limits::ANSWERS_WAITING);
+    Ok(())
+}
+
 /// Shows 9000-5.2.2-5.
 #[test]
 fn a_client_there_is_no_room_for_is_refused() -> Result<(), Failure> {

@@ -146,6 +146,21 @@ fn attack_a16_resets_between_two_endpoints_die_out() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Shows 9000-10.3.2-1 and 9000-10.3.2-5.
+#[test]
+fn attack_a18_a_token_needs_the_secret_and_the_whole_id() -> Result<(), Failure> {
+    let mut pair = connected(1, 1)?;
+    let ids: Vec<ConnectionId> = (0..=255_u8).filter_map(|byte| ConnectionId::new(&[1, 2, 3, 4, 5, 6, 7, byte])).collect();
+    let before: Vec<ResetToken> = ids.iter().map(|id| token(&pair, *id)).collect();
+    let different: std::collections::BTreeSet<[u8; 16]> = before.iter().map(|token| token.0).collect();
+    assert_eq!(different.len(), 256, "no two ids share a token");
+    pair.server_mut().restart(Restart::SameSecret);
+    assert!(ids.iter().zip(&before).all(|(id, known)| token(&pair, *id) == *known), "the same machine, or its neighbour");
+    pair.server_mut().restart(Restart::OtherSecret);
+    assert!(ids.iter().zip(&before).all(|(id, known)| token(&pair, *id) != *known));
+    Ok(())
+}
+
 /// The client's tokens are unknown to an attacker, so it guesses.
 #[test]
 fn attack_a17_random_endings_end_nothing() -> Result<(), Failure> {

@@ -42,7 +42,7 @@ fn token_of(seed: u64, version: u32) -> Result<bytes::Bytes, Failure> {
     token(pair.client()).ok_or_else(|| Failure::new("no token".to_owned()))
 }
 
-/// Shows 9000-8.1.2-1, 9000-7.2-4 and 9000-7.3-2.
+/// Shows 9000-8.1.2-1, 9000-7.2-4, 9000-7.3-2 and 9000-17.2.5.1-3.
 #[test]
 fn a_retry_costs_one_round_trip_and_nothing_else() -> Result<(), Failure> {
     let mut pair = Pair::new(always(1, vec![delay(10)]))?;
@@ -224,7 +224,8 @@ fn retry(version: u32, initial: &qbase::packet::ProtectedHeader, scid: &[u8], to
     buffer
 }
 
-/// Shows 9000-17.2.5.2-1, 9000-17.2.5.2-2, 9000-17.2.5.2-3 and 9369-compatible-negotiation-requirements-1.
+/// Shows 9000-17.2.5.1-2, 9000-17.2.5.2-2, 9000-17.2.5.2-3, 9000-17.2.5.2-4 and
+/// 9369-compatible-negotiation-requirements-1.
 #[test]
 fn attack_a14_forged_retries_change_nothing() -> Result<(), Failure> {
     let mut random = Random::new(3);
@@ -256,6 +257,26 @@ fn attack_a14_forged_retries_change_nothing() -> Result<(), Failure> {
     pair.inject_from(Role::Client, to_client(), &mut late);
     pair.run_for(secs(1))?;
     assert!(pair.is_confirmed() && pair.client().ended().is_none() && !used_retry(pair.client()));
+    Ok(())
+}
+
+/// Shows 9000-17.2.5.2-1 and, by the packets an observer sees, 9000-17.2.5.2-5 and 9000-17.2.5.3-4.
+#[test]
+fn after_a_retry_id_and_numbers_go_on() -> Result<(), Failure> {
+    let mut pair = Pair::new(always(1, vec![delay(10)]))?;
+    let first = first_initial(&mut pair)?;
+    pair.run_until_confirmed(secs(1))?;
+    let server = Pair::four_tuple(FIRST, Role::Server);
+    let mut sent = pair.network().kept().iter().filter(|(four_tuple, _)| *four_tuple == server).map(|(_, bytes)| bytes.clone());
+    let mut again = sent.nth(1).unwrap_or_default();
+    let header = qbase::packet::ProtectedHeader::parse(&again, limits::LOCAL_CID_LEN)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    assert_eq!(header.scid, first.scid);
+    assert_ne!(header.dcid, first.dcid);
+    let keys = qcrypto::Keys::initial(VERSION_1, &header.dcid, Role::Server);
+    let len = keys.remote.header.unprotect(&mut again, header.pn_offset).unwrap_or_default();
+    let number = qbase::packet::number::read(&again, header.pn_offset, len).unwrap_or_default();
+    assert!(number > 0, "packet 0 was the one before the Retry");
     Ok(())
 }
 
