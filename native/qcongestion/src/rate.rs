@@ -28,7 +28,8 @@ pub fn per_second(bytes: u64, time: Duration) -> Option<u64> {
 /// Bytes that `rate` bytes per second are in `time`, rounded down.
 #[must_use]
 pub fn bytes_in(rate: u64, time: Duration) -> u64 {
-    let bytes = u128::from(rate).saturating_mul(u128::from(nanos_of(time))) / u128::from(SECOND);
+    let scaled = u128::from(rate).saturating_mul(u128::from(nanos_of(time)));
+    let bytes = scaled.checked_div(u128::from(SECOND)).unwrap_or(0);
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 

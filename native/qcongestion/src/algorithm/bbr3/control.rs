@@ -34,11 +34,6 @@ impl Control {
         Self { window: initial_window(mtu), prior_window: 0, pacing_rate: None }
     }
 
-    /// SaveCwnd; `reduced`: recovery or ProbeRTT holds the window already.
-    pub fn save(&mut self, reduced: bool) {
-        self.prior_window = if reduced { self.prior_window.max(self.window) } else { self.window };
-    }
-
     /// RestoreCwnd.
     pub fn restore(&mut self) {
         self.window = self.window.max(self.prior_window);
@@ -74,6 +69,13 @@ impl State {
 }
 
 impl Bbr3 {
+    /// SaveCwnd: within recovery or ProbeRTT, which hold the window down, only a larger one counts.
+    pub(super) fn save_window(&mut self) {
+        let held = self.losses.recovering || self.state == State::ProbeRtt;
+        let prior = if held { self.control.prior_window } else { 0 };
+        self.control.prior_window = prior.max(self.control.window);
+    }
+
     /// InitPacingRate, with the first RTT sample: the pacer spreads the initial window until then.
     pub(super) fn init_pacing_rate(&mut self, rtt: &RttEstimator) {
         if self.control.pacing_rate.is_none() && rtt.first_sample_at().is_some() {

@@ -12,19 +12,13 @@ use crate::{Lost, rate::Sample};
 pub(super) const LOSS_THRESHOLD: u64 = 2;
 
 /// The state before the losses of a round.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Undo {
     /// The state the losses ended, if they did.
     pub state: Option<State>,
     bw_shortterm: u64,
     inflight_shortterm: u64,
     inflight_longterm: u64,
-}
-
-impl Default for Undo {
-    fn default() -> Self {
-        Self { state: None, bw_shortterm: 0, inflight_shortterm: 0, inflight_longterm: 0 }
-    }
 }
 
 /// Losses of one path.
@@ -72,7 +66,7 @@ impl Bbr3 {
             && self.is_too_high(&sample)
         {
             let inflight = inflight_at_loss(&sample, lost.bytes, self.losses.tolerated());
-            self.on_inflight_too_high(now, inflight, sample.app_limited);
+            self.on_inflight_too_high(now, (!sample.app_limited).then_some(inflight));
         }
     }
 
@@ -85,7 +79,7 @@ impl Bbr3 {
         if self.state == State::Startup {
             self.leave_startup_by_loss();
         } else if self.probe.samples {
-            self.on_inflight_too_high(now, self.sample.in_flight, self.sample.app_limited);
+            self.on_inflight_too_high(now, (!self.sample.app_limited).then_some(self.sample.in_flight));
         }
         // A mark is never spurious.
         self.losses.undo = Undo::default();
@@ -136,7 +130,7 @@ impl Bbr3 {
     fn start_recovery(&mut self, now: Timestamp, sent_at: Timestamp) -> bool {
         let starts = self.losses.recovery_start.is_none_or(|start| sent_at > start);
         if starts {
-            self.control.save(self.losses.recovering || self.state == State::ProbeRtt);
+            self.save_window();
             self.losses.recovery_start = Some(now);
             self.losses.recovering = true;
         }
@@ -159,11 +153,11 @@ impl Bbr3 {
         self.model.loss_in_round = true;
     }
 
-    /// HandleInflightTooHigh: `inflight` was more than the path takes.
-    fn on_inflight_too_high(&mut self, now: Timestamp, inflight: u64, app_limited: bool) {
+    /// HandleInflightTooHigh: `inflight` was more than the path takes; `None`: the application had limited it.
+    fn on_inflight_too_high(&mut self, now: Timestamp, inflight: Option<u64>) {
         self.probe.was_too_high = true;
         self.probe.samples = false;
-        if !app_limited {
+        if let Some(inflight) = inflight {
             let least = percent(self.target_inflight(), BETA);
             self.model.inflight_longterm = inflight.max(least).min(UNBOUNDED.saturating_sub(1));
         }

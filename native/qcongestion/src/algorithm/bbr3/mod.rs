@@ -146,7 +146,7 @@ impl Controller for Bbr3 {
         self.in_flight = self.in_flight.saturating_sub(lost.bytes);
         self.on_loss(now, lost);
         if lost.persistent == Persistence::Established {
-            self.control.save(self.losses.recovering || self.state == State::ProbeRtt);
+            self.save_window();
             self.control.window = minimum_window(self.mtu);
         }
     }

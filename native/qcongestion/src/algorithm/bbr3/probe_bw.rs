@@ -211,7 +211,7 @@ impl Bbr3 {
     fn raise_slope(&mut self) {
         let datagrams = 1_u64 << self.probe.growing_rounds.min(MAX_GROWTH);
         self.probe.growing_rounds = self.probe.growing_rounds.saturating_add(1).min(MAX_GROWTH);
-        self.probe.acked_per_datagram = (self.control.window / datagrams).max(self.mtu);
+        self.probe.acked_per_datagram = self.control.window.checked_div(datagrams).unwrap_or(0).max(self.mtu);
     }
 
     /// ProbeInflightLongtermUpward.

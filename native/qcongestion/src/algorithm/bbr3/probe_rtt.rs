@@ -75,7 +75,7 @@ impl Bbr3 {
     /// CheckProbeRTT.
     pub(super) fn check_probe_rtt(&mut self, now: Timestamp) {
         if self.state != State::ProbeRtt && self.round_trip.expired && !self.round_trip.idle_restart {
-            self.control.save(self.losses.recovering);
+            self.save_window();
             self.state = State::ProbeRtt;
             self.round_trip.done_at = None;
             self.probe.feedback = Feedback::Stopping;
@@ -106,7 +106,7 @@ impl Bbr3 {
 
     /// CheckProbeRTTDone and ExitProbeRTT.
     fn check_probe_rtt_done(&mut self, now: Timestamp) {
-        if !self.round_trip.done_at.is_some_and(|done_at| now > done_at) {
+        if self.round_trip.done_at.is_none_or(|done_at| now <= done_at) {
             return;
         }
         self.round_trip.recent_at = now;
