@@ -595,3 +595,93 @@ fn a_path_that_cannot_be_validated_is_abandoned_in_words() -> Result<(), Failure
     assert_eq!(arena.close_code(), None);
     Ok(())
 }
+
+/// A datagram of a version that nobody speaks, and what the endpoint sends in answer.
+fn answers_to(arena: &mut Arena, datagram: &[u8]) -> Vec<Vec<u8>> {
+    let (now, mut buffer) = (arena.now, vec![0; 65_535]);
+    arena.server.handle_datagram(now, common::evil::arena::addresses(40), Ecn::NotEct, &mut datagram.to_vec());
+    let mut answers = Vec::new();
+    while let Some(burst) = arena.server.poll_transmit(now, &mut buffer, &qconnection::SendLimits::default()) {
+        arena.server.on_submitted(&burst, burst.segments, now);
+        answers.push(buffer.get(..burst.len).unwrap_or_default().to_vec());
+    }
+    answers
+}
+
+/// Shows 9000-5.2.2-3, 9000-17.2.1-3, 9000-17.2.1-4, 9000-17.2.1-5, 9000-17.2.1-6, 9000-17.2.1-7 and
+/// 9368-incompatible-version-negotiation-incompat-vn-1.
+#[test]
+fn an_unknown_version_gets_one_answer_with_its_ids_exchanged() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::default())?;
+    for (dcid, scid) in [(8, 8), (20, 0), (255, 255)] {
+        let (dcid, scid) = (vec![0xdd; dcid], vec![0x55; scid]);
+        let header = |version: u32| {
+            let lens = [u8::try_from(dcid.len()).unwrap_or_default(), u8::try_from(scid.len()).unwrap_or_default()];
+            [&[0xc0][..], &version.to_be_bytes(), &lens[..1], &dcid, &lens[1..], &scid].concat()
+        };
+        let mut datagram = header(0x1a2a_3a4a);
+        // Several packets of that version in one datagram are still one question.
+        datagram.extend(header(0x1a2a_3a4a));
+        datagram.resize(limits::MIN_INITIAL, 0);
+        let answers = answers_to(&mut arena, &datagram);
+        let [answer] = &answers[..] else { return Err(Failure::new(format!("{} answers", answers.len()))) };
+        let read = qbase::packet::version_negotiation::parse(answer).map_err(common::ends::failure)?;
+        assert_eq!((read.dcid, read.scid), (&scid[..], &dcid[..]));
+        assert_eq!(answer.get(1..5), Some(&[0; 4][..]));
+        assert!(read.versions().any(|version| version == qbase::VERSION_1), "what we speak");
+        assert!(answer.len() <= datagram.len());
+        datagram.pop();
+        assert!(answers_to(&mut arena, &datagram).is_empty(), "too short a question");
+    }
+    Ok(())
+}
+
+/// Shows 9000-6.1-1 and 9368-incompatible-version-negotiation-incompat-vn-6.
+#[test]
+fn version_negotiation_is_never_answered_by_a_server() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::default())?;
+    for versions in [&[qbase::VERSION_1][..], &[0x1a2a_3a4a, 0x0a0a_0a0a]] {
+        let mut buffer = vec![0; limits::MIN_INITIAL];
+        let mut writer = qbase::Writer::new(&mut buffer);
+        qbase::packet::version_negotiation::write(&mut writer, 7, &[0xdd; 8], &[0x55; 8], versions);
+        assert!(answers_to(&mut arena, &buffer).is_empty());
+    }
+    assert_eq!(arena.server.len(), 1);
+    Ok(())
+}
+
+/// Shows 9000-9-4, 9000-9.3-1, 9000-9.3-2, 9000-9.3-3 and 9000-9.4-2.
+#[test]
+fn a_newer_packet_from_another_address_moves_the_path_and_is_validated() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::single_path())?;
+    let path = |arena: &Arena| arena.connection().ok().and_then(|connection| connection.path(PathId::ZERO)).ok_or_else(|| Failure::new("no path".to_owned()));
+    arena.say(&[new_cid(None, 1, 0), new_cid(None, 2, 0)])?;
+    for _ in 0..30 {
+        write(&mut arena, 10_000)?;
+        arena.wait(ms(10))?;
+        arena.ack()?;
+    }
+    arena.wait(ms(50))?;
+    arena.ack()?;
+    assert!(path(&arena)?.smoothed_rtt < ms(100));
+    arena.forget_heard();
+
+    let elsewhere = common::evil::arena::addresses(9);
+    arena.evil.four_tuple = elsewhere;
+    let before = arena.server.statistics();
+    let packet = arena.evil.seal(OneRtt, PathId::ZERO, None, 0, &encode(&[Frame::Ping]))?;
+    let received = packet.len() as u64;
+    arena.deliver(packet)?;
+    assert_eq!(path(&arena)?.four_tuple.remote, elsewhere.remote, "what follows goes there");
+    let [(data, _)] = challenges(&arena)[..] else { return Err(Failure::new("not one challenge".to_owned())) };
+    write(&mut arena, 50_000)?;
+    arena.wait(ms(200))?;
+    let sent = arena.server.statistics().bytes_sent - before.bytes_sent;
+    assert!(sent <= 3 * received, "{sent} bytes to an unproved address for {received}");
+
+    arena.say(&[answer(data)])?;
+    assert_eq!(path(&arena)?.smoothed_rtt, limits::INITIAL_RTT, "nothing is known of the new network");
+    let fresh = path(&arena)?;
+    assert!(fresh.congestion_window <= 10 * u64::from(fresh.mtu), "{fresh:?}");
+    Ok(())
+}

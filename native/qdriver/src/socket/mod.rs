@@ -189,6 +189,11 @@ impl Socket {
     pub(crate) fn refuse_gso_in_kernel(&self) {
         options::without_checksums(&self.io);
     }
+
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn mtu_discovery(&self) -> libc::c_int {
+        options::mtu_discovery(&self.io, &self.local)
+    }
 }
 
 /// Whether the loop wants to hear that a socket takes datagrams again.

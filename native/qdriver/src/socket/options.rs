@@ -63,6 +63,16 @@ pub(super) fn without_checksums(socket: &mio::net::UdpSocket) {
     linux::set(socket, libc::SO_NO_CHECK, 1);
 }
 
+/// What the kernel does with datagrams longer than a link of their way, as `IP_MTU_DISCOVER` names it.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn mtu_discovery(socket: &mio::net::UdpSocket, local: &std::net::SocketAddr) -> libc::c_int {
+    if local.is_ipv4() {
+        linux::get(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
+    } else {
+        linux::get(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::os::fd::AsRawFd;
@@ -77,5 +87,15 @@ mod linux {
         let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
         // SAFETY: the pointer is to a live local of exactly `length` bytes, which the kernel only reads.
         unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), length) };
+    }
+
+    #[cfg(test)]
+    #[expect(unsafe_code, reason = "getsockopt for options that socket2 does not name")]
+    pub(super) fn get(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int) -> libc::c_int {
+        let mut value: libc::c_int = -1;
+        let mut length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+        // SAFETY: both pointers are to live locals, and the kernel writes at most `length` bytes.
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length) };
+        value
     }
 }

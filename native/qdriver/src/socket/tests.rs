@@ -47,6 +47,18 @@ fn a_kernel_that_refuses_gso_gets_single_segments_in_the_same_call() {
     assert_eq!(pair.exchange(&bytes, 1_200).concat(), bytes);
 }
 
+/// Don't Fragment is set and the kernel's own idea of the path MTU limits nothing.
+///
+/// Shows 9000-14-2, 9000-14-3, 8899-3-3 and 8899-4.5-1.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_datagram_is_ever_fragmented() {
+    const { assert!(libc::IP_PMTUDISC_PROBE == libc::IPV6_PMTUDISC_PROBE) };
+    for address in [any_v4(), any_v6(), (Ipv4Addr::UNSPECIFIED, 0).into()] {
+        assert_eq!(bind(address).mtu_discovery(), libc::IP_PMTUDISC_PROBE, "{address}");
+    }
+}
+
 #[test]
 fn the_ecn_mark_arrives_with_and_without_gso() {
     for address in [any_v4(), any_v6()] {
