@@ -134,6 +134,11 @@ impl Peer {
         self.role
     }
 
+    /// What the other end declared, encoded.
+    pub fn peer_parameters(&self) -> Option<&[u8]> {
+        self.tls.peer_parameters()
+    }
+
     /// Keys of Initial packets.
     pub const fn initial_keys(&self) -> &Keys {
         &self.initial

@@ -3,16 +3,16 @@
 //! Called by the tests that play against a client. There is no network between: what one end sends, the other has at once.
 //! The counterpart of [`super::arena`]; the evil server too answers, acknowledges and finishes only what it is told to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use qbase::{
-    ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, Role, Timestamp, VERSION_1,
+    ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, Role, Timestamp, VERSION_1, Writer,
     frame::{self, CloseKind, Frame},
     limits::LOCAL_CID_LEN,
-    packet::ProtectedHeader,
+    packet::{ProtectedHeader, version_negotiation},
     param::TransportParameters,
 };
-use qconnection::{Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig};
+use qconnection::{ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig};
 use qcrypto::Session;
 use qsim::Failure;
 
@@ -44,11 +44,16 @@ pub struct Play {
     pub act: Act,
     /// The last word about what the evil server declares.
     pub change: fn(&mut TransportParameters),
+    /// Versions of the client, the first in its first Initial.
+    pub versions: Vec<u32>,
+    /// Versions in a Version Negotiation packet that answers the first Initial; without any there is none.
+    pub listed: Vec<u32>,
 }
 
 impl Default for Play {
     fn default() -> Self {
-        Self { client: TransportConfig::default(), act: Act::Confirmed, change: |_| {} }
+        let versions = qbase::version::SPOKEN.to_vec();
+        Self { client: TransportConfig::default(), act: Act::Confirmed, change: |_| {}, versions, listed: Vec::new() }
     }
 }
 
@@ -92,11 +97,14 @@ impl Stage {
         let (client, server) = ends::configs(2, play.client.clone(), TransportConfig::default())?;
         let now = Timestamp::from_millis(1_000);
         let mut endpoint = Endpoint::new(EndpointConfig::default(), [5; 32]);
+        let client = Arc::new(ClientConfig { versions: play.versions.clone(), ..ClientConfig::clone(&client) });
         let handle = endpoint.connect(now, &client, NAME, seen_by_client()).map_err(failure)?;
-        let mut buffer = vec![0; 65_535];
-        let burst = endpoint.poll_transmit(now, &mut buffer, &SendLimits::default()).ok_or_else(|| failure("the client is silent"))?;
-        endpoint.on_submitted(&burst, burst.segments, now);
-        let mut first = buffer.get(..burst.len).unwrap_or_default().to_vec();
+        let mut first = first_datagram(&mut endpoint, now)?;
+        if !play.listed.is_empty() {
+            let mut list = list_of_versions(&first, &play.listed)?;
+            endpoint.handle_datagram(now, seen_by_client(), Ecn::NotEct, &mut list);
+            first = first_datagram(&mut endpoint, now)?;
+        }
         let header = ProtectedHeader::parse(&first, LOCAL_CID_LEN).map_err(failure)?;
         let tls = Session::server(&server.tls, &parameters(play, header.dcid), VERSION_1).map_err(failure)?;
         let mut stage = Self {
@@ -107,7 +115,7 @@ impl Stage {
             events: Vec::new(),
             flight: Vec::new(),
             raw: vec![first.clone()],
-            buffer,
+            buffer: vec![0; 65_535],
         };
         stage.evil.hear(&mut first)?;
         stage.pump()?;
@@ -241,6 +249,25 @@ impl Stage {
         self.evil.heard.clear();
         self.raw.clear();
     }
+}
+
+/// The client's first word.
+fn first_datagram(client: &mut Endpoint, now: Timestamp) -> Result<Vec<u8>, Failure> {
+    let mut buffer = vec![0; 65_535];
+    let burst = client.poll_transmit(now, &mut buffer, &SendLimits::default()).ok_or_else(|| failure("the client is silent"))?;
+    client.on_submitted(&burst, burst.segments, now);
+    Ok(buffer.get(..burst.len).unwrap_or_default().to_vec())
+}
+
+/// A Version Negotiation packet in answer to an Initial.
+fn list_of_versions(initial: &[u8], versions: &[u32]) -> Result<Vec<u8>, Failure> {
+    let header = ProtectedHeader::parse(initial, LOCAL_CID_LEN).map_err(failure)?;
+    let mut buffer = vec![0; 200];
+    let mut writer = Writer::new(&mut buffer);
+    version_negotiation::write(&mut writer, 0, header.scid.as_bytes(), header.dcid.as_bytes(), versions);
+    let len = writer.len();
+    buffer.truncate(len);
+    Ok(buffer)
 }
 
 /// What the evil server declares.
