@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use qbase::{
-    ConnectionId, Ecn, EncryptionLevel, ErrorCode, FourTuple, PathId, Timestamp, VERSION_1, VERSION_2, limits,
+    ConnectionId, Ecn, EncryptionLevel, ErrorCode, FourTuple, PathId, VERSION_1, VERSION_2, limits,
     packet::{ProtectedHeader, version_negotiation},
     param::VersionInformation,
 };
 use qconnection::{
-    ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, RetryPolicy, SendLimits, ServerConfig,
-    TransportConfig, connection::events::{CloseInfo, ClosedBy},
+    ClientConfig, Connection, Event, RetryPolicy, SendLimits, ServerConfig, TransportConfig,
+    connection::events::ClosedBy,
 };
 use qcrypto::{ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerTls, ServerTlsOptions, development};
 use qevent::DropReason;
@@ -17,128 +17,11 @@ use qsim::Failure;
 
 mod common;
 use common::{
-    ends::{self, NAME, failure},
+    crowd::{Crowd, Ears, addresses, turned},
+    ends::{NAME, failure},
     evil::{arena::{Arena, Setup}, own_cid, wire::{self, Envelope}},
     ms, secs,
 };
-
-/// Many clients of one address and many ports, and a server, with nothing between them.
-struct Crowd {
-    now: Timestamp,
-    clients: Endpoint,
-    server: Endpoint,
-    config: Arc<ClientConfig>,
-    /// Datagrams of the clients, as the server got them.
-    heard: Vec<(FourTuple, Vec<u8>)>,
-    ends: Vec<(ConnectionHandle, CloseInfo)>,
-    /// Bytes the server got and sent.
-    bytes: (u64, u64),
-}
-
-/// Whether the clients get what the server sends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ears {
-    Open,
-    Deaf,
-}
-
-fn addresses(number: u16) -> FourTuple {
-    FourTuple { local: ([198, 51, 100, 1], 10_000 + number).into(), remote: ([192, 0, 2, 1], 4_433).into() }
-}
-
-fn turned(four_tuple: FourTuple) -> FourTuple {
-    FourTuple { local: four_tuple.remote, remote: four_tuple.local }
-}
-
-impl Crowd {
-    fn new(change: impl FnOnce(&mut ServerConfig)) -> Result<Self, Failure> {
-        let (client, server) = ends::configs(1, TransportConfig::default(), TransportConfig::default())?;
-        Ok(Self::with(client, ServerConfig::clone(&server), change))
-    }
-
-    fn with(config: Arc<ClientConfig>, mut server: ServerConfig, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        change(&mut server);
-        let mut endpoint = Endpoint::new(EndpointConfig::default(), [3; 32]);
-        endpoint.listen(Some(Arc::new(server)));
-        Self {
-            now: Timestamp::from_millis(1_000),
-            clients: Endpoint::new(EndpointConfig::default(), [4; 32]),
-            server: endpoint,
-            config,
-            heard: Vec::new(),
-            ends: Vec::new(),
-            bytes: (0, 0),
-        }
-    }
-
-    fn dial(&mut self, number: u16) -> Result<ConnectionHandle, Failure> {
-        self.clients.connect(self.now, &self.config, NAME, addresses(number)).map_err(failure)
-    }
-
-    /// Both ends send all they have, until nothing is left to say.
-    fn pump(&mut self, ears: Ears) {
-        let mut buffer = vec![0; 65_535];
-        loop {
-            let mut silent = true;
-            while let Some(burst) = self.clients.poll_transmit(self.now, &mut buffer, &SendLimits::default()) {
-                silent = false;
-                self.clients.on_submitted(&burst, burst.segments, self.now);
-                for datagram in buffer.get(..burst.len).unwrap_or_default().chunks(burst.segment_size.max(1)) {
-                    self.deliver(turned(burst.four_tuple), datagram);
-                }
-            }
-            while let Some(burst) = self.server.poll_transmit(self.now, &mut buffer, &SendLimits::default()) {
-                silent = false;
-                self.server.on_submitted(&burst, burst.segments, self.now);
-                self.bytes.1 += burst.len as u64;
-                if ears == Ears::Deaf {
-                    continue;
-                }
-                for datagram in buffer.get_mut(..burst.len).unwrap_or_default().chunks_mut(burst.segment_size.max(1)) {
-                    self.clients.handle_datagram(self.now, turned(burst.four_tuple), Ecn::NotEct, datagram);
-                }
-            }
-            while let Some((handle, event)) = self.clients.poll_event() {
-                if let Event::Closed(info) = event {
-                    self.ends.push((handle, *info));
-                }
-            }
-            while self.server.poll_event().is_some() {}
-            if silent {
-                return;
-            }
-        }
-    }
-
-    fn deliver(&mut self, four_tuple: FourTuple, datagram: &[u8]) {
-        let mut bytes = datagram.to_vec();
-        self.heard.push((four_tuple, bytes.clone()));
-        self.bytes.0 += bytes.len() as u64;
-        self.server.handle_datagram(self.now, four_tuple, Ecn::NotEct, &mut bytes);
-    }
-
-    /// Time passes.
-    fn wait(&mut self, time: std::time::Duration, ears: Ears) {
-        let end = self.now + time;
-        loop {
-            let next = [self.clients.next_timer(), self.server.next_timer()].into_iter().flatten().map(|(at, _)| at).min();
-            let Some(at) = next.filter(|at| *at <= end) else { break };
-            self.now = self.now.max(at);
-            self.clients.on_timer(self.now);
-            self.server.on_timer(self.now);
-            self.pump(ears);
-        }
-        self.now = end;
-    }
-
-    fn is_confirmed(&self, handle: ConnectionHandle) -> bool {
-        self.clients.connection(handle).is_some_and(Connection::is_confirmed)
-    }
-
-    fn drops(&self, reason: DropReason) -> u64 {
-        self.server.statistics().drops.iter().find(|(of, _)| *of == reason.name()).map_or(0, |(_, count)| count)
-    }
-}
 
 // ---- floods ----
 
@@ -228,6 +111,83 @@ fn attack_l20_refusals_are_rationed_by_address() -> Result<(), Failure> {
     crowd.pump(Ears::Deaf);
     assert_eq!(crowd.server.statistics().refused, u64::from(limits::STATELESS_ANSWERS_PER_ADDRESS));
     assert!(crowd.bytes.1 < 2_000, "{:?}", crowd.bytes);
+    Ok(())
+}
+
+// ---- packets that begin nothing ----
+
+fn nothing_came_of_it(crowd: &mut Crowd) -> bool {
+    crowd.pump(Ears::Deaf);
+    let statistics = crowd.server.statistics();
+    (statistics.connections, statistics.routes, statistics.accepted, crowd.bytes.1) == (0, 0, 0, 0)
+}
+
+/// Shows 9000-5.2.2-8.
+#[test]
+fn attack_a3_an_initial_in_a_small_datagram_begins_nothing() -> Result<(), Failure> {
+    let mut crowd = Crowd::new(|_| {})?;
+    crowd.dial(1)?;
+    let mut buffer = vec![0; 65_535];
+    let first = crowd.clients.poll_transmit(crowd.now, &mut buffer, &SendLimits::default());
+    let len = first.map_or(0, |burst| burst.segment_size);
+    assert!(len >= limits::MIN_INITIAL);
+    let whole = buffer.get(..len).unwrap_or_default().to_vec();
+    for cut in [1, 2, 600, limits::MIN_INITIAL - 40] {
+        // The Length field is left as it is: what is missing is the end of the packet.
+        crowd.deliver(turned(addresses(1)), whole.get(..limits::MIN_INITIAL - cut).unwrap_or_default());
+    }
+    assert!(nothing_came_of_it(&mut crowd));
+    crowd.deliver(turned(addresses(1)), &whole);
+    crowd.pump(Ears::Deaf);
+    assert_eq!(crowd.server.len(), 1, "the whole of it begins a connection");
+    Ok(())
+}
+
+/// Shows 9000-7.2-1.
+#[test]
+fn attack_a5_an_initial_to_a_short_id_begins_nothing() -> Result<(), Failure> {
+    for retry in [RetryPolicy::Never, RetryPolicy::Always] {
+        let mut crowd = Crowd::new(|server| server.retry = retry)?;
+        for len in 0..8 {
+            crowd.deliver(turned(addresses(1)), &initial(b"attacker".get(..len).unwrap_or_default(), b"")?);
+        }
+        assert!(nothing_came_of_it(&mut crowd));
+        assert_eq!(crowd.drops(DropReason::ShortConnectionId), 8);
+    }
+    Ok(())
+}
+
+/// attacks A4: lengths that version 1 does not know are dropped, 20 is served.
+#[test]
+fn attack_a4_ids_of_20_bytes_are_served_and_longer_ones_dropped() -> Result<(), Failure> {
+    let mut crowd = Crowd::new(|server| server.retry = RetryPolicy::Always)?;
+    for len in 21..=255_u8 {
+        let mut packet = [[0xc0, 0, 0, 0, 1, len].as_slice(), &vec![7; len.into()], &[len], &vec![8; len.into()]].concat();
+        packet.resize(1_200, 0);
+        crowd.deliver(turned(addresses(1)), &packet);
+    }
+    assert!(nothing_came_of_it(&mut crowd));
+    crowd.deliver(turned(addresses(1)), &initial(&[7; 20], b"")?);
+    crowd.pump(Ears::Deaf);
+    assert_eq!(crowd.server.statistics().retries, 1);
+    Ok(())
+}
+
+#[test]
+fn attack_a1_random_datagrams_of_every_small_length_get_nothing_but_rationed_resets() -> Result<(), Failure> {
+    let mut crowd = Crowd::new(|_| {})?;
+    let mut random = qsim::Random::new(11);
+    for len in (0..=64).chain([1_200; 200]) {
+        let mut bytes = vec![0; len];
+        random.fill(&mut bytes);
+        crowd.deliver(turned(addresses(1)), &bytes);
+    }
+    crowd.pump(Ears::Deaf);
+    let statistics = crowd.server.statistics();
+    assert_eq!((statistics.connections, statistics.routes), (0, 0));
+    let each = u64::from(limits::STATELESS_ANSWERS_PER_ADDRESS);
+    assert!(statistics.resets <= each && statistics.version_negotiations <= each && statistics.refused == 0);
+    assert!(crowd.bytes.1 * 3 < crowd.bytes.0);
     Ok(())
 }
 

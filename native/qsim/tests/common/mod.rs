@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "no topic uses every helper")]
 
+pub mod crowd;
 pub mod ends;
 pub mod evil;
 
