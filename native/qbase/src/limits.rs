@@ -56,6 +56,20 @@ pub const WAITING_DATAGRAMS: usize = 1_024;
 pub const TOKENS_WAITING: usize = 4;
 /// L19: used tokens remembered per kind and time bucket, of which there are two.
 pub const USED_TOKENS: usize = 128 * 1_024;
+/// L1: bytes of those datagrams.
+pub const WAITING_BYTES: usize = 1_536 * 1_024;
+/// L18: server names for which a client keeps tickets; the name used longest ago goes first.
+pub const SESSION_NAMES: usize = 256;
+/// L18: tickets a client keeps per name; the oldest goes first.
+pub const TICKETS_PER_NAME: usize = 4;
+/// L18: longest NewSessionTicket message a client keeps, bytes; longer ones are ignored.
+pub const TICKET_MESSAGE: usize = 4 * 1_024;
+/// Tickets a server can redeem; the oldest goes first, and its client makes a full handshake.
+pub const SERVER_TICKETS: usize = 16 * 1_024;
+/// Bytes of what a server keeps for them.
+pub const SERVER_TICKET_BYTES: usize = 8 * 1_024 * 1_024;
+/// Tickets a server gives with each handshake.
+pub const TICKETS_GIVEN: usize = 2;
 /// L20: unsolicited answers of each kind (Version Negotiation, stateless reset, close) per second and endpoint.
 pub const STATELESS_ANSWERS_PER_SECOND: u32 = 100;
 /// L20: of those, per second and remote address.

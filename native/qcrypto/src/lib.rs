@@ -22,9 +22,10 @@ pub mod session;
 pub mod token;
 #[cfg(test)]
 mod testing;
+pub mod tickets;
 
 pub use self::rustls::{
-    ClientAuth, ClientTls, ClientTlsOptions, KeyLog, Provider, Roots, ServerTls, ServerTlsOptions, Verify,
+    ClientAuth, ClientTls, ClientTlsOptions, KeyLog, Provider, Resumption, Roots, ServerTls, ServerTlsOptions, Verify,
 };
 pub use error::{CertificateFault, CryptoError, IdentityError, IdentityFault, IdentityPart, TlsError};
 pub use identity::Identity;
@@ -34,5 +35,6 @@ pub use pin::Pin;
 pub use protect::{HeaderKey, PacketKey};
 pub use reset::reset_token;
 pub use retry::{is_retry_authentic, retry_tag};
-pub use session::{KeyChange, Session};
+pub use session::{EarlyStatus, KeyChange, Session};
+pub use tickets::{ClientSessions, ServerSessions};
 pub use token::{OpenedToken, TokenKey, derive_key};

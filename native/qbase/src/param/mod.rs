@@ -7,6 +7,7 @@
 pub mod id;
 mod preferred_address;
 mod read;
+mod remembered;
 mod version_information;
 mod write;
 

@@ -4,13 +4,21 @@ use std::{fmt, sync::Arc};
 
 use rustls::{
     ClientConfig,
-    client::{ResolvesClientCert, Resumption},
+    client::{ResolvesClientCert, Resumption, Tls12Resumption},
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
 
-use super::{Captured, KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust};
-use crate::{error::TlsError, identity::Identity, keys::Cipher, pin::Pin};
+use super::{
+    Captured, Digest, KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust,
+};
+use crate::{
+    error::TlsError,
+    identity::Identity,
+    keys::Cipher,
+    pin::Pin,
+    tickets::{ClientSessions, ClientSlot, TrustPair},
+};
 
 /// What a client wants of TLS.
 #[derive(Clone, Default)]
@@ -29,6 +37,11 @@ pub struct ClientTlsOptions {
     pub ciphers: Vec<Cipher>,
     /// Takes the secrets; `None` keeps them.
     pub keylog: Option<KeyLog>,
+    /// Where tickets are kept, shared by all connections of an endpoint; `None`: every handshake is a full one.
+    pub sessions: Option<ClientSessions>,
+    /// Use a ticket's early keys, where the server allows them. Early data can be replayed by others (RFC 9001 §9.2):
+    /// only for what may happen twice.
+    pub early_data: bool,
     /// Randomness and time.
     pub provider: Provider,
 }
@@ -47,6 +60,7 @@ impl fmt::Debug for ClientTlsOptions {
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     sources: Sources,
+    sessions: Option<ClientSessions>,
 }
 
 impl ClientTls {
@@ -58,35 +72,80 @@ impl ClientTls {
         check_alpn(&options.alpn)?;
         let sources = Sources::new(&options.provider, "client", &options.ciphers);
         let trust = Trust { roots: &options.roots, verify: options.verify, pins: &options.pins };
+        let make = || Ok((trust.of_servers(&sources.crypto)?, resolver(options.identity.as_ref())));
+        let (verifier, own): TrustPair = match &options.sessions {
+            Some(sessions) => {
+                let mut digest = Digest::new("client");
+                options.identity.iter().flat_map(Identity::chain).for_each(|der| digest.add(der));
+                trust.digest(&mut digest);
+                sessions.trust(digest.finish(), make)?
+            }
+            None => make()?,
+        };
         let mut config = ClientConfig::builder_with_details(Arc::clone(&sources.crypto), Arc::clone(&sources.time))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(trust.of_servers(&sources.crypto)?)
-            .with_client_cert_resolver(resolver(options.identity.as_ref()));
+            .with_custom_certificate_verifier(verifier)
+            .with_client_cert_resolver(own);
         config.alpn_protocols.clone_from(&options.alpn);
         config.resumption = Resumption::disabled();
+        config.enable_early_data = options.early_data;
         if let Some(keylog) = &options.keylog {
             config.key_log = Arc::new(Lines(Arc::clone(keylog)));
         }
-        Ok(Self { config: Arc::new(config), sources })
+        Ok(Self { config: Arc::new(config), sources, sessions: options.sessions.clone() })
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+    /// The key under which tickets of a server are kept: `name:port|alpn,alpn`.
+    #[must_use]
+    pub fn session_key(&self, name: &str, port: u16) -> String {
+        let protocols: Vec<_> =
+            self.config.alpn_protocols.iter().map(|protocol| protocol.escape_ascii().to_string()).collect();
+        format!("{name}:{port}|{}", protocols.join(","))
     }
 
-    /// The same options for one session whose QUIC version may change, and where its secrets will be.
-    pub(crate) fn capturing(&self) -> (Arc<ClientConfig>, Arc<Captured>) {
+    /// The configuration of a session whose tickets are kept under `key`; without one, or without a store, it makes a
+    /// full handshake.
+    pub(crate) fn setup(&self, key: Option<&str>, version: u32, capture: Capture) -> ClientSetup {
+        let tickets = match (&self.sessions, key) {
+            (Some(sessions), Some(key)) => Some(sessions.slot(key, version)),
+            _ => None,
+        };
+        if tickets.is_none() && capture == Capture::No {
+            return ClientSetup { config: Arc::clone(&self.config), tickets: None, captured: None };
+        }
         let mut config = ClientConfig::clone(&self.config);
-        let captured = Arc::new(Captured::new(Arc::clone(&config.key_log)));
-        let sink: Arc<Captured> = Arc::clone(&captured);
-        config.key_log = sink;
-        (Arc::new(config), captured)
+        if let Some(slot) = &tickets {
+            let store: Arc<ClientSlot> = Arc::clone(slot);
+            config.resumption = Resumption::store(store).tls12_resumption(Tls12Resumption::Disabled);
+        }
+        let captured = (capture == Capture::Yes).then(|| Arc::new(Captured::new(Arc::clone(&config.key_log))));
+        if let Some(captured) = &captured {
+            let sink: Arc<Captured> = Arc::clone(captured);
+            config.key_log = sink;
+        }
+        ClientSetup { config: Arc::new(config), tickets, captured }
     }
 
     pub(crate) fn randomness(&self) -> Randomness {
         self.sources.randomness()
     }
+}
+
+/// Whether a session's QUIC version may change, so that its secrets must be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capture {
+    Yes,
+    No,
+}
+
+/// What one client session is made of.
+pub(crate) struct ClientSetup {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Where its tickets go.
+    pub(crate) tickets: Option<Arc<ClientSlot>>,
+    /// Where its secrets will be.
+    pub(crate) captured: Option<Arc<Captured>>,
 }
 
 fn resolver(identity: Option<&Identity>) -> Arc<dyn ResolvesClientCert> {

@@ -26,6 +26,7 @@ use rustls::{
     },
 };
 
+use super::Digest;
 use crate::{
     error::{PinMismatch, TlsError},
     identity::{check_certificate, pem_certificates},
@@ -82,6 +83,28 @@ pub(super) struct Trust<'a> {
 }
 
 impl Trust<'_> {
+    /// A digest of the settings: equal settings, equal digest.
+    pub(super) fn digest(&self, into: &mut Digest) {
+        match self.roots {
+            Roots::None => into.add(&[0]),
+            Roots::Der(certificates) => {
+                into.add(&[1]);
+                certificates.iter().for_each(|der| into.add(der));
+            }
+            Roots::Pem(text) => {
+                into.add(&[2]);
+                into.add(text.as_bytes());
+            }
+        }
+        into.add(&[u8::from(self.verify == Verify::None)]);
+        for pin in self.pins {
+            match pin {
+                Pin::PublicKey(hash) => into.add(&[&[0], hash.as_slice()].concat()),
+                Pin::Certificate(hash) => into.add(&[&[1], hash.as_slice()].concat()),
+            }
+        }
+    }
+
     /// Verifies servers, for clients.
     pub(super) fn of_servers(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         let chain = match self.anchors()? {

@@ -4,28 +4,31 @@
 //! (RFC 9001 §4.1.3; attacks B12), and how alerts become error codes (RFC 9001 §4.8). Called by the CRYPTO streams of
 //! a connection, whose bytes are in order and bounded. Never sees packets.
 
+mod alert;
+mod message;
+#[cfg(test)]
+mod resumption;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use qbase::{EncryptionLevel, ErrorCode, Role, TransportError, VERSION_2};
+use qbase::{EncryptionLevel, ErrorCode, Role, TransportError, VERSION_2, limits::TICKET_MESSAGE};
 use rustls::{
     pki_types::ServerName,
     quic::{ClientConnection, Connection, ServerConnection, Version},
 };
 
+use alert::NO_APPLICATION_PROTOCOL;
+use message::{ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET, message_len, starts_with_whole_message};
+
 use crate::{
     error::{CertificateFault, TlsError},
     key_update::OneRttKeys,
-    keys::{Cipher, Keys},
-    rustls::{Captured, ClientTls, Randomness, ServerTls},
+    keys::{Cipher, DirectionKeys, Keys},
+    rustls::{Capture, Captured, ClientSetup, ClientTls, Randomness, ServerTls},
+    tickets::ClientSlot,
 };
-
-/// Type and length before the body of a TLS handshake message (RFC 8446 §4).
-const MESSAGE_HEADER_LEN: usize = 4;
-/// Longest handshake message we collect, bytes. The TLS library stops at the same length.
-const MAX_MESSAGE_LEN: usize = 0xffff + MESSAGE_HEADER_LEN;
 
 /// New keys; bytes appended by [`Session::write`] before it belong to the level before.
 #[derive(Debug)]
@@ -35,6 +38,20 @@ pub enum KeyChange {
     /// 1-RTT packets can be sent. A server reads them only when [`Session::is_handshaking`] is false
     /// (RFC 9001 §5.7).
     OneRtt(Box<OneRttKeys>),
+}
+
+/// What became of early data (RFC 9001 §4.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EarlyStatus {
+    /// There is none.
+    #[default]
+    None,
+    /// A client offered it; the server has not answered.
+    Sent,
+    /// The server takes it.
+    Accepted,
+    /// The server refused it.
+    Rejected,
 }
 
 /// One end of a TLS handshake and what it agreed on.
@@ -49,6 +66,12 @@ pub struct Session {
     outbound: VecDeque<Outbound>,
     /// Handshake keys were made.
     has_handshake_keys: bool,
+    /// The client read EncryptedExtensions: the parameters TLS shows are no longer remembered ones.
+    has_extensions: bool,
+    /// The client made early keys.
+    offered_early: bool,
+    /// Where the client's tickets go.
+    tickets: Option<Arc<ClientSlot>>,
     certificate_fault: Option<CertificateFault>,
     /// Set by the first error; nothing is read after it.
     failure: Option<TransportError>,
@@ -67,41 +90,74 @@ struct Outbound {
 
 impl Session {
     /// A client session. `server_name` is a DNS name (sent as SNI) or an IP address; `params` the encoded transport
-    /// parameters; `version` the QUIC version of the first Initial packet.
+    /// parameters; `version` the QUIC version of the first Initial packet. It makes a full handshake.
     ///
     /// # Errors
     /// The name is neither, or the version is not one of ours.
     pub fn client(tls: &ClientTls, server_name: &str, params: &[u8], version: u32) -> Result<Self, TlsError> {
-        let name = ServerName::try_from(server_name.to_owned())
-            .map_err(|_| TlsError::ServerName { name: server_name.to_owned() })?;
-        let mut randomness = tls.randomness();
-        let inner = randomness.lend(|| {
-            ClientConnection::new(tls.config(), quic_version(version)?, name, params.to_vec()).map_err(TlsError::from)
-        })?;
-        Ok(Self::new(Connection::Client(inner), Role::Client, randomness))
+        Self::new_client(tls.setup(None, version, Capture::No), tls, server_name, params, version)
     }
 
-    /// As [`Session::client`], for a connection that may go over to a compatible version: until
+    /// The same with a ticket, if the store of the options has one under `key` (see [`ClientTls::session_key`]) for this
+    /// version; tickets that the server gives are kept there.
+    ///
+    /// # Errors
+    /// As [`Session::client`].
+    pub fn resume(tls: &ClientTls, key: &str, server_name: &str, params: &[u8], version: u32) -> Result<Self, TlsError> {
+        Self::new_client(tls.setup(Some(key), version, Capture::No), tls, server_name, params, version)
+    }
+
+    /// As [`Session::resume`], for a connection that may go over to a compatible version: until
     /// [`Session::keep_version`], [`Session::change_version`] can be called.
     ///
     /// # Errors
     /// See [`Session::client`].
+    pub fn resume_compatible(
+        tls: &ClientTls,
+        key: &str,
+        server_name: &str,
+        params: &[u8],
+        version: u32,
+    ) -> Result<Self, TlsError> {
+        Self::new_client(tls.setup(Some(key), version, Capture::Yes), tls, server_name, params, version)
+    }
+
+    /// The same without tickets.
+    ///
+    /// # Errors
+    /// See [`Session::client`].
     pub fn client_compatible(tls: &ClientTls, server_name: &str, params: &[u8], version: u32) -> Result<Self, TlsError> {
+        Self::new_client(tls.setup(None, version, Capture::Yes), tls, server_name, params, version)
+    }
+
+    fn new_client(
+        setup: ClientSetup,
+        tls: &ClientTls,
+        server_name: &str,
+        params: &[u8],
+        version: u32,
+    ) -> Result<Self, TlsError> {
         let name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| TlsError::ServerName { name: server_name.to_owned() })?;
-        let (config, captured) = tls.capturing();
+        let label = quic_version(version)?;
         let mut randomness = tls.randomness();
-        let inner = randomness.lend(|| {
-            ClientConnection::new(config, quic_version(version)?, name, params.to_vec()).map_err(TlsError::from)
-        })?;
-        Ok(Self { captured: Some(captured), ..Self::new(Connection::Client(inner), Role::Client, randomness) })
+        let inner = randomness
+            .lend(|| ClientConnection::new(setup.config, label, name, params.to_vec()).map_err(TlsError::from))?;
+        let mut session = Self::new(Connection::Client(inner), Role::Client, randomness);
+        session.offered_early = session.inner.zero_rtt_keys().is_some();
+        (session.tickets, session.captured) = (setup.tickets, setup.captured);
+        Ok(session)
     }
 
     /// A client learned, before it read anything of the server, that the connection has this version: Handshake and 1-RTT
-    /// keys are made for it (RFC 9369 §3.3.2). Initial keys and early data are not this session's concern.
-    pub const fn change_version(&mut self, version: u32) {
+    /// keys are made for it (RFC 9369 §3.3.2), and tickets belong to it (§5). Initial keys and early data are not this
+    /// session's concern.
+    pub fn change_version(&mut self, version: u32) {
         if self.captured.is_some() && !self.has_handshake_keys {
             self.other_version = Some(version);
+            if let Some(tickets) = &self.tickets {
+                tickets.set_version(version);
+            }
         }
     }
 
@@ -115,10 +171,10 @@ impl Session {
     /// # Errors
     /// The version is not one of ours.
     pub fn server(tls: &ServerTls, params: &[u8], version: u32) -> Result<Self, TlsError> {
+        let label = quic_version(version)?;
+        let config = tls.config(version, params);
         let mut randomness = tls.randomness();
-        let inner = randomness.lend(|| {
-            ServerConnection::new(tls.config(), quic_version(version)?, params.to_vec()).map_err(TlsError::from)
-        })?;
+        let inner = randomness.lend(|| ServerConnection::new(config, label, params.to_vec()).map_err(TlsError::from))?;
         Ok(Self::new(Connection::Server(inner), Role::Server, randomness))
     }
 
@@ -130,6 +186,9 @@ impl Session {
             partial: Vec::new(),
             outbound: VecDeque::new(),
             has_handshake_keys: false,
+            has_extensions: false,
+            offered_early: false,
+            tickets: None,
             certificate_fault: None,
             failure: None,
             randomness,
@@ -184,7 +243,42 @@ impl Session {
     /// The peer's encoded transport parameters; to be trusted only when the handshake is complete.
     #[must_use]
     pub fn peer_parameters(&self) -> Option<&[u8]> {
-        self.inner.quic_transport_parameters()
+        let known = self.role == Role::Server || self.has_extensions;
+        self.inner.quic_transport_parameters().filter(|_| known)
+    }
+
+    /// Client: the server's encoded transport parameters of the connection that brought the ticket in use, until the new
+    /// ones are known.
+    #[must_use]
+    pub fn remembered_parameters(&self) -> Option<&[u8]> {
+        let remembered = self.role == Role::Client && !self.has_extensions;
+        self.inner.quic_transport_parameters().filter(|_| remembered)
+    }
+
+    /// Keys of 0-RTT packets: a client's to seal, from the start; a server's to open, once it has read the ClientHello
+    /// and takes early data.
+    #[must_use]
+    pub fn early_keys(&self) -> Option<DirectionKeys> {
+        self.inner.zero_rtt_keys().map(DirectionKeys::from)
+    }
+
+    /// What became of early data. A server that refuses says [`EarlyStatus::None`].
+    #[must_use]
+    pub fn early_status(&self) -> EarlyStatus {
+        match &self.inner {
+            Connection::Client(_) if !self.offered_early => EarlyStatus::None,
+            Connection::Client(_) if !self.has_extensions => EarlyStatus::Sent,
+            Connection::Client(client) if client.is_early_data_accepted() => EarlyStatus::Accepted,
+            Connection::Client(_) => EarlyStatus::Rejected,
+            Connection::Server(server) if server.zero_rtt_keys().is_some() => EarlyStatus::Accepted,
+            Connection::Server(_) => EarlyStatus::None,
+        }
+    }
+
+    /// A ticket stood for the certificates. Known to a server with its first flight, to a client once it has read it.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.inner.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// The protocol both ends agreed on.
@@ -255,12 +349,19 @@ impl Session {
 
     /// Hands one whole message to TLS, and takes what it answers.
     fn read_message(&mut self, message: &[u8]) -> Result<(), TransportError> {
+        let kind = message.first().copied();
+        let from_server = self.role == Role::Client;
+        if from_server && kind == Some(NEW_SESSION_TICKET) && !self.is_handshaking() && message.len() > TICKET_MESSAGE {
+            // A ticket that long is not worth its memory (attacks B25).
+            return Ok(());
+        }
         let inner = &mut self.inner;
         let result = self.randomness.lend(|| inner.read_hs(message));
         if let Err(error) = result {
             self.certificate_fault = CertificateFault::of(&error);
-            return Err(self.transport_error(&error));
+            return Err(alert::transport_error(&error, self.inner.alert().map(u8::from), self.role));
         }
+        self.has_extensions |= from_server && kind == Some(ENCRYPTED_EXTENSIONS);
         self.pump();
         Ok(())
     }
@@ -312,11 +413,6 @@ impl Session {
     fn in_other_version<T>(&self, keys: fn(&Captured, Cipher, u32) -> Option<T>) -> Option<T> {
         keys(self.captured.as_ref()?, self.cipher()?, self.other_version?)
     }
-
-    fn transport_error(&self, error: &rustls::Error) -> TransportError {
-        let alert = self.inner.alert().map_or_else(|| alert_of(error), u8::from);
-        TransportError { code: ErrorCode::crypto(alert), frame_type: None, reason: error.to_string().into() }
-    }
 }
 
 impl std::fmt::Debug for Session {
@@ -336,49 +432,10 @@ enum Leftover {
     Some,
 }
 
-/// Length of the message that begins here, header included; `None` if the header is incomplete.
-fn message_len(bytes: &[u8]) -> Option<usize> {
-    let [_, a, b, c] = *bytes.first_chunk::<MESSAGE_HEADER_LEN>()?;
-    let body = usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?;
-    body.checked_add(MESSAGE_HEADER_LEN)
-}
-
-/// A whole message lies at the front of `bytes`.
-fn starts_with_whole_message(bytes: &[u8]) -> Result<bool, TransportError> {
-    match message_len(bytes) {
-        Some(len) if len > MAX_MESSAGE_LEN => {
-            Err(TransportError::new(ErrorCode::crypto(DECODE_ERROR), "TLS message too long"))
-        }
-        Some(len) => Ok(len <= bytes.len()),
-        None => Ok(false),
-    }
-}
-
 fn quic_version(version: u32) -> Result<Version, TlsError> {
     match version {
         qbase::VERSION_1 => Ok(Version::V1),
         VERSION_2 => Ok(Version::V2),
         _ => Err(TlsError::Version { version }),
-    }
-}
-
-/// unexpected_message (RFC 8446 §6).
-const UNEXPECTED_MESSAGE: u8 = 10;
-/// decode_error.
-const DECODE_ERROR: u8 = 50;
-/// internal_error.
-const INTERNAL_ERROR: u8 = 80;
-/// no_application_protocol (RFC 7301 §3.2).
-const NO_APPLICATION_PROTOCOL: u8 = 120;
-
-/// The alert for errors that TLS raised without one.
-fn alert_of(error: &rustls::Error) -> u8 {
-    match error {
-        rustls::Error::InappropriateMessage { .. } | rustls::Error::InappropriateHandshakeMessage { .. } => {
-            UNEXPECTED_MESSAGE
-        }
-        rustls::Error::InvalidMessage(_) => DECODE_ERROR,
-        rustls::Error::NoApplicationProtocol => NO_APPLICATION_PROTOCOL,
-        _ => INTERNAL_ERROR,
     }
 }
