@@ -102,6 +102,11 @@ impl SendCredit {
     pub const fn restart(&mut self, limit: u64) {
         *self = Self::new(limit);
     }
+
+    /// The same for a count of things that exist already: what was charged stays, even beyond the new limit.
+    pub const fn relimit(&mut self, limit: u64) {
+        *self = Self { used: self.used, ..Self::new(limit) };
+    }
 }
 
 /// How much the peer may send: the limit we gave, what came, and what the application took.

@@ -52,6 +52,8 @@ pub struct Situation {
     pub budget: Budget,
     /// Initial packets; `None` without keys.
     pub initial: Option<Wants>,
+    /// 0-RTT packets of a client; `None` without keys and from the first 1-RTT keys on (burst B-21).
+    pub zero_rtt: Option<Wants>,
     /// Handshake packets; `None` without keys.
     pub handshake: Option<Wants>,
     /// 1-RTT packets; `None` without keys or before the handshake is complete.
@@ -96,6 +98,8 @@ pub struct Plan {
 pub struct Levels {
     /// An Initial packet.
     pub initial: bool,
+    /// A 0-RTT packet.
+    pub zero_rtt: bool,
     /// A Handshake packet.
     pub handshake: bool,
     /// A 1-RTT packet.
@@ -107,6 +111,7 @@ impl Levels {
     pub fn iter(self) -> impl Iterator<Item = EncryptionLevel> {
         [
             (self.initial, EncryptionLevel::Initial),
+            (self.zero_rtt, EncryptionLevel::ZeroRtt),
             (self.handshake, EncryptionLevel::Handshake),
             (self.one_rtt, EncryptionLevel::OneRtt),
         ]
@@ -117,11 +122,11 @@ impl Levels {
     /// Only 1-RTT packets: the straight writer.
     #[must_use]
     pub const fn is_one_rtt_only(self) -> bool {
-        self.one_rtt && !self.initial && !self.handshake
+        self.one_rtt && !self.initial && !self.zero_rtt && !self.handshake
     }
 
     const fn is_empty(self) -> bool {
-        !self.initial && !self.handshake && !self.one_rtt
+        !self.initial && !self.zero_rtt && !self.handshake && !self.one_rtt
     }
 }
 
@@ -151,6 +156,10 @@ pub fn plan(situation: &Situation) -> Planned {
     }
     if let Some(wants) = situation.handshake {
         levels.handshake = may_send_with_cid(situation, wants, quota, &mut signals);
+    }
+    if let Some(wants) = situation.zero_rtt {
+        // Early data fills every datagram it gets: what waits at the Handshake level goes before it, alone.
+        levels.zero_rtt = !levels.handshake && may_send(wants, quota, &mut signals);
     }
     if let Some(wants) = situation.one_rtt {
         let path_frames = situation.path_frames && situation.has_cid;
@@ -216,6 +225,7 @@ mod tests {
             max_segments: 64,
             budget: Budget { credit: u64::MAX, quota: 1 << 20, probes: 0 },
             initial: None,
+            zero_rtt: None,
             handshake: None,
             one_rtt: Some(NOTHING),
             path_frames: false,
@@ -241,6 +251,32 @@ mod tests {
         assert!(!plan.in_flight);
     }
 
+    /// burst B-20, B-50.
+    #[test]
+    fn early_data_rides_behind_the_initial_packet_of_a_full_segment() {
+        let mut case = situation();
+        (case.role, case.one_rtt) = (Role::Client, None);
+        case.initial = Some(FRAMES);
+        case.zero_rtt = Some(FRAMES);
+        let Planned::Burst(plan) = plan(&case) else { panic!("blocked") };
+        let order: Vec<_> = plan.levels.iter().collect();
+        assert_eq!(order, [EncryptionLevel::Initial, EncryptionLevel::ZeroRtt]);
+        assert_eq!(plan.padding, Padding::Full);
+        case.initial = Some(NOTHING);
+        assert_eq!(levels(&case), Levels { zero_rtt: true, ..Levels::default() }, "without a connection id of the peer too");
+        case.budget.quota = 0;
+        assert_eq!(super::plan(&case), Planned::Blocked(Signals::CONGESTION.union(case.idle)));
+    }
+
+    #[test]
+    fn handshake_packets_go_before_early_data_and_alone() {
+        let mut case = situation();
+        (case.role, case.one_rtt) = (Role::Client, None);
+        case.zero_rtt = Some(FRAMES);
+        case.handshake = Some(ACK);
+        assert_eq!(levels(&case), Levels { handshake: true, ..Levels::default() });
+    }
+
     #[test]
     fn e2_a_server_initial_with_crypto_waits_for_credit() {
         let mut case = situation();
@@ -259,7 +295,7 @@ mod tests {
         let mut case = situation();
         (case.initial, case.handshake, case.one_rtt) = (Some(ACK), Some(FRAMES), Some(FRAMES));
         let Planned::Burst(plan) = plan(&case) else { panic!("blocked") };
-        assert_eq!(plan.levels, Levels { initial: true, handshake: true, one_rtt: true });
+        assert_eq!(plan.levels, Levels { initial: true, zero_rtt: false, handshake: true, one_rtt: true });
         assert_eq!(plan.padding, Padding::Full);
     }
 
@@ -267,7 +303,7 @@ mod tests {
     fn e8_without_a_connection_id_only_initial_packets_may_go() {
         let mut case = situation();
         (case.initial, case.handshake, case.has_cid) = (Some(FRAMES), Some(FRAMES), false);
-        assert_eq!(levels(&case), Levels { initial: true, handshake: false, one_rtt: false });
+        assert_eq!(levels(&case), Levels { initial: true, ..Levels::default() });
         case.initial = None;
         assert_eq!(plan(&case), Planned::Blocked(Signals::CONNECTION_ID.union(case.idle)));
     }

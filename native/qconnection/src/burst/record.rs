@@ -90,6 +90,8 @@ pub struct Weight {
 pub struct PendingPacket {
     /// Space of its number.
     pub space: SpaceId,
+    /// What protects it.
+    pub level: EncryptionLevel,
     /// Its number.
     pub number: PacketNumber,
     /// Size on the wire, bytes.

@@ -17,8 +17,8 @@ use qbase::{
 };
 use rand_core::RngCore;
 
-/// Packets of one segment at most: Initial, Handshake, 1-RTT.
-const MAX_PACKETS: usize = 3;
+/// Packets of one segment at most: Initial, 0-RTT, Handshake, 1-RTT.
+const MAX_PACKETS: usize = 4;
 
 /// A packet whose frames are written and whose protection is not.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +83,11 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
         }
     }
     let full = window.len();
+    // Of a burst that begins with an Initial packet, segments without one are not filled (burst B-54).
+    let fills = packets.iter().flatten().any(|packet| packet.level == EncryptionLevel::Initial);
     if let Some(Some(last)) = packets.get_mut(count.wrapping_sub(1)) {
-        let padding = if holds_path_frame(pending, last) || order.padding == Padding::Full { order.padding } else { Padding::Sample };
+        let fills = fills && order.padding == Padding::Full;
+        let padding = if holds_path_frame(pending, last) || fills { order.padding } else { Padding::Sample };
         let bytes = pad_limit(connection, order, padding, pad::bytes(padding, at, full, order.goal));
         let end = last.start.saturating_add(last.frames_end);
         if let Some(space) = window.get_mut(end..end.saturating_add(bytes)) {
@@ -103,6 +106,7 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
         segment.eliciting = segment.eliciting.saturating_add(u8::from(packet.weight.ack_eliciting));
         pending.packets.push(PendingPacket {
             space: packet.level.space(order.path),
+            level: packet.level,
             number: packet.number,
             size: size as u16,
             segment: order.index,
@@ -139,7 +143,11 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let (number_offset, length_offset) = match level {
         EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, short::Spin::default()), None),
         _ => {
-            let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &connection.token } } else { LongKind::Handshake };
+            let kind = match level {
+                EncryptionLevel::Initial => LongKind::Initial { token: &connection.token },
+                EncryptionLevel::ZeroRtt => LongKind::ZeroRtt,
+                _ => LongKind::Handshake,
+            };
             let start = LongHeader { kind, version: connection.version, dcid, scid }.write(&mut writer, number, number_len);
             (start.pn_offset, Some(start.length_offset))
         }
@@ -199,8 +207,12 @@ fn seal(connection: &mut Connection, path: PathId, open: &OpenPacket, window: &m
             application.keys.local_header().protect(packet, open.number_offset).map_err(|_| internal())?;
         }
         level => {
-            let space = if level == EncryptionLevel::Initial { &connection.initial } else { &connection.handshake };
-            let keys = &space.as_ref().ok_or_else(internal)?.keys.local;
+            let keys = match level {
+                EncryptionLevel::Initial => connection.initial.as_ref().map(|space| &space.keys.local),
+                EncryptionLevel::ZeroRtt => connection.early.as_ref().and_then(|early| early.keys.as_ref()),
+                _ => connection.handshake.as_ref().map(|space| &space.keys.local),
+            };
+            let keys = keys.ok_or_else(internal)?;
             keys.packet.seal(PathId::ZERO, open.number, packet, header_len).map_err(|_| internal())?;
             keys.header.protect(packet, open.number_offset).map_err(|_| internal())?;
         }

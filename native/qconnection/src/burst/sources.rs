@@ -63,6 +63,7 @@ impl Connection {
     pub(crate) fn write_frames(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         match level {
             EncryptionLevel::OneRtt => self.write_one_rtt(now, path, allow, frames),
+            EncryptionLevel::ZeroRtt => self.write_zero_rtt(path, allow, frames),
             _ => self.write_handshake(now, level, allow, frames),
         }
     }
@@ -82,10 +83,25 @@ impl Connection {
         }
     }
 
+    /// The sources of a 0-RTT packet (row 2): what streams owe, and their bytes.
+    fn write_zero_rtt(&mut self, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+        if !allow.in_flight {
+            return;
+        }
+        self.streams.set_early(true);
+        self.write_stream_control(frames);
+        self.write_streams(path, frames);
+        self.streams.set_early(false);
+    }
+
     /// The sources of a 1-RTT packet (rows 4a and 4b).
     fn write_one_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         if allow.acks {
             self.write_acks(now, path, allow, frames);
+        }
+        if !self.handshake_complete {
+            // Before that only 0-RTT packets are acknowledged (burst B-27).
+            return;
         }
         self.write_path_frames(now, path, allow, frames);
         let Some(entry) = self.paths.get(path) else { return };
@@ -178,6 +194,11 @@ impl Connection {
             let Some(path) = self.paths.id_at(at) else { break };
             self.write_path_control(path, frames);
         }
+        self.write_stream_control(frames);
+    }
+
+    /// Limits, resets and the like of streams.
+    fn write_stream_control(&mut self, frames: &mut Frames<'_, '_>) {
         let Frames { writer, list, weight } = frames;
         self.streams.write_control(writer, &mut |record| {
             list.push(SentFrame::Stream(record));

@@ -16,6 +16,9 @@ impl Connection {
         if ack.path.is_some() {
             self.check_path_limit(path)?;
         }
+        if self.early.is_some() && opened.level == EncryptionLevel::OneRtt {
+            self.check_early_ack(path, ack)?;
+        }
         let now = opened.arrival.now;
         let delay = self.decode_ack_delay(ack.delay);
         let mut settled = std::mem::take(&mut self.settled);

@@ -41,9 +41,10 @@ pub enum OpenPathError {
 }
 
 impl Connection {
-    /// Opens a stream; `None` without credit of the peer (an event tells when there is some) or before completion.
+    /// Opens a stream; `None` without credit of the peer (an event tells when there is some) or before completion, unless
+    /// early data is sent.
     pub fn open(&mut self, direction: Direction) -> Option<StreamId> {
-        if !matches!(self.state, State::Open) {
+        if !matches!(self.state, State::Open) && !(self.state == State::Handshaking && self.sends_early()) {
             return None;
         }
         self.streams.open(direction)

@@ -54,6 +54,8 @@ pub(crate) enum AddressProof {
 pub(crate) struct Dial {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) server_name: String,
+    /// With the name it tells which tickets fit.
+    pub(crate) port: u16,
 }
 
 impl Dial {
@@ -68,10 +70,11 @@ impl Dial {
         // A reserved parameter of the form 31 * N + 27 keeps peers tolerant (RFC 9000 §18.1).
         let grease = param::id::reserved(u64::from(cids.original_dcid.as_bytes().first().copied().unwrap_or_default()));
         parameters.write(&mut encoded, Role::Client, Some(grease));
+        let key = config.tls.session_key(&self.server_name, self.port);
         if config.versions.len() > 1 {
-            return Session::client_compatible(&config.tls, &self.server_name, &encoded, version);
+            return Session::resume_compatible(&config.tls, &key, &self.server_name, &encoded, version);
         }
-        Session::client(&config.tls, &self.server_name, &encoded, version)
+        Session::resume(&config.tls, &key, &self.server_name, &encoded, version)
     }
 }
 
@@ -125,6 +128,7 @@ impl Connection {
             initial.space.probes_owed = 0;
             initial.crypto.send_again();
         }
+        self.repeat_early();
         self.restart_recovery(arrival.now);
         Ok(())
     }
@@ -169,6 +173,7 @@ impl Connection {
         if let Some(network) = self.network_mut(PathId::ZERO) {
             network.pending.clear();
         }
+        self.withdraw_early();
         self.start_handshake();
         self.restart_recovery(arrival.now);
         Ok(())

@@ -10,6 +10,16 @@ use qrecovery::buffer::pool::BufferPool;
 impl Connection {
     /// Takes all frames of a packet, then books the packet as received.
     pub(super) fn handle_payload(&mut self, opened: &Opened, payload: &[u8], pool: &mut BufferPool) -> Result<(), TransportError> {
+        if opened.level != EncryptionLevel::ZeroRtt {
+            return self.take_frames(opened, payload, pool);
+        }
+        self.streams.set_early(true);
+        let taken = self.take_frames(opened, payload, pool);
+        self.streams.set_early(false);
+        taken
+    }
+
+    fn take_frames(&mut self, opened: &Opened, payload: &[u8], pool: &mut BufferPool) -> Result<(), TransportError> {
         if payload.is_empty() {
             return Err(TransportError::violation("a packet without frames"));
         }

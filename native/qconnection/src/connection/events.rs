@@ -7,11 +7,15 @@ pub use qrecovery::datagram::Fate as DatagramFate;
 use crate::stream::StreamEvent;
 use bytes::Bytes;
 use qbase::{ConnectionId, FourTuple, PathId, ResetToken, Timestamp, frame::PathStatusKind};
+pub use qcrypto::EarlyStatus;
 use std::net::IpAddr;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Client: the server took early data, or refused it, and all of it is sent again. Server: the client's early data is
+    /// taken; stream events may come before the handshake is complete.
+    EarlyData(EarlyStatus),
     /// The handshake is complete: streams may be used.
     HandshakeComplete,
     /// The handshake is confirmed (RFC 9001 §4.1.2).

@@ -18,6 +18,9 @@ impl Connection {
         {
             self.fail(Timestamp::ZERO, error);
         }
+        if self.role.is_client() {
+            self.offer_early();
+        }
     }
 
     /// Takes a CRYPTO frame and gives TLS what is contiguous. A level that is over brings nothing new (RFC 9001 §4.1.3).
@@ -80,6 +83,7 @@ impl Connection {
             }
         }
         self.read_peer_parameters()?;
+        self.accept_early();
         if !self.handshake_complete && !self.tls.is_handshaking() {
             self.on_handshake_complete(now)?;
         }
@@ -92,6 +96,7 @@ impl Connection {
             return Err(TransportError::new(ErrorCode::crypto(0x6d), "no transport parameters"));
         }
         self.negotiate_multipath()?;
+        self.settle_early(now)?;
         self.handshake_complete = true;
         self.counters.handshake_completed_at = Some(now);
         self.timers.on_handshake_complete();

@@ -4,7 +4,7 @@
 //! frame that breaks a rule inside an authentic packet closes the connection.
 
 use super::{Connection, State, WaitingPacket};
-use crate::{endpoint::route::Route, path::PathState};
+use crate::{endpoint::route::Route, path::PathState, space::HandshakeSpace};
 use qbase::{
     ConnectionId, Ecn, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, limits,
     packet::{KeyPhase, PacketType, ProtectedHeader, number},
@@ -140,7 +140,8 @@ impl Connection {
             PacketType::Handshake => EncryptionLevel::Handshake,
             PacketType::Retry => return self.on_retry(&arrival, header, packet),
             PacketType::VersionNegotiation => return self.on_version_negotiation(&arrival, packet),
-            // Early data is not offered by this end, so such packets are nobody's.
+            PacketType::ZeroRtt if !self.role.is_client() => EncryptionLevel::ZeroRtt,
+            // A client never opens 0-RTT packets (RFC 9001 §5.6).
             PacketType::ZeroRtt => return Err(Stop::Drop(DropReason::NoKeys)),
         };
         if level == EncryptionLevel::Initial {
@@ -180,7 +181,9 @@ impl Connection {
         match level {
             EncryptionLevel::Handshake => self.handshake.is_none() && !self.handshake_complete,
             EncryptionLevel::OneRtt => !self.handshake_complete,
-            _ => false,
+            // Until the ClientHello is read; then there are keys, or 0-RTT is refused.
+            EncryptionLevel::ZeroRtt => self.handshake.is_none() && !self.handshake_complete,
+            EncryptionLevel::Initial => false,
         }
     }
 
@@ -199,7 +202,7 @@ impl Connection {
         for _ in 0..self.waiting.len() {
             let Some(mut waiting) = self.waiting.pop_front() else { return };
             let Ok(header) = ProtectedHeader::parse(&waiting.bytes, limits::LOCAL_CID_LEN) else { continue };
-            let level = if header.kind == PacketType::OneRtt { EncryptionLevel::OneRtt } else { EncryptionLevel::Handshake };
+            let level = header.kind.level().unwrap_or(EncryptionLevel::Handshake);
             if self.must_wait_for_keys(level) {
                 self.waiting.push_back(waiting);
                 continue;
@@ -259,21 +262,23 @@ impl Connection {
     }
 
     fn open_long(&mut self, level: EncryptionLevel, header: &ProtectedHeader, packet: &mut [u8]) -> Result<Unsealed, Stop> {
-        let space = match level {
-            EncryptionLevel::Initial => self.initial.as_mut(),
-            _ => self.handshake.as_mut(),
+        let keyed = match level {
+            EncryptionLevel::Initial => self.initial.as_ref().map(HandshakeSpace::reader),
+            EncryptionLevel::ZeroRtt => self.early_reader(),
+            _ => self.handshake.as_ref().map(HandshakeSpace::reader),
         };
-        let Some(space) = space else { return Err(Stop::Drop(DropReason::NoKeys)) };
-        let keys = if header.version == self.version { Some(&mut space.keys) } else { self.versions.other_keys(header.version) };
+        let Some((keys, received)) = keyed else { return Err(Stop::Drop(DropReason::NoKeys)) };
+        let other = || self.versions.other_keys(header.version).map(|keys| &keys.remote);
+        let keys = if header.version == self.version { Some(keys) } else { other() };
         let Some(keys) = keys else { return Err(Stop::Drop(DropReason::UnknownVersion)) };
-        let Some(number_len) = keys.remote.header.unprotect(packet, header.pn_offset) else {
+        let Some(number_len) = keys.header.unprotect(packet, header.pn_offset) else {
             return Err(Stop::Drop(DropReason::TooShort));
         };
-        let largest = space.space.received.largest().map(|largest| largest.number);
+        let largest = received.largest().map(|largest| largest.number);
         let number = read_number(packet, header.pn_offset, number_len, largest);
-        let is_duplicate = space.space.received.is_duplicate(number);
+        let is_duplicate = received.is_duplicate(number);
         let header_len = header.pn_offset.saturating_add(number_len);
-        let Ok(payload) = keys.remote.packet.open(PathId::ZERO, number, packet, header_len) else {
+        let Ok(payload) = keys.packet.open(PathId::ZERO, number, packet, header_len) else {
             // They count towards the connection's integrity limit (RFC 9001 §6.6).
             if let Some(application) = &mut self.application {
                 application.keys.on_open_failures(1)?;

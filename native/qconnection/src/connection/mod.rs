@@ -9,6 +9,7 @@
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
 //! | `attempt`, `versions` | Retry, Version Negotiation, change of version |
 //! | `tokens`, `reset` | NEW_TOKEN; stateless resets that are meant for us |
+//! | `early` | 0-RTT: offered, accepted, rejected |
 //! | `paths` | opening, validating, abandoning, failover |
 //! | `output` | which path sends, what its situation is |
 //! | `timers` | the next instant and what happens then |
@@ -25,6 +26,7 @@ mod candidates;
 mod close;
 mod datagrams;
 mod dispatch;
+mod early;
 pub mod events;
 mod explain;
 mod facts;
@@ -134,6 +136,8 @@ pub struct Connection {
     pub(crate) initial: Option<HandshakeSpace>,
     pub(crate) handshake: Option<HandshakeSpace>,
     pub(crate) application: Option<Application>,
+    /// 0-RTT, if there is any.
+    pub(crate) early: Option<Box<early::Early>>,
     pub(crate) handshake_complete: bool,
     pub(crate) confirmed: bool,
     pub(crate) peer_parameters: TransportParameters,
@@ -231,6 +235,7 @@ impl Connection {
             initial: None,
             handshake: None,
             application: None,
+            early: None,
             handshake_complete: false,
             confirmed: false,
             peer_parameters: TransportParameters::default(),

@@ -172,13 +172,19 @@ impl Connection {
         let initial = if handshake_path { self.handshake_wants(EncryptionLevel::Initial, now) } else { None };
         let handshake = if handshake_path { self.handshake_wants(EncryptionLevel::Handshake, now) } else { None };
         let data = self.carries_data(path, choice);
-        let one_rtt = self.handshake_complete.then(|| Wants {
+        let complete = self.handshake_complete;
+        let zero_rtt = (handshake_path && self.sends_early()).then(|| Wants {
+            frames: self.streams.has_data() || self.streams.has_control(),
+            ..Wants::default()
+        });
+        let one_rtt = (complete || (handshake_path && self.acknowledges_early())).then(|| Wants {
             ack: self.ack_due_on(path, now),
-            frames: open
+            frames: complete
+                && open
                 && (data
                     || self.datagrams.send.has_pinned(path)
                     || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
-            probe: self.network(path).is_some_and(|network| network.space.probes_owed > 0),
+            probe: complete && self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });
         let idle = self.idle_signals(path);
         let probes = [&self.initial, &self.handshake]
@@ -207,9 +213,10 @@ impl Connection {
                 probes: probes.saturating_add(network.space.probes_owed),
             },
             initial,
+            zero_rtt,
             handshake,
             one_rtt,
-            path_frames: path_frames && one_rtt.is_some(),
+            path_frames: path_frames && complete,
             has_cid,
             idle,
         })

@@ -35,7 +35,9 @@ impl Connection {
         }
         self.counters.has_peer_parameters = true;
         self.timers.on_peer_idle_timeout(parameters.max_idle_timeout);
-        self.streams.on_peer_parameters(&parameters);
+        if !self.uses_remembered_limits() {
+            self.streams.on_peer_parameters(&parameters);
+        }
         if let Some(entry) = self.paths.get_mut(PathId::ZERO)
             && let Some(token) = parameters.stateless_reset_token
         {

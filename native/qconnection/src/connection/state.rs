@@ -87,7 +87,7 @@ impl Connection {
     pub(crate) fn header_cids(&self, level: EncryptionLevel, path: PathId) -> Option<(qbase::ConnectionId, qbase::ConnectionId)> {
         let bound = self.paths.get(path)?.remote_cids.active();
         let dcid = match level {
-            EncryptionLevel::Initial if self.role.is_client() => bound.unwrap_or(self.cids.initial_dcid()),
+            EncryptionLevel::Initial | EncryptionLevel::ZeroRtt if self.role.is_client() => bound.unwrap_or(self.cids.initial_dcid()),
             _ => bound?,
         };
         Some((dcid, self.cids.local))

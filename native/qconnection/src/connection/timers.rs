@@ -106,6 +106,7 @@ impl Connection {
         earliest.add(self.datagrams.send.expires_at(), TimerName::DatagramExpiry);
         earliest.add(self.stagger.as_ref().and_then(|stagger| stagger.next_at()), TimerName::HandshakeAttempt);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
+        earliest.add(self.early.as_ref().and_then(|early| early.discard_at), TimerName::KeyDiscard);
         let may_answer = self.network(PathId::ZERO).is_some_and(|network| network.amplification.credit() > 0 && !network.pending.open);
         for space in [&self.initial, &self.handshake].into_iter().flatten() {
             // An acknowledgement that the credit holds back waits for the peer's next datagram, not for time.
@@ -155,6 +156,7 @@ impl Connection {
             application.keys.on_timer(now);
         }
         self.prune_datagrams(now);
+        self.on_early_timer(now);
         self.on_stagger_timer(now);
         self.on_loss_timers(now);
         self.on_pto_timers(now);
@@ -267,6 +269,10 @@ impl Connection {
             self.suspect_path(now, path);
         } else {
             self.offer_again(level, path, 2);
+        }
+        if level == EncryptionLevel::Initial && self.sends_early() {
+            // The probe's datagram has room for what may be lost with it.
+            self.offer_again(EncryptionLevel::ZeroRtt, path, 2);
         }
         if level == EncryptionLevel::Initial && self.handshake.as_ref().is_some_and(|space| space.crypto.has_unacked()) {
             self.offer_again(EncryptionLevel::Handshake, path, 2);

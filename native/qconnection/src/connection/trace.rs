@@ -4,7 +4,7 @@
 
 use super::{Connection, input::Opened};
 use crate::burst::{record::{PendingBurst, SentFrame}, write::Written};
-use qbase::{PathId, SpaceId, Timestamp, frame::Ack, packet::PacketType};
+use qbase::{EncryptionLevel, PathId, Timestamp, frame::Ack, packet::PacketType};
 use qevent::{AckRecord, BlockedRecord, BurstRecord, Event, PacketRecord, Record, SegmentRecord, Signals, TraceMask};
 use qrecovery::sent::AckOutcome;
 use std::time::Duration;
@@ -98,10 +98,11 @@ fn segment_records(pending: &PendingBurst) -> Vec<SegmentRecord> {
         if packet.padding > 0 {
             names.push("PADDING");
         }
-        let kind = match packet.space {
-            SpaceId::Initial => PacketType::Initial,
-            SpaceId::Handshake => PacketType::Handshake,
-            SpaceId::Application(_) => PacketType::OneRtt,
+        let kind = match packet.level {
+            EncryptionLevel::Initial => PacketType::Initial,
+            EncryptionLevel::ZeroRtt => PacketType::ZeroRtt,
+            EncryptionLevel::Handshake => PacketType::Handshake,
+            EncryptionLevel::OneRtt => PacketType::OneRtt,
         };
         if let Some(segment) = segments.get_mut(usize::from(packet.segment)) {
             segment.bytes = segment.bytes.saturating_add(u32::from(packet.size));

@@ -84,8 +84,13 @@ impl Versions {
     }
 
     /// The other version's Initial keys.
-    pub(super) fn other_keys(&mut self, version: u32) -> Option<&mut Keys> {
-        self.other.as_mut().filter(|other| other.0 == version).map(|other| &mut other.1)
+    pub(super) fn other_keys(&self, version: u32) -> Option<&Keys> {
+        self.other.as_ref().filter(|other| other.0 == version).map(|other| &other.1)
+    }
+
+    /// Version of the first flight; 0-RTT packets have no other (RFC 9369 §4.1).
+    pub(super) const fn first(&self) -> u32 {
+        self.first
     }
 }
 

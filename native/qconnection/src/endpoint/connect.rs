@@ -45,7 +45,8 @@ impl Endpoint {
         let local = self.new_cid();
         let original_dcid = self.new_cid();
         let cids = HandshakeCids { original_dcid, retry: None, local, remote: None };
-        let dial = Dial { config: Arc::clone(config), server_name: server_name.to_owned() };
+        let port = four_tuple.remote.port();
+        let dial = Dial { config: Arc::clone(config), server_name: server_name.to_owned(), port };
         let tls = dial.session(&cids, version)?;
         let handle = self.slots.reserve();
         let birth = Birth {

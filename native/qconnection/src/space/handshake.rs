@@ -4,8 +4,8 @@
 
 use super::Space;
 use qbase::{EncryptionLevel, Timestamp, limits};
-use qcrypto::Keys;
-use qrecovery::crypto_stream::CryptoStream;
+use qcrypto::{DirectionKeys, Keys};
+use qrecovery::{crypto_stream::CryptoStream, received::ReceivedPackets};
 use std::time::Duration;
 
 /// Numbers, keys and handshake bytes of the Initial or the Handshake level.
@@ -39,6 +39,12 @@ impl HandshakeSpace {
             crypto: CryptoStream::new(buffer),
             first_received: None,
         }
+    }
+
+    /// Keys to open packets with, and the numbers received.
+    #[must_use]
+    pub const fn reader(&self) -> (&DirectionKeys, &ReceivedPackets) {
+        (&self.keys.remote, &self.space.received)
     }
 
     /// An acknowledgement, handshake bytes or a probe wait to be sent.

@@ -56,6 +56,7 @@ impl Streams {
         let (Found::Live(key) | Found::New(key)) = found else { return Ok(()) };
         let Some(stream) = self.map.get_mut(key) else { return Ok(()) };
         let ticket = stream.ticket(key);
+        stream.early |= self.early;
         let Some(recv) = &mut stream.recv else { return Err(wrong_part()) };
         let before = Held::of(recv);
         let tell = recv.on_stream(frame, end, &mut self.window, pool)?;
@@ -182,6 +183,9 @@ impl Streams {
     pub(super) fn on_stream_limit(&mut self, direction: Direction, limit: u64) {
         if self.local.get_mut(direction).on_limit(limit.min(MAX_STREAM_COUNT)) {
             self.events.push(StreamEvent::Available(direction));
+        }
+        if self.parked > 0 {
+            self.unpark();
         }
     }
 

@@ -34,6 +34,10 @@ pub(super) struct Stream {
     pub recv: Option<RecvPart>,
     /// Its place among the streams that owe a control frame.
     pub control: Seat,
+    /// Bytes of it came or went in 0-RTT packets: they may be a replay.
+    pub early: bool,
+    /// 0-RTT was rejected and the peer allows fewer streams now: nothing of it is sent until it allows more.
+    pub parked: bool,
 }
 
 /// The live streams of a connection.

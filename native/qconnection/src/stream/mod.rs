@@ -12,11 +12,13 @@
 //! | `fate` | acknowledged, lost, to be copied |
 //! | `send`, `recv` | one part of one stream |
 //! | `schedule`, `queue` | whose turn it is |
+//! | `early` | 0-RTT: marks, and back to the start |
 //! | `map`, `limits` | which streams there are, and how many there may be |
 //! | `events`, `statistics` | news for the application, numbers for everybody |
 
 mod config;
 mod control;
+mod early;
 mod events;
 mod fate;
 mod input;
@@ -105,6 +107,10 @@ pub struct Streams {
     window: ReceiveWindow,
     /// Empty STREAM frames in a row that said nothing (attacks D13).
     useless: u32,
+    /// The packet at hand is a 0-RTT packet.
+    early: bool,
+    /// Streams that wait for MAX_STREAMS after a rejection of 0-RTT.
+    parked: usize,
     // Both ways.
     control: Queue,
     events: Events,
@@ -130,6 +136,8 @@ impl Streams {
             room: Queue::default(),
             window: ReceiveWindow::new(config.connection_window),
             useless: 0,
+            early: false,
+            parked: 0,
             control: Queue::default(),
             events: Events::default(),
             totals: Totals::default(),
@@ -140,11 +148,7 @@ impl Streams {
 
     /// The peer's limits, from its transport parameters or remembered ones (RFC 9000 §7.4.1). Limits only grow.
     pub fn on_peer_parameters(&mut self, parameters: &TransportParameters) {
-        self.initial_credit = InitialCredit {
-            opened_by_us: parameters.initial_max_stream_data_bidi_remote,
-            opened_by_peer: parameters.initial_max_stream_data_bidi_local,
-            unidirectional: parameters.initial_max_stream_data_uni,
-        };
+        self.initial_credit = InitialCredit::new(parameters);
         self.credit.on_limit(parameters.initial_max_data);
         for (direction, limit) in
             DIRECTIONS.into_iter().zip([parameters.initial_max_streams_bidi, parameters.initial_max_streams_uni])
@@ -251,6 +255,7 @@ impl Streams {
             (Some(part), true) => part.window = ReceiveWindow::new(window),
             (part, wanted) => *part = wanted.then(|| RecvPart::new(window)),
         }
+        (stream.early, stream.parked) = (self.early, false);
         key
     }
 
@@ -259,6 +264,9 @@ impl Streams {
     fn settle(&mut self, key: Key) {
         let Some(stream) = self.map.get_mut(key) else { return };
         let ticket = stream.ticket(key);
+        if stream.parked {
+            return self.keep_parked(key);
+        }
         let mut owes = false;
         if let Some(part) = &mut stream.send {
             if part.has_fresh() {
@@ -339,6 +347,14 @@ impl Streams {
 }
 
 impl InitialCredit {
+    const fn new(parameters: &TransportParameters) -> Self {
+        Self {
+            opened_by_us: parameters.initial_max_stream_data_bidi_remote,
+            opened_by_peer: parameters.initial_max_stream_data_bidi_local,
+            unidirectional: parameters.initial_max_stream_data_uni,
+        }
+    }
+
     /// The first limit for what we send on a stream.
     fn of(self, id: StreamId, role: Role) -> u64 {
         match id.direction() {

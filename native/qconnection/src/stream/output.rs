@@ -159,6 +159,9 @@ impl Streams {
         on_record(put(part, id, range, fit.length, writer));
         self.schedule.on_turn(turn, len, part);
         let wants_room = part.wants_room;
+        if self.early {
+            self.mark_early(turn.ticket.key);
+        }
         self.after_fresh(turn.ticket.key);
         if wants_room {
             self.offer_room_to(turn.ticket.key);

@@ -146,6 +146,17 @@ impl SendPart {
         }
     }
 
+    /// 0-RTT was rejected: everything is fresh again, under this limit (burst B-48).
+    pub fn rewind(&mut self, limit: u64) {
+        self.buffer.rewind();
+        self.state.rewind();
+        self.credit.restart(limit);
+        self.reset_lost = false;
+        if matches!(self.ending, Ending::Sent | Ending::Lost) {
+            self.ending = Ending::Wanted;
+        }
+    }
+
     /// A range, with FIN or not, was acknowledged; answers how many of its bytes were not before, and whether the peer
     /// has everything now.
     pub fn on_acked(&mut self, range: std::ops::Range<u64>, fin: Fin, spare: &mut SpareBlocks) -> (u64, Effect) {

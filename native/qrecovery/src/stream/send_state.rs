@@ -124,6 +124,13 @@ impl SendState {
         }
     }
 
+    /// 0-RTT was rejected: the peer knows of nothing that was sent. A reset that was sent is owed again.
+    pub const fn rewind(&mut self) {
+        if matches!(self.phase, SendPhase::Send | SendPhase::DataSent | SendPhase::ResetSent) {
+            self.phase = SendPhase::Ready;
+        }
+    }
+
     /// RESET_STREAM was lost: the same frame must go out again if the answer is [`Effect::Changed`].
     #[must_use]
     pub const fn on_reset_lost(&self) -> Effect {

@@ -210,6 +210,18 @@ impl SendBuffer {
         self.lost_bytes = 0;
     }
 
+    /// 0-RTT was rejected: nothing counts as sent any more. The peer has acknowledged nothing; bytes that a reset dropped
+    /// stay dropped, and the stream ends at 0 for it.
+    pub fn rewind(&mut self) {
+        if self.acked_to > 0 {
+            (self.acked_to, self.written) = (0, 0);
+        }
+        self.sent = 0;
+        self.hint = 0;
+        self.lost = RangeSet::new();
+        self.lost_bytes = 0;
+    }
+
     /// Bytes written and never sent.
     #[must_use]
     #[inline]
