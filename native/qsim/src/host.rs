@@ -133,6 +133,15 @@ impl Host {
         Ok(())
     }
 
+    /// Forgets the connection and all that its application did: the next connection is the host's.
+    pub fn start_over(&mut self) {
+        self.connection = None;
+        self.traffic = Traffic::default();
+        self.news.clear();
+        self.ended = None;
+        self.stirred = Stirred::Yes;
+    }
+
     /// Takes a datagram in; it is decrypted in place.
     pub fn receive(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
         self.sent.received = self.sent.received.saturating_add(1);

@@ -17,6 +17,11 @@ use std::sync::Arc;
 const MIN_CLIENT_DCID: usize = 8;
 
 impl Endpoint {
+    /// 0-RTT packets without a connection are worth keeping: a server takes them, and takes newcomers unproved.
+    pub(super) fn waits_for_initials(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.tls.takes_early_data() && !self.must_retry(server.retry))
+    }
+
     /// Makes a connection for a client's first Initial, if it is one and the client may have one.
     pub(super) fn accept(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, header: &ProtectedHeader, bytes: &mut [u8]) {
         let Some(server) = self.server.clone() else { return self.drops.count(DropReason::NotListening) };
@@ -85,6 +90,11 @@ impl Endpoint {
             self.drops.count(DropReason::Undecryptable);
             return;
         }
+        for mut early in self.early.take(&header.dcid) {
+            let arrival = Arrival { now, four_tuple: early.four_tuple, ecn: early.ecn, size: early.bytes.len(), route };
+            connection.handle_datagram(arrival, &mut early.bytes, &mut self.pool);
+        }
+        connection.retry_waiting(now, &mut self.pool);
         if let Some(proof) = &proof {
             self.tokens.spend(now, proof);
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `route` | connection id → connection and path |
 //! | `accept` | first Initial of a client → connection |
+//! | `early` | 0-RTT packets before the first Initial |
 //! | `connect` | connection of our own |
 //! | `version` | Version Negotiation |
 //! | `retry`, `token` | address validation without state |
@@ -18,6 +19,7 @@ mod accept;
 mod active;
 mod answer;
 mod connect;
+mod early;
 mod events;
 mod refuse;
 pub(crate) mod reset;
@@ -69,6 +71,8 @@ pub struct Endpoint {
     /// Answers without state that wait to be sent.
     answers: VecDeque<answer::Answer>,
     rations: Rations,
+    /// 0-RTT packets that wait for their client's first Initial.
+    early: early::EarlyDatagrams,
     /// Key of our stateless reset tokens.
     reset_key: [u8; 32],
     /// Reset tokens of peers.
@@ -100,6 +104,7 @@ impl Endpoint {
             counters: stats::Counters::default(),
             answers: VecDeque::new(),
             rations: Rations::default(),
+            early: early::EarlyDatagrams::default(),
             reset_key: qcrypto::derive_key(&config.secret, "quicbraid stateless reset"),
             reset_tokens: reset::ResetTokens::new(random.next_u64()),
             tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
@@ -159,6 +164,10 @@ impl Endpoint {
         }
         match ProtectedHeader::parse(bytes, limits::LOCAL_CID_LEN) {
             Ok(header) if header.kind == packet::PacketType::Initial => self.accept(now, four_tuple, ecn, &header, bytes),
+            Ok(header) if header.kind == packet::PacketType::ZeroRtt && self.waits_for_initials() => {
+                let reason = self.early.keep(now, header.dcid, four_tuple, ecn, bytes);
+                self.drops.count(reason);
+            }
             Ok(_) => self.drops.count(DropReason::UnknownConnection),
             Err(packet::PacketError::UnknownVersion { .. }) => self.answer_version(now, four_tuple, bytes),
             Err(error) => self.drops.count(DropReason::from_packet_error(error)),

@@ -55,6 +55,8 @@ pub struct EndpointStatistics {
     pub refused: u64,
     /// Reset tokens of peers in the table.
     pub reset_tokens: u64,
+    /// Datagrams with 0-RTT packets that wait for their connection (attacks L1).
+    pub waiting_datagrams: u64,
     /// Connection ids in the routing table.
     pub routes: u64,
     /// Datagrams dropped before they reached a connection, by reason.
@@ -81,6 +83,7 @@ impl Endpoint {
             resets: counters.resets,
             refused: counters.refused,
             reset_tokens: self.reset_tokens.len() as u64,
+            waiting_datagrams: self.early.len() as u64,
             routes: self.routes.len() as u64,
             drops: self.drops.clone(),
             pool_bytes_used: self.pool.used_bytes() as u64,

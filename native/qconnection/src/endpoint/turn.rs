@@ -154,11 +154,13 @@ impl Endpoint {
     /// When to call [`Endpoint::on_timer`] next, and for what.
     #[must_use]
     pub fn next_timer(&self) -> Option<(Timestamp, TimerName)> {
-        self.turns.next()
+        let early = self.early.next_timer().map(|at| (at, TimerName::Handshake));
+        [self.turns.next(), early].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due. Connections with work get a turn to send.
     pub fn on_timer(&mut self, now: Timestamp) {
+        self.early.expire(now);
         while let Some(index) = self.turns.take_due(now) {
             let Some(connection) = self.slots.at(index) else { continue };
             connection.on_timer(now);

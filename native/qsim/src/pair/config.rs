@@ -8,6 +8,7 @@ use bytes::Bytes;
 use qbase::version;
 use qconnection::{RetryPolicy, SendLimits, TransportConfig};
 
+use super::TlsSetup;
 use crate::link::LinkShape;
 
 /// A world with two hosts.
@@ -33,6 +34,8 @@ pub struct PairConfig {
     pub server_versions: Vec<u32>,
     /// The client's token of an earlier connection.
     pub token: Option<Bytes>,
+    /// What is asked of TLS.
+    pub tls: TlsSetup,
 }
 
 /// Which links the client uses by itself.
@@ -58,6 +61,7 @@ impl Default for PairConfig {
             client_versions: version::SPOKEN.to_vec(),
             server_versions: version::SPOKEN.to_vec(),
             token: None,
+            tls: TlsSetup::default(),
         }
     }
 }

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use qcrypto::{ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerTls, ServerTlsOptions, development};
+use qcrypto::{
+    Cipher, ClientSessions, ClientTls, ClientTlsOptions, Identity, KeyLog, Pin, Provider, Resumption, ServerSessions,
+    ServerTls, ServerTlsOptions, development,
+};
 
 use super::{ALPN, SERVER_NAME};
 use crate::{failure::Fault, random::Random};
@@ -12,26 +15,85 @@ use crate::{failure::Fault, random::Random};
 /// Time of day in every world: 2025-01-01.
 const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);
 
-/// TLS settings of both ends: an Ed25519 identity that the client trusts by its pin.
-pub(super) fn tls(random: &mut Random) -> Result<(ClientTls, ServerTls), Fault> {
-    fn setup(error: impl std::fmt::Display) -> Fault {
-        Fault::Setup(error.to_string())
+/// What a test asks of TLS.
+#[derive(Clone, Default)]
+pub struct TlsSetup {
+    /// Ciphers of both ends, in order of preference; empty means all.
+    pub ciphers: Vec<Cipher>,
+    /// Both ends use early data.
+    pub early_data: bool,
+    /// Whether the server gives tickets.
+    pub resumption: Resumption,
+    /// Takes the secrets of both ends.
+    pub keylog: Option<KeyLog>,
+}
+
+impl std::fmt::Debug for TlsSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsSetup").field("early_data", &self.early_data).finish_non_exhaustive()
     }
-    let certificate = development::seeded(&random.seed(), &[SERVER_NAME.to_owned()], 365, UNIX_TIME).map_err(setup)?;
+}
+
+/// The options both ends were made of; a test may change them for what comes next.
+#[derive(Clone, Debug)]
+pub struct TlsPair {
+    /// Of the client.
+    pub client: ClientTlsOptions,
+    /// Of the server.
+    pub server: ServerTlsOptions,
+}
+
+impl TlsPair {
+    /// TLS settings of both ends: an Ed25519 identity that the client trusts by its pin, and stores for tickets.
+    pub(super) fn new(random: &mut Random, setup: &TlsSetup) -> Result<Self, Fault> {
+        let (identity, pin) = identity(&random.seed())?;
+        let provider = Provider::Seeded { seed: random.seed(), unix_time: UNIX_TIME };
+        let client = ClientTlsOptions {
+            pins: vec![pin],
+            alpn: vec![ALPN.to_vec()],
+            ciphers: setup.ciphers.clone(),
+            provider: provider.clone(),
+            sessions: Some(ClientSessions::new()),
+            early_data: setup.early_data,
+            keylog: setup.keylog.clone(),
+            ..ClientTlsOptions::default()
+        };
+        let server = ServerTlsOptions {
+            identity: Some(identity),
+            alpn: vec![ALPN.to_vec()],
+            ciphers: setup.ciphers.clone(),
+            provider,
+            resumption: setup.resumption,
+            sessions: Some(ServerSessions::new()),
+            early_data: setup.early_data,
+            keylog: setup.keylog.clone(),
+            ..ServerTlsOptions::default()
+        };
+        Ok(Self { client, server })
+    }
+
+    /// The client's, checked.
+    pub(super) fn client_tls(&self) -> Result<ClientTls, Fault> {
+        ClientTls::new(&self.client).map_err(setup)
+    }
+
+    /// The server's, checked.
+    pub(super) fn server_tls(&self) -> Result<ServerTls, Fault> {
+        ServerTls::new(&self.server).map_err(setup)
+    }
+}
+
+/// An Ed25519 identity for the server's name out of a seed, and its pin.
+///
+/// # Errors
+/// The certificate cannot be made.
+pub fn identity(seed: &[u8; 32]) -> Result<(Identity, Pin), Fault> {
+    let certificate = development::seeded(seed, &[SERVER_NAME.to_owned()], 365, UNIX_TIME).map_err(setup)?;
     let identity =
         Identity::from_pem(certificate.cert_pem.as_bytes(), certificate.key_pem.as_bytes()).map_err(setup)?;
-    let provider = Provider::Seeded { seed: random.seed(), unix_time: UNIX_TIME };
-    let client = ClientTls::new(&ClientTlsOptions {
-        pins: vec![Pin::of_certificate(&certificate.cert_der)],
-        alpn: vec![ALPN.to_vec()],
-        provider: provider.clone(),
-        ..ClientTlsOptions::default()
-    });
-    let server = ServerTls::new(&ServerTlsOptions {
-        identity: Some(identity),
-        alpn: vec![ALPN.to_vec()],
-        provider,
-        ..ServerTlsOptions::default()
-    });
-    Ok((client.map_err(setup)?, server.map_err(setup)?))
+    Ok((identity, Pin::of_certificate(&certificate.cert_der)))
+}
+
+fn setup(error: impl std::fmt::Display) -> Fault {
+    Fault::Setup(error.to_string())
 }

@@ -3,10 +3,12 @@
 //! Link n (from 1) joins `10.0.n.1` at the client with `10.0.n.2` at the server. All keys, ids and luck come from one
 //! seed. Called by tests. Time passes only in [`Pair::step`]; a run that fails says why, with the seed in front.
 
+mod again;
 mod config;
 mod identity;
 
 pub use config::{PairConfig, Paths};
+pub use identity::{TlsPair, TlsSetup, identity as server_identity};
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -50,6 +52,12 @@ pub struct Pair {
     pattern: Pattern,
     script: Script,
     links: Vec<LinkId>,
+    tls: TlsPair,
+    /// How the client dials.
+    dial: Arc<ClientConfig>,
+    paths: Paths,
+    /// How the server listens.
+    listening: ServerConfig,
     /// Steps since time last moved.
     spin: u32,
 }
@@ -65,14 +73,18 @@ impl Pair {
     }
 
     fn build(config: PairConfig) -> Result<Self, Fault> {
-        let PairConfig { seed, links, client, server, limits, paths, retry, client_versions, server_versions, token } = config;
+        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, server_versions, token } = config;
         let mut random = Random::labelled(seed, u64::MAX.wrapping_sub(1));
         let mut network = Network::new(seed);
         let links: Vec<LinkId> = (1..)
             .zip(&links)
             .map(|(number, shape)| network.link(address(number, Role::Client), address(number, Role::Server), shape))
             .collect();
-        let (client_tls, server_tls) = identity::tls(&mut random)?;
+        let tls = TlsPair::new(&mut random, &tls)?;
+        let listening = ServerConfig::new(tls.server_tls()?, Arc::new(server), 16);
+        let listening = ServerConfig { retry, versions: server_versions, ..listening };
+        let dial = ClientConfig::new(tls.client_tls()?, Arc::new(client));
+        let dial = Arc::new(ClientConfig { versions: client_versions, token, ..dial });
         let mut pair = Self {
             seed,
             clock: Clock::new(),
@@ -82,20 +94,27 @@ impl Pair {
             pattern: Pattern::new(seed),
             script: Script::default(),
             links,
+            tls,
+            dial,
+            paths,
+            listening,
             spin: 0,
         };
-        let server = ServerConfig::new(server_tls, Arc::new(server), 16);
-        pair.server.listen(ServerConfig { retry, versions: server_versions, ..server });
-        let client = ClientConfig::new(client_tls, Arc::new(client));
-        let config = Arc::new(ClientConfig { versions: client_versions, token, ..client });
-        let first = pair.links.first().copied().ok_or_else(|| Fault::Setup("a pair needs a link".to_owned()))?;
-        pair.client.connect(pair.clock.now(), &config, SERVER_NAME, Self::four_tuple(first, Role::Client))?;
-        if paths == Paths::All {
-            for link in pair.links.clone().into_iter().skip(1) {
-                pair.open(link, PathStatusKind::Available)?;
+        pair.server.listen(pair.listening.clone());
+        pair.connect()?;
+        Ok(pair)
+    }
+
+    /// The client dials over the first link and asks for the others.
+    fn connect(&mut self) -> Result<(), Fault> {
+        let first = self.links.first().copied().ok_or_else(|| Fault::Setup("a pair needs a link".to_owned()))?;
+        self.client.connect(self.clock.now(), &self.dial, SERVER_NAME, Self::four_tuple(first, Role::Client))?;
+        if self.paths == Paths::All {
+            for link in self.links.clone().into_iter().skip(1) {
+                self.open(link, PathStatusKind::Available)?;
             }
         }
-        Ok(pair)
+        Ok(())
     }
 
     /// The addresses of a link as one end sees them.
