@@ -62,8 +62,8 @@ fn configs(early_data: bool) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), F
         ..ServerTlsOptions::default()
     });
     let transport = Arc::new(TransportConfig::default());
-    let dial = ClientConfig { tls: client.map_err(failure)?, transport: Arc::clone(&transport) };
-    let listen = ServerConfig { tls: server.map_err(failure)?, transport, max_connections: 2_048 };
+    let dial = ClientConfig { versions: vec![VERSION_1], ..ClientConfig::new(client.map_err(failure)?, Arc::clone(&transport)) };
+    let listen = ServerConfig::new(server.map_err(failure)?, transport, 2_048);
     Ok((Arc::new(dial), Arc::new(listen)))
 }
 

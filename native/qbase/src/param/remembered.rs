@@ -76,6 +76,7 @@ mod tests {
             initial_max_path_id: Some(PathId(7)),
             max_datagram_frame_size: 16,
             grease_quic_bit: true,
+            version_information: None,
         }
     }
 
