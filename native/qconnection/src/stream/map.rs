@@ -86,7 +86,7 @@ impl StreamMap {
     /// Gives a stream a place. Its parts are whatever the last stream there had, begun again, or none.
     pub fn begin(&mut self, id: StreamId) -> (Key, &mut Stream) {
         let key = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Stream { id: NOBODY, send: None, recv: None, control: Seat::default() });
+            self.places.push(Stream { id: NOBODY, send: None, recv: None, control: Seat::default(), early: false, parked: false });
             self.places.len().saturating_sub(1)
         });
         self.index.insert(id.0, key);
