@@ -154,7 +154,7 @@ impl World {
 
     fn closed(&self) -> Option<&CloseInfo> {
         self.heard.iter().find_map(|event| match event {
-            Event::Closed(info) => Some(info),
+            Event::Closed(info) => Some(&**info),
             _ => None,
         })
     }
