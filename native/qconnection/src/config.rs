@@ -67,6 +67,9 @@ pub struct TransportConfig {
     pub keep_alive: Duration,
     /// Packets are marked ECT(0) on paths that carry marks (RFC 9000 §13.4).
     pub ecn: bool,
+    /// The handshake waits for the application's word on the peer's certificates (`Connection::verdict`), under the
+    /// handshake timeout.
+    pub hold_for_verdict: bool,
     /// Packets one key may protect, in place of the AEAD's own limit; for tests.
     pub confidentiality_limit: Option<u64>,
 }
@@ -96,6 +99,7 @@ impl Default for TransportConfig {
             max_stall: Duration::from_millis(300),
             keep_alive: Duration::ZERO,
             ecn: true,
+            hold_for_verdict: false,
             confidentiality_limit: None,
         }
     }

@@ -132,8 +132,8 @@ impl Engine {
             events::Event::DatagramReceived | events::Event::DatagramFate { .. } => {}
             // JavaScript keeps no tokens: its connections prove their address anew where a server asks.
             events::Event::NewToken(_) => {}
-            // Early data is not offered to JavaScript yet, so there is none.
-            events::Event::EarlyData(_) => {}
+            // JavaScript can ask for neither yet.
+            events::Event::EarlyData(_) | events::Event::VerdictWanted { .. } => {}
         }
     }
 

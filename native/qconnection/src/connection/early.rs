@@ -141,7 +141,8 @@ impl Connection {
     /// Client: 0-RTT packets may be sent (RFC 9001 §5.6: never once there are 1-RTT keys).
     pub(crate) fn sends_early(&self) -> bool {
         let has_keys = self.early.as_ref().is_some_and(|early| early.keys.is_some());
-        has_keys && self.role.is_client() && self.application.is_none() && self.version == self.versions.first()
+        let is_refused = self.tls.early_status() == EarlyStatus::Rejected;
+        has_keys && self.role.is_client() && self.application.is_none() && self.version == self.versions.first() && !is_refused
     }
 
     /// Server: 0-RTT packets came and can be acknowledged before the handshake is complete (burst B-27).
@@ -180,5 +181,143 @@ impl Connection {
     #[must_use]
     pub fn is_early_stream(&self, stream: StreamId) -> bool {
         self.streams.is_early(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig},
+        burst::SendLimits,
+        connection::{Connection, State},
+        endpoint::Endpoint,
+        handle::ConnectionHandle,
+    };
+    use qbase::{Ecn, ErrorCode, FourTuple, frame::AckRanges};
+    use qcrypto::{
+        ClientSessions, ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerSessions, ServerTls, ServerTlsOptions,
+        development,
+    };
+    use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+    /// Two endpoints that share an instant; the client has a ticket and a connection that has sent early data.
+    struct World {
+        client: Endpoint,
+        server: Endpoint,
+        handle: ConnectionHandle,
+        sessions: ServerSessions,
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn client_addresses() -> FourTuple {
+        FourTuple { local: SocketAddr::from(([192, 0, 2, 1], 5)), remote: SocketAddr::from(([192, 0, 2, 2], 4_433)) }
+    }
+
+    impl World {
+        fn new() -> Self {
+            let unix_time = Duration::from_secs(1_735_689_600);
+            let own = development::seeded(&[1; 32], &["server".to_owned()], 365, unix_time).unwrap();
+            let provider = Provider::Seeded { seed: [2; 32], unix_time };
+            let sessions = ServerSessions::new();
+            let tls = ClientTls::new(&ClientTlsOptions {
+                pins: vec![Pin::of_certificate(&own.cert_der)],
+                alpn: vec![b"test".to_vec()],
+                provider: provider.clone(),
+                sessions: Some(ClientSessions::new()),
+                early_data: true,
+                ..ClientTlsOptions::default()
+            });
+            let transport = Arc::new(TransportConfig::default());
+            let dial = Arc::new(ClientConfig::new(tls.unwrap(), Arc::clone(&transport)));
+            let tls = ServerTls::new(&ServerTlsOptions {
+                identity: Some(Identity::from_pem(own.cert_pem.as_bytes(), own.key_pem.as_bytes()).unwrap()),
+                alpn: vec![b"test".to_vec()],
+                provider,
+                sessions: Some(sessions.clone()),
+                early_data: true,
+                ..ServerTlsOptions::default()
+            });
+            let mut server = Endpoint::new(EndpointConfig::default(), [3; 32]);
+            server.listen(Some(Arc::new(ServerConfig::new(tls.unwrap(), transport, 16))));
+            let mut client = Endpoint::new(EndpointConfig::default(), [4; 32]);
+            let handle = client.connect(NOW, &dial, "server", client_addresses()).unwrap();
+            let mut world = Self { client, server, handle, sessions };
+            world.talk();
+            assert!(world.connection().is_confirmed());
+            world.handle = world.client.connect(NOW, &dial, "server", client_addresses()).unwrap();
+            assert_eq!(world.connection().early_status(), EarlyStatus::Sent);
+            let stream = world.connection().open(qbase::Direction::Bidirectional).unwrap();
+            world.connection().write(stream, b"early").unwrap();
+            world
+        }
+
+        fn connection(&mut self) -> &mut Connection {
+            self.client.connection_mut(self.handle).unwrap()
+        }
+
+        fn talk(&mut self) {
+            let four_tuple = client_addresses();
+            let back = FourTuple { local: four_tuple.remote, remote: four_tuple.local };
+            for _ in 0..20 {
+                hand_over(&mut self.client, &mut self.server, back);
+                hand_over(&mut self.server, &mut self.client, four_tuple);
+            }
+        }
+    }
+
+    fn hand_over(from: &mut Endpoint, to: &mut Endpoint, four_tuple: FourTuple) {
+        let mut buffer = vec![0; 65_535];
+        while let Some(burst) = from.poll_transmit(NOW, &mut buffer, &SendLimits::default()) {
+            from.on_submitted(&burst, burst.segments, NOW);
+            for datagram in buffer[..burst.len].chunks_mut(burst.segment_size) {
+                to.handle_datagram(NOW, four_tuple, Ecn::NotEct, datagram);
+            }
+        }
+    }
+
+    /// attacks B20.
+    /// Shows 9000-7.4.1-6.
+    #[test]
+    fn attack_b20_a_server_that_accepts_and_lowers_a_limit_is_closed() {
+        let mut world = World::new();
+        world.talk();
+        assert_eq!((world.connection().state(), world.connection().early_status()), (State::Open, EarlyStatus::Accepted));
+        let mut world = World::new();
+        world.connection().early.as_mut().unwrap().remembered.initial_max_streams_uni += 1;
+        world.talk();
+        assert_eq!(world.connection().state(), State::Closing);
+        let closed = std::iter::from_fn(|| world.connection().poll_event()).find_map(|event| match event {
+            Event::Closed(info) => Some(info.code),
+            _ => None,
+        });
+        assert_eq!(closed, Some(ErrorCode::PROTOCOL_VIOLATION.0));
+    }
+
+    /// Shows 9001-4.6.2-2.
+    #[test]
+    fn an_acknowledgement_of_rejected_early_data_is_a_violation() {
+        let mut world = World::new();
+        world.sessions.clear();
+        world.talk();
+        assert_eq!(world.connection().early_status(), EarlyStatus::Rejected);
+        let first = world.connection().early.as_ref().unwrap().first_one_rtt;
+        assert!(first > 0, "numbers go on");
+        let ack = |number| Ack { path: None, largest: number, delay: 0, ranges: AckRanges::one(&(number..=number)), ecn: None };
+        assert!(world.connection().check_early_ack(PathId::ZERO, &ack(first - 1)).is_err());
+        assert!(world.connection().check_early_ack(PathId::ZERO, &ack(first)).is_ok());
+        assert!(world.connection().check_early_ack(PathId(1), &ack(0)).is_ok());
+    }
+
+    /// Shows 9001-5.6-8.
+    /// Shows 9001-4.9.3-1.
+    #[test]
+    fn early_keys_are_gone_with_the_first_1rtt_keys() {
+        let mut world = World::new();
+        assert!(world.connection().sends_early());
+        world.talk();
+        assert!(!world.connection().sends_early());
+        assert!(world.connection().early.as_ref().unwrap().keys.is_none());
     }
 }

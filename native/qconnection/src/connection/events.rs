@@ -16,6 +16,11 @@ pub enum Event {
     /// Client: the server took early data, or refused it, and all of it is sent again. Server: the client's early data is
     /// taken; stream events may come before the handshake is complete.
     EarlyData(EarlyStatus),
+    /// The handshake waits for [`super::Connection::verdict`] on the peer's certificates.
+    VerdictWanted {
+        /// DER, leaf first; empty if the peer showed none.
+        chain: Vec<Vec<u8>>,
+    },
     /// The handshake is complete: streams may be used.
     HandshakeComplete,
     /// The handshake is confirmed (RFC 9001 §4.1.2).

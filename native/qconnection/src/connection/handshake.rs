@@ -55,7 +55,10 @@ impl Connection {
     }
 
     /// Moves what TLS wants to say into the CRYPTO streams and installs the keys it derives.
-    fn pump_tls(&mut self, now: Timestamp) -> Result<(), TransportError> {
+    pub(super) fn pump_tls(&mut self, now: Timestamp) -> Result<(), TransportError> {
+        if self.is_held() {
+            return Ok(());
+        }
         loop {
             let mut bytes = Vec::new();
             let change = self.tls.write(&mut bytes);

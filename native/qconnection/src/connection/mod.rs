@@ -10,6 +10,7 @@
 //! | `attempt`, `versions` | Retry, Version Negotiation, change of version |
 //! | `tokens`, `reset` | NEW_TOKEN; stateless resets that are meant for us |
 //! | `early` | 0-RTT: offered, accepted, rejected |
+//! | `verdict` | the application's word on the peer's certificates |
 //! | `paths` | opening, validating, abandoning, failover |
 //! | `output` | which path sends, what its situation is |
 //! | `timers` | the next instant and what happens then |
@@ -44,6 +45,7 @@ mod submit;
 mod timers;
 mod tokens;
 mod trace;
+mod verdict;
 mod versions;
 
 pub use app::{OpenPathError, PathTicket};
@@ -54,6 +56,7 @@ pub use close::State;
 pub use datagrams::{DatagramError, DatagramStatistics, SendDatagram};
 pub use facts::{SpaceState, SpaceView};
 pub use stats::Statistics;
+pub use verdict::Verdict;
 
 use crate::{
     burst::SentFrame,
@@ -136,6 +139,8 @@ pub struct Connection {
     pub(crate) initial: Option<HandshakeSpace>,
     pub(crate) handshake: Option<HandshakeSpace>,
     pub(crate) application: Option<Application>,
+    /// Whether the handshake waits for the application's word on the peer.
+    pub(crate) hold: verdict::Hold,
     /// 0-RTT, if there is any.
     pub(crate) early: Option<Box<early::Early>>,
     pub(crate) handshake_complete: bool,
@@ -235,6 +240,7 @@ impl Connection {
             initial: None,
             handshake: None,
             application: None,
+            hold: if config.hold_for_verdict { verdict::Hold::Armed } else { verdict::Hold::Off },
             early: None,
             handshake_complete: false,
             confirmed: false,
