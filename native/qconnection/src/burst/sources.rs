@@ -88,10 +88,10 @@ impl Connection {
         if !allow.in_flight {
             return;
         }
-        self.streams.set_early(true);
+        self.streams.begin_early();
         self.write_stream_control(frames);
         self.write_streams(path, frames);
-        self.streams.set_early(false);
+        self.streams.end_early();
     }
 
     /// The sources of a 1-RTT packet (rows 4a and 4b).

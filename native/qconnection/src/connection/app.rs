@@ -44,7 +44,8 @@ impl Connection {
     /// Opens a stream; `None` without credit of the peer (an event tells when there is some) or before completion, unless
     /// early data is sent.
     pub fn open(&mut self, direction: Direction) -> Option<StreamId> {
-        if !matches!(self.state, State::Open) && !(self.state == State::Handshaking && self.sends_early()) {
+        let early = self.state == State::Handshaking && self.sends_early();
+        if self.state != State::Open && !early {
             return None;
         }
         self.streams.open(direction)

@@ -13,9 +13,9 @@ impl Connection {
         if opened.level != EncryptionLevel::ZeroRtt {
             return self.take_frames(opened, payload, pool);
         }
-        self.streams.set_early(true);
+        self.streams.begin_early();
         let taken = self.take_frames(opened, payload, pool);
-        self.streams.set_early(false);
+        self.streams.end_early();
         taken
     }
 

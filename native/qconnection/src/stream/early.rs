@@ -7,9 +7,14 @@ use super::{DIRECTIONS, InitialCredit, Key, Stream, Streams};
 use qbase::{Direction, StreamId, param::TransportParameters};
 
 impl Streams {
-    /// What is read or written from now on stands in 0-RTT packets, or no longer does.
-    pub(crate) const fn set_early(&mut self, early: bool) {
-        self.early = early;
+    /// What is read or written from now on stands in a 0-RTT packet.
+    pub(crate) const fn begin_early(&mut self) {
+        self.early = true;
+    }
+
+    /// It no longer does.
+    pub(crate) const fn end_early(&mut self) {
+        self.early = false;
     }
 
     /// Bytes of a live stream came or went in 0-RTT packets: anybody may have sent them before (RFC 9001 §9.2).
@@ -146,12 +151,12 @@ mod tests {
     fn after_a_rejection_everything_is_sent_once_more_from_the_start() {
         let mut streams = streams();
         streams.on_peer_parameters(&limits(2, 5_000, 5_000));
-        streams.set_early(true);
+        streams.begin_early();
         let first = streams.open(Direction::Bidirectional).unwrap();
         streams.write(first, &[1; 300]).unwrap();
         streams.finish(first).unwrap();
         assert_eq!(data(&send_all(&mut streams)), [(0, 0, 300, true)]);
-        streams.set_early(false);
+        streams.end_early();
         assert!(streams.is_early(first));
         streams.rewind(&limits(2, 5_000, 5_000));
         assert!(!streams.is_early(first));
