@@ -9,7 +9,7 @@ use qbase::{
 use qcrypto::{Keys, OneRttKeys};
 use qsim::Failure;
 
-use super::super::ends::failure;
+use crate::ends::failure;
 
 /// Length of every packet number the evil client writes: then even an empty packet is long enough to be protected.
 const NUMBER_LEN: usize = 4;
@@ -37,6 +37,7 @@ pub struct Packet {
 
 impl Packet {
     /// Its frames, up to the first that cannot be read.
+    #[must_use]
     pub fn frames(&self) -> Vec<Frame<'_>> {
         let mut reader = Reader::new(&self.payload);
         std::iter::from_fn(|| if reader.is_empty() { None } else { Frame::decode(&mut reader).ok() }).collect()
@@ -44,17 +45,26 @@ impl Packet {
 }
 
 /// Where a packet goes and what stands in its header.
+#[derive(Clone, Copy, Debug)]
 pub struct Envelope {
+    /// What protects it.
     pub level: EncryptionLevel,
+    /// The path id of its number.
     pub path: PathId,
+    /// Destination connection id.
     pub dcid: ConnectionId,
+    /// Source connection id; long headers only.
     pub scid: ConnectionId,
+    /// Its number.
     pub number: u64,
     /// Bits to set in the first byte before it is protected.
     pub first_bits: u8,
 }
 
 /// Seals a packet with keys of a long header.
+///
+/// # Errors
+/// The packet is too long for its header.
 pub fn seal_long(envelope: &Envelope, keys: &Keys, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let kind = match envelope.level {
         EncryptionLevel::Initial => LongKind::Initial { token: &[] },
@@ -65,6 +75,9 @@ pub fn seal_long(envelope: &Envelope, keys: &Keys, payload: &[u8]) -> Result<Vec
 }
 
 /// Seals an Initial packet with a token.
+///
+/// # Errors
+/// The packet is too long for its header.
 pub fn seal_initial(envelope: &Envelope, keys: &Keys, token: &[u8], payload: &[u8]) -> Result<Vec<u8>, Failure> {
     seal_kind(envelope, keys, LongKind::Initial { token }, payload)
 }
@@ -85,6 +98,9 @@ fn seal_kind(envelope: &Envelope, keys: &Keys, kind: LongKind<'_>, payload: &[u8
 }
 
 /// Seals a 1-RTT packet.
+///
+/// # Errors
+/// The packet is too long for its header.
 pub fn seal_short(envelope: &Envelope, keys: &mut OneRttKeys, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let header_len = short::size(&envelope.dcid, NUMBER_LEN);
     let mut packet = vec![0; header_len + payload.len() + TAG_LEN];
@@ -106,6 +122,7 @@ fn set_bits(packet: &mut [u8], bits: u8) {
 }
 
 /// Opens a long-header packet of the server: number and payload.
+#[must_use]
 pub fn open_long(keys: &Keys, packet: &mut [u8], pn_offset: usize, largest: Option<u64>) -> Option<(u64, Vec<u8>)> {
     let len = keys.remote.header.unprotect(packet, pn_offset)?;
     let number = number::decode(number::read(packet, pn_offset, len)?, len, largest);

@@ -11,7 +11,7 @@ use qbase::{
 use qcrypto::{KeyChange, Keys, OneRttKeys, Session};
 use qsim::Failure;
 
-use super::{
+use crate::{
     own_cid,
     wire::{self, Envelope, Packet},
 };
@@ -68,11 +68,14 @@ pub struct Peer {
 
 impl Peer {
     /// A server whose client sent its first Initial to `original`, from `remote`.
+    #[must_use]
     pub fn server(tls: Session, four_tuple: FourTuple, original: ConnectionId, remote: ConnectionId) -> Self {
         let initial = Keys::initial(VERSION_1, &original, Role::Server);
         Self { role: Role::Server, remote: Some(remote), initial, ..Self::new(tls, four_tuple, original) }
     }
 
+    /// A client that sends its first Initial to `original`.
+    #[must_use]
     pub fn new(tls: Session, four_tuple: FourTuple, original: ConnectionId) -> Self {
         Self {
             role: Role::Client,
@@ -160,6 +163,9 @@ impl Peer {
     }
 
     /// Seals one packet with the next number of its space, to this id or one that fits.
+    ///
+    /// # Errors
+    /// There are no keys or no id for it.
     pub fn seal(
         &mut self,
         level: EncryptionLevel,
@@ -178,6 +184,9 @@ impl Peer {
     }
 
     /// The same with these destination and source ids in its header.
+    ///
+    /// # Errors
+    /// There are no keys for it.
     pub fn seal_from(
         &mut self,
         level: EncryptionLevel,
@@ -203,6 +212,9 @@ impl Peer {
     }
 
     /// Opens a datagram of the other end, remembers its packets and feeds TLS.
+    ///
+    /// # Errors
+    /// TLS refuses what it says.
     pub fn hear(&mut self, mut datagram: &mut [u8]) -> Result<(), Failure> {
         let size = datagram.len();
         while let Ok(header) = ProtectedHeader::parse(datagram, LOCAL_CID_LEN) {
@@ -250,7 +262,7 @@ impl Peer {
                 Frame::Crypto(crypto) => {
                     let bytes = self.crypto.entry(packet.level).or_default().add(crypto.offset, crypto.data);
                     if !bytes.is_empty() {
-                        self.tls.read(packet.level, &bytes).map_err(super::super::ends::failure)?;
+                        self.tls.read(packet.level, &bytes).map_err(crate::ends::failure)?;
                         self.pump_tls();
                     }
                 }

@@ -16,13 +16,12 @@ use qconnection::{ClientConfig, Connection, ConnectionHandle, Endpoint, Endpoint
 use qcrypto::Session;
 use qsim::Failure;
 
-use super::{
+use crate::{
     arena::{addresses, reverse},
-    encode, own_cid,
+    encode, ends::{self, NAME, failure}, own_cid,
     peer::Peer,
     wire::Packet,
 };
-use crate::common::ends::{self, NAME, failure};
 
 /// How far the handshake goes before the play begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

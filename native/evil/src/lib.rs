@@ -1,10 +1,12 @@
-//! An evil client, and an evil server: each makes an honest handshake, keeps the keys, and then sends whatever a test wants
-//! in any packet.
+//! Evil ends of QUIC connections: they make an honest handshake, keep the keys, and then send whatever a test wants in any
+//! packet. And the bodies of all fuzz targets.
 //!
-//! Built from our own encoders with all checks left out. Called by tests through [`arena::Arena`], which holds the server that
-//! the evil client talks to, and [`stage::Stage`], which holds the client of the evil server. Never retransmits, never acknowledges and never pads unless it is told to.
+//! Built from our own encoders with all checks left out. [`arena::Arena`] holds the server that an evil client talks to,
+//! [`stage::Stage`] the client of an evil server. An evil end never retransmits, never acknowledges and never pads unless it
+//! is told to. Called by the tests of attacks and by `native/fuzz`; no part of a product.
 
 pub mod arena;
+pub mod ends;
 pub mod peer;
 pub mod stage;
 pub mod wire;

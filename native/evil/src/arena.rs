@@ -16,8 +16,7 @@ use qconnection::{
 use qcrypto::Session;
 use qsim::Failure;
 
-use super::{encode, own_cid, peer::Peer, wire::Packet};
-use crate::common::ends::{self, NAME, failure};
+use crate::{encode, ends::{self, NAME, failure}, own_cid, peer::Peer, wire::Packet};
 
 /// How far the handshake goes before the attack begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
