@@ -83,7 +83,7 @@ impl Flow {
 }
 
 fn packet(number: u64, sent_at: Timestamp) -> SentPacket {
-    SentPacket { number, sent_at, size: 1_452, ack_eliciting: true, in_flight: true, ecn: Ecn::Ect0 }
+    SentPacket { number, sent_at, size: 1_452, ack_eliciting: true, in_flight: true, mtu_probe: false, ecn: Ecn::Ect0 }
 }
 
 fn inclusive(range: std::ops::Range<u64>) -> RangeInclusive<u64> {

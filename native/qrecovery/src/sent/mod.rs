@@ -87,7 +87,7 @@ impl<F: Copy> SentPackets<F> {
             self.skipped.trim_to(SKIPPED_RANGES);
         }
         self.next_number = packet.number.saturating_add(1);
-        if packet.ack_eliciting {
+        if packet.arms_pto() {
             self.last_ack_eliciting_sent_at = Some(packet.sent_at);
         }
         if packet.is_ack_only() && self.ack_only >= limits::ACK_ONLY_RECORDS && !self.make_room_for_ack_only() {
@@ -162,7 +162,7 @@ impl<F: Copy> SentPackets<F> {
                     break;
                 }
                 record.fate = Fate::Lost;
-                outcome.packets = outcome.packets.saturating_add(1);
+                outcome.packets = outcome.packets.saturating_add(u64::from(!packet.mtu_probe));
                 if packet.in_flight {
                     outcome.bytes = outcome.bytes.saturating_add(u64::from(packet.size));
                     outcome.in_flight = outcome.in_flight.saturating_add(1);
@@ -184,7 +184,7 @@ impl<F: Copy> SentPackets<F> {
     /// frames can be sent again by a probe (RFC 9002 §6.2.4) or over other paths (multipath MP-83).
     pub fn for_oldest_unacked(&mut self, most: usize, mut each: impl FnMut(&SentPacket, Frames<'_, F>)) {
         let outstanding = self.ring.walk(self.cursor).filter(|(record, _)| record.fate == Fate::Outstanding);
-        let eliciting = outstanding.filter(|(record, _)| record.packet.ack_eliciting);
+        let eliciting = outstanding.filter(|(record, _)| record.packet.arms_pto());
         eliciting.take(most).for_each(|(record, frames)| each(&record.packet, frames));
     }
 
@@ -344,7 +344,7 @@ impl<F: Copy> SentPackets<F> {
     fn count_in(&mut self, packet: &SentPacket) {
         self.outstanding = self.outstanding.saturating_add(1);
         self.bytes_in_flight = self.bytes_in_flight.saturating_add(packet.in_flight_bytes());
-        self.ack_eliciting_in_flight = self.ack_eliciting_in_flight.saturating_add(u64::from(packet.ack_eliciting));
+        self.ack_eliciting_in_flight = self.ack_eliciting_in_flight.saturating_add(u64::from(packet.arms_pto()));
         self.ack_only = self.ack_only.saturating_add(usize::from(packet.is_ack_only()));
     }
 

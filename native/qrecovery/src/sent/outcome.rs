@@ -57,11 +57,11 @@ pub struct AckOutcome {
 /// What one run of loss detection found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LossOutcome {
-    /// Packets declared lost.
+    /// Packets declared lost; MTU probes left out, here and below (burst B-56).
     pub packets: u64,
     /// Of these, packets that were in flight.
     pub in_flight: u64,
-    /// Bytes that left `bytes_in_flight`.
+    /// Bytes of them that left `bytes_in_flight`.
     pub bytes: u64,
     /// Send time of the oldest lost packet that was in flight.
     pub oldest_sent_at: Option<Timestamp>,
@@ -72,8 +72,12 @@ pub struct LossOutcome {
 }
 
 impl AckOutcome {
-    /// Counts one packet whose loss was spurious, sent `distance` packets before the largest acknowledged one.
+    /// Counts one packet whose loss was spurious, sent `distance` packets before the largest acknowledged one. The
+    /// loss of an MTU probe cost nothing, so it has nothing to undo.
     pub(super) fn add_late(&mut self, packet: &SentPacket, distance: u64) {
+        if packet.mtu_probe {
+            return;
+        }
         let late = self.late.get_or_insert(Late { packets: 0, in_flight: 0, bytes: 0, oldest_sent_at: packet.sent_at, distance });
         late.packets = late.packets.saturating_add(1);
         late.in_flight = late.in_flight.saturating_add(u64::from(packet.in_flight));

@@ -20,12 +20,20 @@ pub struct SentPacket {
     pub in_flight: bool,
     /// ECN mark of its datagram.
     pub ecn: Ecn,
+    /// It probes the path MTU: it does not count in flight, its loss is no congestion (RFC 9000 §14.4), and silence after it
+    /// is no reason for a PTO.
+    pub mtu_probe: bool,
 }
 
 impl SentPacket {
     /// Nobody waits for its acknowledgement: it held nothing but ACK or close.
     pub(super) const fn is_ack_only(&self) -> bool {
         !self.in_flight && !self.ack_eliciting
+    }
+
+    /// Silence after it is a reason for a PTO (RFC 9002 §6.2.1). A lost MTU probe is no silence.
+    pub(super) const fn arms_pto(&self) -> bool {
+        self.ack_eliciting && !self.mtu_probe
     }
 
     /// When it is lost by time if a later packet was acknowledged (RFC 9002 §6.1.2).
@@ -52,7 +60,7 @@ impl Totals {
     pub fn add(&mut self, packet: &SentPacket) {
         self.packets = self.packets.saturating_add(1);
         self.bytes = self.bytes.saturating_add(packet.in_flight_bytes());
-        self.ack_eliciting = self.ack_eliciting.saturating_add(u64::from(packet.ack_eliciting));
+        self.ack_eliciting = self.ack_eliciting.saturating_add(u64::from(packet.arms_pto()));
         self.ack_only = self.ack_only.saturating_add(usize::from(packet.is_ack_only()));
     }
 }

@@ -332,7 +332,7 @@ proptest! {
 
 fn packet(number: u64, sent_at_millis: u64) -> SentPacket {
     let sent_at = Timestamp::from_millis(sent_at_millis);
-    SentPacket { number, sent_at, size: 1_200, ack_eliciting: true, in_flight: true, ecn: Ecn::NotEct }
+    SentPacket { number, sent_at, size: 1_200, ack_eliciting: true, in_flight: true, mtu_probe: false, ecn: Ecn::NotEct }
 }
 
 fn ack_only(number: u64, sent_at_millis: u64) -> SentPacket {
