@@ -94,6 +94,12 @@ impl AckPolicy {
         self.unacked = 0;
         self.due_at = None;
     }
+
+    /// The ACK written last never left: what it told is due at once.
+    pub fn on_ack_cancelled(&mut self, now: Timestamp) {
+        self.unacked = self.unacked.max(1);
+        self.due_at = Timestamp::earliest(self.due_at, Some(now));
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +159,14 @@ mod tests {
         assert_eq!((policy.deadline(), policy.pending(), policy.due(at(1_000))), (None, false, false));
         policy.on_packet(at(50), AckEliciting::Yes, Order::Next, Ecn::NotEct);
         assert_eq!(policy.deadline(), Some(at(75)));
+    }
+
+    #[test]
+    fn an_ack_that_never_left_is_due_again() {
+        let mut policy = after(&[(10, AckEliciting::Yes, Order::Gap, Ecn::NotEct)]);
+        policy.on_ack_sent();
+        policy.on_ack_cancelled(at(11));
+        assert_eq!((policy.deadline(), policy.pending()), (Some(at(11)), true));
     }
 
     #[test]

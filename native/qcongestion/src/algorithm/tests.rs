@@ -197,17 +197,18 @@ fn reset_makes_a_new_path_of_the_same_mtu() {
         controller.on_mtu(1_452);
         controller.on_lost(at(200), &lost(at(100)));
         controller.reset();
-        assert_eq!((controller.window(), controller.ssthresh(), controller.phase()), (14_520, u64::MAX, Phase::SlowStart));
+        assert_eq!((controller.window(), controller.ssthresh(), controller.phase()), (14_520, u64::MAX, Phase::SlowStart), "of the new MTU");
     }
 }
 
+/// Shows 8899-3-18.
 #[test]
-fn untouched_window_follows_the_mtu_and_another_keeps_its_bytes() {
+fn untouched_window_follows_a_smaller_mtu_and_none_grows_with_a_larger_one() {
     for algorithm in BOTH {
-        let mut controller = build(algorithm, 1_200);
-        controller.on_mtu(1_452);
-        assert_eq!(controller.window(), 14_520);
+        let mut controller = build(algorithm, 1_452);
         controller.on_mtu(1_200);
+        assert_eq!(controller.window(), 12_000);
+        controller.on_mtu(1_452);
         assert_eq!(controller.window(), 12_000);
         controller.on_acked(at(100), &acked(12_000, at(0)), &rtt_100ms());
         controller.on_mtu(1_452);

@@ -140,11 +140,12 @@ impl Window {
         self.set(self.bytes.min(initial_window(self.mtu)));
     }
 
-    /// A new MTU; a window that has not moved yet follows it (RFC 9002 §7.2).
+    /// A new MTU. A window that has not moved yet follows a smaller one (RFC 9002 §7.2); no window grows with a larger one
+    /// (RFC 8899 §3), but for the floor of two datagrams.
     pub(super) fn on_mtu(&mut self, mtu: u64) {
         let untouched = self.ssthresh == u64::MAX && self.bytes == initial_window(self.mtu);
         self.mtu = mtu.clamp(MIN_MTU, MAX_WINDOW / 2);
-        self.set(if untouched { initial_window(self.mtu) } else { self.bytes });
+        self.set(if untouched { self.bytes.min(initial_window(self.mtu)) } else { self.bytes });
         self.ssthresh = self.ssthresh.max(minimum_window(self.mtu));
     }
 }
