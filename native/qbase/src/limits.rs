@@ -83,6 +83,8 @@ pub const USELESS_STREAM_FRAMES: u32 = 1_000;
 
 /// Smallest UDP payload that carries an Initial packet (RFC 9000 §14.1).
 pub const MIN_INITIAL: usize = 1_200;
+/// Largest UDP payload that path MTU discovery tries unless told otherwise: Ethernet and IPv6 (RFC 9000 §14).
+pub const MAX_MTU: u16 = 1_452;
 /// Bytes sent per byte received before an address is validated (RFC 9000 §8.1).
 pub const AMPLIFICATION: u64 = 3;
 /// Packet number, frames and AEAD tag of every packet: enough to sample (burst §1).

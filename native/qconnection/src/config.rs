@@ -32,6 +32,9 @@ pub struct TransportConfig {
     pub initial_rtt: Duration,
     /// UDP payload of every packet until path MTU discovery raises it, 1200 to 65507 bytes.
     pub initial_mtu: u16,
+    /// The largest UDP payload that path MTU discovery tries, bytes; at or below `initial_mtu` it is off. Over IPv6 values up
+    /// to 1472, which fit Ethernet over IPv4 only, count as 1452.
+    pub max_mtu: u16,
     /// Receive window of each stream, bytes.
     pub stream_window: u64,
     /// Receive window of the connection, bytes.
@@ -82,6 +85,7 @@ impl Default for TransportConfig {
             max_ack_delay: limits::MAX_ACK_DELAY,
             initial_rtt: limits::INITIAL_RTT,
             initial_mtu: limits::MIN_INITIAL as u16,
+            max_mtu: limits::MAX_MTU,
             stream_window: limits::STREAM_WINDOW,
             connection_window: limits::CONNECTION_WINDOW,
             bidirectional_streams: limits::PEER_STREAMS,

@@ -55,6 +55,13 @@ pub enum SentFrame {
         /// Sequence number of the id.
         sequence: u64,
     },
+    /// PING of a path MTU probe (burst B-56).
+    MtuProbe {
+        /// The path it probes.
+        path: PathId,
+        /// Its name in the search.
+        id: u32,
+    },
     /// PATH_CHALLENGE; its own timer repeats it, not loss.
     PathChallenge,
     /// PATH_RESPONSE; never repeated (RFC 9000 §8.2.2).
@@ -121,6 +128,8 @@ pub struct PendingBurst {
     pub at: Timestamp,
     /// Mark of all its datagrams (burst B-57).
     pub ecn: Ecn,
+    /// It is a path MTU probe: its loss is no congestion.
+    pub mtu_probe: bool,
     /// It waits for `on_submitted`.
     pub open: bool,
     /// The scheduler's words.
@@ -138,6 +147,7 @@ impl Default for PendingBurst {
             len: 0,
             at: Timestamp::ZERO,
             ecn: Ecn::NotEct,
+            mtu_probe: false,
             open: false,
             reason: "",
             ended_by: EndedBy::Full,
@@ -152,6 +162,7 @@ impl PendingBurst {
         self.frames.clear();
         self.len = 0;
         self.segment_size = 0;
+        self.mtu_probe = false;
         self.open = false;
     }
 }

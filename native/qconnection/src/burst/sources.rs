@@ -16,6 +16,8 @@ use qrecovery::datagram::Carrier;
 pub struct Allow {
     /// Frames that count in flight (burst B-43).
     pub in_flight: bool,
+    /// PINGs that a PTO owes: as many packets as it owes and no more (RFC 9002 §6.2.4).
+    pub probe: bool,
     /// Control frames of the connection and stream data: the scheduler chose this path.
     pub data: bool,
     /// Acknowledgements that are not due yet may ride along.
@@ -24,6 +26,8 @@ pub struct Allow {
     pub acks: bool,
     /// Control frames wait; else no packet of the burst looks for one.
     pub control: bool,
+    /// The packet is a path MTU probe with this name and holds nothing else (burst B-56).
+    pub mtu_probe: Option<u32>,
 }
 
 /// An open packet: the writer and the records of what went in.
@@ -76,7 +80,7 @@ impl Connection {
         if !allow.in_flight {
             return;
         }
-        let probe = space.probes_owed > 0;
+        let probe = allow.probe && space.probes_owed > 0;
         self.write_crypto(level, frames);
         if probe && !frames.weight.ack_eliciting {
             frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
@@ -96,6 +100,10 @@ impl Connection {
 
     /// The sources of a 1-RTT packet (rows 4a and 4b).
     fn write_one_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+        if let Some(id) = allow.mtu_probe {
+            frames.put(1, SentFrame::MtuProbe { path, id }, |writer| writer.u8(0x01));
+            return;
+        }
         if allow.acks {
             self.write_acks(now, path, allow, frames);
         }
@@ -105,7 +113,7 @@ impl Connection {
         }
         self.write_path_frames(now, path, allow, frames);
         let Some(entry) = self.paths.get(path) else { return };
-        let probe = entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
+        let probe = allow.probe && entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
         if allow.in_flight && entry.state == PathState::Open {
             if allow.data {
                 if allow.control {

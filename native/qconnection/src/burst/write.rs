@@ -68,7 +68,7 @@ pub(crate) fn write(
             padding: if first || plan.padding == Padding::Full { plan.padding } else { Padding::Sample },
             goal,
             index: written.segments as u16,
-            allow: Allow { in_flight, ..allow },
+            allow: Allow { in_flight, probe: budget.probes > 0, ..allow },
         };
         let segment = match segment::write(connection, &order, room.get_mut(..window).unwrap_or_default(), &mut pending) {
             Ok(segment) => segment,
@@ -94,6 +94,7 @@ pub(crate) fn write(
     }
     pending.len = written.len;
     pending.segment_size = written.segment_size;
+    pending.mtu_probe = allow.mtu_probe.is_some();
     pending.open = written.segments > 0;
     if let Some(network) = connection.network_mut(path) {
         network.pending = pending;

@@ -3,7 +3,7 @@
 //! Called by the dispatch (ACK, PATH_ACK) and the loss timer. Frames go back to the part that owns them.
 
 use super::{Connection, events::DatagramFate, input::Opened};
-use crate::{burst::SentFrame, path::{Network, PathState, set::Known}};
+use crate::{burst::SentFrame, path::{Network, mtu, PathState, set::Known}};
 use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
 use qcongestion::{Acked, AppLimited, Lost, Persistence};
 use qrecovery::sent::{AckOutcome, NewestAcked};
@@ -35,14 +35,21 @@ impl Connection {
         let id = opened.level.space(path);
         let mut rows = std::mem::take(&mut self.acked_rows);
         rows.clear();
+        let mut large = None;
         let Some(space) = self.space_mut(opened.level, path) else { return Ok(()) };
         let outcome = space.sent.on_ack(ack.ranges.clone(), |packet, frames| {
             settled.extend(frames);
             if packet.ack_eliciting {
                 rows.push((packet.number, packet.sent_at));
             }
+            if packet.size > mtu::BASE {
+                large = Some(packet.sent_at).max(large);
+            }
         });
         if let Some(network) = self.network_mut(path) {
+            if let Some(sent_at) = large {
+                network.search.on_large_acked(sent_at);
+            }
             for (number, sent_at) in &rows {
                 network.persistent.on_acked(id, *number, *sent_at);
             }
@@ -119,6 +126,7 @@ impl Connection {
         let max_ack_delay = self.peer_parameters.max_ack_delay;
         let Some(network) = self.network(path) else { return };
         let (delay, threshold) = (network.reordering.delay(&network.rtt), network.reordering.packet_threshold());
+        let large_since = network.search.large_acked_at();
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
         let mut rows = std::mem::take(&mut self.acked_rows);
@@ -127,12 +135,13 @@ impl Connection {
             self.settled = settled;
             return;
         };
-        let mut marked_lost = 0_u64;
+        let (mut marked_lost, mut large_lost) = (0_u64, 0_u64);
         let outcome = space.sent.detect_lost(now, delay, threshold, |packet, frames| {
             marked_lost = marked_lost.saturating_add(u64::from(packet.ecn == Ecn::Ect0));
-            if packet.ack_eliciting {
+            if packet.ack_eliciting && !packet.mtu_probe {
                 rows.push((packet.number, packet.sent_at));
             }
+            large_lost = large_lost.saturating_add(u64::from(packet.size > mtu::BASE && !packet.mtu_probe && packet.sent_at > large_since));
             settled.extend(frames);
         });
         space.loss_time = outcome.next_loss_time;
@@ -161,6 +170,9 @@ impl Connection {
             }
         }
         self.acked_rows = rows;
+        if large_lost > 0 {
+            self.on_large_lost(path, large_lost);
+        }
     }
 
     /// A frame arrived at the peer.
@@ -197,6 +209,7 @@ impl Connection {
             SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Acknowledged),
             SentFrame::NewToken { serial } => self.control.new_token.on_acked(serial),
             SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
+            SentFrame::MtuProbe { path, id } => self.on_mtu_probe_acked(path, id),
             SentFrame::Ping
             | SentFrame::HandshakeDone
             | SentFrame::PathChallenge
@@ -231,6 +244,7 @@ impl Connection {
                     entry.remote_cids.on_retire_lost(sequence);
                 }
             }
+            SentFrame::MtuProbe { path, id } => self.on_mtu_probe_lost(path, id),
             SentFrame::PathAbandon(path) => {
                 if let Some(abandon) = self.paths.get_mut(path).and_then(|entry| entry.abandon.as_mut()) {
                     abandon.owed = true;

@@ -192,7 +192,7 @@ impl Connection {
         let path = closing.owed.pop()?;
         let closing = closing.clone();
         let network = self.network(path)?;
-        let (four_tuple, mtu) = (network.four_tuple, usize::from(network.mtu));
+        let (four_tuple, mtu) = (network.four_tuple, usize::from(network.datagram()));
         let window = usize::try_from(network.amplification.credit()).map_or(mtu, |credit| credit.min(mtu)).min(buffer.len());
         let window = buffer.get_mut(..window)?;
         let levels = [EncryptionLevel::Initial, EncryptionLevel::Handshake, EncryptionLevel::OneRtt];

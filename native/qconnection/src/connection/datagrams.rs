@@ -151,6 +151,6 @@ impl Connection {
         let entry = self.paths.get(path)?;
         let network = entry.network.as_deref()?;
         let cid = entry.remote_cids.active().map_or(qbase::limits::LOCAL_CID_LEN, |cid| cid.len());
-        Some(usize::from(network.mtu).saturating_sub(1 + 4 + 1 + TAG_LEN).saturating_sub(cid))
+        Some(usize::from(network.mtu()).saturating_sub(1 + 4 + 1 + TAG_LEN).saturating_sub(cid))
     }
 }

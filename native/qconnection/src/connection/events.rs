@@ -89,6 +89,8 @@ pub enum PathEventKind {
     Status(PathStatusKind),
     /// The peer's address changed.
     Rebound(FourTuple),
+    /// Full datagrams have this many bytes from now on.
+    Mtu(u16),
     /// A socket refused to send.
     SendError,
 }

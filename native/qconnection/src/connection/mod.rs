@@ -6,6 +6,7 @@
 //! | `dispatch` | frame → owner part |
 //! | `acks` | acknowledgements, losses and the fate of frames |
 //! | `marks` | ECN: which mark goes out, what the peer counted |
+//! | `mtu` | path MTU discovery: probes, black holes, refusals |
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
 //! | `attempt`, `versions` | Retry, Version Negotiation, change of version |
 //! | `tokens`, `reset` | NEW_TOKEN; stateless resets that are meant for us |
@@ -34,6 +35,7 @@ mod facts;
 mod handshake;
 mod input;
 mod marks;
+mod mtu;
 mod output;
 mod params;
 mod paths;

@@ -4,7 +4,7 @@
 
 use super::{Connection, State};
 use crate::{
-    burst::{self, Burst, Planned, SendLimits, Situation, limits::Budget, plan::Wants, sources::Allow},
+    burst::{self, Burst, Plan, Planned, SendLimits, Situation, limits::Budget, plan::Wants, sources::Allow},
     path::{
         PathState,
         schedule::{self, Candidate, Choice, Standing},
@@ -32,54 +32,73 @@ impl Connection {
         let paths = self.paths.len();
         for step in 0..paths {
             let Some(path) = self.paths.id_at(self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0)) else { continue };
-            let Some(situation) = self.situation(now, path, limits, choice) else { continue };
-            match burst::plan(&situation) {
-                Planned::Blocked(why) => {
-                    signals = signals.union(why);
-                    self.trace_blocked(now, path, why);
-                }
-                Planned::Burst(plan) => {
-                    let data = self.carries_data(path, choice);
-                    let allow = Allow {
-                        in_flight: plan.in_flight,
-                        data,
-                        bundle: situation.one_rtt.is_some_and(|wants| wants.frames),
-                        acks: self.has_acks(),
-                        control: self.has_control(),
-                    };
-                    let written = match burst::write::write(self, now, path, &plan, situation.budget, allow, buffer) {
-                        Ok(written) => written,
-                        Err(error) => {
-                            self.fail(now, error);
-                            return self.poll_close(now, buffer);
-                        }
-                    };
-                    if written.segments > 0 {
-                        self.cursor = self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0);
-                        if data && situation.one_rtt.is_some_and(|wants| wants.frames) {
-                            self.last_data_path = Some(path);
-                        }
-                        let words = choice.filter(|_| data).map_or("the path's own frames", |choice| choice.reason);
-                        self.note_burst(now, path, &written, words);
-                        if self.stagger.is_some() {
-                            self.note_first_flight(now, path, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
-                        }
-                        return self.network(path).map(|network| Burst {
-                            connection: Some(self.handle),
-                            path,
-                            four_tuple: network.four_tuple,
-                            ecn: network.pending.ecn,
-                            len: written.len,
-                            segment_size: written.segment_size,
-                            segments: written.segments,
-                        });
+            let (plan, budget, allow) = match self.mtu_probe(now, path) {
+                Some(probe) => probe,
+                None => match self.plan_burst(now, path, limits, choice) {
+                    Some(Ok(order)) => order,
+                    Some(Err(why)) => {
+                        signals = signals.union(why);
+                        self.trace_blocked(now, path, why);
+                        continue;
                     }
+                    None => continue,
+                },
+            };
+            let written = match burst::write::write(self, now, path, &plan, budget, allow, buffer) {
+                Ok(written) => written,
+                Err(error) => {
+                    self.fail(now, error);
+                    return self.poll_close(now, buffer);
                 }
+            };
+            if written.segments == 0 {
+                continue;
             }
+            self.cursor = self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0);
+            if allow.data && allow.bundle {
+                self.last_data_path = Some(path);
+            }
+            let words = match choice {
+                _ if allow.mtu_probe.is_some() => "a probe of the path MTU",
+                Some(choice) if allow.data => choice.reason,
+                _ => "the path's own frames",
+            };
+            self.note_burst(now, path, &written, words);
+            if self.stagger.is_some() {
+                self.note_first_flight(now, path, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
+            }
+            return self.network(path).map(|network| Burst {
+                connection: Some(self.handle),
+                path,
+                four_tuple: network.four_tuple,
+                ecn: network.pending.ecn,
+                len: written.len,
+                segment_size: written.segment_size,
+                segments: written.segments,
+            });
         }
         self.cursor = self.cursor.saturating_add(1).checked_rem(paths).unwrap_or(0);
         self.blocked = if signals.is_empty() { Signals::TRANSPORT.union(Signals::WRITTEN) } else { signals };
         None
+    }
+
+    /// What `path` may send now, or why it may not; `None` if it is not in use.
+    fn plan_burst(&mut self, now: Timestamp, path: PathId, limits: &SendLimits, choice: Option<Choice>) -> Option<Result<(Plan, Budget, Allow), Signals>> {
+        let situation = self.situation(now, path, limits, choice)?;
+        let plan = match burst::plan(&situation) {
+            Planned::Blocked(why) => return Some(Err(why)),
+            Planned::Burst(plan) => plan,
+        };
+        let allow = Allow {
+            in_flight: plan.in_flight,
+            probe: situation.budget.probes > 0,
+            data: self.carries_data(path, choice),
+            bundle: situation.one_rtt.is_some_and(|wants| wants.frames),
+            acks: self.has_acks(),
+            control: self.has_control(),
+            mtu_probe: None,
+        };
+        Some(Ok((plan, situation.budget, allow)))
     }
 
     /// Asks the scheduler which path carries control frames and data (burst B-101).
@@ -97,7 +116,7 @@ impl Connection {
                 count = count.saturating_add(1);
             }
         }
-        let full = candidates.iter().flatten().filter_map(|candidate| self.network(candidate.path)).map(|network| u64::from(network.mtu)).max()?;
+        let full = candidates.iter().flatten().filter_map(|candidate| self.network(candidate.path)).map(|network| u64::from(network.mtu())).max()?;
         let mut list = [Candidate { path: PathId::ZERO, standing: Standing::Suspect, smoothed_rtt: std::time::Duration::ZERO, room: 0 }; qbase::limits::OPEN_PATHS * 2];
         for (slot, candidate) in list.iter_mut().zip(candidates.iter().flatten()) {
             *slot = *candidate;
@@ -131,8 +150,11 @@ impl Connection {
             (None, false) => Standing::Available,
         };
         let window = network.window_room(in_flight);
-        let mtu = u64::from(network.mtu);
+        let mtu = u64::from(network.mtu());
         let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu);
+        if window < mtu || paced < mtu {
+            network.search.on_data_waits(now);
+        }
         network.note_use(now, window, paced);
         Some(Candidate { path, standing, smoothed_rtt: network.rtt.smoothed(), room: window.min(paced) })
     }
@@ -198,7 +220,7 @@ impl Connection {
         if network.pending.open {
             return None;
         }
-        let mtu = usize::from(network.mtu);
+        let mtu = usize::from(network.datagram());
         let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu as u64);
         let path_frames = network.validation.as_ref().is_some_and(|validation| validation.wants_challenge()) || network.may_respond(in_flight);
         let role = self.role;

@@ -45,6 +45,7 @@ impl Connection {
             self.announce_reset_tokens();
         }
         self.peer_parameters = parameters;
+        self.on_peer_datagram_limit();
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Connection {
             .filter(|entry| entry.state == PathState::Open && !entry.status.is_backup())
             .filter_map(|entry| entry.network.as_deref().map(|network| (entry.id, network)))
             .filter(|(path, network)| {
-                let room = network.window_room(self.bytes_in_flight(*path)) >= u64::from(network.mtu);
+                let room = network.window_room(self.bytes_in_flight(*path)) >= u64::from(network.mtu());
                 room && network.suspect_since.is_none() && network.pto_count == 0 && network.rtt.first_sample_at().is_some()
             })
             .map(|(path, network)| (network.rtt.smoothed(), path))

@@ -3,7 +3,7 @@
 //! Called by all other files of this room. Decides nothing.
 
 use super::Connection;
-use crate::{path::{Network, PathState, network::Siblings}, space::Space};
+use crate::{endpoint::SendFailure, path::{Network, PathState, network::Siblings}, space::Space};
 use qbase::{EncryptionLevel, PathId};
 use rand_core::RngCore;
 use std::time::Duration;
@@ -142,8 +142,12 @@ impl Connection {
     }
 
     /// A socket refused to send on this path. The burst counts as sent and will be missed by the peer, so that loss
-    /// recovery paces the next try; with other paths alive its data moves to them at once (attacks F21).
-    pub(crate) fn on_send_error(&mut self, path: PathId, segments: usize, now: qbase::Timestamp) {
+    /// recovery paces the next try; with other paths alive its data moves to them at once (attacks F21). A burst that was
+    /// too large is written again in smaller datagrams.
+    pub(crate) fn on_send_error(&mut self, path: PathId, segments: usize, failure: SendFailure, now: qbase::Timestamp) {
+        if failure == SendFailure::TooLarge && self.on_datagram_refused(path, now) {
+            return;
+        }
         self.on_submitted(path, segments, now);
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
         if let Some(network) = self.network_mut(path) {

@@ -3,7 +3,10 @@
 //! Called by the endpoint with the socket's answer.
 
 use super::Connection;
-use crate::{burst::SentFrame, path::validate::Validation};
+use crate::{
+    burst::{SentFrame, record::{PendingBurst, PendingPacket}},
+    path::validate::Validation,
+};
 use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, Timestamp, limits};
 use qrecovery::sent::SentPacket;
 
@@ -20,13 +23,7 @@ impl Connection {
             let carried = pending.frames.get(from..frames).unwrap_or_default();
             if usize::from(packet.segment) >= segments {
                 for frame in carried {
-                    if let (SentFrame::PathChallenge, Some(validation)) = (frame, self.validation_mut(path)) {
-                        validation.on_cancelled();
-                    }
-                    match frame {
-                        SentFrame::Datagram { id } => self.datagrams.send.take_back(*id),
-                        frame => self.on_frame_lost(*frame),
-                    }
+                    self.on_frame_cancelled(path, *frame, now);
                 }
                 continue;
             }
@@ -37,7 +34,7 @@ impl Connection {
                 validation.on_sent_small();
             }
             eliciting |= packet.weight.ack_eliciting;
-            self.book_sent(path, packet, carried, pending.ecn, now);
+            self.book_sent(path, packet, carried, &pending, now);
         }
         self.datagrams.send.on_submitted(path);
         self.counters.on_sent(&pending, segments);
@@ -52,17 +49,47 @@ impl Connection {
         }
     }
 
+    /// A frame never left: its owner may send it again, and nothing was lost.
+    fn on_frame_cancelled(&mut self, path: PathId, frame: SentFrame, now: Timestamp) {
+        match frame {
+            SentFrame::PathChallenge => {
+                if let Some(validation) = self.validation_mut(path) {
+                    validation.on_cancelled();
+                }
+            }
+            SentFrame::MtuProbe { path, id } => {
+                if let Some(network) = self.network_mut(path) {
+                    network.search.on_probe_cancelled(id);
+                }
+            }
+            SentFrame::Ack { space, .. } => {
+                let (level, of) = match space {
+                    SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
+                    SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),
+                    SpaceId::Application(of) => (EncryptionLevel::OneRtt, of),
+                };
+                if let Some(space) = self.space_mut(level, of) {
+                    space.acks.on_ack_cancelled(now);
+                }
+            }
+            SentFrame::Datagram { id } => self.datagrams.send.take_back(id),
+            frame => self.on_frame_lost(frame),
+        }
+    }
+
     fn validation_mut(&mut self, path: PathId) -> Option<&mut Validation> {
         self.network_mut(path)?.validation.as_mut()
     }
 
-    fn book_sent(&mut self, path: PathId, packet: &crate::burst::record::PendingPacket, frames: &[SentFrame], ecn: Ecn, now: Timestamp) {
+    fn book_sent(&mut self, path: PathId, packet: &PendingPacket, frames: &[SentFrame], burst: &PendingBurst, now: Timestamp) {
+        let ecn = burst.ecn;
         let (level, of) = match packet.space {
             SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
             SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),
             SpaceId::Application(of) => (EncryptionLevel::OneRtt, of),
         };
         if packet.weight.ack_eliciting
+            && !burst.mtu_probe
             && let Some(network) = self.network_mut(of)
             && !network.space.is_waiting_for_ack()
         {
@@ -74,8 +101,10 @@ impl Connection {
                 sent_at: now,
                 size: packet.size,
                 ack_eliciting: packet.weight.ack_eliciting,
-                in_flight: packet.weight.in_flight,
+                // One probe per round trip beside the window (RFC 8899 §3): lost alone, it would otherwise block a small window.
+                in_flight: packet.weight.in_flight && !burst.mtu_probe,
                 ecn,
+                mtu_probe: burst.mtu_probe,
             };
             space.sent.push(sent, frames);
             if packet.weight.ack_eliciting {
@@ -87,7 +116,7 @@ impl Connection {
                 network.ecn.on_marked_sent(now, level);
             }
             network.counters.packets_sent = network.counters.packets_sent.saturating_add(1);
-            if packet.weight.ack_eliciting {
+            if packet.weight.ack_eliciting && !burst.mtu_probe {
                 network.last_ack_eliciting_at = Some(now);
             }
         }
@@ -98,7 +127,7 @@ impl Connection {
     }
 
     /// Credit, window and pacer pay for the burst as a whole.
-    fn settle_burst(&mut self, path: PathId, segments: usize, pending: &crate::burst::record::PendingBurst, now: Timestamp) {
+    fn settle_burst(&mut self, path: PathId, segments: usize, pending: &PendingBurst, now: Timestamp) {
         let in_flight_after = self.bytes_in_flight(path);
         let sent = pending.len.min(pending.segment_size.saturating_mul(segments)) as u64;
         let in_flight: u64 = pending

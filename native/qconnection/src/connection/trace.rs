@@ -140,7 +140,7 @@ impl SentFrame {
             Self::Crypto { .. } => "CRYPTO",
             Self::Ack { .. } => "ACK",
             Self::Datagram { .. } => "DATAGRAM",
-            Self::Ping => "PING",
+            Self::Ping | Self::MtuProbe { .. } => "PING",
             Self::HandshakeDone => "HANDSHAKE_DONE",
             Self::NewToken { .. } => "NEW_TOKEN",
             Self::NewCid { .. } => "NEW_CONNECTION_ID",

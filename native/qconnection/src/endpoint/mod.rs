@@ -215,9 +215,8 @@ impl Endpoint {
 
     /// The socket refused a burst for good: the path loses these packets, the connection lives (attacks F21, J7).
     pub fn on_send_error(&mut self, burst: &Burst, failure: SendFailure, now: Timestamp) {
-        let _ = failure;
         if let Some(connection) = burst.connection.and_then(|handle| self.slots.get_mut(handle)) {
-            connection.on_send_error(burst.path, burst.segments, now);
+            connection.on_send_error(burst.path, burst.segments, failure, now);
             self.turns.mark(connection.handle().index);
         }
     }

@@ -4,6 +4,7 @@ pub mod amplify;
 pub mod duplicates;
 pub mod ecn;
 pub mod entry;
+pub mod mtu;
 pub mod network;
 pub mod schedule;
 pub mod set;

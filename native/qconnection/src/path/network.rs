@@ -3,7 +3,7 @@
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
 use super::{amplify::Amplification, validate::{Responses, Validation}};
-use super::{duplicates::Duplicates, ecn::EcnPath};
+use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, Timestamp, limits};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
@@ -68,8 +68,8 @@ pub struct Network {
     pub pacer: Pacer,
     /// PTOs in a row without an acknowledgement (RFC 9002 §6.2.1).
     pub pto_count: u32,
-    /// UDP payload of full packets, bytes.
-    pub mtu: u16,
+    /// UDP payload of full packets, and the search for more.
+    pub search: MtuSearch,
     /// What is known about ECN on it.
     pub ecn: EcnPath,
     /// The sender had less to send than window and pacer allowed (RFC 9002 §7.8).
@@ -110,8 +110,10 @@ impl Network {
     /// The state of a new network path between these addresses.
     #[must_use]
     pub fn new(config: &TransportConfig, four_tuple: FourTuple, amplification: Amplification, first_skip: u64) -> Self {
-        let mtu = config.initial_mtu.max(limits::MIN_INITIAL as u16);
         let slow_start = if config.hystart { SlowStart::Hystart } else { SlowStart::Plain };
+        let ip = if four_tuple.remote.ip().to_canonical().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
+        let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip);
+        let mtu = search.current();
         Self {
             four_tuple,
             amplification,
@@ -122,7 +124,7 @@ impl Network {
             controller: algorithm::build(config.congestion, slow_start, u64::from(mtu)),
             pacer: Pacer::new(u64::from(mtu)),
             pto_count: 0,
-            mtu,
+            search,
             ecn: EcnPath::new(config.ecn),
             app_limited: true,
             window_used_at: Timestamp::ZERO,
@@ -141,6 +143,19 @@ impl Network {
             copied_below: 0,
             counters: PathCounters::default(),
         }
+    }
+
+    /// UDP payload of full packets, bytes.
+    #[must_use]
+    pub const fn mtu(&self) -> u16 {
+        self.search.current()
+    }
+
+    /// UDP payload of the next datagrams. After a PTO they are as small as every path carries: if the larger ones only
+    /// vanish, these are answered and tell so (attacks E16).
+    #[must_use]
+    pub fn datagram(&self) -> u16 {
+        if self.pto_count > 0 { mtu::BASE } else { self.mtu() }
     }
 
     /// The PTO without back-off (RFC 9002 §6.2.1).

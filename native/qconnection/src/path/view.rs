@@ -77,7 +77,7 @@ impl PathView {
             delivery_rate: network.delivery.rate(),
             pacing_rate: network.pacer.rate(network.controller.as_ref(), &network.rtt),
             bytes_in_flight,
-            mtu: network.mtu,
+            mtu: network.mtu(),
             ecn: network.ecn.state(),
             congestion_marks: network.ecn.congestion_marks(),
             amplification_credit: network.amplification.credit(),

@@ -26,6 +26,7 @@ impl Connection {
     fn install_network(&mut self, path: PathId, four_tuple: FourTuple, amplification: Amplification) {
         let skip = self.random_u64() % 256;
         let mut network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
+        network.search.on_peer_limit(self.peer_parameters.max_udp_payload_size);
         // Paths to one peer differ less than a path differs from the default for an unknown peer.
         let known = self.paths.iter().filter_map(|entry| entry.network.as_deref());
         let known = known.filter(|known| known.rtt.first_sample_at().is_some()).map(|known| known.rtt.smoothed()).max();

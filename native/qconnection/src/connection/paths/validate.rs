@@ -94,6 +94,9 @@ impl Connection {
         network.space.sent.on_network_change();
         network.pacer.reset();
         network.ecn.restart(ecn);
+        network.search.reset();
+        let mtu = network.mtu();
+        network.controller.on_mtu(u64::from(mtu));
         let ticket = self.paths.get(opened.path).and_then(|entry| entry.ticket);
         self.challenge(opened.arrival.now, opened.path);
         self.path_event(opened.path, ticket, PathEventKind::Rebound(four_tuple), Cause::Peer, "a newer packet came from another address");
