@@ -11,7 +11,7 @@ use qconnection::{
     TimerName, connection::events::CloseInfo, endpoint::SendFailure,
 };
 
-use crate::{failure::Fault, network::Network, pattern::Pattern, traffic::Traffic};
+use crate::{failure::Fault, network::{Network, SendError}, pattern::Pattern, traffic::Traffic};
 
 /// Bytes of the burst buffer: the longest UDP payload.
 const BURST_BUFFER: usize = 65_535;
@@ -292,13 +292,14 @@ impl Host {
         for _ in 0..MAX_BURSTS {
             let Some(burst) = self.endpoint.poll_transmit(now, &mut self.buffer, &self.limits) else { return Ok(()) };
             let bytes = check_burst(&burst, &self.buffer)?;
-            let mut refused = false;
-            for datagram in bytes.chunks(burst.segment_size) {
-                refused |= network.send(now, burst.four_tuple, burst.ecn, datagram).is_err();
-            }
-            if refused {
+            // As with GSO, a burst is refused as a whole: its first datagram is its longest.
+            let refused = bytes
+                .chunks(burst.segment_size)
+                .find_map(|datagram| network.send(now, burst.four_tuple, burst.ecn, datagram).err());
+            if let Some(error) = refused {
+                let failure = if error == SendError::TooLong { SendFailure::TooLarge } else { SendFailure::Unreachable };
                 self.sent.refused = self.sent.refused.saturating_add(1);
-                self.endpoint.on_send_error(&burst, SendFailure::Unreachable, now);
+                self.endpoint.on_send_error(&burst, failure, now);
             } else {
                 self.sent.bursts = self.sent.bursts.saturating_add(1);
                 self.sent.datagrams = self.sent.datagrams.saturating_add(burst.segments as u64);

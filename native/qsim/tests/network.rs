@@ -360,6 +360,7 @@ fn shape() -> impl Strategy<Value = LinkShape> {
             truncate,
             reorder,
             mtu,
+            interface_mtu: usize::MAX,
             ecn: EcnTreatment::Mark,
         },
     )

@@ -30,6 +30,8 @@ pub struct LinkShape {
     pub reorder: Option<Reorder>,
     /// Longest UDP payload, bytes; longer ones vanish.
     pub mtu: usize,
+    /// Longest UDP payload that the sender's own interface takes, bytes; longer ones are refused at once (EMSGSIZE).
+    pub interface_mtu: usize,
     /// What happens to ECN marks.
     pub ecn: EcnTreatment,
 }
@@ -76,6 +78,7 @@ impl Default for LinkShape {
             truncate: 0.0,
             reorder: None,
             mtu: mtu::DEFAULT,
+            interface_mtu: usize::MAX,
             ecn: EcnTreatment::Pass,
         }
     }

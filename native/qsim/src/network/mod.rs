@@ -54,6 +54,9 @@ pub enum SendError {
     /// The interface with the local address is down.
     #[error("the interface is down")]
     InterfaceDown,
+    /// The interface takes no datagram of this length.
+    #[error("the datagram is too long for the interface")]
+    TooLong,
 }
 
 /// State of a host's interface.
@@ -165,6 +168,9 @@ impl Network {
         }
         let ends = (four_tuple.local.ip(), four_tuple.remote.ip());
         let lane_id = *self.routes.get(&ends).ok_or(SendError::NoRoute)?;
+        if self.lane_mut(lane_id).is_some_and(|lane| bytes.len() > lane.shape().interface_mtu) {
+            return Err(SendError::TooLong);
+        }
         let received = FourTuple { local: four_tuple.remote, remote: four_tuple.local };
         if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MAX_KEPT) {
             kept.push((received, bytes.to_vec()));
