@@ -150,6 +150,7 @@ fn change(event: &PathEvent) -> PathChange {
             remote: Some(four_tuple.remote.to_string()),
             ..plain("rebound")
         },
+        PathEventKind::Mtu(bytes) => PathChange { mtu_bytes: Some(bytes), ..plain("mtu") },
         PathEventKind::SendError => PathChange { errno: Some(""), ..plain("send-error") },
     }
 }

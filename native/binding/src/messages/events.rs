@@ -125,6 +125,8 @@ pub struct PathChange {
     pub remote: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu_bytes: Option<u16>,
 }
 
 /// How a connection ended.

@@ -89,6 +89,7 @@ impl Transport {
             max_stall: duration("failover.maxStallMs", failover.and_then(|of| of.max_stall_ms), default.max_stall)?,
             abandon_after: duration("failover.abandonAfterMs", failover.and_then(|of| of.abandon_after_ms), default.abandon_after)?,
             initial_mtu: limits.max_mtu_bytes.map_or(initial_mtu, |max| initial_mtu.min(max)),
+            max_mtu: limits.max_mtu_bytes.unwrap_or(default.max_mtu),
             stream_window: window(limits.stream_window_bytes, limits.max_stream_window_bytes, default.stream_window),
             connection_window: window(limits.connection_window_bytes, limits.max_connection_window_bytes, default.connection_window),
             bidirectional_streams: limits.bidirectional_streams.unwrap_or(default.bidirectional_streams),
