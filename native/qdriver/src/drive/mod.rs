@@ -43,7 +43,7 @@ const BELL: Token = Token(usize::MAX);
 pub struct DriverConfig {
     /// Sockets bound before the thread starts; more can be bound later, by [`Io::bind`].
     pub sockets: Vec<SocketConfig>,
-    /// Segments of one burst at most, 1 ..= 64; 1 switches GSO off.
+    /// Segments of one GSO call at most, 1 ..= 64; 1 switches GSO off: whole bursts then leave by one `sendmmsg`.
     pub max_segments: usize,
     /// Name of the thread, for debuggers.
     pub thread_name: String,

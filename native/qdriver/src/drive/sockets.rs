@@ -49,9 +49,9 @@ impl<B> Sockets<B> {
         Self { slots: Vec::new(), max_segments: max_segments.clamp(1, qbase::limits::MAX_SEGMENTS) }
     }
 
-    /// Segments per burst.
+    /// Segments per burst: without GSO the sockets split a burst themselves, so that one call still takes it whole.
     pub(super) const fn max_segments(&self) -> usize {
-        self.max_segments
+        if self.max_segments == 1 { qbase::limits::MAX_SEGMENTS } else { self.max_segments }
     }
 
     pub(super) fn bind(&mut self, registry: &Registry, config: &SocketConfig) -> Result<SocketFacts, BindError> {

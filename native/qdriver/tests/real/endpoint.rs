@@ -20,7 +20,7 @@ fn a_transfer_over_loopback_arrives_whole() {
 fn a_transfer_without_gso_arrives_whole() {
     let outcome = run(&Plan { max_segments: 1, ..Plan::new(vec![2 << 20]) });
     assert_eq!(outcome.received, 2 << 20);
-    assert_eq!(outcome.client.datagrams_sent, outcome.client.send_calls);
+    assert!(outcome.client.datagrams_sent > 3 * outcome.client.send_calls, "bursts, split by us: {:?}", outcome.client);
 }
 
 #[test]
