@@ -205,7 +205,7 @@ impl Network {
 
     /// There is data; window and pacer leave `window` and `paced` bytes.
     pub fn note_use(&mut self, now: Timestamp, window: u64, paced: u64) {
-        let mtu = u64::from(self.mtu);
+        let mtu = u64::from(self.mtu());
         self.app_limited = window >= mtu && paced >= mtu;
         if !self.app_limited {
             self.window_used_at = now;
@@ -217,7 +217,7 @@ impl Network {
     /// full (RFC 9002 §7.8).
     pub fn note_nothing_to_send(&mut self, in_flight: u64) {
         self.pacing_until = None;
-        self.app_limited = self.window_room(in_flight) >= u64::from(self.mtu);
+        self.app_limited = self.window_room(in_flight) >= u64::from(self.mtu());
         if self.app_limited {
             self.controller.on_app_limited(in_flight);
         }
