@@ -226,3 +226,32 @@ fn a_client_sends_nothing_that_only_servers_send() -> Result<(), Failure> {
     assert!(frames.all(|frame| !matches!(frame, Frame::NewToken(_) | Frame::HandshakeDone)));
     Ok(())
 }
+
+/// Shows multipath-21-initial-max-path-id-transport-parameter-nego-4.
+#[test]
+fn multipath_of_a_server_with_an_empty_id_is_a_violation() -> Result<(), Failure> {
+    for (offer, code) in [(None, None), (Some(PathId(3)), Some(ErrorCode::PROTOCOL_VIOLATION))] {
+        let change: fn(&mut TransportParameters) = match offer {
+            None => |parameters| parameters.initial_source_connection_id = Some(ConnectionId::EMPTY),
+            Some(_) => |parameters| {
+                parameters.initial_source_connection_id = Some(ConnectionId::EMPTY);
+                parameters.initial_max_path_id = Some(PathId(3));
+            },
+        };
+        let mut stage = Stage::new(&Play { act: Act::Silence, change, ..Play::default() })?;
+        for (level, offset, data) in std::mem::take(&mut stage.flight) {
+            for (piece, offset) in data.chunks(1_000).zip((offset..).step_by(1_000)) {
+                if level != OneRtt {
+                    stage.send_from(level, ConnectionId::EMPTY, &[Frame::Crypto(frame::Crypto { offset, data: piece })])?;
+                }
+            }
+        }
+        let end = stage.events.iter().find_map(|event| match event {
+            Event::Closed(info) => Some(info.code),
+            _ => None,
+        });
+        assert_eq!(end, code.map(|code| code.0), "{offer:?}");
+        assert_eq!(stage.connection()?.is_handshake_complete(), code.is_none());
+    }
+    Ok(())
+}

@@ -685,3 +685,28 @@ fn a_newer_packet_from_another_address_moves_the_path_and_is_validated() -> Resu
     assert!(fresh.congestion_window <= 10 * u64::from(fresh.mtu), "{fresh:?}");
     Ok(())
 }
+
+/// Shows 9001-6.6-4.
+#[test]
+fn a_connection_whose_keys_are_used_up_ends_and_only_resets_follow() -> Result<(), Failure> {
+    let mut setup = Setup::single_path();
+    setup.server.confidentiality_limit = Some(60);
+    let mut arena = Arena::new(&setup)?;
+    // The client acknowledges nothing, so that no second update is possible.
+    for number in 0..2_000_u32 {
+        if arena.close_code().is_some() {
+            break;
+        }
+        arena.say(&[Frame::Ping, challenge(number.to_le_bytes()[0])])?;
+        arena.wait(ms(30))?;
+    }
+    assert_eq!(arena.close_code().map(|(code, _)| code), Some(ErrorCode::AEAD_LIMIT_REACHED.0));
+    arena.wait(secs(30))?;
+    assert!(arena.server.is_empty());
+    let before = arena.server.statistics();
+    let packet = arena.evil.seal(OneRtt, PathId::ZERO, None, 0, &encode(&[Frame::Padding(frame::Padding { len: 80 })]))?;
+    arena.deliver(packet)?;
+    let after = arena.server.statistics();
+    assert_eq!((after.resets - before.resets, after.bytes_sent > before.bytes_sent), (1, true));
+    Ok(())
+}

@@ -15,6 +15,8 @@ const MAX_MESSAGE_LEN: usize = 0xffff + MESSAGE_HEADER_LEN;
 pub(super) const NEW_SESSION_TICKET: u8 = 4;
 /// encrypted_extensions, a kind of message.
 pub(super) const ENCRYPTED_EXTENSIONS: u8 = 8;
+/// certificate_request, a kind of message.
+pub(super) const CERTIFICATE_REQUEST: u8 = 13;
 
 /// Length of the message that begins here, header included; `None` if the header is incomplete.
 pub(super) fn message_len(bytes: &[u8]) -> Option<usize> {

@@ -20,7 +20,7 @@ use rustls::{
 };
 
 use alert::NO_APPLICATION_PROTOCOL;
-use message::{ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET, message_len, starts_with_whole_message};
+use message::{CERTIFICATE_REQUEST, ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET, message_len, starts_with_whole_message};
 
 use crate::{
     error::{CertificateFault, TlsError},
@@ -354,6 +354,10 @@ impl Session {
         if from_server && kind == Some(NEW_SESSION_TICKET) && !self.is_handshaking() && message.len() > TICKET_MESSAGE {
             // A ticket that long is not worth its memory (attacks B25).
             return Ok(());
+        }
+        if self.read_level == EncryptionLevel::OneRtt && kind == Some(CERTIFICATE_REQUEST) {
+            // RFC 9001 §4.4 wants this code, not the alert that TLS would raise.
+            return Err(TransportError::violation("a certificate was asked for after the handshake"));
         }
         let inner = &mut self.inner;
         let result = self.randomness.lend(|| inner.read_hs(message));

@@ -1,4 +1,5 @@
-//! What a client offers in its first message, and answers to it that it must refuse (RFC 9001 §4.2, §8.1, §8.4).
+//! What a client offers in its first message, and answers to it that it must refuse (RFC 9001 §4.2, §4.4, §8.1,
+//! §8.4).
 
 use super::*;
 
@@ -51,4 +52,16 @@ fn a_server_that_chooses_no_protocol_is_refused_with_0x178() {
     assert!(extension(extensions, 4, APPLICATION_PROTOCOL).is_some());
     let extensions = without_extension(extensions, 4, APPLICATION_PROTOCOL);
     assert_eq!(code(client.session.read(HANDSHAKE, &extensions)), Some(0x178));
+}
+
+/// Shows 9001-4.4-6.
+#[test]
+fn a_certificate_request_after_the_handshake_is_a_violation() {
+    // An empty context and no extensions.
+    let request = [13, 0, 0, 3, 0, 0, 0];
+    let (mut client, _) = connected();
+    assert_eq!(code(client.read(ONE_RTT, &request)), PROTOCOL_VIOLATION);
+    let (mut client, _) = connected();
+    assert_eq!(client.read(ONE_RTT, &request[..3]), Ok(()));
+    assert_eq!(code(client.read(ONE_RTT, &request[3..])), PROTOCOL_VIOLATION, "in pieces");
 }
