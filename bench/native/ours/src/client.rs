@@ -19,7 +19,7 @@ use crate::endpoint::{drain, spawn, transport};
 
 /// Runs the case.
 pub fn measure(options: ClientOptions) -> Result<Report, String> {
-    let config = Arc::new(ClientConfig { tls: tls(&options)?, transport: transport(options.multipath) });
+    let config = Arc::new(ClientConfig::new(tls(&options)?, transport(options.multipath)));
     let (sender, outcome) = mpsc::channel();
     let gso = options.gso;
     let client = Client {

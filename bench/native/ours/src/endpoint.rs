@@ -20,7 +20,7 @@ pub fn spawn(
     gso: Switch,
     prepare: impl FnOnce(&mut Endpoint),
 ) -> Result<DriverHandle, String> {
-    let mut endpoint = Endpoint::new(EndpointConfig { reset_key: random()?, ..EndpointConfig::default() }, random()?);
+    let mut endpoint = Endpoint::new(EndpointConfig { secret: random()?, ..EndpointConfig::default() }, random()?);
     prepare(&mut endpoint);
     let buffers = BufferSizes { send: SOCKET_BUFFER, receive: SOCKET_BUFFER };
     let socket = SocketConfig { buffers, ..SocketConfig::new((Ipv4Addr::LOCALHOST, 0).into()) };

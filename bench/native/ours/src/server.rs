@@ -19,11 +19,7 @@ const MAX_CONNECTIONS: usize = 100_000;
 
 /// Serves until stdin ends.
 pub fn serve(options: &ServerOptions) -> Result<Report, String> {
-    let server = Arc::new(ServerConfig {
-        tls: tls(options)?,
-        transport: transport(options.multipath),
-        max_connections: MAX_CONNECTIONS,
-    });
+    let server = Arc::new(ServerConfig::new(tls(options)?, transport(options.multipath), MAX_CONNECTIONS));
     let application = Server { case: options.case, counts: HashMap::new(), requests: HashMap::new() };
     let handle = spawn(application, options.gso, |endpoint| endpoint.listen(Some(server)))?;
     let meter = Meter::start();

@@ -22,7 +22,7 @@ pub fn connect(options: ClientOptions) -> Result<Report, String> {
     let locals: Vec<IpAddr> =
         if options.paths.is_empty() { vec![Ipv4Addr::UNSPECIFIED.into()] } else { options.paths.clone() };
     let sockets = locals.iter().map(|local| SocketConfig::new((*local, 0).into())).collect();
-    let config = Arc::new(ClientConfig { tls: tls(&options)?, transport: run::transport() });
+    let config = Arc::new(ClientConfig::new(tls(&options)?, run::transport()));
     let mut plans = VecDeque::new();
     if options.up > 0 {
         plans.push_back((protocol::UP, options.up));

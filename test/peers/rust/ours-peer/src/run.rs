@@ -27,7 +27,7 @@ pub fn start(
     limit: Duration,
     prepare: impl FnOnce(&mut Endpoint),
 ) -> Result<Running, String> {
-    let mut endpoint = Endpoint::new(EndpointConfig { reset_key: random()?, ..EndpointConfig::default() }, random()?);
+    let mut endpoint = Endpoint::new(EndpointConfig { secret: random()?, ..EndpointConfig::default() }, random()?);
     prepare(&mut endpoint);
     let (sender, outcome) = mpsc::channel();
     let config = DriverConfig { sockets, ..DriverConfig::default() };

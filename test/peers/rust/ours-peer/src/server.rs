@@ -25,7 +25,7 @@ use crate::{
 /// Serves one connection.
 pub fn serve(options: &ServerOptions) -> Result<Report, String> {
     let sockets = options.listen.iter().map(|address| SocketConfig::new(*address)).collect();
-    let server = Arc::new(ServerConfig { tls: tls(options)?, transport: run::transport(), max_connections: 1 });
+    let server = Arc::new(ServerConfig::new(tls(options)?, run::transport(), 1));
     let role = Server { abandon: options.abandon, ..Server::default() };
     let running = run::start(sockets, role, options.limit, |endpoint| endpoint.listen(Some(server)))?;
     report::listening(&running.handle().sockets().iter().map(|facts| facts.local).collect::<Vec<_>>());
