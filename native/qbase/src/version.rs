@@ -21,6 +21,12 @@ pub const fn reserved(random: u32) -> u32 {
     random & 0xf0f0_f0f0 | 0x0a0a_0a0a
 }
 
+/// The version has the form of [`reserved`] ones.
+#[must_use]
+pub const fn is_reserved(version: u32) -> bool {
+    version & 0x0f0f_0f0f == 0x0a0a_0a0a
+}
+
 /// The first of `ours` that is also among `theirs`.
 #[must_use]
 pub fn choose(ours: &[u32], theirs: impl Iterator<Item = u32> + Clone) -> Option<u32> {
@@ -43,8 +49,8 @@ mod tests {
     fn reserved_versions_have_their_form_and_are_not_spoken() {
         for random in [0, 1, 0xdead_beef, u32::MAX] {
             assert_eq!(reserved(random) & 0x0f0f_0f0f, 0x0a0a_0a0a);
-            assert!(!is_spoken(reserved(random)));
+            assert!(!is_spoken(reserved(random)) && is_reserved(reserved(random)));
         }
-        assert!(SPOKEN.into_iter().all(is_spoken));
+        assert!(SPOKEN.into_iter().all(is_spoken) && !SPOKEN.into_iter().any(is_reserved));
     }
 }

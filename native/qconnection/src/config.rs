@@ -184,6 +184,8 @@ pub struct ClientConfig {
     pub transport: Arc<TransportConfig>,
     /// QUIC versions offered in order of preference; the first Initial has the first (RFC 9368 §2.5).
     pub versions: Vec<u32>,
+    /// Version of the first Initial instead; a reserved one makes every server answer with its own (RFC 9000 §6.3).
+    pub first_version: Option<u32>,
     /// What an `Event::NewToken` of an earlier connection to this server brought. Each should be used once
     /// (RFC 9000 §8.1.3).
     pub token: Option<Bytes>,
@@ -193,7 +195,7 @@ impl ClientConfig {
     /// The defaults around what has none.
     #[must_use]
     pub fn new(tls: qcrypto::ClientTls, transport: Arc<TransportConfig>) -> Self {
-        Self { tls, transport, versions: version::SPOKEN.to_vec(), token: None }
+        Self { tls, transport, versions: version::SPOKEN.to_vec(), first_version: None, token: None }
     }
 }
 

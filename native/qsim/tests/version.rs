@@ -32,6 +32,17 @@ fn finish(pair: &mut Pair, version: u32) -> Result<std::time::Duration, Failure>
     Ok(time)
 }
 
+/// RFC 9000 §6.3: a reserved version draws the server's list.
+#[test]
+fn a_reserved_first_version_is_answered_with_the_versions_of_the_server() -> Result<(), Failure> {
+    for (server, version) in [(BOTH.as_slice(), VERSION_1), (&[VERSION_2], VERSION_2)] {
+        let config = PairConfig { first_version: Some(version::reserved(0)), ..versions(1, &BOTH, server) };
+        // One round trip more than without.
+        assert_eq!(finish(&mut Pair::new(config)?, version)?, ms(60));
+    }
+    Ok(())
+}
+
 #[test]
 fn two_ends_that_speak_version_2_only_speak_it() -> Result<(), Failure> {
     let mut pair = Pair::new(versions(1, &[VERSION_2], &[VERSION_2]))?;

@@ -109,8 +109,8 @@ impl Dial {
         if options.remotes.is_empty() || options.paths.is_empty() {
             return Err(NativeError::internal("a connection without an address or a path"));
         }
-        let versions = options.transport.versions()?;
-        let config = Arc::new(ClientConfig { versions, ..ClientConfig::new(tls, Arc::clone(&transport.config)) });
+        let (versions, first_version) = (options.transport.versions()?, options.transport.first_version()?);
+        let config = Arc::new(ClientConfig { versions, first_version, ..ClientConfig::new(tls, Arc::clone(&transport.config)) });
         Ok(Self {
             id: options.id,
             remotes: options.remotes,

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use super::{millis, unavailable};
 use crate::error::NativeError;
 
+/// What the reserved version is made of; any would do.
+const RESERVED: u32 = 0x1020_3040;
+
 /// Options as they cross.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +22,7 @@ pub struct Transport {
     congestion: Option<String>,
     failover: Option<Failover>,
     versions: Option<Vec<String>>,
+    first_version: Option<String>,
     limits: Limits,
 }
 
@@ -121,6 +125,20 @@ impl Transport {
             _ => Err(unavailable("versions")),
         };
         names.iter().map(number).collect()
+    }
+
+    /// Version of a client's first Initial, if it is not the first of [`Self::versions`].
+    ///
+    /// # Errors
+    /// A name the engine has not.
+    pub fn first_version(&self) -> Result<Option<u32>, NativeError> {
+        match self.first_version.as_deref() {
+            None => Ok(None),
+            Some("v1") => Ok(Some(qbase::VERSION_1)),
+            Some("v2") => Ok(Some(qbase::VERSION_2)),
+            Some("reserved") => Ok(Some(qbase::version::reserved(RESERVED))),
+            Some(_) => Err(unavailable("firstVersion")),
+        }
     }
 
     fn algorithm(&self) -> Result<Algorithm, NativeError> {

@@ -59,7 +59,7 @@ pub(crate) struct Dial {
 }
 
 impl Dial {
-    /// A TLS session for a first flight of `version`.
+    /// A TLS session for a first flight of `version`; for a reserved one, which nobody will answer with packets, that of version 1.
     pub(crate) fn session(&self, cids: &HandshakeCids, version: u32) -> Result<Session, TlsError> {
         let config = &self.config;
         let mut parameters = config.transport.parameters();
@@ -71,6 +71,7 @@ impl Dial {
         let grease = param::id::reserved(u64::from(cids.original_dcid.as_bytes().first().copied().unwrap_or_default()));
         parameters.write(&mut encoded, Role::Client, Some(grease));
         let key = config.tls.session_key(&self.server_name, self.port);
+        let version = if version::is_spoken(version) { version } else { qbase::VERSION_1 };
         if config.versions.len() > 1 {
             return Session::resume_compatible(&config.tls, &key, &self.server_name, &encoded, version);
         }

@@ -40,7 +40,8 @@ impl Endpoint {
         if four_tuple.remote.port() == 0 || four_tuple.remote.ip().is_unspecified() {
             return Err(ConnectError::BadRemote);
         }
-        let version = config.versions.first().copied().filter(|version| version::is_spoken(*version));
+        let version = config.first_version.or_else(|| config.versions.first().copied());
+        let version = version.filter(|version| version::is_spoken(*version) || version::is_reserved(*version));
         let version = version.ok_or(ConnectError::NoVersion)?;
         let local = self.new_cid();
         let original_dcid = self.new_cid();

@@ -30,6 +30,8 @@ pub struct PairConfig {
     pub retry: RetryPolicy,
     /// Versions of the client, the first in its first Initial.
     pub client_versions: Vec<u32>,
+    /// Version of the client's first Initial; `None`: the first of its versions.
+    pub first_version: Option<u32>,
     /// Versions of the server, the preferred one first.
     pub server_versions: Vec<u32>,
     /// The client's token of an earlier connection.
@@ -59,6 +61,7 @@ impl Default for PairConfig {
             paths: Paths::default(),
             retry: RetryPolicy::default(),
             client_versions: version::SPOKEN.to_vec(),
+            first_version: None,
             server_versions: version::SPOKEN.to_vec(),
             token: None,
             tls: TlsSetup::default(),

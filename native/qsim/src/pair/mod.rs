@@ -73,7 +73,7 @@ impl Pair {
     }
 
     fn build(config: PairConfig) -> Result<Self, Fault> {
-        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, server_versions, token } = config;
+        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, first_version, server_versions, token } = config;
         let mut random = Random::labelled(seed, u64::MAX.wrapping_sub(1));
         let mut network = Network::new(seed);
         let links: Vec<LinkId> = (1..)
@@ -84,7 +84,7 @@ impl Pair {
         let listening = ServerConfig::new(tls.server_tls()?, Arc::new(server), 16);
         let listening = ServerConfig { retry, versions: server_versions, ..listening };
         let dial = ClientConfig::new(tls.client_tls()?, Arc::new(client));
-        let dial = Arc::new(ClientConfig { versions: client_versions, token, ..dial });
+        let dial = Arc::new(ClientConfig { versions: client_versions, first_version, token, ..dial });
         let mut pair = Self {
             seed,
             clock: Clock::new(),
