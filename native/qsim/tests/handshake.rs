@@ -59,6 +59,28 @@ fn any_lost_datagram_only_delays_the_handshake() -> Result<(), Failure> {
     Ok(())
 }
 
+/// RFC 9002 §6.2.4: one or two probes a timeout, whatever the window has room for.
+#[test]
+fn a_timeout_sends_the_first_flight_twice_and_no_more() -> Result<(), Failure> {
+    let mut pair = Pair::new(PairConfig::new(1, vec![delay(10).losing(LossModel::Independent(1.0))]))?;
+    let offered = |pair: &Pair| pair.network().statistics(FIRST, LinkDirection::AToB).offered;
+    assert!(pair.run_until(|pair| offered(pair) > 3, ms(2_500)).is_err());
+    assert_eq!(offered(&pair), 3);
+    Ok(())
+}
+
+/// A server that missed the ClientHello makes nothing of a PING.
+#[test]
+fn each_probe_of_a_timeout_carries_the_client_hello() -> Result<(), Failure> {
+    for lost in [[0, 1], [0, 2]] {
+        let mut pair = Pair::new(PairConfig::new(1, vec![delay(10)]))?;
+        let now = pair.now();
+        pair.network_mut().set(now, FIRST, &delay(10).losing(LossModel::list(lost)), LinkDirection::AToB.into());
+        pair.run_until_confirmed(ms(1_200))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_handshake_completes_within_thirty_seconds_at_thirty_percent_loss() -> Result<(), Failure> {
     for_each_seed(0..200, |seed| {

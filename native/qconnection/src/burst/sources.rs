@@ -83,6 +83,11 @@ impl Connection {
         let probe = allow.probe && space.probes_owed > 0;
         self.write_crypto(level, frames);
         if probe && !frames.weight.ack_eliciting {
+            // Each probe carries what the peer lacks: a server that missed the ClientHello makes nothing of a PING.
+            self.offer_again(level, PathId::ZERO, 2);
+            self.write_crypto(level, frames);
+        }
+        if probe && !frames.weight.ack_eliciting {
             frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
         }
     }

@@ -271,7 +271,7 @@ impl Connection {
 
     /// Puts copies of a path's unacknowledged frames, oldest first, into the queues of their owners (multipath MP-83).
     /// `packets` bounds how many packets are copied. Returns the stream bytes copied.
-    pub(super) fn offer_again(&mut self, level: EncryptionLevel, path: PathId, packets: usize) -> u64 {
+    pub(crate) fn offer_again(&mut self, level: EncryptionLevel, path: PathId, packets: usize) -> u64 {
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
         if let Some(space) = self.space_mut(level, path) {
