@@ -1,7 +1,7 @@
 // The test cases of the quic-interop-runner, run here: our endpoint and others, in both roles, over a link of our own relay.
 //
 //   node test/interop/run.mjs [--quick] [--case NAME]* [--peer ours|quinn|aioquic]* [--client NAME --server NAME]
-//                             [--jobs N] [--loopback] [--keep FOLDER] [--json] [--document] [--list]
+//                             [--jobs N] [--seed N] [--loopback] [--keep FOLDER] [--json] [--document] [--list]
 //
 // Prints `ok | FAIL | skip CASE: CLIENT -> SERVER (ms)` a row and, as its last line, {"passed":n,"failed":n,"skipped":n}.
 // `--json`: stdout has one array of rows, the rest goes to stderr. `--document`: writes the table of docs/interop.md.
@@ -28,6 +28,7 @@ const { values } = parseArgs({
     client: { type: 'string' },
     server: { type: 'string' },
     jobs: { type: 'string' },
+    seed: { type: 'string', default: '1' },
     loopback: { type: 'boolean', default: false },
     keep: { type: 'string' },
     json: { type: 'boolean', default: false },
@@ -112,7 +113,7 @@ function tell({ name, client, server }, { verdict, reasons, facts, notes, ms }, 
 /** The link emulator of the native module (src/binding/relay.ts). */
 function relayOf(native) {
   return (links) => {
-    const handle = native.relayStart(JSON.stringify({ links, seed: 1 }))
+    const handle = native.relayStart(JSON.stringify({ links, seed: Number(values.seed) }))
     let last = null
     return {
       command: (command) => native.relayCommand(handle, JSON.stringify(command)),

@@ -51,7 +51,8 @@ function packetOf(bytes) {
     if ((bytes[0] & LONG) === 0) return bytes.length < 21 ? null : { type: '1rtt', bytes: bytes.length, raw: bytes }
     const version = bytes.readUInt32BE(1)
     const dcidEnd = 6 + bytes[5]
-    const scidEnd = dcidEnd + 1 + bytes[dcidEnd]
+    const scidEnd = dcidEnd + 1 + (bytes[dcidEnd] ?? Infinity)
+    if (scidEnd > bytes.length) return null
     const dcid = bytes.toString('hex', 6, dcidEnd)
     const scid = bytes.toString('hex', dcidEnd + 1, scidEnd)
     const head = { version, dcid, scid }
@@ -75,8 +76,9 @@ function packetOf(bytes) {
 }
 
 function varint(bytes, at) {
-  const size = 1 << (bytes[at] >> 6)
-  let value = bytes[at] & 0x3f
+  const first = bytes.readUInt8(at)
+  const size = 1 << (first >> 6)
+  let value = first & 0x3f
   for (let index = 1; index < size; index++) value = value * 256 + bytes.readUInt8(at + index)
   return { value, end: at + size }
 }
