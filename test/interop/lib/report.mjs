@@ -10,15 +10,19 @@ const BEGIN = '<!-- table: written by test/interop/run.mjs --document -->'
 const END = '<!-- end of the table -->'
 const WORDS = { passed: 'passed', failed: '**failed**', skipped: '–' }
 
-/** Writes the results into the document; rows that did not run keep their place with an empty cell. */
+/** Writes the results into the document; rows that did not run keep what stands there. */
 export function document(results, world) {
-  const pairs = [...new Set(results.map(({ client, server }) => `${client} → ${server}`))]
+  const text = readFileSync(FILE, 'utf8')
+  const [from, to] = [text.indexOf(BEGIN), text.indexOf(END)]
+  if (from < 0 || to < from) throw new Error(`${FILE} has no place for the table`)
+  const before = cellsOf(text.slice(from, to))
+  const pairs = [...new Set([...before.pairs, ...results.map(({ client, server }) => `${client} → ${server}`)])]
   const cell = (name, pair) => {
     const result = results.find((one) => one.case === name && `${one.client} → ${one.server}` === pair)
-    if (result === undefined) return ''
+    if (result === undefined) return before.cells.get(`${name} ${pair}`) ?? ''
     return `${WORDS[result.verdict]}${result.facts.kbps === undefined || result.verdict !== 'passed' ? '' : ` (${result.facts.kbps} kbit/s)`}`
   }
-  const names = Object.keys(CASES).filter((name) => results.some((one) => one.case === name))
+  const names = Object.keys(CASES)
   const lines = [
     BEGIN, '',
     `Links between ${world.namespaces ? 'network namespaces' : 'loopback addresses'}; ${world.tshark === null ? 'without tshark' : `traces read by tshark ${world.tshark}`}. Client → server:`, '',
@@ -26,8 +30,13 @@ export function document(results, world) {
     ...names.map((name) => `| ${name} | ${pairs.map((pair) => cell(name, pair)).join(' | ')} |`), '',
     END,
   ]
-  const text = readFileSync(FILE, 'utf8')
-  const [from, to] = [text.indexOf(BEGIN), text.indexOf(END)]
-  if (from < 0 || to < from) throw new Error(`${FILE} has no place for the table`)
   writeFileSync(FILE, text.slice(0, from) + lines.join('\n') + text.slice(to + END.length))
+}
+
+/** The table that stands there: its columns, and its cells by case and pair. */
+function cellsOf(table) {
+  const rows = table.split('\n').filter((line) => line.startsWith('| ')).map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()))
+  const pairs = (rows[0] ?? []).slice(1)
+  const cells = new Map(rows.slice(1).flatMap(([name, ...cells]) => cells.map((cell, index) => [`${name} ${pairs[index]}`, cell])))
+  return { pairs, cells }
 }
