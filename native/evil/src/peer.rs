@@ -43,6 +43,8 @@ impl Assembly {
 /// The evil end: a client, or a server if it is made by [`Peer::server`].
 pub struct Peer {
     role: Role,
+    /// Version of its long headers.
+    version: u32,
     tls: Session,
     write_level: EncryptionLevel,
     /// Addresses as the server sees them.
@@ -69,9 +71,9 @@ pub struct Peer {
 impl Peer {
     /// A server whose client sent its first Initial to `original`, from `remote`.
     #[must_use]
-    pub fn server(tls: Session, four_tuple: FourTuple, original: ConnectionId, remote: ConnectionId) -> Self {
-        let initial = Keys::initial(VERSION_1, &original, Role::Server);
-        Self { role: Role::Server, remote: Some(remote), initial, ..Self::new(tls, four_tuple, original) }
+    pub fn server(version: u32, tls: Session, four_tuple: FourTuple, original: ConnectionId, remote: ConnectionId) -> Self {
+        let initial = Keys::initial(version, &original, Role::Server);
+        Self { role: Role::Server, version, remote: Some(remote), initial, ..Self::new(tls, four_tuple, original) }
     }
 
     /// A client that sends its first Initial to `original`.
@@ -79,6 +81,7 @@ impl Peer {
     pub fn new(tls: Session, four_tuple: FourTuple, original: ConnectionId) -> Self {
         Self {
             role: Role::Client,
+            version: VERSION_1,
             tls,
             write_level: EncryptionLevel::Initial,
             four_tuple,
@@ -205,9 +208,9 @@ impl Peer {
                 wire::seal_short(&envelope, self.application.as_deref_mut().ok_or_else(missing)?, payload)
             }
             EncryptionLevel::Handshake => {
-                wire::seal_long(&envelope, self.handshake.as_ref().ok_or_else(missing)?, payload)
+                wire::seal_long_of(self.version, &envelope, self.handshake.as_ref().ok_or_else(missing)?, payload)
             }
-            _ => wire::seal_long(&envelope, &self.initial, payload),
+            _ => wire::seal_long_of(self.version, &envelope, &self.initial, payload),
         }
     }
 

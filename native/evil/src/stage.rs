@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use qbase::{
-    ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, Role, Timestamp, VERSION_1, Writer,
+    ConnectionId, Ecn, EncryptionLevel, FourTuple, PathId, Role, Timestamp, Writer,
     frame::{self, CloseKind, Frame},
     limits::LOCAL_CID_LEN,
     packet::{ProtectedHeader, version_negotiation},
@@ -105,11 +105,11 @@ impl Stage {
             first = first_datagram(&mut endpoint, now)?;
         }
         let header = ProtectedHeader::parse(&first, LOCAL_CID_LEN).map_err(failure)?;
-        let tls = Session::server(&server.tls, &parameters(play, header.dcid), VERSION_1).map_err(failure)?;
+        let tls = Session::server(&server.tls, &parameters(play, header.dcid), header.version).map_err(failure)?;
         let mut stage = Self {
             now,
             client: endpoint,
-            evil: Peer::server(tls, addresses(1), header.dcid, header.scid),
+            evil: Peer::server(header.version, tls, addresses(1), header.dcid, header.scid),
             handle,
             events: Vec::new(),
             flight: Vec::new(),

@@ -66,12 +66,20 @@ pub struct Envelope {
 /// # Errors
 /// The packet is too long for its header.
 pub fn seal_long(envelope: &Envelope, keys: &Keys, payload: &[u8]) -> Result<Vec<u8>, Failure> {
+    seal_long_of(VERSION_1, envelope, keys, payload)
+}
+
+/// The same in another version.
+///
+/// # Errors
+/// The packet is too long for its header.
+pub fn seal_long_of(version: u32, envelope: &Envelope, keys: &Keys, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let kind = match envelope.level {
         EncryptionLevel::Initial => LongKind::Initial { token: &[] },
         EncryptionLevel::ZeroRtt => LongKind::ZeroRtt,
         _ => LongKind::Handshake,
     };
-    seal_kind(envelope, keys, kind, payload)
+    seal_kind(version, envelope, keys, kind, payload)
 }
 
 /// Seals an Initial packet with a token.
@@ -79,11 +87,11 @@ pub fn seal_long(envelope: &Envelope, keys: &Keys, payload: &[u8]) -> Result<Vec
 /// # Errors
 /// The packet is too long for its header.
 pub fn seal_initial(envelope: &Envelope, keys: &Keys, token: &[u8], payload: &[u8]) -> Result<Vec<u8>, Failure> {
-    seal_kind(envelope, keys, LongKind::Initial { token }, payload)
+    seal_kind(VERSION_1, envelope, keys, LongKind::Initial { token }, payload)
 }
 
-fn seal_kind(envelope: &Envelope, keys: &Keys, kind: LongKind<'_>, payload: &[u8]) -> Result<Vec<u8>, Failure> {
-    let header = LongHeader { kind, version: VERSION_1, dcid: envelope.dcid, scid: envelope.scid };
+fn seal_kind(version: u32, envelope: &Envelope, keys: &Keys, kind: LongKind<'_>, payload: &[u8]) -> Result<Vec<u8>, Failure> {
+    let header = LongHeader { kind, version, dcid: envelope.dcid, scid: envelope.scid };
     let header_len = header.size(NUMBER_LEN);
     let mut packet = vec![0; header_len + payload.len() + TAG_LEN];
     let mut writer = Writer::new(&mut packet);

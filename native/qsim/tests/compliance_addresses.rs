@@ -229,3 +229,19 @@ fn after_version_negotiation_a_client_checks_what_the_server_says_it_speaks() ->
     }
     Ok(())
 }
+
+/// Shows 9368-version-downgrade-prevention-downgrade-12 and 9368-version-downgrade-prevention-downgrade-14.
+#[test]
+fn after_version_negotiation_to_another_version_than_1_a_server_must_say_what_it_speaks() -> Result<(), Failure> {
+    let cases: [(fn(&mut TransportParameters), Option<ErrorCode>); 2] = [
+        (|parameters| declare(parameters, VERSION_2, &[VERSION_2]), None),
+        (|parameters| parameters.version_information = None, Some(ErrorCode::VERSION_NEGOTIATION_ERROR)),
+    ];
+    for (number, (change, code)) in cases.into_iter().enumerate() {
+        let play = Play { versions: vec![VERSION_1, VERSION_2], listed: vec![VERSION_2], act: Act::Complete, change, ..Play::default() };
+        let stage = Stage::new(&play)?;
+        assert_eq!(stage.close_code(), code.map(|code| code.0), "case {number}");
+        assert_eq!(stage.connection().is_ok_and(Connection::is_handshake_complete), code.is_none(), "case {number}");
+    }
+    Ok(())
+}

@@ -1,7 +1,8 @@
 //! MUSTs about 0-RTT packets as an observer sees them (docs/compliance).
 
 use qbase::{Direction, Role, VERSION_1, VERSION_2, limits::LOCAL_CID_LEN, packet::{PacketType, ProtectedHeader}};
-use qconnection::{Connection, connection::events::EarlyStatus};
+use qconnection::{Connection, RetryPolicy, connection::events::EarlyStatus};
+use qevent::{Event as Traced, Record, TraceMask};
 use qsim::{Failure, Pair, PairConfig, pair::TlsSetup};
 
 mod common;
@@ -49,5 +50,35 @@ fn early_packets_come_from_the_client_alone_and_never_after_its_first_1rtt_packe
         let ready = of_client.iter().position(|kind| *kind == PacketType::OneRtt).unwrap_or_default();
         assert!(ready > 0 && !of_client[ready..].contains(&PacketType::ZeroRtt), "{of_client:?}");
     }
+    Ok(())
+}
+
+/// Shows 9000-17.2.3-2.
+#[test]
+fn early_data_sent_again_after_a_retry_has_new_packet_numbers() -> Result<(), Failure> {
+    let tls = TlsSetup { early_data: true, ..TlsSetup::default() };
+    let mut pair = Pair::new(PairConfig { tls, retry: RetryPolicy::Always, ..PairConfig::new(1, vec![delay(10)]) })?;
+    pair.finish_first()?;
+    pair.redial()?;
+    pair.client_mut().traffic_mut().send(Direction::Bidirectional, 5_000);
+    let mut packets = Vec::new();
+    while !pair.is_all_delivered() {
+        if let Some(connection) = pair.client_mut().connection_mut() {
+            connection.set_trace(TraceMask::BURSTS);
+            while let Some(Record { event, .. }) = connection.poll_trace() {
+                let Traced::BurstSent(burst) = event else { continue };
+                packets.extend(burst.segments.into_iter().flat_map(|segment| segment.packets));
+            }
+        }
+        for _ in 0..3 {
+            if !pair.is_all_delivered() {
+                pair.step()?;
+            }
+        }
+    }
+    assert!(pair.client().connection().is_some_and(Connection::used_retry));
+    let early: Vec<u64> = packets.iter().filter(|packet| packet.kind == PacketType::ZeroRtt).map(|packet| packet.number).collect();
+    assert!(early.len() >= 8, "5,000 bytes twice: {early:?}");
+    assert!(early.windows(2).all(|pair| pair[0] < pair[1]), "{early:?}");
     Ok(())
 }
