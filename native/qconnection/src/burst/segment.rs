@@ -83,8 +83,10 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
         }
     }
     let full = window.len();
-    // Of a burst that begins with an Initial packet, segments without one are not filled (burst B-54).
-    let fills = packets.iter().flatten().any(|packet| packet.level == EncryptionLevel::Initial);
+    // Of a burst that begins with an Initial packet, segments without one are not filled (burst B-54); a path MTU probe
+    // proves only the size it has (burst B-56).
+    let initial = packets.iter().flatten().any(|packet| packet.level == EncryptionLevel::Initial);
+    let fills = initial || order.allow.mtu_probe.is_some();
     if let Some(Some(last)) = packets.get_mut(count.wrapping_sub(1)) {
         let fills = fills && order.padding == Padding::Full;
         let padding = if holds_path_frame(pending, last) || fills { order.padding } else { Padding::Sample };
