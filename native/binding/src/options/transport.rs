@@ -95,7 +95,9 @@ impl Transport {
             initial_mtu: limits.max_mtu_bytes.map_or(initial_mtu, |max| initial_mtu.min(max)),
             max_mtu: limits.max_mtu_bytes.unwrap_or(default.max_mtu),
             stream_window: window(limits.stream_window_bytes, limits.max_stream_window_bytes, default.stream_window),
+            max_stream_window: limits.max_stream_window_bytes.unwrap_or(default.max_stream_window),
             connection_window: window(limits.connection_window_bytes, limits.max_connection_window_bytes, default.connection_window),
+            max_connection_window: limits.max_connection_window_bytes.unwrap_or(default.max_connection_window),
             bidirectional_streams: limits.bidirectional_streams.unwrap_or(default.bidirectional_streams),
             unidirectional_streams: limits.unidirectional_streams.unwrap_or(default.unidirectional_streams),
             send_buffer: usize::try_from(limits.send_buffer_bytes).unwrap_or(usize::MAX),
@@ -162,7 +164,7 @@ impl Transport {
     }
 }
 
-/// A window that does not grow: what was asked for, and never more than its maximum.
+/// The first window: what was asked for, and never more than its maximum.
 fn window(first: Option<u64>, max: Option<u64>, default: u64) -> u64 {
     max.map_or(first.unwrap_or(default), |max| first.unwrap_or(default).min(max))
 }
@@ -192,7 +194,7 @@ mod tests {
         let limits = r#""idleTimeoutMs":1500.5,"keepAliveMs":250,"streamWindowBytes":70000,"maxStreamWindowBytes":65536,"#;
         let config = settings(fields, limits).expect("settings").config;
         assert_eq!((config.multipath, config.max_paths, config.scheduler), (Multipath::Require, 2, Scheduler::RoundRobin));
-        assert_eq!((config.congestion, config.stream_window), (Algorithm::NewReno, 65_536));
+        assert_eq!((config.congestion, config.stream_window, config.max_stream_window), (Algorithm::NewReno, 65_536, 65_536));
         assert_eq!((config.idle_timeout, config.keep_alive), (Duration::from_micros(1_500_500), Duration::from_millis(250)));
         assert_eq!(config.max_stall, Duration::from_millis(100));
     }

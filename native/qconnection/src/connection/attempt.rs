@@ -56,13 +56,15 @@ pub(crate) struct Dial {
     pub(crate) server_name: String,
     /// With the name it tells which tickets fit.
     pub(crate) port: u16,
+    /// Receive window that the endpoint's pool granted, bytes (mux R20).
+    pub(crate) window: u64,
 }
 
 impl Dial {
     /// A TLS session for a first flight of `version`; for a reserved one, which nobody will answer with packets, that of version 1.
     pub(crate) fn session(&self, cids: &HandshakeCids, version: u32) -> Result<Session, TlsError> {
         let config = &self.config;
-        let mut parameters = config.transport.parameters();
+        let mut parameters = config.transport.parameters_within(self.window);
         parameters.initial_source_connection_id = Some(cids.local);
         parameters.version_information =
             Some(param::VersionInformation { chosen: version, available: compatible(&config.versions, version) });

@@ -60,6 +60,16 @@ impl Connection {
     /// Takes one UDP payload; it is decrypted in place.
     pub(crate) fn handle_datagram(&mut self, arrival: Arrival, bytes: &mut [u8], pool: &mut BufferPool) {
         pool.absorb(&mut self.returned);
+        if self.streams.is_window_due() {
+            self.reserved_window = self.streams.settle_window(self.reserved_window, pool);
+        }
+        if self.end_known {
+            self.shed(pool);
+        }
+        // Facts are never dropped: reading pauses until the application has taken some (attacks L26).
+        if self.events.len() >= limits::EVENTS_WAITING {
+            return self.drops.count(DropReason::EventsWaiting);
+        }
         self.credit_datagram(&arrival, bytes.len());
         let size = bytes.len();
         let authentic_before = self.counters.packets_received;
