@@ -128,6 +128,8 @@ pub struct ReceiveWindow {
     announcement: Announcement,
     /// When the last update was written, and what was received and taken by then; `None` before the first.
     updated: Option<(Timestamp, u64, u64)>,
+    /// The peer had used nearly everything up while bytes before its last ones were missing.
+    starved: bool,
 }
 
 /// When an update is written, and how long its round trip takes.
@@ -137,6 +139,8 @@ pub struct Tempo {
     pub now: Timestamp,
     /// The least round trip of the longest path in use: queues, our own ones above all, are no reason for a large window.
     pub round_trip: Duration,
+    /// Several paths carry data: what the quick ones bring waits for what the slow ones have in their queues.
+    pub several_paths: bool,
 }
 
 /// Round trips shorter than this count as this long: between processes of one machine it is their turns on the
@@ -160,7 +164,7 @@ impl ReceiveWindow {
     #[must_use]
     pub fn new(window: u64) -> Self {
         let window = window.min(varint::MAX);
-        Self { window, limit: window, received: 0, taken: 0, announcement: Announcement::Told, updated: None }
+        Self { window, limit: window, received: 0, taken: 0, announcement: Announcement::Told, updated: None, starved: false }
     }
 
     /// The peer sent `bytes` more than it had before: of a stream the rise of its largest offset or final size, of a
@@ -191,13 +195,27 @@ impl ReceiveWindow {
         (is_worth_it || self.announcement == Announcement::Lost).then_some(next)
     }
 
+    /// Bytes came and others before them are missing.
+    #[inline]
+    pub const fn note_hole(&mut self) {
+        if self.limit.saturating_sub(self.received) < self.window / 8 {
+            self.starved = true;
+        }
+    }
+
     /// An update is about to be written: the window this one should have.
     ///
     /// It doubles when the peer seems to wait for updates rather than for the network, that is when a whole window is
     /// received and taken in less than two round trips, and the application keeps up, that is has taken at least half of what is
     /// here. A window of two bandwidth-delay products so keeps its size, and slow start never catches up with it.
+    /// Over several paths it also doubles when the peer used it up while a hole waited for a slow path (attacks F19).
     pub fn tune(&mut self, tempo: Tempo) -> u64 {
         let before = self.updated.replace((tempo.now, self.received, self.taken));
+        let keeps_up = self.held() <= self.window / 2;
+        let doubled = self.window.saturating_mul(2);
+        if std::mem::take(&mut self.starved) && tempo.several_paths && keeps_up {
+            return doubled;
+        }
         let Some((at, received, taken)) = before else { return self.window };
         // Behind a hole that is filled much is taken at once, and a reader who wakes up takes what came long before.
         let moved = self.received.saturating_sub(received).min(self.taken.saturating_sub(taken));
@@ -205,8 +223,7 @@ impl ReceiveWindow {
         let elapsed = nanos(tempo.now.saturating_since(at)).saturating_mul(self.window.into());
         let two_round_trips = nanos(tempo.round_trip.max(SHORTEST_ROUND_TRIP)).saturating_mul(2);
         let is_quick = elapsed < two_round_trips.saturating_mul(moved.into());
-        let keeps_up = self.held() <= self.window / 2;
-        if is_quick && keeps_up { self.window.saturating_mul(2) } else { self.window }
+        if is_quick && keeps_up { doubled } else { self.window }
     }
 
     /// A frame with this limit was written.
@@ -352,7 +369,7 @@ mod tests {
             let _ = window.on_received(take + if window.received() == 0 { held } else { 0 });
             window.on_taken(take);
             window.on_update_sent(window.taken + (1 << 20));
-            wanted = window.tune(Tempo { now, round_trip: Duration::from_millis(round_trip) });
+            wanted = window.tune(Tempo { now, round_trip: Duration::from_millis(round_trip), several_paths: false });
             now += Duration::from_micros(every);
         }
         wanted
@@ -369,12 +386,25 @@ mod tests {
         assert_eq!(tuned(QUARTER, 375, 0, 0), 1 << 20);
     }
 
+    /// attacks F19.
+    #[test]
+    fn a_window_used_up_behind_a_hole_should_double_where_several_paths_make_holes() {
+        for (several_paths, received, expected) in [(true, 90, 200), (false, 90, 100), (true, 80, 100)] {
+            let mut window = ReceiveWindow::new(100);
+            window.on_received(received).unwrap();
+            window.note_hole();
+            window.on_taken(received);
+            let tempo = Tempo { now: Timestamp::ZERO, round_trip: Duration::ZERO, several_paths };
+            assert_eq!((window.tune(tempo), window.tune(tempo)), (expected, 100), "{received} bytes");
+        }
+    }
+
     #[test]
     fn the_first_update_measures_nothing() {
         let mut window = ReceiveWindow::new(100);
         window.on_received(100).unwrap();
         window.on_taken(100);
-        assert_eq!(window.tune(Tempo { now: Timestamp::from_millis(5), round_trip: Duration::from_secs(9) }), 100);
+        assert_eq!(window.tune(Tempo { now: Timestamp::from_millis(5), round_trip: Duration::from_secs(9), several_paths: true }), 100);
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Connection {
 
     /// Limits, resets and the like of streams.
     fn write_stream_control(&mut self, now: Timestamp, frames: &mut Frames<'_, '_>) {
-        let tempo = Tempo { now, round_trip: self.longest_round_trip() };
+        let tempo = Tempo { now, round_trip: self.longest_round_trip(), several_paths: self.paths.open_count() > 1 };
         let Frames { writer, list, weight } = frames;
         self.streams.write_control(tempo, writer, &mut |record| {
             list.push(SentFrame::Stream(record));

@@ -85,7 +85,7 @@ mod tests {
             let limit = streams.window.update().unwrap();
             streams.window.on_update_sent(limit);
             let now = Timestamp::from_millis(round);
-            streams.tune_connection(Tempo { now, round_trip: Duration::from_millis(100) });
+            streams.tune_connection(Tempo { now, round_trip: Duration::from_millis(100), several_paths: false });
         }
     }
 

@@ -16,7 +16,7 @@ use qbase::{
 };
 
 /// Time stands still in the tests.
-pub const TEMPO: Tempo = Tempo { now: qbase::Timestamp::ZERO, round_trip: std::time::Duration::ZERO };
+pub const TEMPO: Tempo = Tempo { now: qbase::Timestamp::ZERO, round_trip: std::time::Duration::ZERO, several_paths: false };
 
 /// Room for frames in a packet of the tests.
 pub const PACKET: usize = 1_200;
