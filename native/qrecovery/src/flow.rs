@@ -128,7 +128,7 @@ pub struct ReceiveWindow {
     announcement: Announcement,
     /// When the last update was written, and what was received and taken by then; `None` before the first.
     updated: Option<(Timestamp, u64, u64)>,
-    /// The peer had used nearly everything up while bytes before its last ones were missing.
+    /// The peer had used three quarters up while bytes before its last ones were missing.
     starved: bool,
 }
 
@@ -198,7 +198,7 @@ impl ReceiveWindow {
     /// Bytes came and others before them are missing.
     #[inline]
     pub const fn note_hole(&mut self) {
-        if self.limit.saturating_sub(self.received) < self.window / 8 {
+        if self.limit.saturating_sub(self.received) < self.window / 4 {
             self.starved = true;
         }
     }
@@ -389,7 +389,7 @@ mod tests {
     /// attacks F19.
     #[test]
     fn a_window_used_up_behind_a_hole_should_double_where_several_paths_make_holes() {
-        for (several_paths, received, expected) in [(true, 90, 200), (false, 90, 100), (true, 80, 100)] {
+        for (several_paths, received, expected) in [(true, 90, 200), (false, 90, 100), (true, 75, 100)] {
             let mut window = ReceiveWindow::new(100);
             window.on_received(received).unwrap();
             window.note_hole();
