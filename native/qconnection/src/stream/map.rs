@@ -116,7 +116,7 @@ impl StreamMap {
 
     /// All live streams, to look at.
     pub fn iter(&self) -> impl Iterator<Item = &Stream> {
-        self.slots.iter().map(|(_, stream)| stream)
+        self.places.iter().filter(|stream| stream.id != NOBODY)
     }
 
     /// All live streams, in the order of their places.

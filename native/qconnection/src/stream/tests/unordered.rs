@@ -70,3 +70,20 @@ fn a_reset_of_an_unordered_stream_drops_and_tells_as_any_other() {
     assert_eq!((server.streams.statistics().held, server.pool.used()), (0, 0));
     assert_eq!(take(&mut server, id), Err(ReadError::Reset(9)));
 }
+
+#[test]
+fn the_next_stream_in_the_place_of_an_unordered_one_is_read_in_order() {
+    let (_, mut server) = pair();
+    for index in 0..200 {
+        let id = StreamId::new(Role::Client, UNI, index);
+        server.stream(id, 0, b"abc", Fin::Yes).unwrap();
+        if index % 2 == 0 {
+            assert_eq!(take(&mut server, id), Ok((0, 3)));
+            assert_eq!(take(&mut server, id), Err(ReadError::Finished));
+        } else {
+            assert_eq!(server.read_all(id), (b"abc".to_vec(), ReadError::Finished));
+        }
+        while server.packet().is_some() {}
+    }
+    assert_eq!((server.streams.open_count(), server.pool.used()), (0, 0));
+}
