@@ -237,6 +237,6 @@ fn nothing(id: StreamId, machine: &mut Connection) -> Outcome {
         Err(ReadError::Reset(code)) => Outcome::Reset(code),
         Err(ReadError::Finished) => Outcome::Finished,
         Err(ReadError::Blocked) | Ok(_) => Outcome::Empty,
-        Err(ReadError::Stopped(_) | ReadError::WrongWay | ReadError::Closed) => Outcome::Gone,
+        Err(ReadError::Stopped(_) | ReadError::WrongWay | ReadError::Unordered | ReadError::Closed) => Outcome::Gone,
     }
 }
