@@ -125,7 +125,7 @@ impl Network {
             pacer: Pacer::new(u64::from(mtu)),
             pto_count: 0,
             search,
-            ecn: EcnPath::new(config.ecn),
+            ecn: EcnPath::new(config.ecn.into()),
             app_limited: true,
             window_used_at: Timestamp::ZERO,
             suspect_since: None,

@@ -93,7 +93,7 @@ impl Connection {
         network.reordering = qcongestion::Reordering::new();
         network.space.sent.on_network_change();
         network.pacer.reset();
-        network.ecn.restart(ecn);
+        network.ecn.restart(ecn.into());
         network.search.reset();
         let mtu = network.mtu();
         network.controller.on_mtu(u64::from(mtu));
