@@ -219,8 +219,12 @@ impl World {
         }
         from.endpoint.on_submitted(&burst, burst.segments, now);
         let seen: FourTuple = reverse(burst.four_tuple);
+        let is_answer = burst.connection.is_none();
         for datagram in self.buffer[..burst.len].chunks_mut(burst.segment_size) {
-            check_datagram(datagram, from.role, self.original);
+            // An answer without a connection is a Retry, a list of versions, a refusal or a reset that looks like any packet.
+            if !is_answer {
+                check_datagram(datagram, from.role, self.original);
+            }
             if self.drop > 0 {
                 self.drop -= 1;
                 continue;
