@@ -8,9 +8,9 @@ use evil::target::{ALL, Cost, Target};
 use qsim::{Failure, Random};
 
 /// Changed and random inputs of a target that takes microseconds.
-const LIGHT_RUNS: u64 = 2_000;
+const LIGHT_RUNS: u64 = 1_000;
 /// The same of one that takes milliseconds.
-const HEAVY_RUNS: u64 = 40;
+const HEAVY_RUNS: u64 = 20;
 /// Longest random input, bytes.
 const MAX_LEN: u64 = 600;
 
