@@ -7,7 +7,7 @@
 use super::{Connection, HandshakeCids, State, close::CloseCause, input::{Arrival, Stop}, versions::Reaction};
 use crate::config::{ClientConfig, ServerConfig, TransportConfig};
 use qbase::{
-    ConnectionId, FourTuple, PathId, Role, Timestamp, limits,
+    ConnectionId, FourTuple, PathId, Role, Timestamp, VERSION_1, limits,
     packet::{ProtectedHeader, retry, version_negotiation}, param, version,
 };
 use qcrypto::{Keys, Session, TlsError};
@@ -72,8 +72,11 @@ impl Dial {
         // A reserved parameter of the form 31 * N + 27 keeps peers tolerant (RFC 9000 §18.1).
         let grease = param::id::reserved(u64::from(cids.original_dcid.as_bytes().first().copied().unwrap_or_default()));
         parameters.write(&mut encoded, Role::Client, Some(grease));
+        if !version::is_spoken(version) {
+            // The answer is a new first flight: no key or ticket of this session is ever used.
+            return Session::client(&config.tls, &self.server_name, &encoded, VERSION_1);
+        }
         let key = config.tls.session_key(&self.server_name, self.port);
-        let version = if version::is_spoken(version) { version } else { qbase::VERSION_1 };
         if config.versions.len() > 1 {
             return Session::resume_compatible(&config.tls, &key, &self.server_name, &encoded, version);
         }
