@@ -23,6 +23,7 @@ pub struct Transport {
     failover: Option<Failover>,
     versions: Option<Vec<String>>,
     first_version: Option<String>,
+    max_datagram_frame_bytes: Option<u64>,
     limits: Limits,
 }
 
@@ -102,6 +103,7 @@ impl Transport {
             unidirectional_streams: limits.unidirectional_streams.unwrap_or(default.unidirectional_streams),
             send_buffer: usize::try_from(limits.send_buffer_bytes).unwrap_or(usize::MAX),
             connection_send_buffer: usize::try_from(limits.connection_send_buffer_bytes).unwrap_or(usize::MAX),
+            max_datagram_frame: self.max_datagram_frame_bytes.unwrap_or(default.max_datagram_frame),
             congestion: self.algorithm()?,
             scheduler: self.scheduler()?,
             multipath: self.multipath()?,
@@ -121,12 +123,7 @@ impl Transport {
     /// A name the engine has not.
     pub fn versions(&self) -> Result<Vec<u32>, NativeError> {
         let Some(names) = &self.versions else { return Ok(qbase::version::SPOKEN.to_vec()) };
-        let number = |name: &String| match name.as_str() {
-            "v1" => Ok(qbase::VERSION_1),
-            "v2" => Ok(qbase::VERSION_2),
-            _ => Err(unavailable("versions")),
-        };
-        names.iter().map(number).collect()
+        names.iter().map(|name| version(name).ok_or_else(|| unavailable("versions"))).collect()
     }
 
     /// Version of a client's first Initial, if it is not the first of [`Self::versions`].
@@ -136,10 +133,8 @@ impl Transport {
     pub fn first_version(&self) -> Result<Option<u32>, NativeError> {
         match self.first_version.as_deref() {
             None => Ok(None),
-            Some("v1") => Ok(Some(qbase::VERSION_1)),
-            Some("v2") => Ok(Some(qbase::VERSION_2)),
             Some("reserved") => Ok(Some(qbase::version::reserved(RESERVED))),
-            Some(_) => Err(unavailable("firstVersion")),
+            Some(name) => version(name).map(Some).ok_or_else(|| unavailable("firstVersion")),
         }
     }
 
@@ -161,6 +156,15 @@ impl Transport {
             Some("require") => Ok(Multipath::Require),
             Some(_) => Err(unavailable("multipath")),
         }
+    }
+}
+
+/// A version by its name.
+fn version(name: &str) -> Option<u32> {
+    match name {
+        "v1" => Some(qbase::VERSION_1),
+        "v2" => Some(qbase::VERSION_2),
+        _ => None,
     }
 }
 
