@@ -147,6 +147,10 @@ pub struct Tempo {
 /// processor that take time, and 1 to 2 MiB are in flight at best (design §7.11).
 const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(750);
 
+/// Over several paths no window that is read stays smaller: a packet in the queue of a slow path holds up what the quick
+/// ones bring meanwhile (attacks F19).
+const SEVERAL_PATHS_WINDOW: u64 = 1_024 * 1_024;
+
 /// The share of a window that must be taken before the peer is told: the rest must carry it over a round trip.
 const UPDATE_SHARE: u64 = 4;
 
@@ -212,18 +216,20 @@ impl ReceiveWindow {
     pub fn tune(&mut self, tempo: Tempo) -> u64 {
         let before = self.updated.replace((tempo.now, self.received, self.taken));
         let keeps_up = self.held() <= self.window / 2;
-        let doubled = self.window.saturating_mul(2);
+        let least = if tempo.several_paths { SEVERAL_PATHS_WINDOW } else { 0 };
+        let doubled = self.window.saturating_mul(2).max(least);
+        let same = self.window.max(if keeps_up { least } else { 0 });
         if std::mem::take(&mut self.starved) && tempo.several_paths && keeps_up {
             return doubled;
         }
-        let Some((at, received, taken)) = before else { return self.window };
+        let Some((at, received, taken)) = before else { return same };
         // Behind a hole that is filled much is taken at once, and a reader who wakes up takes what came long before.
         let moved = self.received.saturating_sub(received).min(self.taken.saturating_sub(taken));
         let nanos = |duration: Duration| duration.as_nanos();
         let elapsed = nanos(tempo.now.saturating_since(at)).saturating_mul(self.window.into());
         let two_round_trips = nanos(tempo.round_trip.max(SHORTEST_ROUND_TRIP)).saturating_mul(2);
         let is_quick = elapsed < two_round_trips.saturating_mul(moved.into());
-        if is_quick && keeps_up { doubled } else { self.window }
+        if is_quick && keeps_up { doubled } else { same }
     }
 
     /// A frame with this limit was written.
@@ -389,13 +395,26 @@ mod tests {
     /// attacks F19.
     #[test]
     fn a_window_used_up_behind_a_hole_should_double_where_several_paths_make_holes() {
-        for (several_paths, received, expected) in [(true, 90, 200), (false, 90, 100), (true, 75, 100)] {
-            let mut window = ReceiveWindow::new(100);
-            window.on_received(received).unwrap();
+        const WINDOW: u64 = 4 << 20;
+        for (several_paths, left, expected) in [(true, WINDOW / 4 - 1, 2 * WINDOW), (false, 1, WINDOW), (true, WINDOW / 4, WINDOW)] {
+            let mut window = ReceiveWindow::new(WINDOW);
+            window.on_received(WINDOW - left).unwrap();
             window.note_hole();
-            window.on_taken(received);
+            window.on_taken(WINDOW - left);
             let tempo = Tempo { now: Timestamp::ZERO, round_trip: Duration::ZERO, several_paths };
-            assert_eq!((window.tune(tempo), window.tune(tempo)), (expected, 100), "{received} bytes");
+            assert_eq!((window.tune(tempo), window.tune(tempo)), (expected, WINDOW), "{left} bytes left");
+        }
+    }
+
+    /// attacks F19.
+    #[test]
+    fn over_several_paths_a_window_that_is_read_becomes_a_mebibyte_at_least() {
+        for (several_paths, taken, expected) in [(true, 60_000, 1 << 20), (true, 10_000, 100_000), (false, 60_000, 100_000)] {
+            let mut window = ReceiveWindow::new(100_000);
+            window.on_received(80_000).unwrap();
+            window.on_taken(taken);
+            let tempo = Tempo { now: Timestamp::ZERO, round_trip: Duration::ZERO, several_paths };
+            assert_eq!(window.tune(tempo), expected, "{taken} bytes taken");
         }
     }
 
@@ -404,7 +423,7 @@ mod tests {
         let mut window = ReceiveWindow::new(100);
         window.on_received(100).unwrap();
         window.on_taken(100);
-        assert_eq!(window.tune(Tempo { now: Timestamp::from_millis(5), round_trip: Duration::from_secs(9), several_paths: true }), 100);
+        assert_eq!(window.tune(Tempo { now: Timestamp::from_millis(5), round_trip: Duration::from_secs(9), several_paths: false }), 100);
     }
 
     #[test]
