@@ -9,7 +9,6 @@ pub mod arena;
 pub mod ends;
 pub mod peer;
 pub mod stage;
-pub mod target;
 pub mod wire;
 
 use qbase::{

@@ -84,6 +84,8 @@ pub struct Stage {
     pub flight: Vec<(EncryptionLevel, u64, Vec<u8>)>,
     /// Datagrams of the client as they came, oldest first.
     pub raw: Vec<Vec<u8>>,
+    /// Datagrams of the client that went to other addresses than the evil server's; it does not hear them.
+    pub elsewhere: usize,
     buffer: Vec<u8>,
 }
 
@@ -114,6 +116,7 @@ impl Stage {
             events: Vec::new(),
             flight: Vec::new(),
             raw: vec![first.clone()],
+            elsewhere: 0,
             buffer: vec![0; 65_535],
         };
         stage.evil.hear(&mut first)?;
@@ -193,6 +196,10 @@ impl Stage {
             let Some(burst) = self.client.poll_transmit(self.now, &mut self.buffer, &SendLimits::default()) else { return Ok(()) };
             let mut bytes = self.buffer.get(..burst.len).unwrap_or_default().to_vec();
             self.client.on_submitted(&burst, burst.segments, self.now);
+            if burst.four_tuple.remote != seen_by_client().remote {
+                self.elsewhere += burst.segments;
+                continue;
+            }
             for datagram in bytes.chunks_mut(burst.segment_size.max(1)) {
                 self.raw.push(datagram.to_vec());
                 self.evil.hear(datagram)?;

@@ -125,7 +125,7 @@ pub fn seal_short(envelope: &Envelope, keys: &mut OneRttKeys, payload: &[u8]) ->
 
 fn set_bits(packet: &mut [u8], bits: u8) {
     if let Some(first) = packet.first_mut() {
-        *first |= bits;
+        *first ^= bits;
     }
 }
 

@@ -3,6 +3,7 @@
 //! Called by the harness with every datagram a host sends. Events happen in the order of their instant, and in the
 //! order they were caused where instants are equal. Never looks into a datagram.
 
+mod mapping;
 mod slots;
 
 use std::{
@@ -75,6 +76,8 @@ pub struct Network {
     links: Vec<Link>,
     /// (source, destination) to link and direction.
     routes: BTreeMap<(IpAddr, IpAddr), LaneId>,
+    /// What NATs make of addresses.
+    mappings: mapping::Mappings,
     /// Addresses whose interface is down.
     down: BTreeSet<IpAddr>,
     slots: Slots,
@@ -130,6 +133,7 @@ impl Network {
             seed,
             links: Vec::new(),
             routes: BTreeMap::new(),
+            mappings: mapping::Mappings::default(),
             down: BTreeSet::new(),
             slots: Slots::default(),
             departures: BinaryHeap::new(),
@@ -166,12 +170,13 @@ impl Network {
         if self.down.contains(&four_tuple.local.ip()) {
             return Err(SendError::InterfaceDown);
         }
-        let ends = (four_tuple.local.ip(), four_tuple.remote.ip());
+        let Some(destination) = self.mappings.reached(four_tuple.remote) else { return Ok(()) };
+        let ends = (four_tuple.local.ip(), destination.ip());
         let lane_id = *self.routes.get(&ends).ok_or(SendError::NoRoute)?;
         if self.lane_mut(lane_id).is_some_and(|lane| bytes.len() > lane.shape().interface_mtu) {
             return Err(SendError::TooLong);
         }
-        let received = FourTuple { local: four_tuple.remote, remote: four_tuple.local };
+        let received = FourTuple { local: destination, remote: self.mappings.seen(four_tuple.local) };
         if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MAX_KEPT) {
             kept.push((received, bytes.to_vec()));
         }
@@ -190,6 +195,11 @@ impl Network {
             Verdict::Dropped(fate) => self.drop_datagram(now, token, fate),
         }
         Ok(())
+    }
+
+    /// A NAT in front of a host gives one of its addresses this outside address from now on; the one before leads nowhere.
+    pub fn map(&mut self, inside: SocketAddr, outside: SocketAddr) {
+        self.mappings.set(inside, outside);
     }
 
     /// Keeps a copy of the datagrams sent from now on, as an observer could.
