@@ -6,7 +6,7 @@ use crate::path::schedule::Scheduler;
 use bytes::Bytes;
 use qbase::{limits, param::TransportParameters, version};
 use qcongestion::algorithm::Algorithm;
-use std::{sync::Arc, time::Duration};
+use std::{net::{SocketAddrV4, SocketAddrV6}, sync::Arc, time::Duration};
 
 /// Which multipath wire mode is offered (multipath MP-5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,48 @@ pub enum Multipath {
     Auto,
     /// As `Auto`, and the connection fails when the peer does not offer it.
     Require,
+}
+
+/// What the spin bit tells observers of the round-trip time (RFC 9000 §17.4; burst B-89).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Spin {
+    /// Nothing: it is 0.
+    Off,
+    /// Nothing: it is drawn for each connection id.
+    #[default]
+    Random,
+    /// The truth, except on one path in sixteen.
+    On,
+}
+
+/// Addresses at which a server would rather be reached, one of each family at most (RFC 9000 §9.6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PreferredAddresses {
+    /// The IPv4 address.
+    pub ipv4: Option<SocketAddrV4>,
+    /// The IPv6 address.
+    pub ipv6: Option<SocketAddrV6>,
+}
+
+impl PreferredAddresses {
+    /// There is one.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        self.ipv4.is_some() || self.ipv6.is_some()
+    }
+}
+
+/// Whether a client goes to the address its server prefers (attacks E15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FollowPreferred {
+    /// Never.
+    Never,
+    /// If it is of the same kind as the address dialled or a wider one: from a public one never to a private one, from
+    /// a private one never to this host.
+    #[default]
+    Scoped,
+    /// Wherever it is.
+    Always,
 }
 
 /// Settings of one connection's transport; the defaults are those of [`limits`].
@@ -35,14 +77,10 @@ pub struct TransportConfig {
     /// The largest UDP payload that path MTU discovery tries, bytes; at or below `initial_mtu` it is off. Over IPv6 values up
     /// to 1472, which fit Ethernet over IPv4 only, count as 1452.
     pub max_mtu: u16,
-    /// First receive window of each stream, bytes.
+    /// Receive window of each stream, bytes.
     pub stream_window: u64,
-    /// Receive window that a stream may grow to, bytes; no more than the first one: it keeps its size.
-    pub max_stream_window: u64,
-    /// First receive window of the connection, bytes. The endpoint may grant less (mux R20).
+    /// Receive window of the connection, bytes.
     pub connection_window: u64,
-    /// Receive window that the connection may grow to, bytes; no more than the first one: it keeps its size.
-    pub max_connection_window: u64,
     /// Bidirectional streams the peer may have open.
     pub bidirectional_streams: u64,
     /// Unidirectional streams the peer may have open.
@@ -77,6 +115,16 @@ pub struct TransportConfig {
     /// The handshake waits for the application's word on the peer's certificates (`Connection::verdict`), under the
     /// handshake timeout.
     pub hold_for_verdict: bool,
+    /// The spin bit of our short headers.
+    pub spin: Spin,
+    /// The fixed bit of packets may be 0, both ways, once both ends have said so (RFC 9287).
+    pub grease_quic_bit: bool,
+    /// The peer is told not to come from other addresses by its own will; what a NAT does is followed (RFC 9000 §9).
+    pub disable_active_migration: bool,
+    /// Server: where clients are asked to go after the handshake. The endpoint must hear there.
+    pub preferred_address: PreferredAddresses,
+    /// Client: whether it goes where its server asks it to.
+    pub follow_preferred: FollowPreferred,
     /// Packets one key may protect, in place of the AEAD's own limit; for tests.
     pub confidentiality_limit: Option<u64>,
 }
@@ -91,9 +139,7 @@ impl Default for TransportConfig {
             initial_mtu: limits::MIN_INITIAL as u16,
             max_mtu: limits::MAX_MTU,
             stream_window: limits::STREAM_WINDOW,
-            max_stream_window: limits::MAX_STREAM_WINDOW,
             connection_window: limits::CONNECTION_WINDOW,
-            max_connection_window: limits::MAX_CONNECTION_WINDOW,
             bidirectional_streams: limits::PEER_STREAMS,
             unidirectional_streams: limits::PEER_STREAMS,
             send_buffer: 256 * 1_024,
@@ -110,6 +156,11 @@ impl Default for TransportConfig {
             keep_alive: Duration::ZERO,
             ecn: true,
             hold_for_verdict: false,
+            spin: Spin::default(),
+            grease_quic_bit: true,
+            disable_active_migration: false,
+            preferred_address: PreferredAddresses::default(),
+            follow_preferred: FollowPreferred::default(),
             confidentiality_limit: None,
         }
     }
@@ -119,26 +170,20 @@ impl TransportConfig {
     /// The transport parameters these settings announce, without connection ids (RFC 9000 §18.2).
     #[must_use]
     pub fn parameters(&self) -> TransportParameters {
-        self.parameters_within(self.connection_window)
-    }
-
-    /// The same, promising the peer no more than `window` bytes at once (mux R20).
-    #[must_use]
-    pub fn parameters_within(&self, window: u64) -> TransportParameters {
-        let stream_window = self.stream_window.min(window);
         TransportParameters {
             max_idle_timeout: self.idle_timeout,
             max_ack_delay: self.max_ack_delay,
             ack_delay_exponent: limits::ACK_DELAY_EXPONENT,
-            initial_max_data: window,
-            initial_max_stream_data_bidi_local: stream_window,
-            initial_max_stream_data_bidi_remote: stream_window,
-            initial_max_stream_data_uni: stream_window,
+            initial_max_data: self.connection_window,
+            initial_max_stream_data_bidi_local: self.stream_window,
+            initial_max_stream_data_bidi_remote: self.stream_window,
+            initial_max_stream_data_uni: self.stream_window,
             initial_max_streams_bidi: self.bidirectional_streams,
             initial_max_streams_uni: self.unidirectional_streams,
             active_connection_id_limit: limits::REMOTE_CIDS_PER_PATH,
             max_datagram_frame_size: self.max_datagram_frame,
-            disable_active_migration: false,
+            disable_active_migration: self.disable_active_migration,
+            grease_quic_bit: self.grease_quic_bit,
             initial_max_path_id: match self.multipath {
                 Multipath::Off => None,
                 Multipath::Auto | Multipath::Require => {

@@ -16,7 +16,9 @@ pub mod space;
 pub mod stream;
 
 pub use burst::{Burst, SendLimits};
-pub use config::{ClientConfig, EndpointConfig, Multipath, RetryPolicy, ServerConfig, TransportConfig};
+pub use config::{
+    ClientConfig, EndpointConfig, FollowPreferred, Multipath, PreferredAddresses, RetryPolicy, ServerConfig, Spin, TransportConfig,
+};
 pub use connection::{Connection, events::Event};
 pub use endpoint::{Endpoint, Received};
 pub use handle::ConnectionHandle;

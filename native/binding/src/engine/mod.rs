@@ -8,8 +8,7 @@
 //! | `visit` | what happened to a connection since it was last looked at |
 //! | `stream`, `connection` | what is kept of each for JavaScript |
 //! | `fill` | stream bytes, in turns |
-//! | `datagrams` | messages, both ways |
-//! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
+//! | `paths`, `close`, `peer`, `trace` | facts as JSON |
 //! | `answers`, `pages`, `stall` | questions, numbers |
 //! | `outbox` | records |
 //!
@@ -20,9 +19,7 @@ mod answers;
 mod close;
 mod commands;
 mod connection;
-mod datagrams;
 mod dial;
-mod early;
 mod fill;
 mod outbox;
 mod pages;
@@ -167,10 +164,6 @@ impl Engine {
     }
 
     fn hand_over_keylog(&mut self) {
-        if self.is_full() {
-            return;
-        }
-        self.out.lost = self.out.lost.saturating_add(self.link.take_lost_keylog());
         for line in self.link.take_keylog() {
             self.out.payload(Kind::Keylog, 0, line.as_bytes());
         }

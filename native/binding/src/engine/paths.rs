@@ -63,7 +63,7 @@ impl Engine {
             _ => {}
         }
         let machine = io.endpoint.connection(connection.handle);
-        let change = Some(change(event));
+        let change = (!matches!(event.kind, PathEventKind::MigrationFailed(_))).then(|| change(event));
         match machine.and_then(|machine| machine.path(event.path)) {
             Some(view) => self.tell_facts(key, now, &view, event.reason, change),
             None => self.tell_gone(key, now, event, change),
@@ -145,12 +145,14 @@ fn change(event: &PathEvent) -> PathChange {
         PathEventKind::Abandoning(_) => plain("abandoning"),
         PathEventKind::Abandoned(_) | PathEventKind::Failed(_) => plain("abandoned"),
         PathEventKind::Status(status) => PathChange { status: Some(status.into()), ..plain("status") },
-        PathEventKind::Rebound(four_tuple) => PathChange {
+        PathEventKind::Rebound(four_tuple) | PathEventKind::Migrated(four_tuple) => PathChange {
             local: Some(four_tuple.local.to_string()),
             remote: Some(four_tuple.remote.to_string()),
             ..plain("rebound")
         },
         PathEventKind::Mtu(bytes) => PathChange { mtu_bytes: Some(bytes), ..plain("mtu") },
+        // The path stays as it is; its facts are told once more, with the reason.
+        PathEventKind::MigrationFailed(_) => PathChange::default(),
         PathEventKind::SendError => PathChange { errno: Some(""), ..plain("send-error") },
     }
 }
@@ -163,6 +165,9 @@ fn refusal(failure: OpenFailure, event: &PathEvent) -> NativeError {
         OpenFailure::Validation => {
             let message = format!("the peer did not answer on path {path} ({reason}); check that the addresses reach each other");
             NativeError::new("QB_PATH_VALIDATION", message).with(|facts| facts.path = Some(path.0))
+        }
+        OpenFailure::MigrationDisabled => {
+            NativeError::new("QB_PATH_LIMIT", "the server takes no second address of this end; open paths to other addresses of the server")
         }
         OpenFailure::Abandoned => {
             let message = format!("path {path} ended while it was opened ({reason}); try again");

@@ -4,7 +4,7 @@
 
 use crate::stream::StreamRecord;
 use qevent::EndedBy;
-use qbase::{Ecn, EncryptionLevel, PacketNumber, PathId, SpaceId, Timestamp};
+use qbase::{Ecn, EncryptionLevel, FourTuple, PacketNumber, PathId, SpaceId, Timestamp};
 
 /// One frame of a sent packet, as far as its fate matters to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub struct PendingBurst {
     pub ecn: Ecn,
     /// It is a path MTU probe: its loss is no congestion.
     pub mtu_probe: bool,
+    /// It goes between these addresses of its path, which are not the path's own: it counts for nothing else.
+    pub aside: Option<FourTuple>,
     /// It waits for `on_submitted`.
     pub open: bool,
     /// The scheduler's words.
@@ -148,6 +150,7 @@ impl Default for PendingBurst {
             at: Timestamp::ZERO,
             ecn: Ecn::NotEct,
             mtu_probe: false,
+            aside: None,
             open: false,
             reason: "",
             ended_by: EndedBy::Full,
@@ -163,6 +166,7 @@ impl PendingBurst {
         self.len = 0;
         self.segment_size = 0;
         self.mtu_probe = false;
+        self.aside = None;
         self.open = false;
     }
 }

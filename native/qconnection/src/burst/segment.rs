@@ -11,9 +11,9 @@ use super::{
 };
 use crate::connection::Connection;
 use qbase::{
-    EncryptionLevel, PacketNumber, PathId, TransportError, Timestamp, Writer,
+    ConnectionId, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, Writer,
     limits::{MIN_SAMPLE, TAG_LEN},
-    packet::{long::{self, LongHeader, LongKind}, number, short},
+    packet::{self, long::{self, LongHeader, LongKind}, number, short},
 };
 use rand_core::RngCore;
 
@@ -39,6 +39,8 @@ struct OpenPacket {
     first_frame: usize,
     frames: usize,
     padding: usize,
+    /// The fixed bit is 0 (RFC 9287 §3.1).
+    clear_fixed: bool,
 }
 
 /// What one segment became.
@@ -64,6 +66,15 @@ pub(super) struct Order {
     /// Position in the burst.
     pub(super) index: u16,
     pub(super) allow: Allow,
+    /// It goes elsewhere than its path.
+    pub(super) aside: Option<Aside>,
+}
+
+/// Where a segment goes that does not go where its path is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aside {
+    pub(super) four_tuple: FourTuple,
+    pub(super) dcid: ConnectionId,
 }
 
 /// Writes one segment into `window`.
@@ -96,7 +107,7 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
             space.fill(0);
             last.frames_end = last.frames_end.saturating_add(bytes);
             last.padding = last.padding.saturating_add(bytes);
-            last.weight.in_flight |= bytes > 0;
+            last.weight.in_flight |= bytes > 0 && order.aside.is_none();
             at = at.saturating_add(bytes);
         }
     }
@@ -137,13 +148,16 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     if room.len() < MIN_SAMPLE * 2 {
         return None;
     }
-    let (dcid, scid) = connection.header_cids(level, order.path)?;
-    let (number, number_len) = take_number(connection, level, order.path)?;
+    let (dcid, scid) = match order.aside {
+        Some(aside) => (aside.dcid, ConnectionId::EMPTY),
+        None => connection.header_cids(level, order.path)?,
+    };
+    let Numbered { number, number_len, coin } = take_number(connection, level, order.path)?;
     let end = room.len().saturating_sub(TAG_LEN);
     let mut writer = Writer::new(room.get_mut(..end)?);
     let phase = connection.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
     let (number_offset, length_offset) = match level {
-        EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, short::Spin::default()), None),
+        EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, connection.spin(order.path)), None),
         _ => {
             let kind = match level {
                 EncryptionLevel::Initial => LongKind::Initial { token: &connection.token },
@@ -157,7 +171,10 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let header_len = writer.len();
     let frames_before = pending.frames.len();
     let mut frames = Frames { writer: &mut writer, list: &mut pending.frames, weight: Weight::default() };
-    connection.write_frames(order.now, level, order.path, order.allow, &mut frames);
+    match order.aside {
+        Some(aside) => connection.write_aside(order.now, order.path, aside.four_tuple, &mut frames),
+        None => connection.write_frames(order.now, level, order.path, order.allow, &mut frames),
+    }
     let weight = frames.weight;
     let written = writer.len().saturating_sub(header_len);
     if written == 0 {
@@ -180,33 +197,45 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
         first_frame: frames_before,
         frames: pending.frames.len().saturating_sub(frames_before),
         padding,
+        clear_fixed: coin && connection.clears_fixed_bit(),
     })
 }
 
+/// The number of a packet, the bytes it is sent with, and a bit of luck.
+struct Numbered {
+    number: PacketNumber,
+    number_len: usize,
+    coin: bool,
+}
+
 /// Takes the next number of a space and the bytes it is sent with (RFC 9000 §17.1; burst B-87).
-fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId) -> Option<(PacketNumber, usize)> {
+fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId) -> Option<Numbered> {
     // The distance grows with the connection, as attacks C2 asks: first within 256, then at packet-count scale.
-    let distance = 64 + u64::from(connection.random.next_u32() >> 20);
+    let luck = connection.random.next_u32();
+    let distance = 64 + u64::from(luck >> 20);
     let space = connection.space_mut(level, path)?;
     let largest_acked = space.sent.largest_acked();
     let number = space.take_number(|| distance);
-    Some((number, number::encoded_len(number, largest_acked)))
+    Some(Numbered { number, number_len: number::encoded_len(number, largest_acked), coin: luck & 1 == 1 })
 }
 
 /// Protects a packet in place; returns its size.
 fn seal(connection: &mut Connection, path: PathId, open: &OpenPacket, window: &mut [u8]) -> Result<usize, TransportError> {
     let internal = || TransportError::internal("a packet left its segment");
     let size = open.frames_end.saturating_add(TAG_LEN);
-    let packet = window.get_mut(open.start..open.start.saturating_add(size)).ok_or_else(internal)?;
+    let bytes = window.get_mut(open.start..open.start.saturating_add(size)).ok_or_else(internal)?;
     if let Some(offset) = open.length_offset {
-        long::patch_length(packet, offset, size.saturating_sub(open.number_offset)).ok_or_else(internal)?;
+        long::patch_length(bytes, offset, size.saturating_sub(open.number_offset)).ok_or_else(internal)?;
+    }
+    if open.clear_fixed {
+        packet::clear_fixed_bit(bytes);
     }
     let header_len = open.number_offset.saturating_add(open.number_len);
     match open.level {
         EncryptionLevel::OneRtt => {
             let application = connection.application.as_mut().ok_or_else(internal)?;
-            application.keys.seal(path, open.number, packet, header_len)?;
-            application.keys.local_header().protect(packet, open.number_offset).map_err(|_| internal())?;
+            application.keys.seal(path, open.number, bytes, header_len)?;
+            application.keys.local_header().protect(bytes, open.number_offset).map_err(|_| internal())?;
         }
         level => {
             let keys = match level {
@@ -215,8 +244,8 @@ fn seal(connection: &mut Connection, path: PathId, open: &OpenPacket, window: &m
                 _ => connection.handshake.as_ref().map(|space| &space.keys.local),
             };
             let keys = keys.ok_or_else(internal)?;
-            keys.packet.seal(PathId::ZERO, open.number, packet, header_len).map_err(|_| internal())?;
-            keys.header.protect(packet, open.number_offset).map_err(|_| internal())?;
+            keys.packet.seal(PathId::ZERO, open.number, bytes, header_len).map_err(|_| internal())?;
+            keys.header.protect(bytes, open.number_offset).map_err(|_| internal())?;
         }
     }
     Ok(size)

@@ -5,11 +5,11 @@
 use super::record::{SentFrame, Weight};
 use crate::{connection::Connection, path::PathState, space::Space};
 use qbase::{
-    EncryptionLevel, PathId, SpaceId, Timestamp, Writer,
+    EncryptionLevel, FourTuple, PathId, SpaceId, Timestamp, Writer,
     frame::{self, EcnCounts, ack, crypto},
     limits,
 };
-use qrecovery::{datagram::Carrier, flow::Tempo};
+use qrecovery::datagram::Carrier;
 
 /// What this packet may hold beside acknowledgements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Connection {
     pub(crate) fn write_frames(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         match level {
             EncryptionLevel::OneRtt => self.write_one_rtt(now, path, allow, frames),
-            EncryptionLevel::ZeroRtt => self.write_zero_rtt(now, path, allow, frames),
+            EncryptionLevel::ZeroRtt => self.write_zero_rtt(path, allow, frames),
             _ => self.write_handshake(now, level, allow, frames),
         }
     }
@@ -93,12 +93,12 @@ impl Connection {
     }
 
     /// The sources of a 0-RTT packet (row 2): what streams owe, and their bytes.
-    fn write_zero_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+    fn write_zero_rtt(&mut self, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         if !allow.in_flight {
             return;
         }
         self.streams.begin_early();
-        self.write_stream_control(now, frames);
+        self.write_stream_control(frames);
         self.write_streams(path, frames);
         self.streams.end_early();
     }
@@ -123,7 +123,7 @@ impl Connection {
             if allow.data {
                 if allow.control {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
-                    self.write_control(now, frames);
+                    self.write_control(frames);
                 }
                 self.write_shared(path, frames);
             } else if !self.datagrams.send.is_empty() {
@@ -157,6 +157,8 @@ impl Connection {
     /// PATH_CHALLENGE and PATH_RESPONSE of this path (burst B-30).
     fn write_path_frames(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         let in_flight = self.bytes_in_flight(path);
+        let is_open = self.paths.get(path).is_some_and(|entry| entry.state == PathState::Open);
+        let mut answered = false;
         let Some(network) = self.network_mut(path) else { return };
         let may_respond = allow.in_flight || network.may_respond(in_flight);
         if let Some(validation) = &mut network.validation
@@ -171,6 +173,27 @@ impl Connection {
             let Some(data) = network.responses.pop_for(four_tuple) else { break };
             frame::PathResponse { data }.write(frames.writer);
             frames.book(SentFrame::PathResponse);
+            answered = true;
+        }
+        // Who asks whether we are still here gets a packet that does not only probe (RFC 9000 §9.3.3).
+        if answered && is_open {
+            frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
+        }
+    }
+
+    /// PATH_CHALLENGE and PATH_RESPONSE between other addresses than the path's own. They count neither in flight nor as
+    /// asking for an acknowledgement: what is measured on the way they go says nothing of the path's (RFC 9000 §9.4).
+    pub(crate) fn write_aside(&mut self, now: Timestamp, path: PathId, four_tuple: FourTuple, frames: &mut Frames<'_, '_>) {
+        let Some(network) = self.network_mut(path) else { return };
+        let side = network.sides_mut().find(|side| side.four_tuple == four_tuple);
+        if let Some(data) = side.and_then(|side| side.validation.as_mut()).and_then(|validation| validation.take_challenge(now)) {
+            frame::PathChallenge { data }.write(frames.writer);
+            frames.list.push(SentFrame::PathChallenge);
+        }
+        while frames.writer.remaining() >= 9 {
+            let Some(data) = network.responses.pop_for(four_tuple) else { return };
+            frame::PathResponse { data }.write(frames.writer);
+            frames.list.push(SentFrame::PathResponse);
         }
     }
 
@@ -190,7 +213,7 @@ impl Connection {
     }
 
     /// Reliable frames of the connection and of all path ids.
-    fn write_control(&mut self, now: Timestamp, frames: &mut Frames<'_, '_>) {
+    fn write_control(&mut self, frames: &mut Frames<'_, '_>) {
         if self.control.handshake_done && frames.put(1, SentFrame::HandshakeDone, |writer| writer.u8(0x1e)) {
             self.control.handshake_done = false;
         }
@@ -207,14 +230,13 @@ impl Connection {
             let Some(path) = self.paths.id_at(at) else { break };
             self.write_path_control(path, frames);
         }
-        self.write_stream_control(now, frames);
+        self.write_stream_control(frames);
     }
 
     /// Limits, resets and the like of streams.
-    fn write_stream_control(&mut self, now: Timestamp, frames: &mut Frames<'_, '_>) {
-        let tempo = Tempo { now, round_trip: self.longest_round_trip(), several_paths: self.paths.open_count() > 1 };
+    fn write_stream_control(&mut self, frames: &mut Frames<'_, '_>) {
         let Frames { writer, list, weight } = frames;
-        self.streams.write_control(tempo, writer, &mut |record| {
+        self.streams.write_control(writer, &mut |record| {
             list.push(SentFrame::Stream(record));
             *weight = Weight { ack_eliciting: true, in_flight: true };
         });
@@ -261,7 +283,7 @@ impl Connection {
             let frame = frame::NewConnectionId {
                 path: wire,
                 sequence: issued.sequence,
-                retire_prior_to: 0,
+                retire_prior_to: entry.local_cids.retire_prior_to(issued.sequence),
                 cid: issued.cid,
                 reset_token: issued.token,
             };
@@ -355,23 +377,6 @@ impl Connection {
                     || entry.remote_cids.has_retirements()
                     || (self.multipath && entry.status.owed().is_some())
             })
-    }
-
-    /// How many control frames wait. None is queued: they follow from the state of what owes them, so each part bounds its
-    /// own (attacks L15).
-    pub(crate) fn control_waiting(&self) -> usize {
-        let control = &self.control;
-        let path_limits = usize::from(self.paths.maximum_owed).saturating_add(usize::from(self.paths.blocked_owed));
-        let connection = usize::from(control.handshake_done).saturating_add(usize::from(control.ping));
-        let of_path = |entry: &crate::path::PathEntry| {
-            let abandon = usize::from(entry.abandon.is_some_and(|abandon| abandon.owed));
-            let status = usize::from(self.multipath && entry.status.owed().is_some());
-            let responses = entry.network.as_deref().map_or(0, |network| network.responses.len());
-            [abandon, status, responses, entry.local_cids.pending(), entry.remote_cids.retirements()].into_iter().fold(0, usize::saturating_add)
-        };
-        let paths = self.paths.iter().map(of_path).fold(0, usize::saturating_add);
-        let rest = [path_limits, connection, control.cids_blocked.len(), self.streams.control_waiting()];
-        rest.into_iter().fold(paths, usize::saturating_add)
     }
 
     /// The path that carries the acknowledgements of `path`: itself while it answers, else the quickest healthy one, else

@@ -69,6 +69,7 @@ pub(crate) fn write(
             goal,
             index: written.segments as u16,
             allow: Allow { in_flight, probe: budget.probes > 0, ..allow },
+            aside: None,
         };
         let segment = match segment::write(connection, &order, room.get_mut(..window).unwrap_or_default(), &mut pending) {
             Ok(segment) => segment,

@@ -55,13 +55,15 @@ pub struct LocalCids {
     /// Rising sequence; short, because of the two bounds.
     entries: VecDeque<Entry>,
     next_sequence: u64,
+    /// Retire Prior To of the frames written from now on.
+    retire_prior_to: u64,
 }
 
 impl LocalCids {
     /// A path id for which nothing was issued.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: VecDeque::new(), next_sequence: 0 }
+        Self { entries: VecDeque::new(), next_sequence: 0, retire_prior_to: 0 }
     }
 
     /// Adds an id and owes the frame that tells the peer. Returns its sequence number.
@@ -81,8 +83,25 @@ impl LocalCids {
     pub fn want(&self, limit: u64) -> usize {
         let most = limits::REMOTE_CIDS_PER_PATH;
         let unknown = self.entries.iter().filter(|entry| entry.notice != Notice::Arrived).count() as u64;
-        let lacking = limit.min(most).saturating_sub(self.active_count() as u64);
+        let kept = self.entries.iter().filter(|entry| entry.usage == Use::Active && entry.issued.sequence >= self.retire_prior_to);
+        let lacking = limit.min(most).saturating_sub(kept.count() as u64);
         usize::try_from(lacking.min(most.saturating_sub(unknown))).unwrap_or(usize::MAX)
+    }
+
+    /// Asks the peer to give back every id it has, as soon as it got others: [`Self::want`] tells how many. `false`, and
+    /// nothing changes, while the peer has not answered an earlier request (RFC 9000 §5.1.2).
+    pub fn renew(&mut self) -> bool {
+        let is_answered = !self.entries.iter().any(|entry| entry.usage == Use::Active && entry.issued.sequence < self.retire_prior_to);
+        if is_answered {
+            self.retire_prior_to = self.next_sequence;
+        }
+        is_answered
+    }
+
+    /// Retire Prior To for the frame of this id: no larger than its number (RFC 9000 §19.15).
+    #[must_use]
+    pub const fn retire_prior_to(&self, sequence: u64) -> u64 {
+        if self.retire_prior_to < sequence { self.retire_prior_to } else { sequence }
     }
 
     /// Ids that the peer may use.
@@ -106,12 +125,6 @@ impl LocalCids {
     #[must_use]
     pub fn next_pending(&self) -> Option<Issued> {
         self.entries.iter().find(|entry| matches!(entry.notice, Notice::Unsent | Notice::Lost)).map(|entry| entry.issued)
-    }
-
-    /// How many frames are owed.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.notice, Notice::Unsent | Notice::Lost)).count()
     }
 
     /// A frame is owed.
@@ -230,6 +243,24 @@ mod tests {
         cids.on_acked(0);
         cids.on_lost(0);
         assert!(!cids.has_pending(), "what arrived is not sent again");
+    }
+
+    /// Shows 9000-5.1.1-5 and 9000-5.1.2-8.
+    #[test]
+    fn ids_are_asked_back_once_others_are_on_their_way() {
+        let mut cids = LocalCids::new();
+        cids.issue_known(cid(0), token(0));
+        issue(&mut cids, 1);
+        cids.on_written(1);
+        cids.on_acked(1);
+        assert_eq!(cids.want(2), 0);
+        assert!(cids.renew());
+        assert_eq!(cids.want(2), 2, "beyond the limit, since the frames ask for the others");
+        assert_eq!((issue(&mut cids, 2), issue(&mut cids, 3), cids.want(2)), (2, 3, 0));
+        assert_eq!((cids.retire_prior_to(2), cids.retire_prior_to(3), cids.retire_prior_to(1)), (2, 2, 1));
+        assert!(!cids.renew(), "the first request is not answered");
+        assert!(cids.on_retire(0, None).is_ok() && cids.on_retire(1, None).is_ok());
+        assert!(cids.renew());
     }
 
     #[test]

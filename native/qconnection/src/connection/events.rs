@@ -91,6 +91,10 @@ pub enum PathEventKind {
     Rebound(FourTuple),
     /// Full datagrams have this many bytes from now on.
     Mtu(u16),
+    /// It goes over other addresses, because this end wanted so (RFC 9000 §9.2, §9.6).
+    Migrated(FourTuple),
+    /// It does not: nobody answered there.
+    MigrationFailed(FourTuple),
     /// A socket refused to send.
     SendError,
 }
@@ -115,6 +119,8 @@ pub enum OpenFailure {
     Validation,
     /// It was abandoned while it was validated.
     Abandoned,
+    /// The server wants no second address of ours at the address of its handshake (multipath MP-12).
+    MigrationDisabled,
 }
 
 /// Who caused something.

@@ -136,6 +136,7 @@ impl Connection {
         }
         self.events.push_back(Event::Confirmed);
         self.start_waiting_opens(now);
+        self.allow_moves(now);
     }
 
     /// HANDSHAKE_DONE (RFC 9000 §19.20).

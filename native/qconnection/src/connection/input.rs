@@ -4,10 +4,15 @@
 //! frame that breaks a rule inside an authentic packet closes the connection.
 
 use super::{Connection, State, WaitingPacket};
-use crate::{endpoint::route::Route, path::PathState, space::HandshakeSpace};
+use crate::{
+    config::Spin as SpinPolicy,
+    endpoint::route::Route,
+    path::{PathState, side::is_same_path},
+    space::HandshakeSpace,
+};
 use qbase::{
     ConnectionId, Ecn, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, limits,
-    packet::{KeyPhase, PacketType, ProtectedHeader, number},
+    packet::{FixedBit, KeyPhase, PacketType, ProtectedHeader, Spin, number},
 };
 use qcrypto::{Generation, Incoming, OpenError};
 use qevent::DropReason;
@@ -60,15 +65,8 @@ impl Connection {
     /// Takes one UDP payload; it is decrypted in place.
     pub(crate) fn handle_datagram(&mut self, arrival: Arrival, bytes: &mut [u8], pool: &mut BufferPool) {
         pool.absorb(&mut self.returned);
-        if self.streams.is_window_due() {
-            self.reserved_window = self.streams.settle_window(self.reserved_window, pool);
-        }
-        if self.end_known {
-            self.shed(pool);
-        }
-        // Facts are never dropped: reading pauses until the application has taken some (attacks L26).
-        if self.events.len() >= limits::EVENTS_WAITING {
-            return self.drops.count(DropReason::EventsWaiting);
+        if self.role.is_client() && !self.is_from_known_server(arrival.four_tuple) {
+            return self.drops.count(DropReason::Migration);
         }
         self.credit_datagram(&arrival, bytes.len());
         let size = bytes.len();
@@ -79,7 +77,7 @@ impl Connection {
             if matches!(self.state, State::Draining | State::Drained) {
                 return;
             }
-            let header = match ProtectedHeader::parse(rest, limits::LOCAL_CID_LEN) {
+            let header = match ProtectedHeader::parse_with(rest, limits::LOCAL_CID_LEN, self.fixed_bit()) {
                 Ok(header) => header,
                 Err(error) => {
                     // What follows the first packet may be anything, padding included; only a bad first packet counts.
@@ -96,6 +94,10 @@ impl Connection {
             let is_first = first_dcid.is_none();
             // Packets of another connection in one datagram are ignored (RFC 9000 §12.2, attacks A6).
             if *first_dcid.get_or_insert(header.dcid) != header.dcid {
+                if packet.first().is_some_and(|first| first & 0xc0 == 0) {
+                    // Zeros behind the last packet are padding, not a header whose fixed bit is clear.
+                    break;
+                }
                 self.drops.count(DropReason::OtherConnection);
                 continue;
             }
@@ -124,6 +126,11 @@ impl Connection {
         }
     }
 
+    /// What the fixed bit of packets to us may be (RFC 9287 §3; attacks A9).
+    pub(crate) fn fixed_bit(&self) -> FixedBit {
+        if self.config.grease_quic_bit { FixedBit::Ignored } else { FixedBit::Required }
+    }
+
     /// A datagram whose first packet cannot be read may be a stateless reset, by its end (RFC 9000 §10.3.1).
     fn look_for_reset(&mut self, arrival: &Arrival, end: &[u8]) {
         if let Some(token) = crate::endpoint::reset::token_of(end) {
@@ -137,6 +144,11 @@ impl Connection {
             && network.four_tuple.remote == arrival.four_tuple.remote
         {
             network.amplification.on_received(size as u64);
+        } else if let Some(side) = self
+            .network_mut(arrival.route.path)
+            .and_then(|network| network.sides_mut().find(|side| is_same_path(side.four_tuple, arrival.four_tuple)))
+        {
+            side.amplification.on_received(size as u64);
         } else {
             self.credit_other_address(arrival, size);
         }
@@ -165,6 +177,9 @@ impl Connection {
         }
         let path = if level == EncryptionLevel::OneRtt { arrival.route.path } else { PathId::ZERO };
         let (number, payload, generation) = self.open_packet(arrival.now, level, path, header, packet)?;
+        if level == EncryptionLevel::OneRtt && self.refuses_move(&arrival, path) {
+            return Err(Stop::Drop(DropReason::Migration));
+        }
         let opened = Opened { level, path, number, arrival, generation };
         self.on_authentic(&opened, header)?;
         let payload = packet.get(payload).unwrap_or_default();
@@ -211,7 +226,7 @@ impl Connection {
     pub(crate) fn retry_waiting(&mut self, now: Timestamp, pool: &mut BufferPool) {
         for _ in 0..self.waiting.len() {
             let Some(mut waiting) = self.waiting.pop_front() else { return };
-            let Ok(header) = ProtectedHeader::parse(&waiting.bytes, limits::LOCAL_CID_LEN) else { continue };
+            let Ok(header) = ProtectedHeader::parse_with(&waiting.bytes, limits::LOCAL_CID_LEN, self.fixed_bit()) else { continue };
             let level = header.kind.level().unwrap_or(EncryptionLevel::Handshake);
             if self.must_wait_for_keys(level) {
                 self.waiting.push_back(waiting);
@@ -264,6 +279,12 @@ impl Connection {
         }
         if first & 0x18 != 0 {
             return Err(Stop::Close(TransportError::violation("reserved bits of a short header are set")));
+        }
+        if self.config.spin == SpinPolicy::On {
+            let role = self.role;
+            if let Some(network) = self.network_mut(path) {
+                network.spin.on_received(role, number, Spin::of(first));
+            }
         }
         if opened.generation == Generation::Fresh {
             self.on_keys_updated(now);
@@ -327,7 +348,8 @@ impl Connection {
         if let Some(network) = self.network_mut(opened.path) {
             network.counters.packets_received = network.counters.packets_received.saturating_add(1);
             network.counters.last_received_at = Some(now);
-            if network.four_tuple.local.ip().is_unspecified() {
+            let local = opened.arrival.four_tuple.local;
+            if network.four_tuple.local.ip().is_unspecified() && network.four_tuple.local.port() == local.port() {
                 network.four_tuple.local = opened.arrival.four_tuple.local;
             }
         }

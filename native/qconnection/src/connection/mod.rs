@@ -57,6 +57,7 @@ pub(crate) use params::server_parameters;
 pub use close::State;
 pub use datagrams::{DatagramError, DatagramStatistics, SendDatagram};
 pub use facts::{SpaceState, SpaceView};
+pub use paths::{MigrateError, Migration};
 pub use stats::Statistics;
 pub use verdict::Verdict;
 
@@ -96,6 +97,8 @@ pub(crate) struct HandshakeCids {
     pub(crate) local: ConnectionId,
     /// SCID of the peer's first packet.
     pub(crate) remote: Option<ConnectionId>,
+    /// The id of our `preferred_address`, number 1, if we announce one.
+    pub(crate) preferred: Option<ConnectionId>,
 }
 
 /// Control frames of the whole connection that wait to be sent.
@@ -155,6 +158,7 @@ pub struct Connection {
     pub(crate) datagrams: datagrams::Datagrams,
     pub(crate) control: Control,
     pub(crate) opens: paths::PendingOpens,
+    pub(crate) moves: paths::Moves,
     pub(crate) events: VecDeque<Event>,
     pub(crate) actions: VecDeque<EndpointAction>,
     pub(crate) waiting: VecDeque<WaitingPacket>,
@@ -186,10 +190,6 @@ pub struct Connection {
     pub(crate) acked_rows: Vec<(qbase::PacketNumber, Timestamp)>,
     /// Blocks the application gave back since the last datagram; they go to the endpoint's pool with the next one.
     pub(crate) returned: BufferPool,
-    /// It has ended and the application has heard everything.
-    pub(crate) end_known: bool,
-    /// Bytes of receive window that the endpoint's pool keeps for this connection (mux R20).
-    pub(crate) reserved_window: u64,
     /// How it closes, once it does.
     pub(crate) closing: Option<Box<close::Closing>>,
 }
@@ -207,8 +207,6 @@ pub(crate) struct Birth {
     pub(crate) random: ChaCha8Rng,
     pub(crate) reset_key: [u8; 32],
     pub(crate) now: Timestamp,
-    /// Receive window that the endpoint's pool granted, bytes (mux R20).
-    pub(crate) window: u64,
 }
 
 impl Connection {
@@ -228,10 +226,8 @@ impl Connection {
             role,
             bidirectional: config.bidirectional_streams,
             unidirectional: config.unidirectional_streams,
-            stream_window: config.stream_window.min(birth.window),
-            max_stream_window: config.max_stream_window,
-            connection_window: birth.window,
-            max_connection_window: config.max_connection_window,
+            stream_window: config.stream_window,
+            connection_window: config.connection_window,
             send_buffer: config.send_buffer,
             connection_send_buffer: config.connection_send_buffer,
         });
@@ -261,6 +257,7 @@ impl Connection {
             datagrams: datagrams::Datagrams::default(),
             control: Control::default(),
             opens: paths::PendingOpens::default(),
+            moves: paths::Moves::default(),
             events: VecDeque::new(),
             actions: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -281,8 +278,6 @@ impl Connection {
             settled: Vec::new(),
             acked_rows: Vec::new(),
             returned: BufferPool::new(usize::MAX),
-            reserved_window: birth.window,
-            end_known: false,
             closing: None,
             config,
         };
@@ -302,10 +297,7 @@ impl Connection {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        let event = self.streams.poll_event().map(Event::Stream).or_else(|| self.datagrams.poll_event());
-        // The application knows all: what it wanted to read of a connection that has ended it could read before this call.
-        self.end_known = event.is_none() && matches!(self.state, State::Closing | State::Draining);
-        event
+        self.streams.poll_event().map(Event::Stream).or_else(|| self.datagrams.poll_event())
     }
 }
 

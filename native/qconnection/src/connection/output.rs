@@ -24,6 +24,9 @@ impl Connection {
         if let Some(copy) = self.poll_copy(buffer) {
             return Some(copy);
         }
+        if let Some(aside) = self.poll_aside(now, buffer) {
+            return Some(aside);
+        }
         self.update_keys_if_needed(now);
         self.reinject_stale(now);
         self.prune_datagrams(now);

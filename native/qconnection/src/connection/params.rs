@@ -5,18 +5,26 @@
 
 use super::{Connection, HandshakeCids};
 use crate::config::{Multipath, ServerConfig};
-use qbase::{ErrorCode, PathId, Role, TransportError, param::{TransportParameters, VersionInformation}};
+use qbase::{ErrorCode, PathId, Role, TransportError, param::{PreferredAddress, TransportParameters, VersionInformation, id}};
 
-/// The encoded parameters of a server that answers in `version` and may promise `window` bytes.
-pub(crate) fn server_parameters(server: &ServerConfig, cids: &HandshakeCids, reset_key: &[u8; 32], version: u32, window: u64) -> Vec<u8> {
-    let mut parameters = server.transport.parameters_within(window);
+/// The encoded parameters of a server that answers in `version`.
+pub(crate) fn server_parameters(server: &ServerConfig, cids: &HandshakeCids, reset_key: &[u8; 32], version: u32) -> Vec<u8> {
+    let mut parameters = server.transport.parameters();
     parameters.original_destination_connection_id = Some(cids.original_dcid);
     parameters.initial_source_connection_id = Some(cids.local);
     parameters.retry_source_connection_id = cids.retry;
     parameters.stateless_reset_token = Some(qcrypto::reset_token(reset_key, &cids.local));
+    parameters.preferred_address = cids.preferred.map(|cid| PreferredAddress {
+        ipv4: server.transport.preferred_address.ipv4,
+        ipv6: server.transport.preferred_address.ipv6,
+        cid,
+        reset_token: qcrypto::reset_token(reset_key, &cid),
+    });
     parameters.version_information = Some(VersionInformation { chosen: version, available: server.versions.clone() });
     let mut encoded = Vec::new();
-    parameters.write(&mut encoded, Role::Server, None);
+    // A parameter that means nothing, for peers that must ignore it (RFC 9000 §18.1).
+    let grease = id::reserved(u64::from(cids.local.as_bytes().first().copied().unwrap_or_default()));
+    parameters.write(&mut encoded, Role::Server, Some(grease));
     encoded
 }
 
@@ -44,8 +52,21 @@ impl Connection {
             entry.remote_cids.set_handshake_token(token);
             self.announce_reset_tokens();
         }
+        self.take_preferred_id(&parameters)?;
         self.peer_parameters = parameters;
         self.on_peer_datagram_limit();
+        Ok(())
+    }
+
+    /// The id of `preferred_address` is number 1 of path 0 (RFC 9000 §18.2; multipath MP-13, MP-44).
+    fn take_preferred_id(&mut self, parameters: &TransportParameters) -> Result<(), TransportError> {
+        let Some(preferred) = parameters.preferred_address else { return Ok(()) };
+        if self.cids.remote.is_none_or(|cid| cid.is_empty()) {
+            return Err(TransportError::new(ErrorCode::TRANSPORT_PARAMETER_ERROR, "preferred_address with empty connection ids"));
+        }
+        let Some(entry) = self.paths.get_mut(PathId::ZERO) else { return Ok(()) };
+        entry.remote_cids.on_new(1, 0, preferred.cid, preferred.reset_token)?;
+        self.announce_reset_tokens();
         Ok(())
     }
 

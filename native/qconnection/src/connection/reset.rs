@@ -41,10 +41,10 @@ impl Connection {
             let there = entry.network.as_deref().is_some_and(|network| network.four_tuple.remote == remote);
             found | (there & entry.remote_cids.is_reset_token(token))
         });
-        if !in_use || matches!(self.state, State::Draining | State::Drained) {
-            return false;
+        // One that comes again is a reset too, and must not be answered by one (RFC 9000 §10.3.3).
+        if in_use && !matches!(self.state, State::Draining | State::Drained) {
+            self.close_silently(now, CloseCause::Reset);
         }
-        self.close_silently(now, CloseCause::Reset);
-        true
+        in_use
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Connection;
 use crate::{endpoint::SendFailure, path::{Network, PathState, network::Siblings}, space::Space};
-use qbase::{EncryptionLevel, PathId};
+use qbase::{EncryptionLevel, PathId, packet::Spin};
 use rand_core::RngCore;
 use std::time::Duration;
 
@@ -40,13 +40,6 @@ impl Connection {
             .map(|network| network.pto(max_ack_delay))
             .max()
             .unwrap_or(Duration::from_secs(1))
-    }
-
-    /// The least round trip of the longest open path: what a promise to the peer takes to come back as data.
-    pub(crate) fn longest_round_trip(&self) -> Duration {
-        let open = self.paths.iter().filter(|entry| entry.state == PathState::Open);
-        let measured = open.filter_map(|entry| entry.network.as_deref()).filter(|network| network.rtt.first_sample_at().is_some());
-        measured.map(|network| network.rtt.min()).max().unwrap_or_default()
     }
 
     /// Another path than `path` is open and answers.
@@ -98,6 +91,16 @@ impl Connection {
             _ => bound?,
         };
         Some((dcid, self.cids.local))
+    }
+
+    /// The spin bit of the next packet on a path.
+    pub(crate) fn spin(&self, path: PathId) -> Spin {
+        self.network(path).map(|network| network.spin.value()).unwrap_or_default()
+    }
+
+    /// The peer has said that the fixed bit may be 0, and so have we (RFC 9287 §3.1).
+    pub(crate) fn clears_fixed_bit(&self) -> bool {
+        self.peer_parameters.grease_quic_bit && self.config.grease_quic_bit
     }
 
     /// The client's id that the endpoint routes by until ours is used.
@@ -152,10 +155,15 @@ impl Connection {
     /// recovery paces the next try; with other paths alive its data moves to them at once (attacks F21). A burst that was
     /// too large is written again in smaller datagrams.
     pub(crate) fn on_send_error(&mut self, path: PathId, segments: usize, failure: SendFailure, now: qbase::Timestamp) {
-        if failure == SendFailure::TooLarge && self.on_datagram_refused(path, now) {
+        let aside = self.network(path).and_then(|network| network.pending.aside);
+        if aside.is_none() && failure == SendFailure::TooLarge && self.on_datagram_refused(path, now) {
             return;
         }
         self.on_submitted(path, segments, now);
+        if let Some(aside) = aside {
+            // The path itself is as it was.
+            return self.on_aside_refused(path, aside);
+        }
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
         if let Some(network) = self.network_mut(path) {
             network.counters.send_errors = network.counters.send_errors.saturating_add(1);

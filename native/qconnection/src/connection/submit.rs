@@ -23,13 +23,13 @@ impl Connection {
             let carried = pending.frames.get(from..frames).unwrap_or_default();
             if usize::from(packet.segment) >= segments {
                 for frame in carried {
-                    self.on_frame_cancelled(path, *frame, now);
+                    self.on_frame_cancelled(path, *frame, &pending, now);
                 }
                 continue;
             }
             if pending.segment_size < limits::MIN_INITIAL
                 && carried.contains(&SentFrame::PathChallenge)
-                && let Some(validation) = self.validation_mut(path)
+                && let Some(validation) = self.validation_mut(path, &pending)
             {
                 validation.on_sent_small();
             }
@@ -50,10 +50,10 @@ impl Connection {
     }
 
     /// A frame never left: its owner may send it again, and nothing was lost.
-    fn on_frame_cancelled(&mut self, path: PathId, frame: SentFrame, now: Timestamp) {
+    fn on_frame_cancelled(&mut self, path: PathId, frame: SentFrame, pending: &PendingBurst, now: Timestamp) {
         match frame {
             SentFrame::PathChallenge => {
-                if let Some(validation) = self.validation_mut(path) {
+                if let Some(validation) = self.validation_mut(path, pending) {
                     validation.on_cancelled();
                 }
             }
@@ -77,8 +77,13 @@ impl Connection {
         }
     }
 
-    fn validation_mut(&mut self, path: PathId) -> Option<&mut Validation> {
-        self.network_mut(path)?.validation.as_mut()
+    /// The validation whose challenge a burst carries.
+    fn validation_mut(&mut self, path: PathId, pending: &PendingBurst) -> Option<&mut Validation> {
+        let network = self.network_mut(path)?;
+        match pending.aside {
+            Some(aside) => network.sides_mut().find(|side| side.four_tuple == aside)?.validation.as_mut(),
+            None => network.validation.as_mut(),
+        }
     }
 
     fn book_sent(&mut self, path: PathId, packet: &PendingPacket, frames: &[SentFrame], burst: &PendingBurst, now: Timestamp) {
@@ -137,7 +142,10 @@ impl Connection {
             .map(|packet| u64::from(packet.size))
             .sum();
         let Some(network) = self.network_mut(path) else { return };
-        network.amplification.on_sent(sent);
+        match pending.aside.and_then(|aside| network.sides_mut().find(|side| side.four_tuple == aside)) {
+            Some(side) => side.amplification.on_sent(sent),
+            None => network.amplification.on_sent(sent),
+        }
         if in_flight > 0 {
             network.pacer.on_sent(in_flight);
             network.controller.on_sent(now, in_flight, in_flight_after);

@@ -123,6 +123,9 @@ impl Connection {
                 earliest.add(self.pto_at(entry.id).map(|(at, _)| at), TimerName::Pto);
                 earliest.add(network.pacing_until, TimerName::Pacing);
                 earliest.add(network.validation.as_ref().and_then(|validation| validation.next_timer()), TimerName::PathValidation);
+                for side in network.sides() {
+                    earliest.add(side.next_timer(), TimerName::PathValidation);
+                }
             } else {
                 let forget_at = entry.abandon.filter(|abandon| !abandon.owed).map(|abandon| abandon.forget_at);
                 earliest.add(forget_at, TimerName::PathForget);
@@ -282,6 +285,7 @@ impl Connection {
     fn on_validation_timers(&mut self, now: Timestamp) {
         for at in 0..self.paths.len() {
             let Some(path) = self.paths.id_at(at) else { break };
+            self.on_side_timers(now, path);
             let Some(entry) = self.paths.get_mut(path) else { continue };
             let validating = entry.state == PathState::Validating;
             let Some(network) = entry.network.as_deref_mut() else { continue };
@@ -291,6 +295,10 @@ impl Connection {
                 continue;
             }
             network.validation = None;
+            if self.go_back(now, path) {
+                continue;
+            }
+            let Some(network) = self.network(path) else { continue };
             // A peer whose packets arrive is there, however many answers were lost: ask it again.
             let heard = network.counters.last_received_at.is_some_and(|at| now.saturating_since(at) < STILL_HEARD);
             if heard {

@@ -66,13 +66,10 @@ impl Endpoint {
             retry: original.map(|_| header.dcid),
             local,
             remote: None,
+            preferred: server.transport.preferred_address.is_any().then(|| self.new_cid()),
         };
-        let window = self.pool.reserve_window(server.transport.connection_window);
-        let encoded = server_parameters(server, &cids, &self.reset_key, header.version, window);
-        let Ok(tls) = Session::server(&server.tls, &encoded, header.version) else {
-            self.pool.release_window(window);
-            return self.drops.count(DropReason::Refused);
-        };
+        let encoded = server_parameters(server, &cids, &self.reset_key, header.version);
+        let Ok(tls) = Session::server(&server.tls, &encoded, header.version) else { return self.drops.count(DropReason::Refused) };
         let handle = self.slots.reserve();
         let birth = Birth {
             handle,
@@ -85,15 +82,16 @@ impl Endpoint {
             random: self.child_random(),
             reset_key: self.reset_key,
             now,
-            window,
         };
         let mut connection = Box::new(Connection::new(birth));
         let route = Route { handle, path: PathId::ZERO, sequence: 0 };
         connection.adopt_local_cid(local);
+        if let Some(preferred) = cids.preferred {
+            connection.adopt_local_cid(preferred);
+        }
         connection.handle_datagram(Arrival { now, four_tuple, ecn, size: bytes.len(), route }, bytes, &mut self.pool);
         if !connection.has_received() {
             self.drops.count(DropReason::Undecryptable);
-            self.pool.release_window(connection.reserved_window);
             return;
         }
         for mut early in self.early.take(&header.dcid) {
@@ -108,6 +106,9 @@ impl Endpoint {
         self.counters.half_open = self.counters.half_open.saturating_add(1);
         self.routes.insert(header.dcid, Route { sequence: ORIGINAL, ..route });
         self.routes.insert(local, route);
+        if let Some(preferred) = cids.preferred {
+            self.routes.insert(preferred, Route { sequence: 1, ..route });
+        }
         self.slots.insert(connection);
         self.turns.mark(handle.index);
         self.run_actions(handle);

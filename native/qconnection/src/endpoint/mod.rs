@@ -125,7 +125,7 @@ impl Endpoint {
             self.drops.count(DropReason::EmptyDatagram);
             return Received::Quic;
         };
-        if first & 0x40 == 0 && first & 0x80 == 0 {
+        if first & 0x40 == 0 && first & 0x80 == 0 && !self.is_for_greased(bytes) {
             return Received::NotQuic;
         }
         let Some(dcid) = packet::destination_cid(bytes, limits::LOCAL_CID_LEN) else {
@@ -140,6 +140,13 @@ impl Endpoint {
             None => self.on_unknown_cid(now, four_tuple, ecn, bytes),
         }
         Received::Quic
+    }
+
+    /// A datagram whose fixed bit is 0 goes to a connection that allows it (RFC 9287 §3; attacks A9).
+    fn is_for_greased(&mut self, bytes: &[u8]) -> bool {
+        let route = packet::destination_cid(bytes, limits::LOCAL_CID_LEN).and_then(|dcid| self.routes.find(dcid));
+        let connection = route.and_then(|route| self.slots.get(route.handle));
+        connection.is_some_and(|connection| connection.fixed_bit() == packet::FixedBit::Ignored)
     }
 
     /// Hands a datagram to its connection.

@@ -96,27 +96,12 @@ pub struct EcnPath {
     ce_total: u64,
 }
 
-/// Whether packets shall be marked at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marking {
-    /// As long as the path passes the test.
-    Wanted,
-    /// Never: an option.
-    Off,
-}
-
-impl From<bool> for Marking {
-    fn from(wanted: bool) -> Self {
-        if wanted { Self::Wanted } else { Self::Off }
-    }
-}
-
 impl EcnPath {
-    /// The state of a new path.
+    /// The state of a new path; `enabled` is the option.
     #[must_use]
-    pub fn new(marking: Marking) -> Self {
+    pub fn new(enabled: bool) -> Self {
         Self {
-            state: if marking == Marking::Wanted { EcnState::Testing } else { EcnState::Failed },
+            state: if enabled { EcnState::Testing } else { EcnState::Failed },
             ledgers: [Ledger::default(); 3],
             since: None,
             sent: 0,
@@ -127,10 +112,10 @@ impl EcnPath {
         }
     }
 
-    /// The path goes over another network: it is tested anew (RFC 9000 §13.4.2). The peer's counts go on.
-    pub fn restart(&mut self, marking: Marking) {
-        let Self { ledgers, ce_total, .. } = *self;
-        *self = Self { ledgers, ce_total, ..Self::new(marking) };
+    /// The path goes over another network and is judged by this state from now on; the peer's counts go on
+    /// (RFC 9000 §13.4.2).
+    pub const fn continue_from(&mut self, before: &Self) {
+        (self.ledgers, self.ce_total) = (before.ledgers, before.ce_total);
     }
 
     /// Where the test stands.
@@ -276,7 +261,7 @@ mod tests {
 
     /// A path on which this many marked packets were sent.
     fn tested(packets: u64) -> EcnPath {
-        let mut path = EcnPath::new(Marking::Wanted);
+        let mut path = EcnPath::new(true);
         for _ in 0..packets {
             path.on_marked_sent(NOW, LEVEL);
         }
@@ -397,7 +382,9 @@ mod tests {
         path.on_ack(EncryptionLevel::Initial, &ack(1, 1, 0));
         path.on_ack(LEVEL, &ack(3, 3, 0));
         assert_eq!(path.state(), EcnState::Capable);
-        path.restart(Marking::Wanted);
+        let before = path;
+        let mut path = EcnPath::new(true);
+        path.continue_from(&before);
         assert_eq!(path.state(), EcnState::Testing);
         path.on_marked_sent(NOW, LEVEL);
         path.on_ack(LEVEL, &ack(1, 21, 0));
@@ -406,9 +393,9 @@ mod tests {
 
     #[test]
     fn the_option_switches_marks_off() {
-        let mut path = EcnPath::new(Marking::Off);
+        let mut path = EcnPath::new(false);
         assert_eq!((path.state(), path.mark()), (EcnState::Failed, Ecn::NotEct));
-        path.restart(Marking::Off);
+        path.continue_from(&EcnPath::new(false));
         assert_eq!(path.mark(), Ecn::NotEct);
     }
 }

@@ -114,10 +114,12 @@ impl MtuSearch {
         self.current
     }
 
-    /// The path goes over another network: nothing is known of it. A probe under way tells nothing any more.
-    pub fn reset(&mut self) {
-        let Self { initial, most, peer, next_id, .. } = *self;
-        *self = Self { peer, next_id, current: initial.min(peer), ..Self::new(initial, most, IpVersion::V4) };
+    /// The path goes over another network and is judged by this search from now on: a probe under way tells nothing any
+    /// more, nor does the loss of what was sent before.
+    pub fn continue_from(&mut self, before: &Self, now: Timestamp) {
+        (self.peer, self.next_id, self.probe) = (before.peer, before.next_id, None);
+        (self.large_acked_at, self.large_lost) = (now, 0);
+        self.current = self.current.min(self.peer);
     }
 
     /// The peer's `max_udp_payload_size`, at least 1200 bytes (RFC 9000 §18.2). Returns the size if it changed.
@@ -418,7 +420,9 @@ mod tests {
         assert_eq!(search.wants_probe(), None);
         let mut search = begun(1_452);
         search.on_peer_limit(1_400);
-        search.reset();
+        let before = search;
+        let mut search = MtuSearch::new(BASE, 1_452, IpVersion::V4);
+        search.continue_from(&before, NOW);
         search.on_data_waits(NOW);
         assert_eq!(search.wants_probe(), Some(1_400));
         assert_eq!(search.on_peer_limit(20), None, "nobody may ask for less than 1200 bytes");
@@ -436,7 +440,9 @@ mod tests {
     fn another_network_starts_from_the_beginning() {
         let mut search = begun(1_452);
         let id = search.on_probe_written();
-        search.reset();
+        let before = search;
+        let mut search = MtuSearch::new(BASE, 1_452, IpVersion::V4);
+        search.continue_from(&before, NOW);
         assert_eq!(search.on_probe_acked(id), None);
         assert_eq!(search.current(), BASE);
         search.on_data_waits(NOW);

@@ -3,7 +3,7 @@
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
 use super::{amplify::Amplification, validate::{Responses, Validation}};
-use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}};
+use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, side::Side, spin::SpinState};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, Timestamp, limits};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Longest time between two probes of a suspect path while another path lives: a path that comes back is used again
 /// soon, and the probes (two small packets) cost next to nothing.
 pub const SUSPECT_PROBE_INTERVAL: Duration = Duration::from_millis(150);
-/// Longest time between two probes while all paths are silent, so that the connection goes on within a
+/// Longest time between two probes while all of several paths are silent, so that the connection goes on within a
 /// second of their return (attacks F18).
 pub const DARK_PROBE_INTERVAL: Duration = Duration::from_millis(900);
 
@@ -78,6 +78,16 @@ pub struct Network {
     pub window_used_at: Timestamp,
     /// Since when the path is silent (multipath MP-83).
     pub suspect_since: Option<Timestamp>,
+    /// The address it was at before, proved, in case the present one is not (RFC 9000 §9.3.2).
+    pub left: Option<Box<Side>>,
+    /// An address it may go to; one at a time (attacks L12).
+    pub candidate: Option<Box<Side>>,
+    /// When the last address began to be validated after a move: once per PTO at most (attacks E11).
+    pub challenged_at: Option<Timestamp>,
+    /// Number of our connection id that the peer uses on it: a change goes with a move that the peer meant.
+    pub peer_uses: Option<u64>,
+    /// The spin bit of its packets.
+    pub spin: SpinState,
     /// Largest number of a packet that could move the path to another address (RFC 9000 §9.3).
     pub largest_non_probing: Option<PacketNumber>,
     /// When the path last answered, or began to wait for an answer: silence is counted from here.
@@ -125,10 +135,15 @@ impl Network {
             pacer: Pacer::new(u64::from(mtu)),
             pto_count: 0,
             search,
-            ecn: EcnPath::new(config.ecn.into()),
+            ecn: EcnPath::new(config.ecn),
             app_limited: true,
             window_used_at: Timestamp::ZERO,
             suspect_since: None,
+            left: None,
+            candidate: None,
+            challenged_at: None,
+            peer_uses: None,
+            spin: SpinState::default(),
             largest_non_probing: None,
             progress_at: Timestamp::ZERO,
             pto_fired_at: Timestamp::ZERO,
@@ -158,6 +173,16 @@ impl Network {
         if self.pto_count > 0 { mtu::BASE } else { self.mtu() }
     }
 
+    /// The further addresses, the one it left first.
+    pub fn sides(&self) -> impl Iterator<Item = &Side> {
+        [&self.left, &self.candidate].into_iter().flatten().map(|side| &**side)
+    }
+
+    /// The further addresses, to change.
+    pub fn sides_mut(&mut self) -> impl Iterator<Item = &mut Side> {
+        [&mut self.left, &mut self.candidate].into_iter().flatten().map(|side| &mut **side)
+    }
+
     /// The PTO without back-off (RFC 9002 §6.2.1).
     #[must_use]
     pub fn pto(&self, max_ack_delay: Duration) -> Duration {
@@ -171,9 +196,8 @@ impl Network {
         let pto = self.pto(max_ack_delay);
         match siblings {
             Siblings::Live => backed_off.min(SUSPECT_PROBE_INTERVAL.max(pto)),
-            // A single path is no different: with a longer back-off an outage of 29 s could reach the idle timeout.
-            Siblings::None if self.rtt.first_sample_at().is_none() => backed_off,
-            Siblings::Silent | Siblings::None => backed_off.min(DARK_PROBE_INTERVAL.max(pto)),
+            Siblings::Silent => backed_off.min(DARK_PROBE_INTERVAL.max(pto)),
+            Siblings::None => backed_off,
         }
     }
 

@@ -63,6 +63,12 @@ impl Validation {
         Self { data, state: State::Due, sent: 0, interval: pto, patience, fails_at: now + patience, was_small: false }
     }
 
+    /// The same, with its first challenge due at `first_at`.
+    #[must_use]
+    pub fn starting(first_at: Timestamp, data: [u8; 8], pto: Duration, longest_pto: Duration) -> Self {
+        Self { state: State::Waiting { next_at: Some(first_at) }, ..Self::new(first_at, data, pto, longest_pto) }
+    }
+
     /// A challenge should go out.
     #[must_use]
     pub fn wants_challenge(&self) -> bool {
@@ -138,6 +144,13 @@ impl Validation {
         }
     }
 
+    /// The challenge cannot even leave: it fails at the next call of [`Self::on_timer`].
+    pub fn give_up(&mut self) {
+        if self.state != State::Answered {
+            (self.state, self.fails_at) = (State::Waiting { next_at: None }, Timestamp::ZERO);
+        }
+    }
+
     /// The peer did not answer in time: the path must not be used (multipath MP-25).
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -201,10 +214,10 @@ impl Responses {
         self.waiting.iter().any(|response| response.four_tuple == four_tuple)
     }
 
-    /// Addresses between which the oldest response must leave; they need not be the path's current ones.
+    /// Addresses between which the oldest response must leave that does not go between these.
     #[must_use]
-    pub fn next_four_tuple(&self) -> Option<FourTuple> {
-        self.waiting.front().map(|response| response.four_tuple)
+    pub fn next_beside(&self, own: FourTuple) -> Option<FourTuple> {
+        self.waiting.iter().map(|response| response.four_tuple).find(|four_tuple| *four_tuple != own)
     }
 
     /// Responses owed.
@@ -273,6 +286,17 @@ mod tests {
     }
 
     #[test]
+    fn a_validation_that_starts_later_counts_from_then() {
+        let mut validation = Validation::starting(at(500), DATA, PTO, FRESH_PTO);
+        assert_eq!((validation.wants_challenge(), validation.next_timer()), (false, Some(at(500))));
+        assert!(!validation.on_response(DATA), "nothing was asked yet");
+        validation.on_timer(at(500));
+        assert_eq!(validation.take_challenge(at(500)), Some(DATA));
+        validation.on_timer(at(500 + 2_996));
+        assert!(!validation.has_failed());
+    }
+
+    #[test]
     fn the_right_response_ends_the_validation_once() {
         let mut validation = Validation::new(at(0), DATA, PTO, FRESH_PTO);
         validation.take_challenge(at(0));
@@ -338,7 +362,7 @@ mod tests {
         let mut responses = Responses::new();
         responses.push([1; 8], four_tuple(1));
         responses.push([2; 8], four_tuple(2));
-        assert_eq!(responses.next_four_tuple(), Some(four_tuple(1)));
+        assert_eq!(responses.next_beside(four_tuple(1)), Some(four_tuple(2)));
         assert_eq!(responses.pop_for(four_tuple(2)), Some([2; 8]));
         assert_eq!(responses.pop_for(four_tuple(2)), None);
         assert_eq!(responses.pop_for(four_tuple(1)), Some([1; 8]));

@@ -41,8 +41,6 @@ pub struct StreamStatistics {
     pub queued: u64,
     /// Gauge: bytes waiting to be sent again.
     pub queued_again: u64,
-    /// Gauge: the connection's receive window, bytes.
-    pub receive_window: u64,
 }
 
 impl Streams {
@@ -60,7 +58,6 @@ impl Streams {
             events: self.events.len(),
             queued: self.totals.unsent,
             queued_again: self.totals.again,
-            receive_window: self.window.window(),
             ..self.counters
         }
     }

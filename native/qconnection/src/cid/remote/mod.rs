@@ -158,6 +158,25 @@ impl RemoteCids {
         Some(TakenCid { sequence: spare.sequence, cid: spare.cid })
     }
 
+    /// The number of the id that packets carry now.
+    #[must_use]
+    pub const fn active_sequence(&self) -> Option<u64> {
+        self.active
+    }
+
+    /// Packets carry this taken id from now on, and the one they carried is not given back: it belongs to a network path
+    /// that may come back. With `None`, or an id that was retired meanwhile, they wait for the next id that comes.
+    pub fn switch_to(&mut self, sequence: Option<u64>) {
+        self.active = sequence.filter(|&sequence| self.cid_of(sequence).is_some());
+        self.choose_active();
+    }
+
+    /// The peer wants no connection ids: its packets carry none.
+    #[must_use]
+    pub fn is_empty_id(&self) -> bool {
+        self.active().is_some_and(|cid| cid.is_empty())
+    }
+
     /// A taken id, unless it was retired meanwhile.
     #[must_use]
     pub fn cid_of(&self, sequence: u64) -> Option<ConnectionId> {
@@ -227,12 +246,6 @@ impl RemoteCids {
     #[must_use]
     pub fn next_retirement(&self) -> Option<u64> {
         self.retirements.iter().find(|retirement| retirement.notice == Notice::Owed).map(|retirement| retirement.sequence)
-    }
-
-    /// How many RETIRE_CONNECTION_ID are owed.
-    #[must_use]
-    pub fn retirements(&self) -> usize {
-        self.retirements.iter().filter(|retirement| retirement.notice == Notice::Owed).count()
     }
 
     /// A RETIRE_CONNECTION_ID is owed.

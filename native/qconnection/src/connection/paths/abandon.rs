@@ -61,7 +61,7 @@ impl Connection {
             network.space.sent.drain_all(|_, frames| settled.extend(frames));
             network.space.loss_time = None;
             network.space.probes_owed = 0;
-            network.validation = None;
+            (network.validation, network.left, network.candidate) = (None, None, None);
         }
         for frame in settled.drain(..) {
             self.on_frame_lost(frame);

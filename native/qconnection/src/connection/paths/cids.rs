@@ -35,7 +35,8 @@ impl Connection {
             let wanted = match entry.state {
                 PathState::Unused => 1,
                 PathState::Abandoning => 0,
-                PathState::Validating | PathState::Open => limit.min(2),
+                // One in use, one for the address the peer may go to, one for that it has left (RFC 9000 §5.1.1, §9.5).
+                PathState::Validating | PathState::Open => limit.min(3),
             };
             if entry.local_cids.want(wanted) == 0 {
                 return;
@@ -46,6 +47,30 @@ impl Connection {
             let sequence = entry.local_cids.issue(cid, token);
             self.actions.push_back(EndpointAction::Route { cid, path, sequence });
         }
+    }
+
+    /// Packets on a path carry another of the peer's connection ids from now on; the present one is given back
+    /// (RFC 9000 §9.5; multipath MP-50). `false`: the peer has given no other.
+    pub fn rotate_cid(&mut self, path: PathId) -> bool {
+        let (policy, luck) = (self.config.spin, self.random_u64());
+        let Some(entry) = self.paths.get_mut(path) else { return false };
+        let rotated = entry.remote_cids.rotate().is_some();
+        if let Some(network) = entry.network.as_deref_mut().filter(|_| rotated) {
+            network.spin.on_new_id(policy, luck);
+        }
+        self.announce_reset_tokens();
+        rotated
+    }
+
+    /// The peer gets fresh connection ids for a path and is asked to give back all it has (RFC 9000 §5.1.2; multipath
+    /// MP-49). `false`: it has not answered the request before, or the path is not in use.
+    pub fn renew_cids(&mut self, path: PathId) -> bool {
+        let entry = self.paths.get_mut(path).filter(|entry| entry.is_live());
+        let renewed = entry.is_some_and(|entry| entry.local_cids.renew());
+        if renewed {
+            self.issue_cids();
+        }
+        renewed
     }
 
     /// A fresh random connection id.
@@ -72,6 +97,7 @@ impl Connection {
         entry.remote_cids.on_new(new.sequence, new.retire_prior_to, new.cid, new.reset_token)?;
         self.announce_reset_tokens();
         self.start_waiting_opens(now);
+        self.start_preferred(now);
         Ok(())
     }
 

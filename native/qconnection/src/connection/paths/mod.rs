@@ -5,14 +5,25 @@
 //! | `open` | requests, ids and limits, the first packet |
 //! | `validate` | challenges and responses, a peer that moved |
 //! | `cids` | connection ids of all path ids |
+//! | `moves` | a path goes over to other addresses, and back |
+//! | `follow` | a server follows its client |
+//! | `migrate` | a client moves, or goes where its server prefers |
+//! | `aside` | what leaves between other addresses than the path's own |
 //! | `abandon` | suspicion, PATH_ABANDON, forgetting |
 //!
 //! Called by the dispatch, the timers and the application's verbs. The state of each path stands in `path/`.
 
 mod abandon;
+mod aside;
 mod cids;
+mod follow;
+mod migrate;
+mod moves;
 mod open;
 mod validate;
+
+pub use migrate::{MigrateError, Migration};
+pub(crate) use migrate::Moves;
 
 use super::events::WaitingFor;
 use qbase::{FourTuple, frame::PathStatusKind};

@@ -9,7 +9,7 @@ use crate::{
         events::{Cause, Event, OpenFailure, PathEvent, PathEventKind, WaitingFor},
         input::Opened,
     },
-    path::{Network, PathState, amplify::Amplification},
+    path::{Network, PathState, amplify::Amplification, spin::SpinState},
 };
 use qbase::{FourTuple, PathId, TransportError, Timestamp, frame};
 
@@ -27,6 +27,7 @@ impl Connection {
         let skip = self.random_u64() % 256;
         let mut network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
         network.search.on_peer_limit(self.peer_parameters.max_udp_payload_size);
+        network.spin = SpinState::new(self.config.spin, self.random_u64());
         // Paths to one peer differ less than a path differs from the default for an unknown peer.
         let known = self.paths.iter().filter_map(|entry| entry.network.as_deref());
         let known = known.filter(|known| known.rtt.first_sample_at().is_some()).map(|known| known.rtt.smoothed()).max();
@@ -93,6 +94,10 @@ impl Connection {
 
     /// Starts to use the next path id towards a new address pair (multipath MP-20).
     fn begin_path(&mut self, now: Timestamp, open: PendingOpen) {
+        if self.is_barred(open.four_tuple) {
+            let failed = PathEventKind::Failed(OpenFailure::MigrationDisabled);
+            return self.path_event(PathId::ZERO, Some(open.ticket), failed, Cause::Peer, "the server wants no second address of ours there");
+        }
         let Some(path) = self.paths.next_openable() else { return };
         self.install_network(path, open.four_tuple, Amplification::unlimited());
         if let Some(entry) = self.paths.get_mut(path) {

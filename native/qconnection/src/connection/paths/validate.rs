@@ -1,4 +1,4 @@
-//! Proving addresses: challenges, responses, and a path whose peer moved (RFC 9000 §8.2, §9.3; multipath MP-20…MP-27).
+//! Proving addresses: challenges and responses (RFC 9000 §8.2; multipath MP-20…MP-25).
 //!
 //! Called by the dispatch and the timers. The state machine of one validation stands in `path/validate`.
 
@@ -8,7 +8,7 @@ use crate::{
         events::{Cause, PathEventKind},
         input::Opened,
     },
-    path::{PathState, amplify::Amplification, validate::Validation},
+    path::{PathState, side::Purpose, validate::Validation},
 };
 use qbase::{PathId, Timestamp, limits};
 use rand_core::RngCore;
@@ -36,14 +36,37 @@ impl Connection {
                 network.responses.drop_oldest();
             }
         }
-        let four_tuple = opened.arrival.four_tuple;
+        if !self.on_probe(&opened.arrival) {
+            return;
+        }
+        let seen = opened.arrival.four_tuple;
+        let four_tuple = self.known_addresses(opened.path, seen).unwrap_or(seen);
         if let Some(network) = self.network_mut(opened.path) {
             network.responses.push(data, four_tuple);
+            self.moves.has_sides |= network.four_tuple != four_tuple;
         }
     }
 
     /// PATH_RESPONSE: validates the path whose challenge it answers, wherever it arrives (RFC 9000 §8.2.3; attacks E8).
     pub(in crate::connection) fn on_path_response(&mut self, now: Timestamp, data: [u8; 8]) {
+        let aside = self.paths.iter_mut().find_map(|entry| {
+            let network = entry.network.as_deref_mut()?;
+            let mut sides = network.sides_mut();
+            let side = sides.find_map(|side| side.validation.as_mut()?.on_response(data).then_some(side))?;
+            let mtu_proved = side.validation.take().is_some_and(|validation| validation.is_mtu_proved());
+            side.proved = true;
+            side.amplification.validate();
+            Some((entry.id, side.four_tuple, mtu_proved))
+        });
+        if let Some((path, four_tuple, mtu_proved)) = aside {
+            if !mtu_proved {
+                // The address is proved, but not that it carries 1200 bytes (RFC 9000 §8.2.1).
+                let again = self.validation(now, path, now);
+                let sides = self.network_mut(path).into_iter().flat_map(|network| network.sides_mut());
+                sides.filter(|side| side.four_tuple == four_tuple && !matches!(side.purpose, Purpose::Left { .. })).for_each(|side| side.validation.clone_from(&again));
+            }
+            return self.on_side_proved(now, path, four_tuple);
+        }
         let matched = self.paths.iter_mut().find_map(|entry| {
             let network = entry.network.as_deref_mut()?;
             network.validation.as_mut()?.on_response(data).then(|| {
@@ -59,46 +82,17 @@ impl Connection {
         }
         let Some(entry) = self.paths.get_mut(path) else { return };
         let ticket = entry.ticket;
-        if entry.state == PathState::Validating {
+        let was_validating = entry.state == PathState::Validating;
+        if was_validating {
             entry.state = PathState::Open;
             self.path_event(path, ticket, PathEventKind::Validated, Cause::Peer, "the peer answered the challenge");
-        } else if path == PathId::ZERO {
+        } else {
+            self.on_moved_proved(now, path);
+        }
+        if path == PathId::ZERO && !was_validating {
             // The client moved: the token it holds names its address of before.
             self.want_token(now);
         }
         self.start_waiting_opens(now);
-    }
-
-    /// A packet that may move its path to another address (RFC 9000 §9.3; multipath MP-27).
-    pub(in crate::connection) fn on_non_probing(&mut self, opened: &Opened) {
-        let four_tuple = opened.arrival.four_tuple;
-        let (confirmed, role, ecn) = (self.confirmed, self.role, self.config.ecn);
-        let Some(network) = self.network_mut(opened.path) else { return };
-        let newest = network.largest_non_probing.is_none_or(|largest| opened.number > largest);
-        if !newest {
-            return;
-        }
-        network.largest_non_probing = Some(opened.number);
-        if network.four_tuple.remote == four_tuple.remote || !confirmed || role.is_client() {
-            return;
-        }
-        network.four_tuple = four_tuple;
-        network.amplification = Amplification::limited();
-        network.amplification.on_received(opened.arrival.size as u64);
-        network.controller.reset();
-        network.rtt.reset();
-        network.persistent.reset();
-        network.episode.reset();
-        network.delivery = qcongestion::rate::Meter::new();
-        network.reordering = qcongestion::Reordering::new();
-        network.space.sent.on_network_change();
-        network.pacer.reset();
-        network.ecn.restart(ecn.into());
-        network.search.reset();
-        let mtu = network.mtu();
-        network.controller.on_mtu(u64::from(mtu));
-        let ticket = self.paths.get(opened.path).and_then(|entry| entry.ticket);
-        self.challenge(opened.arrival.now, opened.path);
-        self.path_event(opened.path, ticket, PathEventKind::Rebound(four_tuple), Cause::Peer, "a newer packet came from another address");
     }
 }
