@@ -5,7 +5,7 @@ use qbase::{
     ErrorCode, FourTuple, PathId, Role, VERSION_1, VERSION_2,
     frame::Frame,
     limits::LOCAL_CID_LEN,
-    packet::{PacketType, ProtectedHeader},
+    packet::{FixedBit, PacketType, ProtectedHeader},
     param::{TransportParameters, VersionInformation},
 };
 use qconnection::{Connection, Event, RetryPolicy};
@@ -40,7 +40,7 @@ fn is_from(role: Role, four_tuple: &FourTuple) -> bool {
 /// The first packet of each long-header datagram that one end sent.
 fn headers(pair: &Pair, role: Role) -> Vec<(ProtectedHeader, Vec<u8>)> {
     let of = pair.network().kept().iter().filter(|(four_tuple, _)| is_from(role, four_tuple));
-    of.filter_map(|(_, bytes)| Some((ProtectedHeader::parse(bytes, LOCAL_CID_LEN).ok()?, bytes.clone()))).collect()
+    of.filter_map(|(_, bytes)| Some((ProtectedHeader::parse_with(bytes, LOCAL_CID_LEN, FixedBit::Ignored).ok()?, bytes.clone()))).collect()
 }
 
 /// The client's Initials, opened with the keys of `dcid` where they fit, else those of the id they go to.

@@ -1,6 +1,6 @@
 //! MUSTs about 0-RTT packets as an observer sees them (docs/compliance).
 
-use qbase::{Direction, Role, VERSION_1, VERSION_2, limits::LOCAL_CID_LEN, packet::{PacketType, ProtectedHeader}};
+use qbase::{Direction, Role, VERSION_1, VERSION_2, limits::LOCAL_CID_LEN, packet::{FixedBit, PacketType, ProtectedHeader}};
 use qconnection::{Connection, RetryPolicy, connection::events::EarlyStatus};
 use qevent::{Event as Traced, Record, TraceMask};
 use qsim::{Failure, Pair, PairConfig, pair::TlsSetup};
@@ -14,7 +14,7 @@ fn packets(pair: &Pair) -> Vec<(Role, PacketType, u32)> {
     for (four_tuple, bytes) in pair.network().kept() {
         let from = if *four_tuple == Pair::four_tuple(FIRST, Role::Client) { Role::Server } else { Role::Client };
         let mut rest = &bytes[..];
-        while let Ok(header) = ProtectedHeader::parse(rest, LOCAL_CID_LEN) {
+        while let Ok(header) = ProtectedHeader::parse_with(rest, LOCAL_CID_LEN, FixedBit::Ignored) {
             rest = rest.get(header.end..).unwrap_or_default();
             all.push((from, header.kind, header.version));
         }
