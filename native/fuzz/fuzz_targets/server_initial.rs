@@ -1,5 +1,0 @@
-//! See `evil::target`.
-
-#![no_main]
-
-fuzz::target!("server_initial");
