@@ -73,6 +73,7 @@ fn a_path_whose_host_changed_measures_anew() -> Result<(), Failure> {
     pair.run_until_delivered(secs(20)).map(|_| ())
 }
 
+/// Shows 9000-9.3-5.
 #[test]
 fn a_client_that_moved_gets_its_token_and_the_old_address_is_forgotten() -> Result<(), Failure> {
     let mut pair = single(3, delay(10))?;
@@ -227,7 +228,7 @@ fn attack_e12_a_client_does_not_move_when_it_must_not() -> Result<(), Failure> {
     Ok(())
 }
 
-/// attacks E14
+/// Shows 9000-9.5-7 and 9000-5.1.1-11. attacks E14
 #[test]
 fn attack_e14_a_thousand_migrations_are_not_too_many() -> Result<(), Failure> {
     let mut pair = single(1, delay(2))?;
@@ -362,7 +363,7 @@ fn attack_e11_a_path_that_jumps_a_thousand_times_a_second_is_asked_once_per_pto(
     Ok(())
 }
 
-/// RFC 9000 §9.1, §9.6.3: whoever asks from elsewhere is answered there and asked too, and nothing moves.
+/// Shows 9000-9.6.3-5: whoever asks from elsewhere is answered there and asked too, and nothing moves.
 #[test]
 fn probes_are_answered_where_they_came_from_and_move_nothing() -> Result<(), Failure> {
     let mut arena = Arena::new(&Setup::single_path())?;

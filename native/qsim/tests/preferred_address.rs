@@ -2,12 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use qbase::{ConnectionId, Direction, FourTuple, PathId, ResetToken, Role, param::PreferredAddress};
+use qbase::{ConnectionId, Direction, EncryptionLevel, FourTuple, PathId, ResetToken, Role, frame::Frame, param::PreferredAddress};
 use qconnection::{Event, FollowPreferred, Multipath, PreferredAddresses, TransportConfig, connection::{Migration, events::PathEventKind}};
 use qsim::{Failure, LinkId, LinkShape, Pair, PairConfig, Paths};
 
 mod common;
-use common::{FIRST, delay, evil::stage::{Play, Stage}, for_each_seed, ms, secs};
+use common::{
+    FIRST, delay,
+    evil::{arena::{Arena, Setup, addresses}, encode, stage::{Play, Stage}},
+    for_each_seed, ms, secs,
+};
 
 use Direction::Unidirectional;
 
@@ -127,6 +131,31 @@ fn attack_e15_an_address_of_narrower_reach_is_not_even_asked() -> Result<(), Fai
         assert_eq!(stage.elsewhere > 0, asked, "{name}: {} datagrams", stage.elsewhere);
         assert_eq!(stage.close_code(), None, "{name}");
     }
+    Ok(())
+}
+
+/// Shows 9000-9.6.3-4.
+#[test]
+fn who_comes_to_the_preferred_address_from_elsewhere_is_not_believed() -> Result<(), Failure> {
+    let preferred = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 4_433);
+    let plain = Setup::single_path();
+    let preferred_address = PreferredAddresses { ipv4: Some(preferred), ipv6: None };
+    let server = TransportConfig { preferred_address, ..plain.server.clone() };
+    let mut arena = Arena::new(&Setup { server, ..plain })?;
+    arena.ack()?;
+    arena.forget_heard();
+    let home = arena.evil.four_tuple;
+    let there = FourTuple { local: preferred.into(), remote: addresses(77).remote };
+    let packet = arena.evil.seal(EncryptionLevel::OneRtt, PathId::ZERO, None, 0, &encode(&[Frame::Ping]))?;
+    let received = packet.len();
+    arena.inject(packet, there);
+    let place = |arena: &Arena| arena.connection().ok().and_then(|connection| connection.path(PathId::ZERO)).map(|path| path.four_tuple);
+    assert_eq!(place(&arena), Some(home), "nobody has proved to be there");
+    assert_eq!(arena.pump_to(there)?, 1, "one challenge");
+    let challenges = arena.evil.heard.iter().filter(|packet| packet.frames().iter().any(|frame| matches!(frame, Frame::PathChallenge(_))));
+    assert!(challenges.map(|packet| packet.datagram).sum::<usize>() <= 3 * received);
+    arena.wait(secs(10))?;
+    assert_eq!((place(&arena), arena.close_code()), (Some(home), None));
     Ok(())
 }
 

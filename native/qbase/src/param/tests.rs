@@ -163,6 +163,7 @@ fn values_out_of_range_are_refused_and_the_nearest_in_range_are_read() {
     assert_eq!(written(&largest, Role::Client), entry(id::MAX_IDLE_TIMEOUT, &number(varint::MAX)));
 }
 
+/// Shows 9287-the-grease-quic-bit-transport-parameter-1.
 #[test]
 fn a_value_must_have_the_length_of_its_content() {
     // attacks B6

@@ -26,7 +26,7 @@ impl SpinState {
         let quiet = if luck & (1 << 32) == 0 { Spin::Zero } else { Spin::One };
         match policy {
             Policy::Off => Self { value: Spin::Zero, spins: false, largest: None },
-            Policy::On if luck % QUIET_SHARE != 0 => Self { value: Spin::Zero, spins: true, largest: None },
+            Policy::On if !luck.is_multiple_of(QUIET_SHARE) => Self { value: Spin::Zero, spins: true, largest: None },
             Policy::On | Policy::Random => Self { value: quiet, spins: false, largest: None },
         }
     }

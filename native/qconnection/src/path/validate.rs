@@ -248,6 +248,7 @@ mod tests {
     const PTO: Duration = Duration::from_millis(100);
     const FRESH_PTO: Duration = Duration::from_millis(999);
 
+    /// Shows 9000-9.4-4.
     #[test]
     fn challenges_go_out_one_pto_apart_then_two_then_four() {
         let mut validation = Validation::new(at(0), DATA, PTO, FRESH_PTO);

@@ -86,6 +86,7 @@ fn a_smaller_retire_prior_to_is_ignored_and_a_larger_one_counts_in_a_repeated_fr
     assert_eq!((cids.active(), owed(&mut cids)), (Some(cid(1)), vec![]));
 }
 
+/// Shows 9000-5.1.2-5 and 9000-5.1.2-7.
 #[test]
 fn attack_e1_a_flood_of_retirements_that_are_never_acknowledged_ends_the_connection() {
     let mut cids = handshake_and(0);
@@ -124,6 +125,7 @@ fn attack_e2_impossible_frames_are_refused_with_their_code() {
     }
 }
 
+/// Shows 9000-5.1.1-6.
 #[test]
 fn attack_e3_a_fifth_active_id_is_a_limit_error() {
     let mut cids = handshake_and(3);
@@ -161,6 +163,36 @@ fn a_peer_with_empty_ids_must_not_issue_others() {
     assert_eq!(cids.active(), Some(ConnectionId::EMPTY));
     assert_eq!(cids.on_new(1, 0, cid(1), token(1)).unwrap_err().code, ErrorCode::PROTOCOL_VIOLATION);
     assert_eq!(cids.rotate(), None);
+}
+
+/// Shows 9000-9.5-5: there is nothing to take for another address.
+#[test]
+fn attack_e13_a_peer_without_ids_has_none_for_another_address() {
+    let mut cids = RemoteCids::new();
+    cids.set_handshake(ConnectionId::EMPTY);
+    assert!(cids.is_empty_id());
+    assert_eq!((cids.take_unused(), cids.rotate(), cids.active_sequence()), (None, None, Some(0)));
+}
+
+#[test]
+fn a_path_that_comes_back_finds_the_id_it_left() {
+    let mut cids = handshake_and(2);
+    let taken = cids.take_unused().unwrap();
+    cids.switch_to(Some(taken.sequence));
+    assert_eq!((cids.active(), owed(&mut cids)), (Some(taken.cid), Vec::new()), "the one before is not given back");
+    cids.switch_to(Some(0));
+    assert_eq!(cids.active_sequence(), Some(0));
+    cids.retire(taken.sequence);
+    assert_eq!(owed(&mut cids), [taken.sequence]);
+}
+
+#[test]
+fn a_path_without_an_id_takes_the_next_that_comes() {
+    let mut cids = handshake_and(0);
+    cids.switch_to(None);
+    assert_eq!(cids.active(), None);
+    assert_eq!(cids.on_new(1, 0, cid(1), token(1)), Ok(()));
+    assert_eq!(cids.active_sequence(), Some(1));
 }
 
 #[test]
