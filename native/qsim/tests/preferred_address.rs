@@ -18,7 +18,7 @@ use Direction::Unidirectional;
 /// Where the server would rather be.
 const BETTER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 9), 4_433);
 
-/// Shows 9000-9.6.1-2, 9000-9.6.1-3, 9000-9.6.2-1, 9000-9.6.2-2 and 9000-9.6.2-3.
+/// Shows 9000-9.6.1-2, 9000-9.6.1-3, 9000-9.6.2-1 and 9000-9.6.2-3.
 #[test]
 fn both_ends_go_where_the_server_prefers_after_the_handshake() -> Result<(), Failure> {
     for multipath in [Multipath::Off, Multipath::Auto] {
@@ -73,7 +73,7 @@ fn a_server_that_forbids_migration_is_followed_to_its_preferred_address() -> Res
     pair.run_until_delivered(secs(5)).map(|_| ())
 }
 
-/// RFC 9000 §9.6.3.
+/// Shows 9000-9.6.3-2.
 #[test]
 fn a_client_that_moves_meanwhile_reaches_the_preferred_address_from_its_new_one() -> Result<(), Failure> {
     let (mut pair, better) = pair(1, Multipath::Off, delay(10), TransportConfig::default())?;
@@ -134,7 +134,7 @@ fn attack_e15_an_address_of_narrower_reach_is_not_even_asked() -> Result<(), Fai
     Ok(())
 }
 
-/// Shows 9000-9.6.3-4.
+/// Shows 9000-9.6.3-4 and 9000-9.6.2-2.
 #[test]
 fn who_comes_to_the_preferred_address_from_elsewhere_is_not_believed() -> Result<(), Failure> {
     let preferred = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 4_433);

@@ -187,6 +187,7 @@ fn a_value_must_have_the_length_of_its_content() {
     assert_eq!(read_one(id::INITIAL_MAX_DATA, &[0x40, 5]).map(|p| p.initial_max_data), Ok(5));
 }
 
+/// Shows 9000-18.2-6.
 #[test]
 fn a_preferred_address_needs_an_id_of_1_to_20_bytes_and_all_its_fields() {
     // RFC 9000 §18.2
