@@ -5,13 +5,14 @@ export type {
   CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode,
 } from './connection/index.ts'
 export type { BidirectionalStream, ReceiveStream, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
+export type { DatagramOptions, Datagrams, DatagramStatus } from './datagram/index.ts'
 export type { Path, PathEvent, PathFacts, PathMetrics, PathSet } from './path/index.ts'
 export type { Bursts, BurstStatistics } from './burst/index.ts'
 export type { AckRecord, SpaceName, Spaces, SpaceView } from './space/index.ts'
 export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord, Signal } from './binding/index.ts'
 export type {
   Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
-  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify, VersionName, Waiting,
+  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName, Waiting,
 } from './config/index.ts'
 export { ConnectionError, EndpointError, OptionError, PathError, QuicbraidError, ServiceError, StreamError, isQuicbraidError } from './errors/index.ts'
 export type { ErrorCode } from './errors/index.ts'

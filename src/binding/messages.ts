@@ -45,6 +45,8 @@ export interface NativeTls {
   verify?: 'default' | 'none'
   ciphers?: string[]
   clientAuth?: 'none' | 'request' | 'require'
+  /** Clients: use a ticket's early keys. Servers: take early data. */
+  earlyData?: boolean
   sni?: { [name: string]: { cert: JsonPem[]; key: JsonPem } }
 }
 
@@ -74,10 +76,11 @@ export interface NativeTransport {
     connectionIdBytes?: number
   }
   versions?: string[]
+  /** Largest DATAGRAM frame we take, 0 = none. */
+  maxDatagramFrameBytes?: number
   /** Clients: version of the first Initial, 'reserved' for 0x?a?a?a?a (feature `firstVersion`). */
   firstVersion?: string
   spin?: 'off' | 'random' | 'on'
-  earlyData?: boolean
 }
 
 export interface NativePathSpec {
@@ -100,6 +103,10 @@ export interface NativeConnect {
   /** At least one entry; the first is tried first. */
   paths: NativePathSpec[]
   handshake: { mode: string; staggerMs?: number; maxCandidates?: number }
+  /** Offer a ticket, if the engine has one for the server; those that come are kept either way. */
+  ticket: boolean
+  /** Hex; what a `token` event of an earlier connection to this server brought. */
+  token?: string
 }
 
 export interface NativeServer {
@@ -208,6 +215,12 @@ export type NativeEvent =
     }
   | { type: 'confirmed'; atMs: number }
   | { type: 'key-update'; atMs: number }
+  /** The server gave tickets for later connections; they stay in the engine of this endpoint. */
+  | { type: 'tickets'; atMs: number; count: number }
+  /** 0-RTT. Clients: 'sent' right after `connect`, when early data may be sent (STREAMS records come before it), then what became of it. Servers: 'accepted', before any early stream. */
+  | { type: 'early'; atMs: number; status: 'sent' | 'accepted' | 'rejected'; alpn: string | null; serverName: string | null }
+  /** The server gave a token for a later connection; hex, as it goes into `NativeConnect`. */
+  | { type: 'token'; atMs: number; bytes: string }
   | { type: 'multipath'; atMs: number; mode: 'pending' | 'ietf' | 'shared-space' | 'none'; reason: string }
   | { type: 'blocked'; atMs: number; by: 'streams-bidi' | 'streams-uni' | 'connection-credit' | 'path-ids' | 'path-cids' }
   /** Any change of a path, with the facts after it. The first one of an id makes the path known. `ticket`: of the `open-path` it belongs to. */

@@ -38,6 +38,12 @@ export const Record = {
   STREAMS: 6,
   /** b = bytes of all streams of this connection that have left the send queues (cumulative). Every >= 1/4 of `connectionSendBufferBytes`. */
   CONNECTION_WRITABLE: 7,
+  /** payload = one message of the peer (RFC 9221). */
+  DATAGRAM: 8,
+  /** a = number of a message of ours; c = its fate: 0 acknowledged, 1 lost, 2 never sent; only while `Trace.DATAGRAMS` is set. */
+  DATAGRAM_FATE: 9,
+  /** b = messages of ours that have left the queue (cumulative); c = bytes a message may have now, 0 = the peer takes none. When the size changes; and every half window while a window of messages has not been told to have left. */
+  DATAGRAM_ROOM: 10,
   /** payload = UTF-8 JSON, one `NativeEvent`. */
   EVENT: 16,
   /** payload = UTF-8 JSON, one `BurstRecord | BlockedRecord`; only while `Trace.BURSTS` is set. */
@@ -53,6 +59,8 @@ export const DataFlag = {
   FIN: 1,
   /** First record of a stream that the peer opened. Of one direction they come in the order of their ids, none left out. */
   OPENED: 2,
+  /** With `OPENED`: its first bytes came in 0-RTT and may be a replay. */
+  EARLY: 4,
 } as const
 
 /** JavaScript to native: kinds that `flush` takes. */
@@ -71,6 +79,8 @@ export const Command = {
   RELEASE: 6,
   /** a = stream; c = urgency | incremental << 8. Only with feature `priority`. */
   PRIORITY: 7,
+  /** a = number of the message (1, 2, ... on each connection); payload = its bytes, in the arena; c = path + 1, 0 = any; b = ms after which it is given up if it has not left, 0 = never. */
+  DATAGRAM: 8,
 } as const
 
 export const WriteFlag = {
@@ -101,7 +111,7 @@ export const PIECE_BYTES = 65_536
 export const EVENT_BYTES = 131_072
 
 /** Bits of `trace` orders. */
-export const Trace = { BURSTS: 1, ACKS: 2 } as const
+export const Trace = { BURSTS: 1, ACKS: 2, DATAGRAMS: 4 } as const
 
 /** The module that `napi build` makes. Every function may throw an `Error` whose message is the JSON of a `NativeError`. */
 export interface NativeModule {
@@ -123,7 +133,7 @@ export interface NativeEndpoint {
   flush(commands: Uint32Array, count: number, arena: Uint8Array, wake: number, tail: Uint8Array | null): void
   /** Starts a handshake with the next `flush`, `tell` or `ask`, so that orders of the same tick come before it; answers the connection key (never 0, never used again). JSON of `NativeConnect`. Bad PEM, names, pins throw; what happens later comes as `closed`. */
   connect(options: string): number
-  /** Starts accepting, or replaces the options for new connections. JSON of `NativeServer`. */
+  /** Starts accepting, or replaces the options for new connections; in force when it returns (it waits for the I/O thread as `ask` does). JSON of `NativeServer`. */
   listen(options: string): void
   unlisten(): void
   /** Trust anchors for `ca: 'default'`, PEM; given once, before the first `connect` or `listen` that names them. */

@@ -64,6 +64,21 @@ export class Outbox {
     else this.#schedule()
   }
 
+  /** One message; `data` fits into the arena. `path` null: any. `expiresMs` 0: never given up for its age. */
+  datagram(connection: number, number: number, data: Uint8Array, path: number | null, expiresMs: number): void {
+    if (this.#used + data.length > ARENA_BYTES) this.#submit(Wake.LATER, null)
+    // Before the copy: appending may hand over a full list, and the arena with it.
+    const at = this.#append(Command.DATAGRAM, 0, connection, number)
+    this.#words[at + 2] = data.length
+    this.#words[at + 3] = path === null ? 0 : path + 1
+    this.#floats[at / 2 + 3] = expiresMs
+    this.#arena.set(data, this.#used)
+    this.#used += data.length
+    this.#unwoken += data.length
+    if (this.#unwoken >= EARLY_BYTES) this.flush()
+    else this.#schedule()
+  }
+
   /** FIN, on the last write if that can still be changed. */
   end(connection: number, stream: number): void {
     if (this.#growing === stream && this.#growingConnection === connection) {

@@ -19,3 +19,8 @@ export function every(ms: number, run: () => void): Cancel {
   timer.unref()
   return () => clearInterval(timer)
 }
+
+/** Time of day, for what outlives the process. */
+export function unixMs(): number {
+  return Date.now()
+}

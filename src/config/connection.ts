@@ -66,11 +66,18 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
   }
 }
 
-export function nativeConnect(id: string, remotes: readonly string[], serverName: string, options: ConnectionOptions): NativeConnect {
+/** `session`: what earlier connections to the server left. */
+export function nativeConnect(id: string, remotes: readonly string[], serverName: string, options: ConnectionOptions, session: { token: Uint8Array | null; ticket: boolean }): NativeConnect {
   const paths = (options.paths ?? [{}]).map(nativePath)
+  const token = session.token === null ? undefined : Buffer.from(session.token).toString('hex')
   const candidates = Math.max(paths.length, remotes.length)
   const handshake = typeof options.handshake === 'object' ? { ...options.handshake } : { mode: options.handshake ?? (candidates > 1 ? 'stagger' : 'single') }
-  return { id, remotes: [...remotes], serverName, tls: nativeTls(options, 'client'), transport: nativeTransport(options), paths, handshake }
+  return { id, remotes: [...remotes], serverName, tls: nativeTls(options, 'client'), transport: nativeTransport(options), paths, handshake, ticket: session.ticket, ...defined({ token }) }
+}
+
+/** The name under which a store keeps what a server gave. */
+export function sessionKey(serverName: string, port: number, options: ConnectionOptions): string {
+  return `${serverName}:${port}|${typeof options.alpn === 'string' ? options.alpn : (options.alpn ?? []).join(',')}`
 }
 
 export function nativeServer(options: ServerOptions): NativeServer {
@@ -97,13 +104,13 @@ export function fullAddress(text: string): string {
 }
 
 function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTransport {
-  const { multipath, maxPaths, congestion, ackPath, failover, spin, earlyData } = options
+  const { multipath, maxPaths, congestion, ackPath, failover, spin, maxDatagramFrameBytes } = options
   const scheduler = options.scheduler === undefined ? undefined : schedulerChoice(options.scheduler, 'scheduler')
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
   const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
   const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
-  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, failover, spin, earlyData, scheduler, versions }) }
+  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, failover, spin, maxDatagramFrameBytes, scheduler, versions }) }
 }
 
 function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {
@@ -112,6 +119,7 @@ function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 
   if (options.key !== undefined) tls.key = pemOne(options.key)
   if (options.pins !== undefined && options.pins.length > 0) tls.pins = options.pins.map((pin) => (pin.startsWith('sha256//') ? pin : pin.replaceAll(':', '').toLowerCase()))
   if (options.ciphers !== undefined) tls.ciphers = [...options.ciphers]
+  if (options.earlyData !== undefined) tls.earlyData = options.earlyData
   if (options.verify === 'default' || options.verify === 'none') tls.verify = options.verify
   if (options.ca !== undefined) tls.ca = pemList(options.ca)
   else if (side === 'client' && tls.pins === undefined && tls.verify !== 'none') tls.ca = 'default'

@@ -3,10 +3,10 @@ export { formatAddress, parseAddress, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
 export { checkCall, invalidOption, unavailableOption } from './check.ts'
-export { after, every } from './clock.ts'
+export { after, every, unixMs } from './clock.ts'
 export type { Cancel } from './clock.ts'
 export { checkFamily } from './combine.ts'
-export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, prepareServer } from './connection.ts'
+export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, prepareServer, sessionKey } from './connection.ts'
 export type { KeptOptions } from './connection.ts'
 export { prepareEndpoint } from './endpoint.ts'
 export type { PreparedEndpoint } from './endpoint.ts'
@@ -14,7 +14,7 @@ export { hot, sampled, watched } from './observe.ts'
 export type { Feed, Observable } from './observe.ts'
 export type {
   Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
-  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, StreamCodes, TlsOptions, Verify, VersionName,
+  PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName,
 } from './options.ts'
 export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema.ts'
 export { Supply } from './supply.ts'

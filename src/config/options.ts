@@ -130,6 +130,24 @@ export interface StreamCodes {
   cancelCode?: number
 }
 
+/**
+ * Tickets and NEW_TOKEN tokens, key `name:port|alpn`. Methods may be asynchronous; one that throws or takes longer than a second costs a
+ * full handshake and a `warn`.
+ */
+export interface SessionStore {
+  get(key: string): SessionEntry[] | Promise<SessionEntry[]>
+  /** An empty list: nothing is left of the name. */
+  set(key: string, entries: SessionEntry[]): void | Promise<void>
+}
+
+export interface SessionEntry {
+  kind: 'ticket' | 'token'
+  bytes: Bytes
+  /** False: worth something to the endpoint that stored it only (the TLS library does not hand the bytes out). */
+  portable: boolean
+  expiresUnixMs: number
+}
+
 export interface ConnectionOptions extends TlsOptions {
   /** SNI and name to check. @default the host of `remote` */
   serverName?: string
@@ -158,9 +176,9 @@ export interface ConnectionOptions extends TlsOptions {
   versions?: readonly VersionName[]
   /** Client: send 0-RTT when a ticket is stored. Server: take it. @default false */
   earlyData?: boolean
-  /** @experimental Not available in this version. */
-  sessions?: object
-  /** Datagrams (RFC 9221) we accept, 0 = off. @default 0 in this version */
+  /** Where tickets and tokens for later connections are kept. @default one in-process store per endpoint (256 names, 4 entries each) */
+  sessions?: SessionStore
+  /** Datagrams (RFC 9221) we accept, 0 = off. @default 65535 */
   maxDatagramFrameBytes?: number
   streamCodes?: StreamCodes
   /** Spin bit. @default 'random' */

@@ -6,7 +6,7 @@ import { BlockList } from 'node:net'
 import * as v from 'valibot'
 import { parseAddress } from './address.ts'
 import { check } from './check.ts'
-import type { CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions } from './options.ts'
+import type { CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions, SessionStore } from './options.ts'
 
 const MEBIBYTE = 1_048_576
 
@@ -95,7 +95,7 @@ const transport = {
   limits: v.optional(limits),
   versions: v.optional(v.pipe(v.array(names(['v1', 'v2'])), v.minLength(1, 'at least one version'), v.maxLength(2, 'at most two versions'))),
   earlyData: v.optional(flag()),
-  sessions: v.optional(v.custom<object>((value) => typeof value === 'object', 'a session store { get, set }')),
+  sessions: v.optional(v.custom<SessionStore>(isStore, 'a session store { get, set }')),
   maxDatagramFrameBytes: v.optional(whole(0, 65_535)),
   streamCodes: v.optional(strict({
     toCode: v.optional(callback<(reason: unknown, side: 'read' | 'write') => number | bigint>()),
@@ -171,6 +171,11 @@ const closeOptions = strict({
 export function isCode(value: unknown): value is number | bigint {
   if (typeof value === 'bigint') return value >= 0n && value < 1n << 62n
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function isStore(value: unknown): boolean {
+  const store = value as Partial<SessionStore> | null
+  return typeof store === 'object' && store !== null && typeof store.get === 'function' && typeof store.set === 'function'
 }
 
 /** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN, as all below */

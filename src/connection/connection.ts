@@ -4,6 +4,8 @@
  */
 import type { Engine, NativeEvent, NativeExplanation } from '../binding/index.ts'
 import { Bursts } from '../burst/index.ts'
+import { createDatagrams } from '../datagram/index.ts'
+import type { DatagramOwner, DatagramSink, Datagrams } from '../datagram/index.ts'
 import { checkClose } from '../config/index.ts'
 import type { CloseOptions, KeptOptions, Logger, Observable, PeerIdentity, Waiting } from '../config/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
@@ -43,6 +45,14 @@ export interface ConnectionOrigin {
   local: string
   serverName: string | null
   kept: KeptOptions
+  /** Clients: where what the server gives is put. */
+  sessions: SessionPlace | null
+}
+
+/** What a server gives for later connections to it; each resolves when it is stored. */
+export interface SessionPlace {
+  putToken(bytes: Uint8Array): Promise<void>
+  putTickets(count: number): Promise<void>
 }
 
 const DRAIN_MS = 2000
@@ -54,23 +64,28 @@ export class Connection implements AsyncDisposable {
   readonly role: 'client' | 'server'
   /** Who may open request streams. */
   readonly requester: 'local' | 'peer'
-  readonly early: 'none' | 'sent' | 'accepted' | 'rejected' = 'none'
   readonly paths: PathSet
   readonly bursts: Bursts
   readonly spaces: Spaces
+  /** Messages (RFC 9221). */
+  readonly datagrams: Datagrams
   readonly #owner: ConnectionOwner
   readonly #key: number
   readonly #life = new Lifecycle()
   readonly #streams: StreamTable
+  readonly #messages: DatagramSink
   readonly #numbers: ConnectionNumbers
   readonly #feeds: ConnectionFeeds
   readonly #wantedPaths: number
+  readonly #sessions: SessionPlace | null
   #remote: string
   #local: string
   #alpn: string | null = null
   #serverName: string | null
   #peer: PeerIdentity | null = null
   #multipath: MultipathMode = 'pending'
+  #early: 'none' | 'sent' | 'accepted' | 'rejected' = 'none'
+  #announced = false
   #traceMask = 0
 
   constructor(owner: ConnectionOwner, origin: ConnectionOrigin) {
@@ -80,6 +95,7 @@ export class Connection implements AsyncDisposable {
     this.#local = origin.local
     this.#serverName = origin.serverName
     this.#wantedPaths = origin.kept.wantedPaths
+    this.#sessions = origin.sessions
     this.id = origin.id
     this.endpoint = owner.endpoint
     this.role = origin.role
@@ -90,13 +106,16 @@ export class Connection implements AsyncDisposable {
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
     this.spaces = new Spaces(part)
+    const { datagrams, sink } = createDatagrams(part)
+    this.datagrams = datagrams
+    this.#messages = sink
     const events = {
       onStream: (id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer') => this.#emit({ type: 'stream', id, direction, initiated }),
       callbackFailed: (callback: string, error: unknown) => this.#callbackFailed(callback, error),
     }
     this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, events)
     const { bursts, spaces } = this
-    owner.engine.inbox.sinks.set(origin.key, connectionSink({ streams: this.#streams, bursts, spaces, onEvent: (event) => this.#onEvent(event) }))
+    owner.engine.inbox.sinks.set(origin.key, connectionSink({ streams: this.#streams, bursts, datagrams: sink, spaces, onEvent: (event) => this.#onEvent(event) }))
   }
 
   get state(): ConnectionState {
@@ -127,6 +146,11 @@ export class Connection implements AsyncDisposable {
   /** 'none': one active path, others are only probed, failover by migration. */
   get multipath(): MultipathMode {
     return this.#multipath
+  }
+
+  /** 0-RTT: what a client sends before the handshake is complete can be replayed by others. */
+  get early(): 'none' | 'sent' | 'accepted' | 'rejected' {
+    return this.#early
   }
 
   /** The handshake is complete. @throws (reject) as `connect` */
@@ -216,6 +240,11 @@ export class Connection implements AsyncDisposable {
     await this.close()
   }
 
+  /** For `connect`: when streams may be opened. */
+  static usable(connection: Connection): Promise<void> {
+    return connection.#life.usable.promise
+  }
+
   /** Refused by the endpoint after its handshake: nobody takes it. */
   static refuse(connection: Connection): void {
     const { engine } = connection.#owner
@@ -258,6 +287,7 @@ export class Connection implements AsyncDisposable {
     return {
       engine, features, metricsIntervalMs, key: this.#key, role: this.role, wantedPaths: this.#wantedPaths,
       remote: () => this.#remote,
+      hasPath: (path) => this.paths.get(path) !== undefined,
       error: () => this.#life.error,
       row: () => this.#numbers.row(),
       explain: (about) => this.#explain(about),
@@ -272,6 +302,13 @@ export class Connection implements AsyncDisposable {
         this.#life.confirmed.resolve()
         return this.#emit({ type: 'confirmed' }, event.atMs)
       case 'key-update': return this.#emit({ type: 'key-update' }, event.atMs)
+      case 'early': return this.#onEarly(event)
+      case 'token':
+        void this.#sessions?.putToken(new Uint8Array(Buffer.from(event.bytes, 'hex'))).then(() => this.#emit({ type: 'token-stored' }))
+        return undefined
+      case 'tickets':
+        void this.#sessions?.putTickets(event.count).then(() => this.#emit({ type: 'session-stored' }))
+        return undefined
       case 'blocked': return this.#emit({ type: 'blocked', by: event.by }, event.atMs)
       case 'multipath':
         this.#multipath = event.mode
@@ -294,7 +331,25 @@ export class Connection implements AsyncDisposable {
     this.#peer = event.peer === null ? null : peerIdentity(event.peer, event.serverName)
     if (!this.#life.open(event.info as HandshakeInfo)) return
     this.#emit({ type: 'opened' }, event.atMs)
-    if (this.#life.state === 'open') this.#owner.onOpened(this)
+    if (this.#life.state === 'open') this.#announce()
+  }
+
+  #onEarly(event: Extract<NativeEvent, { type: 'early' }>): void {
+    this.#early = event.status
+    if (event.status === 'rejected') return this.#emit({ type: 'early-rejected' }, event.atMs)
+    this.#alpn ??= event.alpn
+    this.#serverName ??= event.serverName
+    if (event.status === 'sent') return this.#life.usable.resolve()
+    // A server's newcomer can be used before its handshake is complete.
+    if (this.role === 'server' && this.#life.state === 'handshaking') this.#announce()
+    return undefined
+  }
+
+  /** The endpoint hears of us once. */
+  #announce(): void {
+    if (this.#announced) return
+    this.#announced = true
+    this.#owner.onOpened(this)
   }
 
   #usePath({ local, remote }: { local: string; remote: string }): void {
@@ -312,6 +367,7 @@ export class Connection implements AsyncDisposable {
     this.#streams.end(error)
     this.paths.end(error)
     this.bursts.end()
+    this.#messages.end(error)
     this.spaces.end()
     this.#feeds.end()
     engine.forget(this.#key)
@@ -320,6 +376,6 @@ export class Connection implements AsyncDisposable {
   }
 }
 
-type PartOwner = ConstructorParameters<typeof PathSet>[0] & ConstructorParameters<typeof Bursts>[0] & ConstructorParameters<typeof Spaces>[0]
+type PartOwner = DatagramOwner & ConstructorParameters<typeof PathSet>[0] & ConstructorParameters<typeof Bursts>[0] & ConstructorParameters<typeof Spaces>[0]
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 

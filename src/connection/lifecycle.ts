@@ -16,6 +16,8 @@ export class Lifecycle {
   /** What calls on the ended connection throw; null while it lives. */
   error: ConnectionError | null = null
   readonly opened: Deferred<HandshakeInfo> = deferHandled()
+  /** Streams may be opened: the handshake is complete, or early data can be sent. */
+  readonly usable: Deferred<void> = deferHandled()
   readonly confirmed: Deferred<void> = deferHandled()
   readonly closed: Deferred<CloseInfo> = defer()
 
@@ -24,6 +26,7 @@ export class Lifecycle {
     if (this.state === 'handshaking') this.state = 'open'
     else if (this.state !== 'closing') return false
     this.opened.resolve(info)
+    this.usable.resolve()
     return true
   }
 
@@ -38,6 +41,7 @@ export class Lifecycle {
     this.state = 'closed'
     this.error = info.error ?? orderlyError(info)
     this.opened.reject(this.error)
+    this.usable.reject(this.error)
     this.confirmed.reject(this.error)
     this.closed.resolve(info)
     return this.error

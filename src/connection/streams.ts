@@ -90,7 +90,7 @@ export class StreamTable implements StreamHost {
 
   onData(stream: number, flags: number, staging: Buffer, start: number, end: number): void {
     if ((flags & DataFlag.OPENED) !== 0) {
-      const state = this.#accept(stream)
+      const state = this.#accept(stream, flags)
       state.receiving?.onData(flags, staging, start, end)
       this.#supply(state)
     } else {
@@ -100,7 +100,7 @@ export class StreamTable implements StreamHost {
 
   onReset(stream: number, flags: number, code: bigint): void {
     const fresh = (flags & DataFlag.OPENED) !== 0
-    const state = fresh ? this.#accept(stream) : this.#streams.get(stream)
+    const state = fresh ? this.#accept(stream, flags) : this.#streams.get(stream)
     state?.receiving?.onReset(code)
     if (fresh && state !== undefined) this.#supply(state)
   }
@@ -163,15 +163,15 @@ export class StreamTable implements StreamHost {
   #create(direction: Direction, priority: number): SendStream {
     const stream = this.#opened[direction] * 4 + direction * 2 + (this.#role === 'client' ? 0 : 1)
     this.#opened[direction] += 1
-    const state = new StreamState(this, stream, 'local')
+    const state = new StreamState(this, stream, 'local', this.connection.early === 'sent')
     this.#streams.set(stream, state)
     this.outbox.send(Command.OPEN, this.key, stream, priority)
     this.#events.onStream(BigInt(stream), direction === BIDIRECTIONAL ? 'bidi' : 'uni', 'local')
     return made(state) as SendStream
   }
 
-  #accept(stream: number): StreamState {
-    const state = new StreamState(this, stream, 'peer')
+  #accept(stream: number, flags: number): StreamState {
+    const state = new StreamState(this, stream, 'peer', (flags & DataFlag.EARLY) !== 0)
     this.#streams.set(stream, state)
     return state
   }

@@ -5,17 +5,18 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, waitFor } from '../config/index.ts'
-import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
+import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unixMs, waitFor } from '../config/index.ts'
+import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
+import { SessionKeeper, memoryStore } from '../session/index.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
 import { keylogSink } from './keylog.ts'
 import type { KeylogSink } from './keylog.ts'
 import { EndpointNumbers } from './numbers.ts'
 import { EndpointFeeds } from './observe.ts'
-import { connectionId } from './random.ts'
+import { connectionId, randomRealm } from './random.ts'
 import { resolveTarget } from './resolve.ts'
 
 const BACKLOG = 256
@@ -40,6 +41,10 @@ export class Endpoint implements AsyncDisposable {
   readonly #numbers: EndpointNumbers
   readonly #owner: ConnectionOwner
   readonly #connections = new Set<Connection>()
+  /** One for each store that options named. */
+  readonly #keepers = new WeakMap<SessionStore, SessionKeeper>()
+  readonly #realm = randomRealm()
+  readonly #ownStore = memoryStore()
   readonly #incoming = new Supply<Connection>()
   readonly #closed: Deferred<void> = deferHandled()
   #listening: Listening | null = null
@@ -119,7 +124,7 @@ export class Endpoint implements AsyncDisposable {
     return this.#closed.promise
   }
 
-  /** Resolves when the handshake is complete. `remote`: 'name:port', an address, or several addresses of one server. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED QB_CONNECT_TIMEOUT QB_CONNECT_REFUSED QB_TLS_... QB_VERSION QB_NO_PATH QB_ENDPOINT_CLOSED */
+  /** Resolves when the handshake is complete, or at once with `earlyData` and a stored ticket. `remote`: 'name:port', an address, or several addresses of one server. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED QB_CONNECT_TIMEOUT QB_CONNECT_REFUSED QB_TLS_... QB_VERSION QB_NO_PATH QB_ENDPOINT_CLOSED */
   async connect(remote: string | readonly string[], options: ConnectionOptions & Waiting = {}): Promise<Connection> {
     const { signal, ...own } = options
     checkCall({ signal }, ['signal'])
@@ -129,14 +134,20 @@ export class Endpoint implements AsyncDisposable {
     signal?.throwIfAborted()
     this.#checkOpen()
     const serverName = prepared.serverName ?? target.host
+    const keeper = this.#keeper(prepared.sessions ?? this.#ownStore)
+    const name = sessionKey(serverName, splitPort(target.remotes[0] ?? '')?.port ?? 0, prepared)
+    const session = await keeper.take(name)
+    signal?.throwIfAborted()
+    this.#checkOpen()
     const id = connectionId()
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
-    const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, prepared), () => rootCertificates)
+    const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, prepared, session), () => rootCertificates)
     const [first] = prepared.paths ?? []
-    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', local: first?.local ?? '', serverName, kept: keptOptions(prepared) })
+    const sessions = { putToken: (bytes: Uint8Array) => keeper.putToken(name, bytes), putTickets: (count: number) => keeper.putTickets(name, count) }
+    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', local: first?.local ?? '', serverName, kept: keptOptions(prepared), sessions })
     try {
       await waitFor(signal, (settle) => {
-        connection.opened.then(settle.resolve, settle.reject)
+        Connection.usable(connection).then(settle.resolve, settle.reject)
         return () => {}
       })
     } catch (error) {
@@ -162,7 +173,7 @@ export class Endpoint implements AsyncDisposable {
     this.#keepAlive()
   }
 
-  /** Accepted connections whose handshake is complete. Ends when the endpoint closes. Two loops share the supply. @throws QB_NOT_LISTENING QB_ENDPOINT_CLOSED */
+  /** Accepted connections whose handshake is complete (0-RTT: usable earlier). Ends when the endpoint closes. Two loops share the supply. @throws QB_NOT_LISTENING QB_ENDPOINT_CLOSED */
   incoming(options: Waiting = {}): AsyncIterableIterator<Connection> {
     this.#checkOpen()
     if (this.#listening === null) throw new EndpointError('QB_NOT_LISTENING', `the endpoint (${this.local.join(', ') || 'not bound'}) does not listen; call listen() or pass \`server\` to bind()`)
@@ -214,6 +225,14 @@ export class Endpoint implements AsyncDisposable {
     await this.close()
   }
 
+  #keeper(store: SessionStore): SessionKeeper {
+    const known = this.#keepers.get(store)
+    if (known !== undefined) return known
+    const keeper = new SessionKeeper(store, this.#realm, this.#logger, unixMs)
+    this.#keepers.set(store, keeper)
+    return keeper
+  }
+
   #beginClosing(): void {
     this.#state = 'closing'
     this.unlisten()
@@ -258,7 +277,7 @@ export class Endpoint implements AsyncDisposable {
       return
     }
     const { id, remote, local, serverName } = event
-    this.#add(key, { id, role: 'server', remote, local, serverName, kept: this.#listening.kept })
+    this.#add(key, { id, role: 'server', remote, local, serverName, kept: this.#listening.kept, sessions: null })
   }
 
   #onOpened(connection: Connection): void {

@@ -13,16 +13,19 @@ export class StreamState {
   readonly host: StreamHost
   readonly stream: number
   readonly initiated: 'local' | 'peer'
+  /** Its first bytes came in 0-RTT, or it was opened while such could be sent. */
+  readonly early: boolean
   readonly sending: SendHalf | null
   readonly receiving: ReceiveHalf | null
   #closed: Deferred<{ error: PartError | null }> | null = null
   /** The connection has ended: `closed` waits no more, though complete bytes may still be read. */
   #cut = false
 
-  constructor(host: StreamHost, stream: number, initiated: 'local' | 'peer') {
+  constructor(host: StreamHost, stream: number, initiated: 'local' | 'peer', early: boolean) {
     this.host = host
     this.stream = stream
     this.initiated = initiated
+    this.early = early
     const settled = (): void => this.#onSettled()
     const both = (stream & 2) === 0
     this.sending = both || initiated === 'local' ? new SendHalf(host, stream, settled) : null

@@ -29,8 +29,6 @@ export abstract class StreamBase implements AsyncDisposable {
   readonly connection: Connection
   readonly direction: 'bidi' | 'uni'
   readonly initiated: 'local' | 'peer'
-  /** Its first bytes came or went in 0-RTT: may be a replay. */
-  readonly early: boolean = false
   readonly #core: StreamState
 
   constructor(core: StreamState) {
@@ -43,6 +41,11 @@ export abstract class StreamBase implements AsyncDisposable {
 
   get state(): 'idle' | 'open' | 'half-local' | 'half-remote' | 'error' | 'reset' | 'closed' {
     return this.#core.summary
+  }
+
+  /** Its first bytes came or went in 0-RTT: may be a replay. */
+  get early(): boolean {
+    return this.#core.early && this.connection.early !== 'rejected'
   }
 
   /** Both parts ended; never rejects. */

@@ -124,7 +124,7 @@ describe('connect', () => {
     })
     expect(await codeOf(connecting)).toBe('QB_CONNECT_REFUSED')
     expect(network.endpoints[0]?.connects[0]).toEqual({
-      id: expect.any(String), remotes: ['127.0.0.1:9'], serverName: 'name', handshake: { mode: 'stagger' },
+      id: expect.any(String), remotes: ['127.0.0.1:9'], ticket: false, serverName: 'name', handshake: { mode: 'stagger' },
       tls: { alpn: ['a', 'b'], pins: [pin], cert: [{ der: 'AQI=' }], key: 'key' },
       transport: { congestion: 'newreno', scheduler: { name: 'round-robin' }, limits: { idleTimeoutMs: 5, keepAliveMs: 7, sendBufferBytes: 262_144, connectionSendBufferBytes: 8_388_608 } },
       paths: [{ local: '127.0.0.1:0' }, { local: '127.0.0.2:77', remote: '127.0.0.3:5', status: 'backup' }],

@@ -10,3 +10,5 @@ export const PACKAGE = join(ROOT, 'dist/index.mjs')
 export const MODULE = join(ROOT, 'native/binding', modules[0] ?? 'none')
 /** Both have been built; else the tests are skipped. */
 export const BUILT = existsSync(PACKAGE) && modules.length > 0
+/** The native module has been built, for tests that take the sources. */
+export const MODULE_BUILT = modules.length > 0

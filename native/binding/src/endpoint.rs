@@ -198,7 +198,10 @@ impl NativeEndpoint {
             half.check_open()?;
             let listen = Listen::read(&options, &half.surroundings)?;
             half.send(Command::Listen(Box::new(listen)));
-            Ok(())
+            // Whoever is told that we listen may connect at once: the options must be in force by then.
+            let taken = Answer::default();
+            half.send(Command::Question(0, Question::Drops, taken.clone()));
+            taken.wait(PATIENCE).unwrap_or_else(|| Ok(String::new())).map(drop)
         })
     }
 

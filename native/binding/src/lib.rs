@@ -41,8 +41,10 @@ use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle};
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 12] =
-    ["priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions", "firstVersion"];
+const FEATURES: [&str; 16] = [
+    "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
+    "firstVersion", "datagrams", "sni", "sessions", "earlyData",
+];
 
 /// The contract this build answers.
 #[napi]

@@ -2,7 +2,7 @@
 //!
 //! Made by `endpoint`, read and written by both threads. Decides nothing but the next key.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use qdriver::Clock;
 
@@ -10,6 +10,9 @@ use crate::{
     lock::{Lock, lock},
     stats::Pages,
 };
+
+/// Key log lines that wait for JavaScript (attacks L26): about 200 handshakes.
+const KEYLOG_LINES: usize = 1_024;
 
 /// Shared between the JavaScript thread and the I/O thread of one endpoint.
 #[derive(Debug)]
@@ -22,8 +25,10 @@ pub struct Link {
     pub clock: Clock,
     /// Bound addresses.
     local: Lock<Vec<String>>,
-    /// Key log lines on their way to the engine.
+    /// Key log lines on their way to the engine, at most [`KEYLOG_LINES`].
     keylog: Lock<Vec<String>>,
+    /// Lines that found no room.
+    keylog_lost: AtomicU64,
     /// Drops by reason at the end, JSON.
     drops: Lock<String>,
     /// The last record was published: nothing follows.
@@ -44,6 +49,7 @@ impl Link {
             clock: Clock::start(),
             local: Lock::default(),
             keylog: Lock::default(),
+            keylog_lost: AtomicU64::new(0),
             drops: Lock::new("{}".to_owned()),
             ended: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -69,9 +75,21 @@ impl Link {
         *lock(&self.local) = addresses;
     }
 
-    /// A key log line; the engine hands it over in this turn.
+    /// A key log line; the engine hands it over in this turn, or when JavaScript keeps up again. Of more than
+    /// [`KEYLOG_LINES`] the newest are lost and counted.
     pub fn log_key(&self, line: &str) {
-        lock(&self.keylog).push(line.to_owned());
+        let mut lines = lock(&self.keylog);
+        if lines.len() < KEYLOG_LINES {
+            lines.push(line.to_owned());
+        } else {
+            self.keylog_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lines lost since this was asked last.
+    #[must_use]
+    pub fn take_lost_keylog(&self) -> u64 {
+        self.keylog_lost.swap(0, Ordering::Relaxed)
     }
 
     /// Key log lines that have come.
@@ -113,6 +131,20 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// attacks L26.
+    #[test]
+    fn key_log_lines_that_nobody_takes_are_bounded_and_counted() {
+        let link = Link::new(0);
+        for _ in 0..KEYLOG_LINES {
+            link.log_key("line");
+        }
+        assert_eq!(link.take_lost_keylog(), 0);
+        link.log_key("one more");
+        assert_eq!((link.take_lost_keylog(), link.take_keylog().len()), (1, KEYLOG_LINES));
+        link.log_key("room again");
+        assert_eq!((link.take_lost_keylog(), link.take_keylog().len()), (0, 1));
+    }
 
     #[test]
     fn keys_begin_with_one_and_end_when_used_up() {

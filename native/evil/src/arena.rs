@@ -40,6 +40,8 @@ pub struct Setup {
     pub stage: Stage,
     /// The last word about what the evil client declares.
     pub change: fn(&mut TransportParameters),
+    /// Memory of the server's endpoint for received bytes.
+    pub pool_bytes: usize,
 }
 
 impl Default for Setup {
@@ -60,6 +62,7 @@ impl Default for Setup {
             },
             stage: Stage::Confirmed,
             change: |_| {},
+            pool_bytes: EndpointConfig::default().pool_bytes,
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Arena {
     pub events: Vec<Event>,
     /// At [`Stage::Hello`]: offset and bytes of the half that was not sent.
     pub rest_of_hello: (u64, Vec<u8>),
+    /// The server's application takes no events.
+    pub is_deaf: bool,
     honest: Option<Honest>,
     client: Arc<ClientConfig>,
     buffer: Vec<u8>,
@@ -123,7 +128,7 @@ impl Arena {
     /// The handshake fails.
     pub fn new(setup: &Setup) -> Result<Self, Failure> {
         let (client, server) = ends::configs(1, TransportConfig::default(), setup.server.clone())?;
-        let mut endpoint = Endpoint::new(EndpointConfig::default(), [3; 32]);
+        let mut endpoint = Endpoint::new(EndpointConfig { pool_bytes: setup.pool_bytes, ..EndpointConfig::default() }, [3; 32]);
         endpoint.listen(Some(server));
         let original = ConnectionId::new(b"original").unwrap_or_default();
         let mut parameters = setup.parameters.clone();
@@ -139,6 +144,7 @@ impl Arena {
             handle: ConnectionHandle { index: u32::MAX, generation: 0 },
             events: Vec::new(),
             rest_of_hello: (0, Vec::new()),
+            is_deaf: false,
             honest: None,
             client,
             buffer: vec![0; 65_535],
@@ -283,6 +289,9 @@ impl Arena {
     }
 
     fn hear_events(&mut self) {
+        if self.is_deaf {
+            return;
+        }
         while let Some((handle, event)) = self.server.poll_event() {
             if handle == self.handle || self.handle.index == u32::MAX {
                 self.events.push(event);

@@ -9,6 +9,7 @@ pub mod arena;
 pub mod ends;
 pub mod peer;
 pub mod stage;
+pub mod target;
 pub mod wire;
 
 use qbase::{

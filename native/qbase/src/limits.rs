@@ -46,7 +46,8 @@ pub const ACK_ONLY_RECORDS: usize = 32;
 pub const DATAGRAMS_QUEUED: usize = 64;
 /// L14: bytes of DATAGRAM frames queued each way.
 pub const DATAGRAM_BYTES_QUEUED: usize = 64 * 1_024;
-/// L15: control frames queued per connection.
+/// L15: control frames that may wait per connection as long as either end has no more than its default number of
+/// streams. None is queued: they follow from state.
 pub const CONTROL_FRAMES: usize = 1_024;
 /// L16: streams of each kind the peer may have open at once.
 pub const PEER_STREAMS: u64 = 100;
@@ -124,10 +125,14 @@ pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 pub const ACK_DELAY_EXPONENT: u8 = 3;
 /// Length of the connection ids we issue, bytes.
 pub const LOCAL_CID_LEN: usize = 8;
-/// Receive window of a stream, bytes.
-pub const STREAM_WINDOW: u64 = 1_024 * 1_024;
-/// Receive window of a connection, bytes.
-pub const CONNECTION_WINDOW: u64 = 4 * 1_024 * 1_024;
+/// First receive window of a stream, bytes.
+pub const STREAM_WINDOW: u64 = 256 * 1_024;
+/// Receive window of a stream at most, bytes.
+pub const MAX_STREAM_WINDOW: u64 = 8 * 1_024 * 1_024;
+/// First receive window of a connection, bytes.
+pub const CONNECTION_WINDOW: u64 = 512 * 1_024;
+/// Receive window of a connection at most, bytes.
+pub const MAX_CONNECTION_WINDOW: u64 = 16 * 1_024 * 1_024;
 /// Largest DATAGRAM frame we take: whatever fits into a packet (RFC 9221 §3).
 pub const MAX_DATAGRAM_FRAME: u64 = 65_535;
 /// `initial_max_path_id` we offer: eight path ids.

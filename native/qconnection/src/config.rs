@@ -77,10 +77,14 @@ pub struct TransportConfig {
     /// The largest UDP payload that path MTU discovery tries, bytes; at or below `initial_mtu` it is off. Over IPv6 values up
     /// to 1472, which fit Ethernet over IPv4 only, count as 1452.
     pub max_mtu: u16,
-    /// Receive window of each stream, bytes.
+    /// First receive window of each stream, bytes.
     pub stream_window: u64,
-    /// Receive window of the connection, bytes.
+    /// Receive window that a stream may grow to, bytes; no more than the first one: it keeps its size.
+    pub max_stream_window: u64,
+    /// First receive window of the connection, bytes. The endpoint may grant less (mux R20).
     pub connection_window: u64,
+    /// Receive window that the connection may grow to, bytes; no more than the first one: it keeps its size.
+    pub max_connection_window: u64,
     /// Bidirectional streams the peer may have open.
     pub bidirectional_streams: u64,
     /// Unidirectional streams the peer may have open.
@@ -139,7 +143,9 @@ impl Default for TransportConfig {
             initial_mtu: limits::MIN_INITIAL as u16,
             max_mtu: limits::MAX_MTU,
             stream_window: limits::STREAM_WINDOW,
+            max_stream_window: limits::MAX_STREAM_WINDOW,
             connection_window: limits::CONNECTION_WINDOW,
+            max_connection_window: limits::MAX_CONNECTION_WINDOW,
             bidirectional_streams: limits::PEER_STREAMS,
             unidirectional_streams: limits::PEER_STREAMS,
             send_buffer: 256 * 1_024,
@@ -170,14 +176,21 @@ impl TransportConfig {
     /// The transport parameters these settings announce, without connection ids (RFC 9000 §18.2).
     #[must_use]
     pub fn parameters(&self) -> TransportParameters {
+        self.parameters_within(self.connection_window)
+    }
+
+    /// The same, promising the peer no more than `window` bytes at once (mux R20).
+    #[must_use]
+    pub fn parameters_within(&self, window: u64) -> TransportParameters {
+        let stream_window = self.stream_window.min(window);
         TransportParameters {
             max_idle_timeout: self.idle_timeout,
             max_ack_delay: self.max_ack_delay,
             ack_delay_exponent: limits::ACK_DELAY_EXPONENT,
-            initial_max_data: self.connection_window,
-            initial_max_stream_data_bidi_local: self.stream_window,
-            initial_max_stream_data_bidi_remote: self.stream_window,
-            initial_max_stream_data_uni: self.stream_window,
+            initial_max_data: window,
+            initial_max_stream_data_bidi_local: stream_window,
+            initial_max_stream_data_bidi_remote: stream_window,
+            initial_max_stream_data_uni: stream_window,
             initial_max_streams_bidi: self.bidirectional_streams,
             initial_max_streams_uni: self.unidirectional_streams,
             active_connection_id_limit: limits::REMOTE_CIDS_PER_PATH,

@@ -102,6 +102,8 @@ reasons! {
     AnswerLimit = "answerLimit",
     /// Datagrams waited for their connection, and too many did (attacks L1).
     QueueFull = "queueFull",
+    /// The application has not taken the connection's events, and too many wait (attacks L26).
+    EventsWaiting = "eventsWaiting",
     /// The connection is closing or draining.
     ConnectionClosed = "connectionClosed",
 }

@@ -42,7 +42,14 @@ fn reverse(four_tuple: FourTuple) -> FourTuple {
     FourTuple { local: four_tuple.remote, remote: four_tuple.local }
 }
 
-fn configs(early_data: bool) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Failure> {
+/// Whether a server takes early data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Early {
+    Taken,
+    Refused,
+}
+
+fn configs(early: Early) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Failure> {
     let certificate = development::seeded(&[1; 32], &[NAME.to_owned()], 365, UNIX_TIME).map_err(failure)?;
     let identity = Identity::from_pem(certificate.cert_pem.as_bytes(), certificate.key_pem.as_bytes()).map_err(failure)?;
     let provider = Provider::Seeded { seed: [2; 32], unix_time: UNIX_TIME };
@@ -58,7 +65,7 @@ fn configs(early_data: bool) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), F
         identity: Some(identity),
         alpn: vec![b"qsim".to_vec()],
         provider,
-        early_data,
+        early_data: early == Early::Taken,
         ..ServerTlsOptions::default()
     });
     let transport = Arc::new(TransportConfig::default());
@@ -70,7 +77,7 @@ fn configs(early_data: bool) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), F
 impl World {
     /// After a first connection, which has ended.
     fn new() -> Result<Self, Failure> {
-        let (dial, listen) = configs(true)?;
+        let (dial, listen) = configs(Early::Taken)?;
         let mut server = Endpoint::new(EndpointConfig::default(), [3; 32]);
         server.listen(Some(Arc::clone(&listen)));
         let client = Endpoint::new(EndpointConfig::default(), [4; 32]);
@@ -249,7 +256,7 @@ fn attack_l3_early_packets_without_an_initial_packet_are_bounded_and_given_up() 
     assert_eq!(world.server.next_timer(), None);
 
     let mut modest = Endpoint::new(EndpointConfig::default(), [7; 32]);
-    modest.listen(Some(configs(false)?.1));
+    modest.listen(Some(configs(Early::Refused)?.1));
     give(&mut modest, world.now, &last);
     assert_eq!(modest.statistics().waiting_datagrams, 0, "a server without early data keeps nothing");
     Ok(())

@@ -222,7 +222,7 @@ fn attack_d1_an_honest_peer_whose_every_second_packet_is_late_is_never_closed() 
 
 #[test]
 fn attack_d2_reverse_order_and_overlaps_are_taken_in_any_number() -> Result<(), Failure> {
-    let server = TransportConfig::default();
+    let server = TransportConfig { stream_window: 1 << 20, connection_window: 1 << 20, ..TransportConfig::default() };
     let mut arena = Arena::new(&Setup { server, ..Setup::default() })?;
     let data = [7; 300];
     for piece in (0..2_000_u64).rev() {

@@ -47,7 +47,9 @@ fn marks_slow_a_sender_down_before_the_queue_overflows() -> Result<(), Failure> 
         let shape = LinkShape { queue: Queue::TailDrop { bytes: 100_000 }, ..treating(ecn) };
         // Longer round trips would end slow start, too.
         let client = TransportConfig { hystart: false, ..TransportConfig::default() };
-        let mut pair = Pair::new(PairConfig { client, ..PairConfig::new(1, vec![shape]) })?;
+        // Nor may flow control.
+        let server = TransportConfig { stream_window: 1 << 20, connection_window: 4 << 20, ..TransportConfig::default() };
+        let mut pair = Pair::new(PairConfig { client, server, ..PairConfig::new(1, vec![shape]) })?;
         pair.client_mut().traffic_mut().send(Unidirectional, 8_000_000);
         let time = pair.run_until_delivered(secs(20))?;
         let link = pair.network().statistics(FIRST, LinkDirection::AToB);

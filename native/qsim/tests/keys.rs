@@ -19,7 +19,8 @@ fn keys_are_updated_before_a_lowered_aead_limit_counted_over_all_paths() -> Resu
     for_each_seed(0..10, |seed| {
         let client = TransportConfig { confidentiality_limit: Some(LIMIT), ..TransportConfig::default() };
         let links = vec![delay(5).at_rate(20_000_000), delay(9).at_rate(20_000_000)];
-        let mut pair = Pair::new(PairConfig { client, ..PairConfig::new(seed, links) })?;
+        let server = TransportConfig { stream_window: 1 << 20, connection_window: 4 << 20, ..TransportConfig::default() };
+        let mut pair = Pair::new(PairConfig { client, server, ..PairConfig::new(seed, links) })?;
         pair.client_mut().traffic_mut().send(Unidirectional, 6_000_000);
         pair.run_until_delivered(secs(30))?;
         let sent = pair.client().connection().map_or(0, |connection| connection.statistics().packets_sent);

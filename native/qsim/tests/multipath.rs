@@ -43,7 +43,8 @@ fn every_scheduler_delivers_and_spreads_as_it_says() -> Result<(), Failure> {
         let config = TransportConfig { scheduler, ..TransportConfig::default() };
         // Copies take what data leave of the paths' windows: the peer must allow less data than both could carry.
         let stream_window = if scheduler == Scheduler::Redundant { 64 * 1_024 } else { limits::STREAM_WINDOW };
-        let server = TransportConfig { stream_window, ..TransportConfig::default() };
+        let max_stream_window = if scheduler == Scheduler::Redundant { stream_window } else { limits::MAX_STREAM_WINDOW };
+        let server = TransportConfig { stream_window, max_stream_window, ..TransportConfig::default() };
         let links = vec![delay(10).at_rate(20_000_000), delay(15).at_rate(20_000_000)];
         let mut pair = Pair::new(PairConfig { client: config, server, ..PairConfig::new(1, links) })?;
         pair.client_mut().traffic_mut().send(Unidirectional, 4_000_000);
@@ -262,8 +263,10 @@ fn assert_harmless(bad: LinkShape) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Datagrams of 1200 bytes throughout: larger ones take longer on a slow link, and this is about schedulers.
 fn transfer_time(links: Vec<LinkShape>, len: u64) -> Result<Duration, Failure> {
-    let mut pair = Pair::new(PairConfig::new(1, links))?;
+    let client = TransportConfig { max_mtu: 1_200, ..TransportConfig::default() };
+    let mut pair = Pair::new(PairConfig { client, ..PairConfig::new(1, links) })?;
     pair.client_mut().traffic_mut().send(Unidirectional, len);
     pair.run_until_delivered(secs(120))
 }

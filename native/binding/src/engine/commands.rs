@@ -28,6 +28,7 @@ impl Engine {
         for command in batch.drain(..) {
             match command {
                 Command::Stream(command) => self.obey_stream(io, command),
+                Command::Datagram(command) => self.obey_datagram(io, command),
                 Command::Connect(key, dial) => self.dial(io, key, *dial),
                 Command::Listen(listen) => {
                     self.newcomers = Some(listen.transport);

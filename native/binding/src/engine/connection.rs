@@ -10,7 +10,7 @@ use std::{
 use qbase::{FourTuple, Timestamp};
 use qconnection::{ConnectionHandle, connection::PathTicket};
 
-use super::{stall::Stall, stream::Stream};
+use super::{datagrams::Messages, stall::Stall, stream::Stream};
 use crate::{
     error::NativeError,
     messages::orders::CloseLayer,
@@ -27,6 +27,10 @@ pub struct Connection {
     pub handle: ConnectionHandle,
     /// Its name in logs, hex.
     pub id: String,
+    /// How its handshake was begun.
+    pub mode: &'static str,
+    /// Tickets of the server that JavaScript knows of.
+    pub tickets_told: u32,
     /// The name the client asked for.
     pub server_name: Option<String>,
     /// What JavaScript counts with.
@@ -55,6 +59,8 @@ pub struct Connection {
     pub receiving: Stall,
     /// How long acknowledgements of ours stood still.
     pub sending: Stall,
+    /// Messages of ours.
+    pub messages: Messages,
     /// Numbers to be read.
     pub page: Arc<ConnectionPage>,
     /// The numbers changed since they were written.
@@ -99,6 +105,8 @@ impl Connection {
             key,
             handle,
             id,
+            mode: "single",
+            tickets_told: 0,
             server_name: None,
             settings,
             streams: HashMap::new(),
@@ -113,6 +121,7 @@ impl Connection {
             unfinished: 0,
             receiving: Stall::default(),
             sending: Stall::default(),
+            messages: Messages::default(),
             page,
             stale: false,
             trace: 0,
@@ -131,7 +140,7 @@ impl Connection {
     #[must_use]
     pub const fn waits_for_room(&self) -> bool {
         let limit = self.settings.connection_send_buffer;
-        self.armed > 0 || self.written.saturating_sub(self.told) >= limit - limit / 4
+        self.armed > 0 || self.messages.wait_for_room() || self.written.saturating_sub(self.told) >= limit - limit / 4
     }
 
     /// The machine will tell of room for a stream.

@@ -32,8 +32,10 @@ impl Engine {
             Err(error) => return self.tell_stillborn(io.now, key, error),
         };
         let mut connection = Connection::new(key, handle, dial.id, dial.transport, page);
+        connection.mode = dial.mode;
         connection.server_name = Some(dial.server_name);
         self.table.insert(connection);
+        self.tell_early_start(io, key);
         for spec in dial.paths.iter().skip(1) {
             let remote = spec.remote.or_else(|| remote_for(spec, &dial.remotes));
             self.open_path(io, key, None, &PathSpec { remote, ..spec.clone() });

@@ -8,7 +8,8 @@
 //! | `visit` | what happened to a connection since it was last looked at |
 //! | `stream`, `connection` | what is kept of each for JavaScript |
 //! | `fill` | stream bytes, in turns |
-//! | `paths`, `close`, `peer`, `trace` | facts as JSON |
+//! | `datagrams` | messages, both ways |
+//! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
 //! | `answers`, `pages`, `stall` | questions, numbers |
 //! | `outbox` | records |
 //!
@@ -19,7 +20,9 @@ mod answers;
 mod close;
 mod commands;
 mod connection;
+mod datagrams;
 mod dial;
+mod early;
 mod fill;
 mod outbox;
 mod pages;
@@ -164,6 +167,10 @@ impl Engine {
     }
 
     fn hand_over_keylog(&mut self) {
+        if self.is_full() {
+            return;
+        }
+        self.out.lost = self.out.lost.saturating_add(self.link.take_lost_keylog());
         for line in self.link.take_keylog() {
             self.out.payload(Kind::Keylog, 0, line.as_bytes());
         }

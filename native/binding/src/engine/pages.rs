@@ -22,6 +22,8 @@ const LONGEST_STALL: usize = 18;
 pub struct Schedule {
     stale: Vec<u32>,
     written_at: Option<Timestamp>,
+    /// Datagrams received and sent when the endpoint's page was written.
+    counted: (u64, u64),
 }
 
 impl Schedule {
@@ -37,7 +39,8 @@ impl Schedule {
 impl Engine {
     /// Writes the pages that are out of date, if it is time.
     pub(super) fn write_pages(&mut self, io: &Io<'_>) {
-        if self.pages.stale.is_empty() {
+        // What came without a connection (a Retry, a reset) is counted, too.
+        if self.pages.stale.is_empty() && self.pages.counted == counted(io) {
             return;
         }
         if let Some(next) = self.pages.written_at.map(|at| at + INTERVAL)
@@ -51,6 +54,7 @@ impl Engine {
     /// Writes the pages that are out of date.
     pub(super) fn write_all_pages(&mut self, io: &Io<'_>) {
         self.pages.written_at = Some(io.now);
+        self.pages.counted = counted(io);
         let mut stale = std::mem::take(&mut self.pages.stale);
         for key in stale.drain(..) {
             self.write_page(io, key);
@@ -73,6 +77,12 @@ impl Engine {
     }
 }
 
+/// What changes with every datagram.
+fn counted(io: &Io<'_>) -> (u64, u64) {
+    let driver = io.statistics();
+    (driver.datagrams_received, driver.datagrams_sent)
+}
+
 fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64) -> [f64; ENDPOINT_CELLS] {
     let machine = io.endpoint.statistics();
     let driver = io.statistics();
@@ -86,10 +96,10 @@ fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64) -> [f64; ENDPOINT_CELLS
         machine.connections,
         machine.half_open,
         machine.accepted,
-        0, // refused
-        0, // retries
+        machine.refused,
+        machine.retries,
         machine.version_negotiations,
-        0, // stateless resets
+        machine.resets,
         machine.pool_bytes_used,
         pool_bytes_max,
         lost,

@@ -11,7 +11,7 @@ use qconnection::{
 
 use crate::{
     engine::outbox::Outbox,
-    queue::layout::{AHEAD_BYTES, FIN, Kind, OPENED, PIECE_BYTES, Record},
+    queue::layout::{AHEAD_BYTES, EARLY, FIN, Kind, OPENED, PIECE_BYTES, Record},
 };
 
 /// What the engine keeps of a stream until JavaScript releases it.
@@ -122,7 +122,11 @@ impl Stream {
             Allowance::Whole => PIECE_BYTES,
         };
         let piece = take_piece(id, machine, out, room);
-        let flags = if self.receiving == Receiving::Untold { OPENED } else { 0 };
+        let flags = match self.receiving {
+            Receiving::Untold if machine.is_early_stream(id) => OPENED | EARLY,
+            Receiving::Untold => OPENED,
+            _ => 0,
+        };
         if let Outcome::Reset(code) = piece.outcome {
             // Bytes before a reset are dropped by the machine, so the piece is empty.
             self.receiving = Receiving::Over;
@@ -237,6 +241,6 @@ fn nothing(id: StreamId, machine: &mut Connection) -> Outcome {
         Err(ReadError::Reset(code)) => Outcome::Reset(code),
         Err(ReadError::Finished) => Outcome::Finished,
         Err(ReadError::Blocked) | Ok(_) => Outcome::Empty,
-        Err(ReadError::Stopped(_) | ReadError::WrongWay | ReadError::Closed) => Outcome::Gone,
+        Err(ReadError::Stopped(_) | ReadError::WrongWay | ReadError::Unordered | ReadError::Closed) => Outcome::Gone,
     }
 }

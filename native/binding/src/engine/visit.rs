@@ -128,12 +128,12 @@ impl Engine {
             }
             // JavaScript counts its streams; the limits are told by `look`.
             events::Event::Stream(StreamEvent::Available(_)) | events::Event::Closed(_) | events::Event::Drained => {}
-            // Messages have no place in the ring yet; the queues of the machine bound them.
-            events::Event::DatagramReceived | events::Event::DatagramFate { .. } => {}
-            // JavaScript keeps no tokens: its connections prove their address anew where a server asks.
-            events::Event::NewToken(_) => {}
-            // JavaScript can ask for neither yet.
-            events::Event::EarlyData(_) | events::Event::VerdictWanted { .. } => {}
+            events::Event::DatagramReceived => self.tell_messages(io, key),
+            events::Event::DatagramFate { id, fate } => self.tell_fate(key, id, fate),
+            events::Event::NewToken(token) => self.out.event(key, &Event::Token { at_ms, bytes: to_hex(&token) }),
+            events::Event::EarlyData(status) => self.tell_early(io, key, status),
+            // No option asks for it.
+            events::Event::VerdictWanted { .. } => {}
         }
     }
 
@@ -164,12 +164,14 @@ impl Engine {
     /// What has no event: limits of streams, room in the send queues, traces, numbers.
     fn look(&mut self, io: &mut Io<'_>, key: u32) {
         self.tell_stream_limits(io, key);
+        self.tell_tickets(io, key);
         let Some(connection) = self.table.get_mut(key) else { return };
         self.pages.mark(connection);
         if !connection.is_live() {
             return;
         }
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
+        connection.messages.tell_room(key, machine, &mut self.out);
         let streams = machine.stream_facts();
         let acknowledged = connection.written.saturating_sub(streams.unacked_bytes());
         connection.sending.look(io.now, acknowledged, Expected::of(streams.unacked_bytes()));
@@ -192,7 +194,8 @@ impl Engine {
     pub(super) fn tell_stream_limits(&mut self, io: &Io<'_>, key: u32) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
-        if !machine.is_handshake_complete() || matches!(connection.phase, Phase::Ended) {
+        let is_early = machine.early_status() == qcrypto::EarlyStatus::Sent;
+        if !(machine.is_handshake_complete() || is_early) || matches!(connection.phase, Phase::Ended) {
             return;
         }
         for (word, direction) in (0..).zip([Direction::Bidirectional, Direction::Unidirectional]) {

@@ -25,6 +25,12 @@ pub enum Event {
     Confirmed { at_ms: f64 },
     /// Keys were updated.
     KeyUpdate { at_ms: f64 },
+    /// The server gave tickets for later connections; they stay in this process.
+    Tickets { at_ms: f64, count: u32 },
+    /// What became of early data.
+    Early { at_ms: f64, status: &'static str, alpn: Option<String>, server_name: Option<String> },
+    /// The server gave a token for a later connection, in hex.
+    Token { at_ms: f64, bytes: String },
     /// What was negotiated.
     Multipath { at_ms: f64, mode: &'static str, reason: &'static str },
     /// A change of a path, with the facts after it.
@@ -83,7 +89,7 @@ pub struct HandshakeInfo {
     pub resumed: bool,
     pub retry: bool,
     pub multipath: &'static str,
-    pub mode: String,
+    pub mode: &'static str,
     pub winner: Winner,
     pub datagrams_sent: u64,
     pub datagrams_received: u64,

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use qbase::limits;
 use qconnection::{ClientConfig, TransportConfig};
 use rustls_pki_types::DnsName;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    millis, unavailable,
+    from_hex, millis, unavailable,
     tls::{Surroundings, Tls},
     transport::{Transport, TransportSettings},
 };
@@ -31,6 +32,11 @@ struct Connect<'a> {
     transport: Transport,
     paths: Vec<PathSpec>,
     handshake: Handshake,
+    /// What an earlier connection's `token` event brought, hex.
+    token: Option<String>,
+    /// Offer a ticket, if there is one.
+    #[serde(default)]
+    ticket: bool,
 }
 
 /// How several address pairs are tried.
@@ -42,6 +48,11 @@ struct Handshake {
 }
 
 impl Handshake {
+    /// The mode's name.
+    const fn name(stagger: Option<Duration>) -> &'static str {
+        if stagger.is_some() { "stagger" } else { "single" }
+    }
+
     /// Time between the starts of two pairs; `None` for mode `single`.
     fn stagger(&self) -> Result<Option<Duration>, NativeError> {
         match self.mode.as_str() {
@@ -60,6 +71,8 @@ pub struct Dial {
     pub remotes: Vec<SocketAddr>,
     /// SNI and name to check.
     pub server_name: String,
+    /// Name of the handshake mode.
+    pub mode: &'static str,
     /// What the machine needs.
     pub config: Arc<ClientConfig>,
     /// What the engine needs.
@@ -106,15 +119,18 @@ impl Dial {
         let stagger = options.handshake.stagger()?;
         transport.config = Arc::new(TransportConfig { stagger, ..(*transport.config).clone() });
         let tls = cache.read(options.tls.get(), surroundings)?;
+        let tls = if options.ticket { tls } else { tls.without_offer() };
         if options.remotes.is_empty() || options.paths.is_empty() {
             return Err(NativeError::internal("a connection without an address or a path"));
         }
         let (versions, first_version) = (options.transport.versions()?, options.transport.first_version()?);
-        let config = Arc::new(ClientConfig { versions, first_version, ..ClientConfig::new(tls, Arc::clone(&transport.config)) });
+        let token = options.token.as_deref().and_then(from_hex).map(Bytes::from);
+        let config = Arc::new(ClientConfig { versions, first_version, token, ..ClientConfig::new(tls, Arc::clone(&transport.config)) });
         Ok(Self {
             id: options.id,
             remotes: options.remotes,
             server_name: options.server_name,
+            mode: Handshake::name(stagger),
             config,
             transport,
             paths: options.paths,

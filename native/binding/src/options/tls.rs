@@ -1,11 +1,11 @@
 //! `NativeTls`: who we are and whom we trust.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use qcrypto::{
-    Cipher, ClientAuth, ClientTls, ClientTlsOptions, Identity, IdentityPart, KeyLog, Pin, Roots, ServerTls,
-    ServerTlsOptions, TlsError, Verify,
+    Cipher, ClientAuth, ClientSessions, ClientTls, ClientTlsOptions, Identity, IdentityPart, KeyLog, Pin, Roots,
+    ServerSessions, ServerTls, ServerTlsOptions, TlsError, Verify,
 };
 use serde::Deserialize;
 
@@ -25,6 +25,19 @@ pub struct Tls {
     #[serde(default)]
     ciphers: Vec<String>,
     client_auth: Option<Demand>,
+    /// Identities by the name a client asks for.
+    #[serde(default)]
+    sni: BTreeMap<String, Named>,
+    /// Client: use a ticket's early keys. Server: take early data.
+    #[serde(default)]
+    early_data: bool,
+}
+
+/// An identity of the table of names.
+#[derive(Debug, Deserialize)]
+struct Named {
+    cert: Vec<Pem>,
+    key: Pem,
 }
 
 /// PEM text, or DER in base64.
@@ -70,6 +83,10 @@ pub struct Surroundings {
     pub default_roots: Option<Arc<str>>,
     /// Takes key log lines.
     pub keylog: Option<KeyLog>,
+    /// Tickets of servers, of all connections of the endpoint.
+    pub client_sessions: ClientSessions,
+    /// What the tickets stand for that this endpoint gave: they outlive a change of the server's options.
+    pub server_sessions: ServerSessions,
 }
 
 impl Tls {
@@ -86,6 +103,8 @@ impl Tls {
             identity: self.identity()?,
             ciphers: self.ciphers()?,
             keylog: surroundings.keylog.clone(),
+            sessions: Some(surroundings.client_sessions.clone()),
+            early_data: self.early_data,
             ..ClientTlsOptions::default()
         };
         ClientTls::new(&options).map_err(refusal)
@@ -109,9 +128,15 @@ impl Tls {
             pins: self.pins()?,
             ciphers: self.ciphers()?,
             keylog: surroundings.keylog.clone(),
+            sni: self.named()?,
+            sessions: Some(surroundings.server_sessions.clone()),
+            early_data: self.early_data,
             ..ServerTlsOptions::default()
         };
-        ServerTls::new(&options).map_err(refusal)
+        ServerTls::new(&options).map_err(|error| match error {
+            TlsError::ServerName { .. } => NativeError::option("sni", error),
+            error => refusal(error),
+        })
     }
 
     fn alpn(&self) -> Vec<Vec<u8>> {
@@ -156,16 +181,29 @@ impl Tls {
     /// The own chain and key, if they were given.
     fn identity(&self) -> Result<Option<Identity>, NativeError> {
         let (Some(chain), Some(key)) = (&self.cert, &self.key) else { return Ok(None) };
-        let certificate = match chain.as_slice() {
-            [Pem::Der { der }] => decode("cert", der)?,
-            chain => joined(chain).into_bytes(),
-        };
-        let key = match key {
-            Pem::Der { der } => decode("key", der)?,
-            Pem::Text(text) => text.clone().into_bytes(),
-        };
-        Identity::from_bytes(&certificate, &key).map(Some).map_err(|error| refusal(error.into()))
+        identity(chain, key, "").map(Some)
     }
+
+    /// The identities by name.
+    fn named(&self) -> Result<Vec<(String, Identity)>, NativeError> {
+        let read = |(name, own): (&String, &Named)| Ok((name.clone(), identity(&own.cert, &own.key, &format!("sni.{name}."))?));
+        self.sni.iter().map(read).collect()
+    }
+}
+
+/// An identity of a chain and a key; `field`: what stands before `cert` and `key` in the option's path.
+fn identity(chain: &[Pem], key: &Pem, field: &str) -> Result<Identity, NativeError> {
+    let certificate = match chain {
+        [Pem::Der { der }] => decode(&format!("{field}cert"), der)?,
+        chain => joined(chain).into_bytes(),
+    };
+    let key = match key {
+        Pem::Der { der } => decode(&format!("{field}key"), der)?,
+        Pem::Text(text) => text.clone().into_bytes(),
+    };
+    Identity::from_bytes(&certificate, &key).map_err(|error| {
+        refusal(error.into()).with(|facts| facts.field = facts.field.take().map(|part| format!("{field}{part}")))
+    })
 }
 
 /// Certificates as one PEM text.
@@ -244,9 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn names_have_identities_of_their_own() {
+        let own = certificate();
+        let named = serde_json::json!({"cert": [own.cert_pem], "key": own.key_pem});
+        let tls = read(&serde_json::json!({"alpn": ["x"], "sni": {"a.example": named, "*.b.example": named}}));
+        assert!(tls.server(&Surroundings::default()).is_ok());
+        let wrong = serde_json::json!({"cert": [own.cert_pem], "key": "nothing"});
+        let tls = read(&serde_json::json!({"alpn": ["x"], "sni": {"a.example": wrong}}));
+        let error = tls.server(&Surroundings::default()).expect_err("refused");
+        assert_eq!((error.facts().code, error.facts().field.as_deref()), ("QB_TLS_IDENTITY", Some("sni.a.example.key")));
+        let tls = read(&serde_json::json!({"alpn": ["x"], "sni": {"no name": named}}));
+        assert_eq!(tls.server(&Surroundings::default()).expect_err("refused").facts().field.as_deref(), Some("sni"));
+    }
+
+    #[test]
     fn trust_is_by_anchors_pins_or_the_default() {
         let own = certificate();
-        let roots = Surroundings { default_roots: Some(own.cert_pem.as_str().into()), keylog: None };
+        let roots = Surroundings { default_roots: Some(own.cert_pem.as_str().into()), ..Surroundings::default() };
         for json in [
             serde_json::json!({"alpn": ["x"], "ca": [own.cert_pem]}),
             serde_json::json!({"alpn": ["x"], "ca": "default"}),

@@ -23,6 +23,7 @@ pub struct Transport {
     failover: Option<Failover>,
     versions: Option<Vec<String>>,
     first_version: Option<String>,
+    max_datagram_frame_bytes: Option<u64>,
     limits: Limits,
 }
 
@@ -95,11 +96,14 @@ impl Transport {
             initial_mtu: limits.max_mtu_bytes.map_or(initial_mtu, |max| initial_mtu.min(max)),
             max_mtu: limits.max_mtu_bytes.unwrap_or(default.max_mtu),
             stream_window: window(limits.stream_window_bytes, limits.max_stream_window_bytes, default.stream_window),
+            max_stream_window: limits.max_stream_window_bytes.unwrap_or(default.max_stream_window),
             connection_window: window(limits.connection_window_bytes, limits.max_connection_window_bytes, default.connection_window),
+            max_connection_window: limits.max_connection_window_bytes.unwrap_or(default.max_connection_window),
             bidirectional_streams: limits.bidirectional_streams.unwrap_or(default.bidirectional_streams),
             unidirectional_streams: limits.unidirectional_streams.unwrap_or(default.unidirectional_streams),
             send_buffer: usize::try_from(limits.send_buffer_bytes).unwrap_or(usize::MAX),
             connection_send_buffer: usize::try_from(limits.connection_send_buffer_bytes).unwrap_or(usize::MAX),
+            max_datagram_frame: self.max_datagram_frame_bytes.unwrap_or(default.max_datagram_frame),
             congestion: self.algorithm()?,
             scheduler: self.scheduler()?,
             multipath: self.multipath()?,
@@ -119,12 +123,7 @@ impl Transport {
     /// A name the engine has not.
     pub fn versions(&self) -> Result<Vec<u32>, NativeError> {
         let Some(names) = &self.versions else { return Ok(qbase::version::SPOKEN.to_vec()) };
-        let number = |name: &String| match name.as_str() {
-            "v1" => Ok(qbase::VERSION_1),
-            "v2" => Ok(qbase::VERSION_2),
-            _ => Err(unavailable("versions")),
-        };
-        names.iter().map(number).collect()
+        names.iter().map(|name| version(name).ok_or_else(|| unavailable("versions"))).collect()
     }
 
     /// Version of a client's first Initial, if it is not the first of [`Self::versions`].
@@ -134,10 +133,8 @@ impl Transport {
     pub fn first_version(&self) -> Result<Option<u32>, NativeError> {
         match self.first_version.as_deref() {
             None => Ok(None),
-            Some("v1") => Ok(Some(qbase::VERSION_1)),
-            Some("v2") => Ok(Some(qbase::VERSION_2)),
             Some("reserved") => Ok(Some(qbase::version::reserved(RESERVED))),
-            Some(_) => Err(unavailable("firstVersion")),
+            Some(name) => version(name).map(Some).ok_or_else(|| unavailable("firstVersion")),
         }
     }
 
@@ -162,7 +159,16 @@ impl Transport {
     }
 }
 
-/// A window that does not grow: what was asked for, and never more than its maximum.
+/// A version by its name.
+fn version(name: &str) -> Option<u32> {
+    match name {
+        "v1" => Some(qbase::VERSION_1),
+        "v2" => Some(qbase::VERSION_2),
+        _ => None,
+    }
+}
+
+/// The first window: what was asked for, and never more than its maximum.
 fn window(first: Option<u64>, max: Option<u64>, default: u64) -> u64 {
     max.map_or(first.unwrap_or(default), |max| first.unwrap_or(default).min(max))
 }
@@ -192,7 +198,7 @@ mod tests {
         let limits = r#""idleTimeoutMs":1500.5,"keepAliveMs":250,"streamWindowBytes":70000,"maxStreamWindowBytes":65536,"#;
         let config = settings(fields, limits).expect("settings").config;
         assert_eq!((config.multipath, config.max_paths, config.scheduler), (Multipath::Require, 2, Scheduler::RoundRobin));
-        assert_eq!((config.congestion, config.stream_window), (Algorithm::NewReno, 65_536));
+        assert_eq!((config.congestion, config.stream_window, config.max_stream_window), (Algorithm::NewReno, 65_536, 65_536));
         assert_eq!((config.idle_timeout, config.keep_alive), (Duration::from_micros(1_500_500), Duration::from_millis(250)));
         assert_eq!(config.max_stall, Duration::from_millis(100));
     }

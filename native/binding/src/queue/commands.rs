@@ -23,6 +23,8 @@ use crate::{
 pub enum Command {
     /// To a stream.
     Stream(StreamCommand),
+    /// A message to be sent.
+    Datagram(DatagramCommand),
     /// A connection of our own, under this key.
     Connect(u32, Box<Dial>),
     /// Newcomers are welcome on these terms.
@@ -67,6 +69,21 @@ pub enum Action {
     Priority(Priority),
 }
 
+/// A message to be sent once.
+#[derive(Debug)]
+pub struct DatagramCommand {
+    /// The connection.
+    pub key: u32,
+    /// JavaScript's number for it: 1, 2, … on each connection.
+    pub id: u64,
+    /// Only on this path.
+    pub path: Option<u32>,
+    /// It is given up when it has not left for so long, ms; 0: never.
+    pub expires_ms: u64,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
 /// Whether bytes are the last ones of their stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -90,6 +107,9 @@ impl Priority {
         Self { urgency: (word & 0xff) as u8, incremental: word & 0x100 != 0 }
     }
 }
+
+/// Largest arena that a message may keep alive while it waits, bytes.
+const ARENA_KEPT: usize = 65_536;
 
 /// Both ends of a queue.
 #[must_use]
@@ -177,6 +197,15 @@ impl Sender {
                 Verb::Consumed => Action::Consumed(command.number),
                 Verb::Release => Action::Release,
                 Verb::Priority => Action::Priority(Priority::read(command.small)),
+                Verb::Datagram => {
+                    let data = arena.split_to(command.length.min(arena.len()));
+                    // A message that waits must not keep a large arena alive.
+                    let data = if used > ARENA_KEPT { Bytes::copy_from_slice(&data) } else { data };
+                    let path = command.small.checked_sub(1);
+                    let command = DatagramCommand { key: command.key, id: command.stream, path, expires_ms: command.number, data };
+                    self.batch.push(Command::Datagram(command));
+                    continue;
+                }
             };
             self.batch.push(Command::Stream(StreamCommand { key: command.key, stream: command.stream, action }));
         }
@@ -184,10 +213,14 @@ impl Sender {
     }
 }
 
-/// Bytes of the arena that WRITE commands name.
+/// Bytes of the arena that WRITE and DATAGRAM commands name.
 fn arena_bytes(commands: &[[u32; WORDS]]) -> Option<usize> {
     let commands = commands.iter().filter_map(RawCommand::read);
-    let in_arena = commands.filter(|command| command.verb == Verb::Write && command.flags & TAIL == 0);
+    let in_arena = commands.filter(|command| match command.verb {
+        Verb::Write => command.flags & TAIL == 0,
+        Verb::Datagram => true,
+        _ => false,
+    });
     in_arena.map(|command| command.length).try_fold(0_usize, usize::checked_add)
 }
 
@@ -255,6 +288,23 @@ mod tests {
         let (mut sender, mut receiver) = channel();
         assert!(sender.flush(&Flush { commands: open.as_slice(), count: 2, arena: &[], tail: None }).is_err());
         assert!(receiver.take().is_empty());
+    }
+
+    #[test]
+    fn messages_share_the_arena_with_writes() {
+        let (mut sender, mut receiver) = channel();
+        let mut message = words(8, 0, 2, 7);
+        message[3] = 4;
+        let commands = [words(1, 0, 0, 0), words(2, 0, 3, 0), message, words(2, FIN, 1, 0)];
+        sender.flush(&Flush { commands: commands.as_flattened(), count: 4, arena: b"abcdefg", tail: None }).expect("flush");
+        let taken = receiver.take();
+        let [Command::Stream(_), Command::Stream(_), Command::Datagram(message), Command::Stream(last)] = taken.as_slice() else {
+            panic!("{} commands", taken.len());
+        };
+        assert_eq!((message.key, message.id, message.path, &message.data[..]), (5, 7, Some(3), &b"de"[..]));
+        assert!(matches!(&last.action, Action::Write(bytes, Ending::Fin) if &bytes[..] == b"f"));
+        let too_long = words(8, 0, 9, 1);
+        assert!(sender.flush(&Flush { commands: &too_long, count: 1, arena: b"abc", tail: None }).is_err());
     }
 
     #[test]

@@ -42,6 +42,12 @@ pub enum Kind {
     Streams = 6,
     /// Bytes left the send queues of a connection.
     ConnectionWritable = 7,
+    /// A message of the peer.
+    Datagram = 8,
+    /// What became of a message of ours.
+    DatagramFate = 9,
+    /// Messages left the send queue, or another size is possible.
+    DatagramRoom = 10,
     /// JSON of an event.
     Event = 16,
     /// JSON of a burst or of a silence.
@@ -56,6 +62,8 @@ pub enum Kind {
 pub const FIN: u32 = 1;
 /// Flag of DATA and RESET: first record of a stream the peer opened.
 pub const OPENED: u32 = 2;
+/// Flag of DATA and RESET with [`OPENED`]: bytes of the stream came in 0-RTT.
+pub const EARLY: u32 = 4;
 /// Flag of WRITE: the payload is the tail of its `flush` call.
 pub const TAIL: u32 = 2;
 
@@ -131,7 +139,7 @@ impl Record {
         let (mut first, mut rest) = (self, self);
         first.0[0] &= !(FIN << 8);
         first.0[2] = bytes;
-        rest.0[0] &= !(OPENED << 8);
+        rest.0[0] &= !((OPENED | EARLY) << 8);
         rest.0[2] = self.0[2].saturating_sub(bytes);
         (first, rest)
     }
@@ -160,6 +168,8 @@ pub enum Verb {
     Release,
     /// Changes the priority.
     Priority,
+    /// Sends a message.
+    Datagram,
 }
 
 /// One command as it crossed.
@@ -196,6 +206,7 @@ impl RawCommand {
             5 => Verb::Consumed,
             6 => Verb::Release,
             7 => Verb::Priority,
+            8 => Verb::Datagram,
             _ => return None,
         };
         Some(Self {
@@ -205,7 +216,7 @@ impl RawCommand {
             length: usize::try_from(length).ok()?,
             small,
             stream: whole([a0, a1])?,
-            number: if verb == Verb::Consumed { whole([b0, b1])? } else { 0 },
+            number: if matches!(verb, Verb::Consumed | Verb::Datagram) { whole([b0, b1])? } else { 0 },
             code: u64::from(b0) | u64::from(b1) << 32,
         })
     }
@@ -260,7 +271,7 @@ mod tests {
     /// attacks I9.
     #[test]
     fn nonsense_is_no_command() {
-        for kind in [0, 8, 255] {
+        for kind in [0, 9, 255] {
             assert_eq!(RawCommand::read(&[kind, 1, 0, 0, 0, 0, 0, 0]), None);
         }
         for id in [-1.0, 0.5, f64::NAN, f64::INFINITY, 2e16] {

@@ -9,7 +9,7 @@ use qbase::{
     frame::{self, EcnCounts, ack, crypto},
     limits,
 };
-use qrecovery::datagram::Carrier;
+use qrecovery::{datagram::Carrier, flow::Tempo};
 
 /// What this packet may hold beside acknowledgements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Connection {
     pub(crate) fn write_frames(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         match level {
             EncryptionLevel::OneRtt => self.write_one_rtt(now, path, allow, frames),
-            EncryptionLevel::ZeroRtt => self.write_zero_rtt(path, allow, frames),
+            EncryptionLevel::ZeroRtt => self.write_zero_rtt(now, path, allow, frames),
             _ => self.write_handshake(now, level, allow, frames),
         }
     }
@@ -93,12 +93,12 @@ impl Connection {
     }
 
     /// The sources of a 0-RTT packet (row 2): what streams owe, and their bytes.
-    fn write_zero_rtt(&mut self, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
+    fn write_zero_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         if !allow.in_flight {
             return;
         }
         self.streams.begin_early();
-        self.write_stream_control(frames);
+        self.write_stream_control(now, frames);
         self.write_streams(path, frames);
         self.streams.end_early();
     }
@@ -123,7 +123,7 @@ impl Connection {
             if allow.data {
                 if allow.control {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
-                    self.write_control(frames);
+                    self.write_control(now, frames);
                 }
                 self.write_shared(path, frames);
             } else if !self.datagrams.send.is_empty() {
@@ -213,7 +213,7 @@ impl Connection {
     }
 
     /// Reliable frames of the connection and of all path ids.
-    fn write_control(&mut self, frames: &mut Frames<'_, '_>) {
+    fn write_control(&mut self, now: Timestamp, frames: &mut Frames<'_, '_>) {
         if self.control.handshake_done && frames.put(1, SentFrame::HandshakeDone, |writer| writer.u8(0x1e)) {
             self.control.handshake_done = false;
         }
@@ -230,13 +230,14 @@ impl Connection {
             let Some(path) = self.paths.id_at(at) else { break };
             self.write_path_control(path, frames);
         }
-        self.write_stream_control(frames);
+        self.write_stream_control(now, frames);
     }
 
     /// Limits, resets and the like of streams.
-    fn write_stream_control(&mut self, frames: &mut Frames<'_, '_>) {
+    fn write_stream_control(&mut self, now: Timestamp, frames: &mut Frames<'_, '_>) {
+        let tempo = Tempo { now, round_trip: self.longest_round_trip(), several_paths: self.paths.open_count() > 1 };
         let Frames { writer, list, weight } = frames;
-        self.streams.write_control(writer, &mut |record| {
+        self.streams.write_control(tempo, writer, &mut |record| {
             list.push(SentFrame::Stream(record));
             *weight = Weight { ack_eliciting: true, in_flight: true };
         });
@@ -377,6 +378,23 @@ impl Connection {
                     || entry.remote_cids.has_retirements()
                     || (self.multipath && entry.status.owed().is_some())
             })
+    }
+
+    /// How many control frames wait. None is queued: they follow from the state of what owes them, so each part bounds its
+    /// own (attacks L15).
+    pub(crate) fn control_waiting(&self) -> usize {
+        let control = &self.control;
+        let path_limits = usize::from(self.paths.maximum_owed).saturating_add(usize::from(self.paths.blocked_owed));
+        let connection = usize::from(control.handshake_done).saturating_add(usize::from(control.ping));
+        let of_path = |entry: &crate::path::PathEntry| {
+            let abandon = usize::from(entry.abandon.is_some_and(|abandon| abandon.owed));
+            let status = usize::from(self.multipath && entry.status.owed().is_some());
+            let responses = entry.network.as_deref().map_or(0, |network| network.responses.len());
+            [abandon, status, responses, entry.local_cids.pending(), entry.remote_cids.retirements()].into_iter().fold(0, usize::saturating_add)
+        };
+        let paths = self.paths.iter().map(of_path).fold(0, usize::saturating_add);
+        let rest = [path_limits, connection, control.cids_blocked.len(), self.streams.control_waiting()];
+        rest.into_iter().fold(paths, usize::saturating_add)
     }
 
     /// The path that carries the acknowledgements of `path`: itself while it answers, else the quickest healthy one, else

@@ -127,6 +127,12 @@ impl LocalCids {
         self.entries.iter().find(|entry| matches!(entry.notice, Notice::Unsent | Notice::Lost)).map(|entry| entry.issued)
     }
 
+    /// How many frames are owed.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.notice, Notice::Unsent | Notice::Lost)).count()
+    }
+
     /// A frame is owed.
     #[must_use]
     pub fn has_pending(&self) -> bool {

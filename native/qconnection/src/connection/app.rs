@@ -104,6 +104,15 @@ impl Connection {
         self.streams.read(stream, buffer, &mut self.returned)
     }
 
+    /// Copies received bytes out of a stream whatever is missing before them; answers their offset and how many they are.
+    /// The stream is read this way from then on.
+    ///
+    /// # Errors
+    /// As [`Connection::read`].
+    pub fn read_unordered(&mut self, stream: StreamId, buffer: &mut [u8]) -> Result<(u64, usize), ReadError> {
+        self.streams.read_unordered(stream, buffer, &mut self.returned)
+    }
+
     /// The next received bytes of a stream, in place; [`Connection::consume`] moves past them.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use super::{Connection, HandshakeCids, State, close::CloseCause, input::{Arrival, Stop}, versions::Reaction};
 use crate::config::{ClientConfig, ServerConfig, TransportConfig};
 use qbase::{
-    ConnectionId, FourTuple, PathId, Role, Timestamp, limits,
+    ConnectionId, FourTuple, PathId, Role, Timestamp, VERSION_1, limits,
     packet::{ProtectedHeader, retry, version_negotiation}, param, version,
 };
 use qcrypto::{Keys, Session, TlsError};
@@ -56,13 +56,15 @@ pub(crate) struct Dial {
     pub(crate) server_name: String,
     /// With the name it tells which tickets fit.
     pub(crate) port: u16,
+    /// Receive window that the endpoint's pool granted, bytes (mux R20).
+    pub(crate) window: u64,
 }
 
 impl Dial {
     /// A TLS session for a first flight of `version`; for a reserved one, which nobody will answer with packets, that of version 1.
     pub(crate) fn session(&self, cids: &HandshakeCids, version: u32) -> Result<Session, TlsError> {
         let config = &self.config;
-        let mut parameters = config.transport.parameters();
+        let mut parameters = config.transport.parameters_within(self.window);
         parameters.initial_source_connection_id = Some(cids.local);
         parameters.version_information =
             Some(param::VersionInformation { chosen: version, available: compatible(&config.versions, version) });
@@ -70,8 +72,11 @@ impl Dial {
         // A reserved parameter of the form 31 * N + 27 keeps peers tolerant (RFC 9000 §18.1).
         let grease = param::id::reserved(u64::from(cids.original_dcid.as_bytes().first().copied().unwrap_or_default()));
         parameters.write(&mut encoded, Role::Client, Some(grease));
+        if !version::is_spoken(version) {
+            // The answer is a new first flight: no key or ticket of this session is ever used.
+            return Session::client(&config.tls, &self.server_name, &encoded, VERSION_1);
+        }
         let key = config.tls.session_key(&self.server_name, self.port);
-        let version = if version::is_spoken(version) { version } else { qbase::VERSION_1 };
         if config.versions.len() > 1 {
             return Session::resume_compatible(&config.tls, &key, &self.server_name, &encoded, version);
         }

@@ -19,7 +19,8 @@ use qbase::{
     limits::{MIN_INITIAL, MIN_SAMPLE, TAG_LEN},
     packet::{long::{self, LongHeader, LongKind}, number, short},
 };
-use std::borrow::Cow;
+use qrecovery::buffer::pool::BufferPool;
+use std::{borrow::Cow, collections::VecDeque};
 
 /// Longest reason phrase we send or keep, bytes.
 const MAX_REASON: usize = 1_024;
@@ -165,6 +166,20 @@ impl Connection {
         self.streams.close_all(&mut self.returned);
         self.datagrams.close();
         self.events.push_back(Event::Drained);
+    }
+
+    /// A packet came after the end and the application knows of it: only what answers the peer is kept (attacks D21).
+    pub(super) fn shed(&mut self, pool: &mut BufferPool) {
+        self.end_known = false;
+        self.streams.close_all(pool);
+        self.datagrams.close();
+        self.waiting = VecDeque::new();
+        for entry in self.paths.iter_mut() {
+            if let Some(network) = entry.network.as_deref_mut() {
+                network.space.sent.drain_all(|_, _| {});
+                network.duplicates = crate::path::duplicates::Duplicates::default();
+            }
+        }
     }
 
     /// A packet came while closing: only the peer's own close matters, and sometimes ours is repeated.

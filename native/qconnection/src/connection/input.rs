@@ -68,6 +68,16 @@ impl Connection {
         if self.role.is_client() && !self.is_from_known_server(arrival.four_tuple) {
             return self.drops.count(DropReason::Migration);
         }
+        if self.streams.is_window_due() {
+            self.reserved_window = self.streams.settle_window(self.reserved_window, pool);
+        }
+        if self.end_known {
+            self.shed(pool);
+        }
+        // Facts are never dropped: reading pauses until the application has taken some (attacks L26).
+        if self.events.len() >= limits::EVENTS_WAITING {
+            return self.drops.count(DropReason::EventsWaiting);
+        }
         self.credit_datagram(&arrival, bytes.len());
         let size = bytes.len();
         let authentic_before = self.counters.packets_received;

@@ -190,6 +190,10 @@ pub struct Connection {
     pub(crate) acked_rows: Vec<(qbase::PacketNumber, Timestamp)>,
     /// Blocks the application gave back since the last datagram; they go to the endpoint's pool with the next one.
     pub(crate) returned: BufferPool,
+    /// It has ended and the application has heard everything.
+    pub(crate) end_known: bool,
+    /// Bytes of receive window that the endpoint's pool keeps for this connection (mux R20).
+    pub(crate) reserved_window: u64,
     /// How it closes, once it does.
     pub(crate) closing: Option<Box<close::Closing>>,
 }
@@ -207,6 +211,8 @@ pub(crate) struct Birth {
     pub(crate) random: ChaCha8Rng,
     pub(crate) reset_key: [u8; 32],
     pub(crate) now: Timestamp,
+    /// Receive window that the endpoint's pool granted, bytes (mux R20).
+    pub(crate) window: u64,
 }
 
 impl Connection {
@@ -226,8 +232,10 @@ impl Connection {
             role,
             bidirectional: config.bidirectional_streams,
             unidirectional: config.unidirectional_streams,
-            stream_window: config.stream_window,
-            connection_window: config.connection_window,
+            stream_window: config.stream_window.min(birth.window),
+            max_stream_window: config.max_stream_window,
+            connection_window: birth.window,
+            max_connection_window: config.max_connection_window,
             send_buffer: config.send_buffer,
             connection_send_buffer: config.connection_send_buffer,
         });
@@ -278,6 +286,8 @@ impl Connection {
             settled: Vec::new(),
             acked_rows: Vec::new(),
             returned: BufferPool::new(usize::MAX),
+            reserved_window: birth.window,
+            end_known: false,
             closing: None,
             config,
         };
@@ -297,7 +307,10 @@ impl Connection {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        self.streams.poll_event().map(Event::Stream).or_else(|| self.datagrams.poll_event())
+        let event = self.streams.poll_event().map(Event::Stream).or_else(|| self.datagrams.poll_event());
+        // The application knows all: what it wanted to read of a connection that has ended it could read before this call.
+        self.end_known = event.is_none() && matches!(self.state, State::Closing | State::Draining);
+        event
     }
 }
 

@@ -7,9 +7,9 @@ use super::{Connection, HandshakeCids};
 use crate::config::{Multipath, ServerConfig};
 use qbase::{ErrorCode, PathId, Role, TransportError, param::{PreferredAddress, TransportParameters, VersionInformation, id}};
 
-/// The encoded parameters of a server that answers in `version`.
-pub(crate) fn server_parameters(server: &ServerConfig, cids: &HandshakeCids, reset_key: &[u8; 32], version: u32) -> Vec<u8> {
-    let mut parameters = server.transport.parameters();
+/// The encoded parameters of a server that answers in `version` and may promise `window` bytes.
+pub(crate) fn server_parameters(server: &ServerConfig, cids: &HandshakeCids, reset_key: &[u8; 32], version: u32, window: u64) -> Vec<u8> {
+    let mut parameters = server.transport.parameters_within(window);
     parameters.original_destination_connection_id = Some(cids.original_dcid);
     parameters.initial_source_connection_id = Some(cids.local);
     parameters.retry_source_connection_id = cids.retry;

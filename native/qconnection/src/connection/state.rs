@@ -42,6 +42,13 @@ impl Connection {
             .unwrap_or(Duration::from_secs(1))
     }
 
+    /// The least round trip of the longest open path: what a promise to the peer takes to come back as data.
+    pub(crate) fn longest_round_trip(&self) -> Duration {
+        let open = self.paths.iter().filter(|entry| entry.state == PathState::Open);
+        let measured = open.filter_map(|entry| entry.network.as_deref()).filter(|network| network.rtt.first_sample_at().is_some());
+        measured.map(|network| network.rtt.min()).max().unwrap_or_default()
+    }
+
     /// Another path than `path` is open and answers.
     pub(super) fn has_live_sibling(&self, path: PathId) -> bool {
         self.paths.iter().any(|entry| {

@@ -130,6 +130,10 @@ pub struct Statistics {
     pub key_updates: u64,
     /// From the start to the handshake's completion.
     pub handshake_time: Option<Duration>,
+    /// Gauge: control frames of all kinds that wait to be sent (attacks L15).
+    pub control_waiting: usize,
+    /// Gauge: events the application has not taken, those of streams included (attacks L26).
+    pub events_waiting: usize,
     /// DATAGRAM frames, both ways.
     pub messages: qrecovery::datagram::DatagramStatistics,
 }
@@ -159,6 +163,8 @@ impl Connection {
             ptos: counters.ptos,
             key_updates: counters.key_updates,
             handshake_time: counters.handshake_completed_at.map(|at| at.saturating_since(counters.started_at)),
+            control_waiting: self.control_waiting(),
+            events_waiting: self.events.len().saturating_add(self.streams.statistics().events),
             messages: self.datagrams.statistics(),
         }
     }

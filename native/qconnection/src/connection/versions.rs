@@ -181,7 +181,7 @@ impl Connection {
 
     /// Goes over to a version of the client's list before TLS has seen anything.
     fn answer_in(&mut self, server: &Arc<ServerConfig>, version: u32) -> Result<(), TransportError> {
-        let encoded = server_parameters(server, &self.cids, &self.reset_key, version);
+        let encoded = server_parameters(server, &self.cids, &self.reset_key, version, self.reserved_window);
         self.tls = Session::server(&server.tls, &encoded, version).map_err(|_| TransportError::internal("no TLS session for the version"))?;
         if let Some(initial) = &mut self.initial {
             let keys = Keys::initial(version, &self.cids.initial_dcid(), self.role);

@@ -68,8 +68,12 @@ impl Endpoint {
             remote: None,
             preferred: server.transport.preferred_address.is_any().then(|| self.new_cid()),
         };
-        let encoded = server_parameters(server, &cids, &self.reset_key, header.version);
-        let Ok(tls) = Session::server(&server.tls, &encoded, header.version) else { return self.drops.count(DropReason::Refused) };
+        let window = self.pool.reserve_window(server.transport.connection_window);
+        let encoded = server_parameters(server, &cids, &self.reset_key, header.version, window);
+        let Ok(tls) = Session::server(&server.tls, &encoded, header.version) else {
+            self.pool.release_window(window);
+            return self.drops.count(DropReason::Refused);
+        };
         let handle = self.slots.reserve();
         let birth = Birth {
             handle,
@@ -82,6 +86,7 @@ impl Endpoint {
             random: self.child_random(),
             reset_key: self.reset_key,
             now,
+            window,
         };
         let mut connection = Box::new(Connection::new(birth));
         let route = Route { handle, path: PathId::ZERO, sequence: 0 };
@@ -92,6 +97,7 @@ impl Endpoint {
         connection.handle_datagram(Arrival { now, four_tuple, ecn, size: bytes.len(), route }, bytes, &mut self.pool);
         if !connection.has_received() {
             self.drops.count(DropReason::Undecryptable);
+            self.pool.release_window(connection.reserved_window);
             return;
         }
         for mut early in self.early.take(&header.dcid) {

@@ -47,8 +47,15 @@ impl Endpoint {
         let original_dcid = self.new_cid();
         let cids = HandshakeCids { original_dcid, retry: None, local, remote: None, preferred: None };
         let port = four_tuple.remote.port();
-        let dial = Dial { config: Arc::clone(config), server_name: server_name.to_owned(), port };
-        let tls = dial.session(&cids, version)?;
+        let window = self.pool.reserve_window(config.transport.connection_window);
+        let dial = Dial { config: Arc::clone(config), server_name: server_name.to_owned(), port, window };
+        let tls = match dial.session(&cids, version) {
+            Ok(tls) => tls,
+            Err(error) => {
+                self.pool.release_window(window);
+                return Err(error.into());
+            }
+        };
         let handle = self.slots.reserve();
         let birth = Birth {
             handle,
@@ -61,6 +68,7 @@ impl Endpoint {
             random: self.child_random(),
             reset_key: self.reset_key,
             now,
+            window,
         };
         let mut connection = Box::new(Connection::new(birth));
         connection.adopt_local_cid(local);

@@ -39,6 +39,7 @@ impl Endpoint {
         if let Some(mut connection) = self.slots.remove(handle) {
             // What its streams held and what the application gave back last (attacks R5).
             self.pool.absorb(&mut connection.returned);
+            self.pool.release_window(connection.reserved_window);
             self.routes.remove(&connection.initial_dcid(), handle);
             for token in connection.reset_tokens.drain(..) {
                 self.reset_tokens.remove(&token, handle);

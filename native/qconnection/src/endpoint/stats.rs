@@ -63,6 +63,8 @@ pub struct EndpointStatistics {
     pub drops: DropCounters,
     /// Bytes of the pool's buffers in use.
     pub pool_bytes_used: u64,
+    /// Bytes of receive windows that connections hold (mux R20).
+    pub windows_reserved: u64,
 }
 
 impl Endpoint {
@@ -87,6 +89,7 @@ impl Endpoint {
             routes: self.routes.len() as u64,
             drops: self.drops.clone(),
             pool_bytes_used: self.pool.used_bytes() as u64,
+            windows_reserved: self.pool.windows(),
         }
     }
 }

@@ -96,12 +96,27 @@ pub struct EcnPath {
     ce_total: u64,
 }
 
+/// Whether packets shall be marked at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marking {
+    /// As long as the path passes the test.
+    Wanted,
+    /// Never: an option.
+    Off,
+}
+
+impl From<bool> for Marking {
+    fn from(wanted: bool) -> Self {
+        if wanted { Self::Wanted } else { Self::Off }
+    }
+}
+
 impl EcnPath {
-    /// The state of a new path; `enabled` is the option.
+    /// The state of a new path.
     #[must_use]
-    pub fn new(enabled: bool) -> Self {
+    pub fn new(marking: Marking) -> Self {
         Self {
-            state: if enabled { EcnState::Testing } else { EcnState::Failed },
+            state: if marking == Marking::Wanted { EcnState::Testing } else { EcnState::Failed },
             ledgers: [Ledger::default(); 3],
             since: None,
             sent: 0,
@@ -261,7 +276,7 @@ mod tests {
 
     /// A path on which this many marked packets were sent.
     fn tested(packets: u64) -> EcnPath {
-        let mut path = EcnPath::new(true);
+        let mut path = EcnPath::new(Marking::Wanted);
         for _ in 0..packets {
             path.on_marked_sent(NOW, LEVEL);
         }
@@ -383,7 +398,7 @@ mod tests {
         path.on_ack(LEVEL, &ack(3, 3, 0));
         assert_eq!(path.state(), EcnState::Capable);
         let before = path;
-        let mut path = EcnPath::new(true);
+        let mut path = EcnPath::new(Marking::Wanted);
         path.continue_from(&before);
         assert_eq!(path.state(), EcnState::Testing);
         path.on_marked_sent(NOW, LEVEL);
@@ -393,9 +408,9 @@ mod tests {
 
     #[test]
     fn the_option_switches_marks_off() {
-        let mut path = EcnPath::new(false);
+        let mut path = EcnPath::new(Marking::Off);
         assert_eq!((path.state(), path.mark()), (EcnState::Failed, Ecn::NotEct));
-        path.continue_from(&EcnPath::new(false));
+        path.continue_from(&EcnPath::new(Marking::Off));
         assert_eq!(path.mark(), Ecn::NotEct);
     }
 }

@@ -35,7 +35,7 @@ impl Measured {
             controller: algorithm::build(config.congestion, slow_start, u64::from(mtu)),
             pacer: Pacer::new(u64::from(mtu)),
             search,
-            ecn: EcnPath::new(config.ecn),
+            ecn: EcnPath::new(config.ecn.into()),
             persistent: PersistentCongestion::new(),
             delivery: Meter::new(),
             episode: LossEpisode::new(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Longest time between two probes of a suspect path while another path lives: a path that comes back is used again
 /// soon, and the probes (two small packets) cost next to nothing.
 pub const SUSPECT_PROBE_INTERVAL: Duration = Duration::from_millis(150);
-/// Longest time between two probes while all of several paths are silent, so that the connection goes on within a
+/// Longest time between two probes while all paths are silent, so that the connection goes on within a
 /// second of their return (attacks F18).
 pub const DARK_PROBE_INTERVAL: Duration = Duration::from_millis(900);
 
@@ -135,7 +135,7 @@ impl Network {
             pacer: Pacer::new(u64::from(mtu)),
             pto_count: 0,
             search,
-            ecn: EcnPath::new(config.ecn),
+            ecn: EcnPath::new(config.ecn.into()),
             app_limited: true,
             window_used_at: Timestamp::ZERO,
             suspect_since: None,
@@ -196,8 +196,9 @@ impl Network {
         let pto = self.pto(max_ack_delay);
         match siblings {
             Siblings::Live => backed_off.min(SUSPECT_PROBE_INTERVAL.max(pto)),
-            Siblings::Silent => backed_off.min(DARK_PROBE_INTERVAL.max(pto)),
-            Siblings::None => backed_off,
+            // A single path is no different: with a longer back-off an outage of 29 s could reach the idle timeout.
+            Siblings::None if self.rtt.first_sample_at().is_none() => backed_off,
+            Siblings::Silent | Siblings::None => backed_off.min(DARK_PROBE_INTERVAL.max(pto)),
         }
     }
 

@@ -13,10 +13,14 @@ pub struct StreamsConfig {
     pub bidirectional: u64,
     /// Unidirectional streams the peer may have open at once.
     pub unidirectional: u64,
-    /// Receive window of each stream, bytes.
+    /// First receive window of each stream, bytes.
     pub stream_window: u64,
-    /// Receive window of all streams together, bytes.
+    /// What it may grow to; never beyond the connection's.
+    pub max_stream_window: u64,
+    /// First receive window of all streams together, bytes.
     pub connection_window: u64,
+    /// What it may grow to, if the endpoint has the memory.
+    pub max_connection_window: u64,
     /// Bytes a stream takes from the application before they are sent.
     pub send_buffer: usize,
     /// The same over all streams.

@@ -7,8 +7,10 @@ use super::{
     Stream, StreamRecord, Streams,
     limits::DIRECTIONS,
     map::Ticket,
+    window::tune_stream,
 };
-use qbase::{Writer, frame};
+use qbase::{Writer, frame, varint};
+use qrecovery::flow::Tempo;
 
 /// Whether everything owed was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +33,32 @@ impl Streams {
             })
     }
 
+    /// How many control frames are owed: at most four for a live stream and six for the connection.
+    #[must_use]
+    pub fn control_waiting(&self) -> usize {
+        let of_direction = |direction| {
+            let places = usize::from(self.peer.get(direction).update().is_some());
+            places.saturating_add(usize::from(self.local.get(direction).credit.blocked_frame().is_some()))
+        };
+        let places = DIRECTIONS.into_iter().map(of_direction).fold(0, usize::saturating_add);
+        let limits = usize::from(self.window.update().is_some()).saturating_add(usize::from(self.credit.blocked_frame().is_some()));
+        let of_stream = |stream: &Stream| {
+            let sending = stream.send.as_ref().map_or(0, |part| usize::from(part.owes_reset()).saturating_add(usize::from(part.blocked_frame().is_some())));
+            let receiving = stream.recv.as_ref().map_or(0, |part| usize::from(part.owes_stop()).saturating_add(usize::from(part.window_update().is_some())));
+            sending.saturating_add(receiving)
+        };
+        let streams = self.map.iter().map(of_stream).fold(0, usize::saturating_add);
+        streams.saturating_add(limits).saturating_add(places)
+    }
+
     /// Writes the control frames that are owed, as many as fit, and hands out a record for each.
-    pub fn write_control(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) {
-        if self.write_connection_control(writer, on_record) == Room::None {
+    pub fn write_control(&mut self, tempo: Tempo, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) {
+        if self.write_connection_control(tempo, writer, on_record) == Room::None {
             return;
         }
         while self.control.live() > 0 {
             let Some(ticket) = self.control.front() else { return };
-            if self.write_stream_control(ticket, writer, on_record) == Room::None {
+            if self.write_stream_control(tempo, ticket, writer, on_record) == Room::None {
                 return;
             }
             if let Some(stream) = self.map.by_ticket(ticket) {
@@ -50,7 +70,7 @@ impl Streams {
     }
 
     /// Frames of the connection as a whole.
-    fn write_connection_control(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Room {
+    fn write_connection_control(&mut self, tempo: Tempo, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Room {
         if let Some(maximum) = self.window.update() {
             let frame = frame::MaxData { maximum };
             if writer.remaining() < frame.size() {
@@ -58,6 +78,7 @@ impl Streams {
             }
             frame.write(writer);
             self.window.on_update_sent(maximum);
+            self.tune_connection(tempo);
             on_record(StreamRecord::MaxData { maximum });
         }
         if let Some(limit) = self.credit.blocked_frame() {
@@ -96,10 +117,12 @@ impl Streams {
     /// Frames of one stream.
     fn write_stream_control(
         &mut self,
+        tempo: Tempo,
         ticket: Ticket,
         writer: &mut Writer<'_>,
         on_record: &mut dyn FnMut(StreamRecord),
     ) -> Room {
+        let most = self.config.max_stream_window.min(self.window.window());
         let Some(Stream { id, send, recv, .. }) = self.map.by_ticket(ticket) else { return Room::Left };
         let id = *id;
         if let Some(part) = send {
@@ -135,12 +158,13 @@ impl Streams {
             part.stop_lost = false;
             on_record(StreamRecord::Stop(id));
         }
-        if let Some(maximum) = part.window_update() {
-            let frame = frame::MaxStreamData { stream: id, maximum };
-            if writer.remaining() < frame.size() {
+        if part.window_update().is_some() {
+            if writer.remaining() < (frame::MaxStreamData { stream: id, maximum: varint::MAX }).size() {
                 return Room::None;
             }
-            frame.write(writer);
+            tune_stream(&mut part.window, tempo, most);
+            let maximum = part.window.next_limit();
+            frame::MaxStreamData { stream: id, maximum }.write(writer);
             part.window.on_update_sent(maximum);
             on_record(StreamRecord::MaxStreamData { id, maximum });
         }

@@ -122,6 +122,8 @@ mod tests {
             unidirectional: 10,
             stream_window: 1_000,
             connection_window: 1_000,
+            max_stream_window: 1_000,
+            max_connection_window: 1_000,
             send_buffer: 100_000,
             connection_send_buffer: 100_000,
         })
@@ -132,7 +134,7 @@ mod tests {
         let mut records = Vec::new();
         let mut buffer = vec![0; 60_000];
         let mut writer = Writer::new(&mut buffer);
-        streams.write_control(&mut writer, &mut |record| records.push(record));
+        streams.write_control(super::super::tests::TEMPO, &mut writer, &mut |record| records.push(record));
         streams.write_data(&mut writer, &mut |record| records.push(record));
         records
     }
@@ -202,7 +204,7 @@ mod tests {
         streams.rewind(&limits(3, 0, 0));
         let mut buffer = vec![0; 1_000];
         let mut writer = Writer::new(&mut buffer);
-        streams.write_control(&mut writer, &mut |_| {});
+        streams.write_control(super::super::tests::TEMPO, &mut writer, &mut |_| {});
         let mut reader = qbase::Reader::new(writer.written());
         let reset = frame::Frame::decode(&mut reader).unwrap();
         assert!(matches!(reset, frame::Frame::ResetStream(frame::ResetStream { code: 7, final_size: 0, .. })), "{reset:?}");

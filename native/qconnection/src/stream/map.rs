@@ -114,6 +114,11 @@ impl StreamMap {
         self.places.len().saturating_sub(self.free.len())
     }
 
+    /// All live streams, to look at.
+    pub fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.places.iter().filter(|stream| stream.id != NOBODY)
+    }
+
     /// All live streams, in the order of their places.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
         self.places.iter_mut().enumerate().filter(|(_, stream)| stream.id != NOBODY)

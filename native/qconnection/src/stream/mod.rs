@@ -13,6 +13,7 @@
 //! | `send`, `recv` | one part of one stream |
 //! | `schedule`, `queue` | whose turn it is |
 //! | `early` | 0-RTT: marks, and back to the start |
+//! | `window` | how large receive windows are |
 //! | `map`, `limits` | which streams there are, and how many there may be |
 //! | `events`, `statistics` | news for the application, numbers for everybody |
 
@@ -33,6 +34,7 @@ mod schedule;
 mod send;
 mod statistics;
 mod verbs;
+mod window;
 
 pub use config::StreamsConfig;
 pub use events::StreamEvent;
@@ -105,6 +107,10 @@ pub struct Streams {
     room: Queue,
     // Receiving.
     window: ReceiveWindow,
+    /// What the connection's window should become; settled by [`Streams::settle_window`].
+    wanted_window: u64,
+    /// MAX_DATA was sent since the window was settled.
+    window_due: bool,
     /// Empty STREAM frames in a row that said nothing (attacks D13).
     useless: u32,
     /// The packet at hand is a 0-RTT packet.
@@ -135,6 +141,8 @@ impl Streams {
             spare: SpareBlocks::new(SPARE_BLOCKS),
             room: Queue::default(),
             window: ReceiveWindow::new(config.connection_window),
+            wanted_window: config.connection_window,
+            window_due: false,
             useless: 0,
             early: false,
             parked: 0,

@@ -78,6 +78,10 @@ impl RecvPart {
         self.buffer
             .write(frame.offset, frame.data, pool)
             .map_err(|error| TransportError::internal(error.reason()))?;
+        if self.buffer.gaps() > 0 {
+            self.window.note_hole();
+            connection.note_hole();
+        }
         if self.state.phase() == RecvPhase::SizeKnown && self.buffer.contiguous() == self.state.highest() {
             self.state.on_all_received();
         }

@@ -41,6 +41,8 @@ pub struct StreamStatistics {
     pub queued: u64,
     /// Gauge: bytes waiting to be sent again.
     pub queued_again: u64,
+    /// Gauge: the connection's receive window, bytes.
+    pub receive_window: u64,
 }
 
 impl Streams {
@@ -58,6 +60,7 @@ impl Streams {
             events: self.events.len(),
             queued: self.totals.unsent,
             queued_again: self.totals.again,
+            receive_window: self.window.window(),
             ..self.counters
         }
     }

@@ -49,6 +49,9 @@ pub enum ReadError {
     /// Only we send on this stream.
     #[error("only we send on this stream")]
     WrongWay,
+    /// Its bytes are taken in any order, by [`Streams::read_unordered`].
+    #[error("the stream is read in any order")]
+    Unordered,
     /// It has ended and left nothing, or never existed.
     #[error("there is no such stream")]
     Closed,
@@ -175,10 +178,31 @@ impl Streams {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(&mut self, id: StreamId, out: &mut [u8], pool: &mut BufferPool) -> Result<usize, ReadError> {
-        let (key, recv) = self.readable_part(id)?;
+        let (key, recv) = self.ordered_part(id)?;
         let len = recv.buffer.read(out, pool);
         self.on_read(key, len);
         Ok(len)
+    }
+
+    /// Takes bytes that follow each other into `out`, the lowest that are here, and answers where they belong and how many
+    /// they are. The first such call decides for the stream: what is missing before them holds nothing up, each byte
+    /// comes once, and [`Streams::read`] and [`Streams::peek`] are over. The end is told as by [`Streams::read`].
+    ///
+    /// # Errors
+    /// See [`ReadError`]; never [`ReadError::Unordered`].
+    pub fn read_unordered(&mut self, id: StreamId, out: &mut [u8], pool: &mut BufferPool) -> Result<(u64, usize), ReadError> {
+        let key = self.app_key(id).ok_or(ReadError::Closed)?;
+        let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key) else { return Err(ReadError::WrongWay) };
+        if let Some((offset, len)) = recv.buffer.read_unordered(out, pool) {
+            self.on_read(key, len);
+            return Ok((offset, len));
+        }
+        if recv.buffer.readable() > 0 {
+            return Ok((recv.buffer.read_offset(), 0));
+        }
+        let polled = recv.poll_read();
+        self.close_if_ended(key);
+        polled.map(|()| (0, 0))
     }
 
     /// The next bytes in order, where they lie: at least one, up to the end of a block. [`Streams::consume`] moves past
@@ -187,13 +211,15 @@ impl Streams {
     /// # Errors
     /// As [`Streams::read`].
     pub fn peek(&mut self, id: StreamId) -> Result<&[u8], ReadError> {
-        self.readable_part(id).map(|(_, recv)| recv.buffer.front())
+        self.ordered_part(id).map(|(_, recv)| recv.buffer.front())
     }
 
     /// Moves past `len` bytes that [`Streams::peek`] showed; more than are readable counts as all of them.
     pub fn consume(&mut self, id: StreamId, len: usize, pool: &mut BufferPool) {
         let Some(key) = self.map.key(id) else { return };
-        if let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key) {
+        if let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key)
+            && !recv.buffer.is_unordered()
+        {
             let len = (len as u64).min(recv.buffer.readable());
             recv.buffer.consume(len, pool);
             self.on_read(key, usize::try_from(len).unwrap_or(usize::MAX));
@@ -292,11 +318,12 @@ impl Streams {
         self.settle(key);
     }
 
-    /// A receiving part with bytes to read.
+    /// A receiving part with bytes to read in order.
     #[inline]
-    fn readable_part(&mut self, id: StreamId) -> Result<(Key, &mut RecvPart), ReadError> {
+    fn ordered_part(&mut self, id: StreamId) -> Result<(Key, &mut RecvPart), ReadError> {
         let key = self.app_key(id).ok_or(ReadError::Closed)?;
         let polled = match self.map.get_mut(key) {
+            Some(Stream { recv: Some(recv), .. }) if recv.buffer.is_unordered() => return Err(ReadError::Unordered),
             Some(Stream { recv: Some(recv), .. }) => recv.poll_read(),
             _ => Err(ReadError::WrongWay),
         };

@@ -17,7 +17,7 @@ use crate::{
     identity::Identity,
     keys::Cipher,
     pin::Pin,
-    tickets::{ClientSessions, ClientSlot, TrustPair},
+    tickets::{ClientSessions, ClientSlot, Offer, TrustPair},
 };
 
 /// What a client wants of TLS.
@@ -61,6 +61,7 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
     sources: Sources,
     sessions: Option<ClientSessions>,
+    offer: Offer,
 }
 
 impl ClientTls {
@@ -93,7 +94,13 @@ impl ClientTls {
         if let Some(keylog) = &options.keylog {
             config.key_log = Arc::new(Lines(Arc::clone(keylog)));
         }
-        Ok(Self { config: Arc::new(config), sources, sessions: options.sessions.clone() })
+        Ok(Self { config: Arc::new(config), sources, sessions: options.sessions.clone(), offer: Offer::Newest })
+    }
+
+    /// The same options for a connection that offers no ticket; those it gets are kept.
+    #[must_use]
+    pub fn without_offer(self) -> Self {
+        Self { offer: Offer::Nothing, ..self }
     }
 
     /// The key under which tickets of a server are kept: `name:port|alpn,alpn`.
@@ -108,7 +115,7 @@ impl ClientTls {
     /// full handshake.
     pub(crate) fn setup(&self, key: Option<&str>, version: u32, capture: Capture) -> ClientSetup {
         let tickets = match (&self.sessions, key) {
-            (Some(sessions), Some(key)) => Some(sessions.slot(key, version)),
+            (Some(sessions), Some(key)) => Some(sessions.slot(key, version, self.offer)),
             _ => None,
         };
         if tickets.is_none() && capture == Capture::No {

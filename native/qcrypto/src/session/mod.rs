@@ -281,6 +281,12 @@ impl Session {
         self.inner.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
+    /// Client: tickets that came and were kept.
+    #[must_use]
+    pub fn tickets_received(&self) -> u32 {
+        self.tickets.as_ref().map_or(0, |slot| slot.received())
+    }
+
     /// The protocol both ends agreed on.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {

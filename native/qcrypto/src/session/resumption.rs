@@ -62,6 +62,20 @@ fn the_second_handshake_is_resumed_and_each_gives_two_tickets() {
 }
 
 #[test]
+fn a_connection_may_offer_no_ticket_and_keep_those_it_gets() {
+    let (client_options, server_options) = resumable();
+    let (client, server) = (ClientTls::new(&client_options).unwrap(), ServerTls::new(&server_options).unwrap());
+    let (first, _) = connect(&client, &server);
+    assert_eq!(first.session.tickets_received() as usize, limits::TICKETS_GIVEN);
+    let (second, _) = connect(&client.clone().without_offer(), &server);
+    assert!(!second.session.is_resumed());
+    assert_eq!(second.session.tickets_received() as usize, limits::TICKETS_GIVEN);
+    assert_eq!(client_options.sessions.unwrap().tickets(KEY), 2 * limits::TICKETS_GIVEN, "none was used up");
+    let (third, _) = connect(&client, &server);
+    assert!(third.session.is_resumed());
+}
+
+#[test]
 fn a_resumed_first_flight_has_no_certificate() {
     let (client, server) = resumable();
     let (client, server) = (ClientTls::new(&client).unwrap(), ServerTls::new(&server).unwrap());

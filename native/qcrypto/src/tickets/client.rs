@@ -106,8 +106,9 @@ impl ClientSessions {
     }
 
     /// The part of the store for one connection.
-    pub(crate) fn slot(&self, key: &str, version: u32) -> Arc<ClientSlot> {
-        Arc::new(ClientSlot { sessions: self.clone(), key: key.to_owned(), version: AtomicU32::new(version) })
+    pub(crate) fn slot(&self, key: &str, version: u32, offer: Offer) -> Arc<ClientSlot> {
+        let (version, received) = (AtomicU32::new(version), AtomicU32::new(0));
+        Arc::new(ClientSlot { sessions: self.clone(), key: key.to_owned(), version, offer, received })
     }
 }
 
@@ -131,18 +132,35 @@ impl fmt::Debug for ClientSessions {
     }
 }
 
+/// Whether a connection shows a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// The newest one, if there is one.
+    Newest,
+    /// None.
+    Nothing,
+}
+
 /// The view of one connection: its key, whatever name TLS asks with.
 #[derive(Debug)]
 pub(crate) struct ClientSlot {
     sessions: ClientSessions,
     key: String,
     version: AtomicU32,
+    offer: Offer,
+    /// Tickets that came on this connection.
+    received: AtomicU32,
 }
 
 impl ClientSlot {
     /// Tickets that come from now on belong to this QUIC version (RFC 9369 §5).
     pub(crate) fn set_version(&self, version: u32) {
         self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// Tickets that came on this connection.
+    pub(crate) fn received(&self) -> u32 {
+        self.received.load(Ordering::Relaxed)
     }
 
     fn key(&self) -> Key {
@@ -174,9 +192,13 @@ impl ClientSessionStore for ClientSlot {
             tickets.pop_front();
         }
         tickets.push_back(ticket);
+        self.received.fetch_add(1, Ordering::Relaxed);
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        if self.offer == Offer::Nothing {
+            return None;
+        }
         open(&self.sessions.names).servers.get_mut(&self.key())?.tickets.pop_back()
     }
 }
@@ -191,15 +213,15 @@ mod tests {
         let sessions = ClientSessions::new();
         let name = ServerName::try_from("localhost").unwrap();
         let hint = |number: usize| {
-            sessions.slot(&number.to_string(), 1).set_kx_hint(name.clone(), NamedGroup::X25519);
+            sessions.slot(&number.to_string(), 1, Offer::Newest).set_kx_hint(name.clone(), NamedGroup::X25519);
         };
         (0..SESSION_NAMES).for_each(hint);
         hint(0);
         assert_eq!(sessions.names(), SESSION_NAMES);
         hint(SESSION_NAMES);
         assert_eq!(sessions.names(), SESSION_NAMES);
-        assert!(sessions.slot("0", 1).kx_hint(&name).is_some(), "touched again");
-        assert!(sessions.slot("1", 1).kx_hint(&name).is_none(), "the oldest went");
+        assert!(sessions.slot("0", 1, Offer::Newest).kx_hint(&name).is_some(), "touched again");
+        assert!(sessions.slot("1", 1, Offer::Newest).kx_hint(&name).is_none(), "the oldest went");
         sessions.clear();
         assert_eq!(sessions.names(), 0);
     }
@@ -208,10 +230,10 @@ mod tests {
     fn what_is_known_of_one_version_is_not_known_of_another() {
         let sessions = ClientSessions::new();
         let name = ServerName::try_from("localhost").unwrap();
-        let slot = sessions.slot("a", 1);
+        let slot = sessions.slot("a", 1, Offer::Newest);
         slot.set_version(2);
         slot.set_kx_hint(name.clone(), NamedGroup::X25519);
-        assert!(sessions.slot("a", 1).kx_hint(&name).is_none());
-        assert!(sessions.slot("a", 2).kx_hint(&name).is_some());
+        assert!(sessions.slot("a", 1, Offer::Newest).kx_hint(&name).is_none());
+        assert!(sessions.slot("a", 2, Offer::Newest).kx_hint(&name).is_some());
     }
 }

@@ -12,7 +12,7 @@ mod client;
 mod server;
 
 pub use client::ClientSessions;
-pub(crate) use client::{ClientSlot, TrustPair};
+pub(crate) use client::{ClientSlot, Offer, TrustPair};
 pub use server::ServerSessions;
 
 use std::sync::{MutexGuard, PoisonError};

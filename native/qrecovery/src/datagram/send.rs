@@ -87,6 +87,12 @@ impl SendQueue {
         id
     }
 
+    /// Uses up the next id without a message.
+    pub const fn skip(&mut self) -> u64 {
+        self.last_id = self.last_id.saturating_add(1);
+        self.last_id
+    }
+
     /// A message waits, wherever it may go.
     #[must_use]
     #[inline]

@@ -226,3 +226,107 @@ fn one_word_sums_up_both_parts() {
     assert_eq!(Summary::of(None, Some(&RecvState::default())), Summary::Idle);
     assert_eq!(Summary::of(Some(&send_after(&[SentFin, AllAcked])), None), Summary::Closed);
 }
+
+/// Every event in every state of a sending part; ERROR of mux §4 is a state of its own.
+#[test]
+fn attack_h11_every_event_in_every_state_of_a_sending_part() {
+    use SendPhase as P;
+    use SendStep::{AllAcked, Reset, ResetAcked, ResetSent, Sent, SentFin};
+    let events = [Sent, SentFin, AllAcked, Reset(2), ResetSent, ResetAcked];
+    // The phase after each of them; `true`: a reset is owed.
+    type Cells = [(SendPhase, bool); 6];
+    let rows: [(&[SendStep], Cells); 9] = [
+        (&[], [(P::Send, false), (P::DataSent, false), (P::Ready, false), (P::Ready, true), (P::Ready, false), (P::Ready, false)]),
+        (&[Sent], [(P::Send, false), (P::DataSent, false), (P::Send, false), (P::Send, true), (P::Send, false), (P::Send, false)]),
+        (&[SentFin], [(P::DataSent, false), (P::DataSent, false), (P::DataRecvd, false), (P::DataSent, true), (P::DataSent, false), (P::DataSent, false)]),
+        (&[Reset(1)], [(P::Ready, true), (P::Ready, true), (P::Ready, true), (P::Ready, true), (P::ResetSent, false), (P::Ready, true)]),
+        (&[Sent, Reset(1)], [(P::Send, true), (P::Send, true), (P::Send, true), (P::Send, true), (P::ResetSent, false), (P::Send, true)]),
+        (&[SentFin, Reset(1)], [(P::DataSent, true), (P::DataSent, true), (P::DataSent, true), (P::DataSent, true), (P::ResetSent, false), (P::DataSent, true)]),
+        (&[Sent, Reset(1), ResetSent], [(P::ResetSent, false), (P::ResetSent, false), (P::ResetSent, false), (P::ResetSent, false), (P::ResetSent, false), (P::ResetRecvd, false)]),
+        (&[SentFin, AllAcked], [(P::DataRecvd, false); 6]),
+        (&[Sent, Reset(1), ResetSent, ResetAcked], [(P::ResetRecvd, false); 6]),
+    ];
+    for (steps, cells) in rows {
+        for (event, cell) in events.into_iter().zip(cells) {
+            let after = send_after(&[steps, &[event]].concat());
+            assert_eq!((after.phase(), after.owes_reset()), cell, "{steps:?}, then {event:?}");
+            if steps.iter().any(|step| matches!(step, Reset(_))) {
+                assert_eq!(after.abort().map(|abort| abort.code), Some(1), "the first code wins");
+            }
+        }
+    }
+}
+
+/// Every event in every state of a receiving part that was not stopped; the final size is 5, and so are bytes. `None`:
+/// FINAL_SIZE_ERROR.
+#[test]
+fn attack_h11_every_event_in_every_state_of_a_receiving_part() {
+    use RecvPhase as P;
+    use RecvStep::{AllRead, AllReceived, Bytes, Fin, Reset, ResetTold, Stop};
+    let events = [Bytes(5), Bytes(6), Fin(5), Fin(6), AllReceived, AllRead, Reset(5), Reset(6), ResetTold, Stop];
+    type Cells = [Option<RecvPhase>; 10];
+    let same = |phase, stopped| -> Cells {
+        let phase = Some(phase);
+        [phase, None, phase, None, phase, phase, phase, None, phase, Some(stopped)]
+    };
+    let rows: [(&[RecvStep], Cells); 6] = [
+        (&[Bytes(5)], [
+            Some(P::Recv), Some(P::Recv), Some(P::SizeKnown), Some(P::SizeKnown), Some(P::Recv), Some(P::Recv),
+            Some(P::ResetRecvd), Some(P::ResetRecvd), Some(P::Recv), Some(P::Recv),
+        ]),
+        (&[Fin(5)], [
+            Some(P::SizeKnown), None, Some(P::SizeKnown), None, Some(P::DataRecvd), Some(P::SizeKnown),
+            Some(P::ResetRecvd), None, Some(P::SizeKnown), Some(P::SizeKnown),
+        ]),
+        (&[Fin(5), AllReceived], {
+            let mut cells = same(P::DataRecvd, P::DataRead);
+            cells[5] = Some(P::DataRead);
+            cells
+        }),
+        (&[Fin(5), AllReceived, AllRead], same(P::DataRead, P::DataRead)),
+        (&[Reset(5)], {
+            let mut cells = same(P::ResetRecvd, P::ResetRead);
+            cells[8] = Some(P::ResetRead);
+            cells
+        }),
+        (&[Reset(5), ResetTold], same(P::ResetRead, P::ResetRead)),
+    ];
+    for (steps, cells) in rows {
+        for (event, cell) in events.into_iter().zip(cells) {
+            let after = recv_after(&[steps, &[event]].concat()).map(|state| state.phase());
+            assert_eq!(after, cell.ok_or(ErrorCode::FINAL_SIZE_ERROR), "{steps:?}, then {event:?}");
+        }
+    }
+}
+
+/// The same for a part we stopped: every way leads to an end, and nothing is read.
+#[test]
+fn attack_h11_every_event_in_every_state_of_a_stopped_part() {
+    use RecvPhase as P;
+    use RecvStep::{AllRead, AllReceived, Bytes, Fin, Reset, ResetTold, Stop, StopAcked, StopSent};
+    let events = [Bytes(5), Fin(5), AllReceived, AllRead, Reset(5), ResetTold, Stop, StopSent, StopAcked];
+    // The phase after each of them; `true`: STOP_SENDING is owed.
+    type Cells = [(RecvPhase, bool); 9];
+    let owed = |phase, last: (RecvPhase, bool)| -> Cells {
+        let (phase, sent) = ((phase, true), (phase, false));
+        [phase, (P::SizeKnown, true), phase, phase, (P::ResetRead, false), phase, phase, sent, last]
+    };
+    let told = |phase: RecvPhase, fin: RecvPhase, acked: RecvPhase| -> Cells {
+        let cell = (phase, false);
+        [cell, (fin, false), cell, cell, (P::ResetRead, false), cell, cell, cell, (acked, false)]
+    };
+    let rows: [(&[RecvStep], Cells); 6] = [
+        (&[Stop], owed(P::Recv, (P::Recv, true))),
+        (&[Fin(5), Stop], owed(P::SizeKnown, (P::SizeKnown, true))),
+        (&[Stop, StopSent], told(P::Recv, P::SizeKnown, P::Recv)),
+        (&[Fin(5), Stop, StopSent], told(P::SizeKnown, P::SizeKnown, P::DataRead)),
+        (&[Stop, StopSent, StopAcked], told(P::Recv, P::DataRead, P::Recv)),
+        (&[Stop, Reset(5)], [(P::ResetRead, false); 9]),
+    ];
+    for (steps, cells) in rows {
+        for (event, cell) in events.into_iter().zip(cells) {
+            let after = recv_after(&[steps, &[event]].concat()).unwrap();
+            assert_eq!((after.phase(), after.owes_stop()), cell, "{steps:?}, then {event:?}");
+        }
+    }
+}

@@ -248,6 +248,12 @@ impl RemoteCids {
         self.retirements.iter().find(|retirement| retirement.notice == Notice::Owed).map(|retirement| retirement.sequence)
     }
 
+    /// How many RETIRE_CONNECTION_ID are owed.
+    #[must_use]
+    pub fn retirements(&self) -> usize {
+        self.retirements.iter().filter(|retirement| retirement.notice == Notice::Owed).count()
+    }
+
     /// A RETIRE_CONNECTION_ID is owed.
     #[must_use]
     pub fn has_retirements(&self) -> bool {

@@ -6,12 +6,17 @@ mod errors;
 mod random;
 mod resets;
 mod sending;
+mod unordered;
 
 use super::*;
+use qrecovery::flow::Tempo;
 use qbase::{
     ErrorCode, Reader, TransportError, Writer,
     frame::{self, Fin, Frame},
 };
+
+/// Time stands still in the tests.
+pub const TEMPO: Tempo = Tempo { now: qbase::Timestamp::ZERO, round_trip: std::time::Duration::ZERO, several_paths: false };
 
 /// Room for frames in a packet of the tests.
 pub const PACKET: usize = 1_200;
@@ -37,6 +42,8 @@ pub fn config(role: Role) -> StreamsConfig {
         unidirectional: 100,
         stream_window: 64 * 1_024,
         connection_window: 256 * 1_024,
+        max_stream_window: 64 * 1_024,
+        max_connection_window: 256 * 1_024,
         send_buffer: 256 * 1_024,
         connection_send_buffer: 8 * 1_024 * 1_024,
     }
@@ -71,7 +78,7 @@ impl End {
         let mut buffer = vec![0; room];
         let mut writer = Writer::new(&mut buffer);
         let mut records = Vec::new();
-        self.streams.write_control(&mut writer, &mut |record| records.push(record));
+        self.streams.write_control(TEMPO, &mut writer, &mut |record| records.push(record));
         self.streams.write_data(&mut writer, &mut |record| records.push(record));
         assert!(!writer.overflowed());
         let len = writer.len();

@@ -246,7 +246,7 @@ impl BufferPool {
     #[must_use]
     pub fn reserve_window(&mut self, wanted: u64) -> u64 {
         let smallest = (BLOCK_LEN as u64).min(wanted);
-        let total = self.windows.saturating_add(wanted);
+        let total = self.windows.saturating_add(counted(wanted));
         if total > self.max_bytes() || self.pressure() == Pressure::Full {
             return smallest;
         }
@@ -256,9 +256,35 @@ impl BufferPool {
 
     /// Returns a window that [`BufferPool::reserve_window`] granted; the smallest one stands outside the sum.
     pub fn release_window(&mut self, granted: u64) {
-        if granted > BLOCK_LEN as u64 {
-            self.windows = self.windows.saturating_sub(granted);
+        self.windows = self.windows.saturating_sub(counted(granted));
+    }
+
+    /// Exchanges a window for a larger one, if three quarters of the pool hold it and all others; the last quarter is
+    /// for connections to come (mux R20, R22). `false`: everything stays as it is.
+    pub fn grow_window(&mut self, granted: u64, wanted: u64) -> bool {
+        let total = self.windows.saturating_sub(counted(granted)).saturating_add(counted(wanted));
+        let may = total <= self.comfortable() && self.pressure() == Pressure::Low;
+        if may {
+            self.windows = total;
         }
+        may
+    }
+
+    /// Exchanges a window for a smaller one, once the peer has used up what it was promised.
+    pub fn shrink_window(&mut self, granted: u64, kept: u64) {
+        self.windows = self.windows.saturating_sub(counted(granted)).saturating_add(counted(kept.min(granted)));
+    }
+
+    /// Bytes of receive windows handed out.
+    #[must_use]
+    pub const fn windows(&self) -> u64 {
+        self.windows
+    }
+
+    /// So much was promised or is in use that large windows should become smaller (mux R22).
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.windows > self.comfortable() || self.pressure() > Pressure::Low
     }
 
     /// How full the pool is.
@@ -317,6 +343,11 @@ impl BufferPool {
         self.max as u64
     }
 
+    /// Bytes that windows may have before they stop growing: three quarters.
+    const fn comfortable(&self) -> u64 {
+        self.max_bytes().saturating_sub(self.max_bytes() / 4)
+    }
+
     /// Bytes that may be in use after taking for this purpose.
     #[inline]
     const fn limit(&self, purpose: Purpose) -> usize {
@@ -363,6 +394,11 @@ impl BufferPool {
             self.woken.push_back(waiter);
         }
     }
+}
+
+/// What a window counts in their sum: the smallest one, a block, stands outside (mux R22).
+const fn counted(window: u64) -> u64 {
+    if window > BLOCK_LEN as u64 { window } else { 0 }
 }
 
 /// Place of a size among the free lists.

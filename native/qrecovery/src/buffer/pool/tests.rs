@@ -110,6 +110,28 @@ fn windows_beyond_the_pool_shrink_to_one_block() {
     assert_eq!(pool.reserve_window(100_000), 100_000);
 }
 
+/// mux R20, R22.
+#[test]
+fn windows_grow_into_three_quarters_of_the_pool_and_shrink_without_a_trace() {
+    let mut pool = pool_of(64);
+    let max = pool.max_bytes();
+    let first = pool.reserve_window(max / 4);
+    assert!(pool.grow_window(first, max / 4 * 3));
+    assert!(!pool.is_pressed());
+    assert!(!pool.grow_window(max / 4 * 3, max / 4 * 3 + 1), "the last quarter is for newcomers");
+    assert_eq!(pool.reserve_window(max / 8), max / 8);
+    assert!(pool.is_pressed());
+    pool.shrink_window(max / 4 * 3, max / 4);
+    assert!(!pool.is_pressed());
+    pool.release_window(max / 4);
+    pool.release_window(max / 8);
+    assert_eq!(pool.windows(), 0);
+    let small = pool.reserve_window(1_000);
+    assert_eq!((small, pool.windows()), (1_000, 0), "less than a block stands outside the sum");
+    pool.release_window(small);
+    assert_eq!(pool.windows(), 0);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Take,

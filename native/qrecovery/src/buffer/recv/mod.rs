@@ -6,6 +6,8 @@
 
 use super::pool::{BLOCK_LEN, Block, BufferPool, Purpose};
 use crate::RangeSet;
+mod unordered;
+
 use qbase::limits::{BYTES_PER_GAP, STREAM_GAPS};
 use std::collections::VecDeque;
 
@@ -51,6 +53,8 @@ pub struct RecvBuffer {
     ahead: RangeSet,
     /// Bytes in `ahead`.
     ahead_bytes: u64,
+    /// What was received and not taken, once bytes were taken in any order; `None`: they are taken in order.
+    unread: Option<Box<unordered::Unread>>,
 }
 
 /// The blocks of a receive buffer by position.
@@ -78,16 +82,19 @@ impl RecvBuffer {
         if offset == self.contiguous && self.ahead.is_empty() {
             self.blocks.place(self.read, offset, data, pool)?;
             self.contiguous = end_of(offset, data);
+            if let Some(unread) = &mut self.unread {
+                unread.add(offset..self.contiguous);
+            }
             return Ok(data.len() as u64);
         }
         self.write_any(offset, data, pool)
     }
 
-    /// Bytes that can be taken in order.
+    /// Bytes that can be taken: in order, or at all once the order does not matter.
     #[must_use]
     #[inline]
-    pub const fn readable(&self) -> u64 {
-        self.contiguous.saturating_sub(self.read)
+    pub fn readable(&self) -> u64 {
+        self.unread.as_ref().map_or(self.contiguous.saturating_sub(self.read), |unread| unread.bytes())
     }
 
     /// Offset of the next byte the application takes.
@@ -107,8 +114,8 @@ impl RecvBuffer {
     /// Bytes received and not taken, in order or not.
     #[must_use]
     #[inline]
-    pub const fn held(&self) -> u64 {
-        self.readable().saturating_add(self.ahead_bytes)
+    pub fn held(&self) -> u64 {
+        if self.unread.is_some() { self.readable() } else { self.readable().saturating_add(self.ahead_bytes) }
     }
 
     /// Gaps between the bytes held (attacks L6).
@@ -121,7 +128,8 @@ impl RecvBuffer {
     /// Bytes of memory behind the buffer, blocks and records (attacks L7).
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.blocks.memory().saturating_add(self.ahead.memory())
+        let unread = self.unread.as_ref().map_or(0, |unread| unread.memory());
+        self.blocks.memory().saturating_add(self.ahead.memory()).saturating_add(unread)
     }
 
     /// The next bytes in order, up to the end of a block; empty when none can be taken.
@@ -182,6 +190,9 @@ impl RecvBuffer {
         self.read = self.contiguous;
         self.ahead = RangeSet::new();
         self.ahead_bytes = 0;
+        if let Some(unread) = &mut self.unread {
+            unread.clear();
+        }
     }
 
     /// Arrival out of order, or of bytes that are here already.
@@ -195,6 +206,9 @@ impl RecvBuffer {
             let from = usize::try_from(part.start.saturating_sub(offset)).unwrap_or(usize::MAX);
             let to = usize::try_from(part.end.saturating_sub(offset)).unwrap_or(usize::MAX);
             self.blocks.place(self.read, part.start, data.get(from..to).unwrap_or_default(), pool)?;
+            if let Some(unread) = &mut self.unread {
+                unread.add(part);
+            }
         }
         let fresh = self.ahead.insert(start..end);
         self.ahead_bytes = self.ahead_bytes.saturating_add(fresh);
