@@ -62,6 +62,11 @@ impl SendCredit {
         granted
     }
 
+    /// Charges one beyond the limit: for what waits until the limit has risen.
+    pub const fn overdraw(&mut self) {
+        self.used = self.used.saturating_add(1);
+    }
+
     /// More is wanted than is available: one DATA_BLOCKED or STREAM_DATA_BLOCKED is owed for this limit.
     pub fn on_blocked(&mut self) {
         if self.blocked == Blocked::No {

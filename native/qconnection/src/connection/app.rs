@@ -51,6 +51,12 @@ impl Connection {
         self.streams.open(direction)
     }
 
+    /// As [`Connection::open`], for an application that was told to send early data and counts ids by itself: between the
+    /// end of 0-RTT and the server's own limits, and beyond lower ones, the stream waits. `None`: the connection is over.
+    pub fn open_parked(&mut self, direction: Direction) -> Option<StreamId> {
+        matches!(self.state, State::Handshaking | State::Open).then(|| self.streams.open_parked(direction))
+    }
+
     /// The next stream the peer opened.
     pub fn accept(&mut self, direction: Direction) -> Option<StreamId> {
         self.streams.accept(direction)

@@ -68,6 +68,22 @@ impl Streams {
         self.settle(key);
     }
 
+    /// As [`Streams::open`], for an application that counts with limits which the end of 0-RTT may have taken back: a
+    /// stream beyond the present limit waits for MAX_STREAMS.
+    pub fn open_parked(&mut self, direction: Direction) -> StreamId {
+        if let Some(id) = self.open(direction) {
+            return id;
+        }
+        let index = self.local.get_mut(direction).open_beyond();
+        let id = StreamId::new(self.config.role, direction, index);
+        let key = self.create(id);
+        if let Some(stream) = self.map.get_mut(key) {
+            stream.parked = true;
+            self.parked = self.parked.saturating_add(1);
+        }
+        id
+    }
+
     /// A parked stream stands in no queue.
     pub(super) fn keep_parked(&mut self, key: Key) {
         let Some(stream) = self.map.get_mut(key) else { return };
@@ -190,6 +206,28 @@ mod tests {
         assert!(freed.contains(&StreamRecord::Reset(opened[2])));
         streams.on_max_stream_data(&frame::MaxStreamData { stream: opened[0], maximum: 300 }).unwrap();
         assert_eq!(data(&send_all(&mut streams)), [(0, 100, 200, false)]);
+    }
+
+    #[test]
+    fn a_stream_opened_beyond_a_limit_that_was_taken_back_waits_for_it() {
+        let mut streams = streams();
+        streams.on_peer_parameters(&limits(3, 5_000, 5_000));
+        let first = streams.open(Direction::Bidirectional).unwrap();
+        streams.write(first, &[1; 10]).unwrap();
+        send_all(&mut streams);
+        streams.rewind(&TransportParameters::default());
+        let second = streams.open_parked(Direction::Bidirectional);
+        assert_eq!((second.index(), streams.open(Direction::Bidirectional)), (1, None));
+        streams.write(second, &[2; 20]).unwrap();
+        streams.finish(second).unwrap();
+        assert!(data(&send_all(&mut streams)).is_empty());
+        streams.on_peer_parameters(&limits(1, 5_000, 5_000));
+        assert_eq!(data(&send_all(&mut streams)), [(0, 0, 10, false)]);
+        streams.on_max_streams(&frame::MaxStreams { direction: Direction::Bidirectional, maximum: 2 }).unwrap();
+        assert_eq!(data(&send_all(&mut streams)), [(1, 0, 20, true)]);
+        assert_eq!(streams.open(Direction::Bidirectional), None);
+        streams.on_max_streams(&frame::MaxStreams { direction: Direction::Bidirectional, maximum: 3 }).unwrap();
+        assert_eq!(streams.open(Direction::Bidirectional).map(|id| id.index()), Some(2));
     }
 
     #[test]

@@ -187,6 +187,13 @@ impl LocalStreams {
         None
     }
 
+    /// The index of a new stream, allowed or not.
+    pub fn open_beyond(&mut self) -> u64 {
+        let index = self.credit.used();
+        self.credit.overdraw();
+        index
+    }
+
     /// MAX_STREAMS or a transport parameter; `true` if the application waits for it.
     pub fn on_limit(&mut self, limit: u64) -> bool {
         self.credit.on_limit(limit) && std::mem::take(&mut self.wanted)
