@@ -170,7 +170,7 @@ fn open(
     id: StreamId,
     priority: Priority,
 ) -> Result<(), NativeError> {
-    let opened = machine.open(id.direction());
+    let opened = if connection.sent_early { machine.open_parked(id.direction()) } else { machine.open(id.direction()) };
     if opened.is_none() && !matches!(machine.state(), qconnection::connection::State::Open) {
         // It is ending; JavaScript will hear.
         return Ok(());

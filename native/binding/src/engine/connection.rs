@@ -29,6 +29,8 @@ pub struct Connection {
     pub id: String,
     /// How its handshake was begun.
     pub mode: &'static str,
+    /// JavaScript was told of limits before the server's own were known.
+    pub sent_early: bool,
     /// Tickets of the server that JavaScript knows of.
     pub tickets_told: u32,
     /// The name the client asked for.
@@ -106,6 +108,7 @@ impl Connection {
             handle,
             id,
             mode: "single",
+            sent_early: false,
             tickets_told: 0,
             server_name: None,
             settings,

@@ -21,6 +21,7 @@ impl Engine {
         self.tell_stream_limits(io, key);
         let at_ms = self.out.at_ms(io.now);
         let Some(connection) = self.table.get_mut(key) else { return };
+        connection.sent_early |= status == "sent";
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
         if connection.server_name.is_none() {
             connection.server_name = machine.tls().server_name().map(str::to_owned);
