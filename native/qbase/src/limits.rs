@@ -79,6 +79,10 @@ pub const STATELESS_ANSWERS_PER_ADDRESS: u32 = 5;
 pub const ANSWERS_WAITING: usize = 1_024;
 /// L26: events that wait for the application per connection before reading pauses.
 pub const EVENTS_WAITING: usize = 1_024;
+/// R2: bytes of qlog records that wait for their reader per connection; then the oldest go.
+pub const QLOG_BYTES: usize = 1 << 20;
+/// R2: logs of ended connections that wait for their reader per endpoint; then the oldest go.
+pub const QLOG_ENDED: usize = 64;
 /// D13: useless empty STREAM frames in a row before the connection is closed.
 pub const USELESS_STREAM_FRAMES: u32 = 1_000;
 

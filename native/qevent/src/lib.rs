@@ -8,6 +8,7 @@
 
 pub mod drops;
 pub mod event;
+pub mod qlog;
 pub mod record;
 pub mod signals;
 pub mod timer;
@@ -15,6 +16,7 @@ pub mod trace;
 
 pub use drops::{DropCounters, DropReason};
 pub use event::{Event, Record};
+pub use qlog::Qlog;
 pub use record::{
     AckRecord, BlockedRecord, BurstRecord, EndedBy, Initiator, KeyUpdateRecord, PacketRecord, PathMetricsRecord, PathRecord,
     PathStage, SegmentRecord,
