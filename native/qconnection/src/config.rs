@@ -280,11 +280,13 @@ pub struct EndpointConfig {
     /// Time since 1970 at [`Timestamp::ZERO`](qbase::Timestamp::ZERO): tokens outlive the process that made them, so
     /// their age is counted in time of day.
     pub unix_at_zero: Duration,
+    /// Every connection writes a qlog; `Endpoint::poll_qlog` hands it out.
+    pub qlog: bool,
 }
 
 impl Default for EndpointConfig {
     fn default() -> Self {
-        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, unix_at_zero: Duration::ZERO }
+        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, unix_at_zero: Duration::ZERO, qlog: false }
     }
 }
 

@@ -11,7 +11,7 @@ use qconnection::{
     TimerName, connection::events::CloseInfo, endpoint::SendFailure,
 };
 
-use crate::{failure::Fault, network::{Network, SendError}, pattern::Pattern, traffic::Traffic};
+use crate::{failure::Fault, log::Logs, network::{Network, SendError}, pattern::Pattern, traffic::Traffic};
 
 /// Bytes of the burst buffer: the longest UDP payload.
 const BURST_BUFFER: usize = 65_535;
@@ -37,6 +37,18 @@ pub struct Host {
     seed: [u8; 32],
     /// What it listens with, to do so again after a restart.
     server: Option<Arc<ServerConfig>>,
+    writes: Writes,
+    logs: Logs,
+}
+
+/// Whether connections write qlogs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// If the environment names a folder for them.
+    #[default]
+    Asked,
+    /// In any case.
+    Always,
 }
 
 /// What a restarted process remembers.
@@ -52,8 +64,8 @@ pub enum Restart {
 const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);
 
 /// Settings of an endpoint with this secret.
-fn machine(secret: [u8; 32]) -> EndpointConfig {
-    EndpointConfig { secret, unix_at_zero: UNIX_TIME, ..EndpointConfig::default() }
+fn machine(secret: [u8; 32], qlog: bool) -> EndpointConfig {
+    EndpointConfig { secret, unix_at_zero: UNIX_TIME, qlog, ..EndpointConfig::default() }
 }
 
 /// Whether the application gets a turn.
@@ -83,10 +95,11 @@ pub struct SentCounters {
 impl Host {
     /// A host without connections.
     #[must_use]
-    pub fn new(role: Role, seed: [u8; 32], limits: SendLimits) -> Self {
+    pub fn new(role: Role, seed: [u8; 32], limits: SendLimits, writes: Writes) -> Self {
+        let logs = Logs::from_environment();
         Self {
             role,
-            endpoint: Endpoint::new(machine(seed), seed),
+            endpoint: Endpoint::new(machine(seed, logs.has_folder() || writes == Writes::Always), seed),
             connection: None,
             traffic: Traffic::default(),
             news: Vec::new(),
@@ -97,6 +110,8 @@ impl Host {
             sent: SentCounters::default(),
             seed,
             server: None,
+            writes,
+            logs,
         }
     }
 
@@ -104,7 +119,9 @@ impl Host {
     pub fn restart(&mut self, restart: Restart) {
         let seed = self.seed.map(|byte| byte.wrapping_add(1));
         let secret = if restart == Restart::SameSecret { self.seed } else { seed };
-        self.endpoint = Endpoint::new(machine(secret), seed);
+        self.logs.take(&mut self.endpoint);
+        let qlog = self.logs.has_folder() || self.writes == Writes::Always;
+        self.endpoint = Endpoint::new(machine(secret, qlog), seed);
         self.endpoint.listen(self.server.clone());
         self.connection = None;
         self.traffic = Traffic::default();
@@ -166,7 +183,15 @@ impl Host {
             }
             self.hear(now);
         }
-        self.transmit(now, network)
+        self.transmit(now, network)?;
+        self.logs.take(&mut self.endpoint);
+        Ok(())
+    }
+
+    /// The qlogs of its connections so far: `<odcid>_<role>` and the records.
+    #[must_use]
+    pub fn logs(&self) -> &[(String, Vec<u8>)] {
+        self.logs.all()
     }
 
     /// Somebody used the host since its last turn, so that it needs one at once.

@@ -10,12 +10,14 @@
 //! | [`link`], [`network`] | what happens to a datagram between two addresses |
 //! | [`trace`] | fingerprint of a run |
 //! | [`host`], [`traffic`], [`pattern`] | the machine with an application that moves recognisable bytes |
+//! | [`log`] | qlogs of the hosts |
 //! | [`pair`], [`script`], [`failure`] | two hosts, what happens to their links, and how a failing run explains itself |
 
 pub mod clock;
 pub mod failure;
 pub mod host;
 pub mod link;
+pub mod log;
 pub mod network;
 pub mod pair;
 pub mod pattern;
@@ -26,7 +28,7 @@ pub mod traffic;
 
 pub use clock::Clock;
 pub use failure::{Failure, Fault};
-pub use host::{Host, Restart};
+pub use host::{Host, Restart, Writes};
 pub use link::{Directions, EcnTreatment, LinkDirection, LinkShape, LinkStatistics, LossModel, Queue, Reorder};
 pub use network::{Arrival, Interface, LinkId, Network, SendError};
 pub use pair::{Pair, PairConfig, Paths};

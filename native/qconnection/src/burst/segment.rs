@@ -9,7 +9,7 @@ use super::{
     record::{PendingBurst, PendingPacket, Weight},
     sources::{Allow, Frames},
 };
-use crate::connection::Connection;
+use crate::connection::{Connection, qlog::Plain};
 use qbase::{
     ConnectionId, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, Writer,
     limits::{MIN_SAMPLE, TAG_LEN},
@@ -113,6 +113,9 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
     }
     let mut segment = Segment { len: at, ..Segment::default() };
     for packet in packets.into_iter().flatten() {
+        if connection.is_logged() {
+            log(connection, order, &packet, window);
+        }
         let size = seal(connection, order.path, &packet, window)?;
         connection.note_acks_sent(pending, packet.first_frame, packet.frames);
         segment.in_flight = segment.in_flight.saturating_add(if packet.weight.in_flight { size } else { 0 });
@@ -128,7 +131,23 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
             frames: packet.frames as u16,
         });
     }
+    if connection.is_logged() {
+        connection.log_segment(order.path, window.get(..at).unwrap_or_default());
+    }
     Ok(segment)
+}
+
+/// The log reads a packet while it can be read.
+fn log(connection: &mut Connection, order: &Order, packet: &OpenPacket, window: &[u8]) {
+    let end = packet.start.saturating_add(packet.frames_end);
+    connection.log_written(&Plain {
+        path: order.path,
+        segment: order.index,
+        level: packet.level,
+        number: packet.number,
+        bytes: window.get(packet.start..end).unwrap_or_default(),
+        header_len: packet.number_offset.saturating_add(packet.number_len),
+    });
 }
 
 /// A server's Initial that only acknowledges need not be padded when the credit is short (RFC 9000 §14.1, burst B-50).

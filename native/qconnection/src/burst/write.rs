@@ -48,6 +48,7 @@ pub(crate) fn write(
     let mut pending = std::mem::take(&mut network.pending);
     pending.clear();
     pending.at = now;
+    connection.log_burst(path);
     let mut written = Written::default();
     let mut failure = None;
     while written.segments < plan.max_segments {

@@ -131,12 +131,17 @@ impl Connection {
         settled.clear();
         let mut rows = std::mem::take(&mut self.acked_rows);
         rows.clear();
+        let mut log = self.qlog.take();
         let Some(space) = self.space_mut(level, path) else {
             self.settled = settled;
+            self.qlog = log;
             return;
         };
         let (mut marked_lost, mut large_lost) = (0_u64, 0_u64);
         let outcome = space.sent.detect_lost(now, delay, threshold, |packet, frames| {
+            if let Some(log) = &mut log {
+                log.lost(now, (level, path), packet, delay);
+            }
             marked_lost = marked_lost.saturating_add(u64::from(packet.ecn == Ecn::Ect0));
             if packet.ack_eliciting && !packet.mtu_probe {
                 rows.push((packet.number, packet.sent_at));
@@ -145,6 +150,7 @@ impl Connection {
             settled.extend(frames);
         });
         space.loss_time = outcome.next_loss_time;
+        self.qlog = log;
         for frame in settled.drain(..) {
             self.on_frame_lost(frame);
         }

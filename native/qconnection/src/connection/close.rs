@@ -11,6 +11,7 @@ use super::{
     Connection,
     events::{CloseInfo, ClosedBy, EndpointAction, Event, Layer},
     input::Opened,
+    qlog::Plain,
 };
 use crate::burst::Burst;
 use qbase::{
@@ -150,6 +151,7 @@ impl Connection {
     fn end(&mut self, info: CloseInfo) {
         self.opens.clear();
         self.waiting.clear();
+        self.log_end(&info);
         self.events.push_back(Event::Closed(Box::new(info)));
     }
 
@@ -218,6 +220,7 @@ impl Connection {
         };
         let present: Vec<EncryptionLevel> = levels.into_iter().filter(|level| has_keys(*level)).collect();
         let mut at = 0;
+        self.log_burst(path);
         for (index, level) in present.iter().enumerate() {
             let pad = present.len().saturating_sub(1) == index && present.first() == Some(&EncryptionLevel::Initial);
             let rest = window.get_mut(at..)?;
@@ -232,6 +235,9 @@ impl Connection {
             network.counters.bytes_sent = network.counters.bytes_sent.saturating_add(at as u64);
             network.pending.clear();
             network.pending.at = now;
+        }
+        if self.is_logged() {
+            self.log_segment(path, window.get(..at).unwrap_or_default());
         }
         Some(Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, len: at, segment_size: at, segments: 1 })
     }
@@ -265,6 +271,10 @@ impl Connection {
         let packet = room.get_mut(..size)?;
         if let Some(offset) = length_offset {
             long::patch_length(packet, offset, size.saturating_sub(number_offset))?;
+        }
+        if self.is_logged() {
+            let bytes = packet.get(..size.saturating_sub(TAG_LEN)).unwrap_or_default();
+            self.log_written(&Plain { path, segment: 0, level, number, bytes, header_len });
         }
         match level {
             EncryptionLevel::OneRtt => {

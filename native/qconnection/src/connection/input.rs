@@ -64,9 +64,17 @@ impl From<TransportError> for Stop {
 impl Connection {
     /// Takes one UDP payload; it is decrypted in place.
     pub(crate) fn handle_datagram(&mut self, arrival: Arrival, bytes: &mut [u8], pool: &mut BufferPool) {
+        if self.is_logged() {
+            self.log_arrival(Some(bytes));
+        }
+        self.take_datagram(arrival, bytes, pool);
+        self.log_facts(arrival.now);
+    }
+
+    fn take_datagram(&mut self, arrival: Arrival, bytes: &mut [u8], pool: &mut BufferPool) {
         pool.absorb(&mut self.returned);
         if self.role.is_client() && !self.is_from_known_server(arrival.four_tuple) {
-            return self.drops.count(DropReason::Migration);
+            return self.drop_packet(arrival.now, None, bytes.len(), DropReason::Migration);
         }
         if self.streams.is_window_due() {
             self.reserved_window = self.streams.settle_window(self.reserved_window, pool);
@@ -92,7 +100,7 @@ impl Connection {
                 Err(error) => {
                     // What follows the first packet may be anything, padding included; only a bad first packet counts.
                     if first_dcid.is_none() {
-                        self.drops.count(DropReason::from_packet_error(error));
+                        self.drop_packet(arrival.now, None, rest.len(), DropReason::from_packet_error(error));
                         self.look_for_reset(&arrival, rest);
                     }
                     break;
@@ -108,13 +116,13 @@ impl Connection {
                     // Zeros behind the last packet are padding, not a header whose fixed bit is clear.
                     break;
                 }
-                self.drops.count(DropReason::OtherConnection);
+                self.drop_packet(arrival.now, Some(&header), packet.len(), DropReason::OtherConnection);
                 continue;
             }
             if let Err(stop) = self.handle_packet(arrival, &header, packet, pool) {
                 match stop {
                     Stop::Drop(reason) => {
-                        self.drops.count(reason);
+                        self.drop_packet(arrival.now, Some(&header), packet.len(), reason);
                         if is_first && matches!(reason, DropReason::Undecryptable | DropReason::NoKeys) {
                             // The tag of a packet that fails to open is left as it was.
                             self.look_for_reset(&arrival, if rest.is_empty() { packet } else { rest });
@@ -170,8 +178,16 @@ impl Connection {
             PacketType::OneRtt => EncryptionLevel::OneRtt,
             PacketType::Initial => EncryptionLevel::Initial,
             PacketType::Handshake => EncryptionLevel::Handshake,
-            PacketType::Retry => return self.on_retry(&arrival, header, packet),
-            PacketType::VersionNegotiation => return self.on_version_negotiation(&arrival, packet),
+            PacketType::Retry => {
+                self.on_retry(&arrival, header, packet)?;
+                self.log_received_unprotected(arrival.now, header, packet);
+                return Ok(());
+            }
+            PacketType::VersionNegotiation => {
+                self.on_version_negotiation(&arrival, packet)?;
+                self.log_received_unprotected(arrival.now, header, packet);
+                return Ok(());
+            }
             PacketType::ZeroRtt if !self.role.is_client() => EncryptionLevel::ZeroRtt,
             // A client never opens 0-RTT packets (RFC 9001 §5.6).
             PacketType::ZeroRtt => return Err(Stop::Drop(DropReason::NoKeys)),
@@ -192,11 +208,15 @@ impl Connection {
         }
         let opened = Opened { level, path, number, arrival, generation };
         self.on_authentic(&opened, header)?;
+        if self.is_logged() {
+            self.log_received(&opened, header, packet, payload.clone());
+        }
         let payload = packet.get(payload).unwrap_or_default();
         if self.state == State::Closing {
             return self.on_packet_while_closing(&opened, payload).map_err(Stop::Close);
         }
         self.handle_payload(&opened, payload, pool)?;
+        self.log_facts(arrival.now);
         Ok(())
     }
 
@@ -234,6 +254,12 @@ impl Connection {
 
     /// Takes the packets that waited, once keys came. Called by the endpoint after each datagram.
     pub(crate) fn retry_waiting(&mut self, now: Timestamp, pool: &mut BufferPool) {
+        self.log_arrival(None);
+        self.take_waiting(now, pool);
+        self.log_facts(now);
+    }
+
+    fn take_waiting(&mut self, now: Timestamp, pool: &mut BufferPool) {
         for _ in 0..self.waiting.len() {
             let Some(mut waiting) = self.waiting.pop_front() else { return };
             let Ok(header) = ProtectedHeader::parse_with(&waiting.bytes, limits::LOCAL_CID_LEN, self.fixed_bit()) else { continue };
@@ -246,7 +272,7 @@ impl Connection {
             let arrival = Arrival { now, four_tuple: waiting.four_tuple, ecn: waiting.ecn, size: waiting.bytes.len(), route };
             match self.handle_packet(arrival, &header, &mut waiting.bytes, pool) {
                 Ok(()) => {}
-                Err(Stop::Drop(reason)) => self.drops.count(reason),
+                Err(Stop::Drop(reason)) => self.drop_packet(now, Some(&header), waiting.bytes.len(), reason),
                 Err(Stop::Close(error)) => return self.fail(now, error),
             }
         }

@@ -16,6 +16,7 @@
 //! | `output` | which path sends, what its situation is |
 //! | `timers` | the next instant and what happens then |
 //! | `close` | closing, draining, CONNECTION_CLOSE |
+//! | `qlog` | the log of all that, for those who want one |
 //! | `app` | the application's verbs |
 //! | `datagrams` | DATAGRAM frames, both ways |
 //!
@@ -39,6 +40,7 @@ mod mtu;
 mod output;
 mod params;
 mod paths;
+pub(crate) mod qlog;
 mod reinject;
 mod reset;
 mod state;
@@ -163,6 +165,8 @@ pub struct Connection {
     pub(crate) actions: VecDeque<EndpointAction>,
     pub(crate) waiting: VecDeque<WaitingPacket>,
     pub(crate) trace: Trace,
+    /// The qlog, if one is written.
+    pub(crate) qlog: Option<Box<qlog::Log>>,
     pub(crate) drops: DropCounters,
     /// How often each signal silenced a path.
     pub(crate) blocked_counts: qevent::SignalCounters,
@@ -270,6 +274,7 @@ impl Connection {
             actions: VecDeque::new(),
             waiting: VecDeque::new(),
             trace: Trace::new(),
+            qlog: None,
             drops: DropCounters::default(),
             blocked_counts: qevent::SignalCounters::default(),
             timers: timers::Timers::new(birth.now, &config),

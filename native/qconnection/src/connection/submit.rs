@@ -15,6 +15,9 @@ impl Connection {
     pub(crate) fn on_submitted(&mut self, path: PathId, segments: usize, now: Timestamp) {
         let Some(network) = self.network_mut(path) else { return };
         let mut pending = std::mem::take(&mut network.pending);
+        if self.is_logged() {
+            self.log_sent(now, path, segments, pending.mtu_probe);
+        }
         let mut frames = 0_usize;
         let mut eliciting = false;
         for packet in &pending.packets {
@@ -47,6 +50,7 @@ impl Connection {
         if let Some(network) = self.network_mut(path) {
             network.pending = pending;
         }
+        self.log_facts(now);
     }
 
     /// A frame never left: its owner may send it again, and nothing was lost.

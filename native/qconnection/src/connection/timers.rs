@@ -136,6 +136,11 @@ impl Connection {
 
     /// Does what is due.
     pub fn on_timer(&mut self, now: Timestamp) {
+        self.run_timers(now);
+        self.log_facts(now);
+    }
+
+    fn run_timers(&mut self, now: Timestamp) {
         if let (State::Closing | State::Draining, Some(deadline)) = (self.state, self.timers.close_deadline) {
             if deadline <= now {
                 self.drain_out();

@@ -94,6 +94,7 @@ impl Endpoint {
         if let Some(preferred) = cids.preferred {
             connection.adopt_local_cid(preferred);
         }
+        self.begin_log(now, &mut connection);
         connection.handle_datagram(Arrival { now, four_tuple, ecn, size: bytes.len(), route }, bytes, &mut self.pool);
         if !connection.has_received() {
             self.drops.count(DropReason::Undecryptable);

@@ -72,6 +72,7 @@ impl Endpoint {
         };
         let mut connection = Box::new(Connection::new(birth));
         connection.adopt_local_cid(local);
+        self.begin_log(now, &mut connection);
         self.routes.insert(local, Route { handle, path: PathId::ZERO, sequence: 0 });
         self.slots.insert(connection);
         self.turns.mark(handle.index);

@@ -37,6 +37,7 @@ impl Endpoint {
     fn bury(&mut self, handle: ConnectionHandle) {
         self.run_actions(handle);
         if let Some(mut connection) = self.slots.remove(handle) {
+            self.keep_log(handle, &mut connection);
             // What its streams held and what the application gave back last (attacks R5).
             self.pool.absorb(&mut connection.returned);
             self.pool.release_window(connection.reserved_window);

@@ -11,6 +11,7 @@
 //! | `reset` | stateless resets, both ways |
 //! | `refuse` | CONNECTION_CLOSE to clients there is no room for |
 //! | `answer` | how many of these may go out |
+//! | `qlog` | logs of connections, the dead ones included |
 //! | `turn` | who sends next, whose timer is next |
 //!
 //! Called by the driver (datagrams, timers, sockets' answers) and by the application between them. One owner, no locks.
@@ -21,6 +22,7 @@ mod answer;
 mod connect;
 mod early;
 mod events;
+mod qlog;
 mod refuse;
 pub(crate) mod reset;
 mod retry;
@@ -32,6 +34,7 @@ mod turn;
 mod version;
 
 pub use connect::ConnectError;
+pub use qlog::{LogEnd, LogPiece};
 pub use stats::EndpointStatistics;
 
 use crate::{
@@ -78,6 +81,8 @@ pub struct Endpoint {
     /// Reset tokens of peers.
     reset_tokens: reset::ResetTokens,
     tokens: token::Tokens,
+    /// Logs, if connections write any.
+    logs: Option<qlog::Logs>,
 }
 
 /// What may still be answered in the running second (attacks L20).
@@ -99,7 +104,7 @@ impl Endpoint {
             server: None,
             slots: Slots::new(),
             routes,
-            turns: turn::Turns::new(),
+            turns: turn::Turns::new(if config.qlog { turn::Writers::Wanted } else { turn::Writers::Unwanted }),
             drops: DropCounters::default(),
             counters: stats::Counters::default(),
             answers: VecDeque::new(),
@@ -108,6 +113,7 @@ impl Endpoint {
             reset_key: qcrypto::derive_key(&config.secret, "quicbraid stateless reset"),
             reset_tokens: reset::ResetTokens::new(random.next_u64()),
             tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
+            logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             random,
         }
     }

@@ -25,11 +25,22 @@ pub(super) struct Turns {
     talkers: VecDeque<u32>,
     /// By slot: it stands among the talkers.
     talking: Vec<bool>,
+    /// Slots whose logs may have grown, without repeats; `None`: nobody writes logs.
+    writers: Option<VecDeque<u32>>,
+    /// By slot: it stands among the writers.
+    writing: Vec<bool>,
+}
+
+/// Whether connections write logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writers {
+    Wanted,
+    Unwanted,
 }
 
 impl Turns {
-    pub(super) fn new() -> Self {
-        Self::default()
+    pub(super) fn new(writers: Writers) -> Self {
+        Self { writers: (writers == Writers::Wanted).then(VecDeque::new), ..Self::default() }
     }
 
     /// The connection in this slot may have something to send.
@@ -46,11 +57,40 @@ impl Turns {
             *talking = true;
             self.talkers.push_back(index);
         }
+        if self.writers.is_some() {
+            self.mark_writer(index);
+        }
         if let Some(queued) = self.queued.get_mut(at)
             && !*queued
         {
             *queued = true;
             self.queue.push_back(index);
+        }
+    }
+
+    fn mark_writer(&mut self, index: u32) {
+        let at = index as usize;
+        if self.writing.len() <= at {
+            self.writing.resize(at.saturating_add(1), false);
+        }
+        if let (Some(writers), Some(writing)) = (&mut self.writers, self.writing.get_mut(at))
+            && !std::mem::replace(writing, true)
+        {
+            writers.push_back(index);
+        }
+    }
+
+    /// The slot whose log to read next.
+    pub(super) fn writer(&self) -> Option<u32> {
+        self.writers.as_ref()?.front().copied()
+    }
+
+    /// The log of the slot read last has no more records.
+    pub(super) fn read(&mut self) {
+        if let Some(index) = self.writers.as_mut().and_then(VecDeque::pop_front)
+            && let Some(writing) = self.writing.get_mut(index as usize)
+        {
+            *writing = false;
         }
     }
 

@@ -33,13 +33,15 @@ pub struct Header {
     pub token: usize,
     /// Key phase; short headers only.
     pub phase: Option<KeyPhase>,
+    /// Spin bit; short headers only.
+    pub spin: Option<bool>,
 }
 
 impl Header {
     /// A header of which only kind and path are known.
     #[must_use]
     pub const fn of_kind(kind: PacketType, path: PathId) -> Self {
-        Self { kind, path, number: None, number_len: 0, version: None, dcid: None, scid: None, token: 0, phase: None }
+        Self { kind, path, number: None, number_len: 0, version: None, dcid: None, scid: None, token: 0, phase: None, spin: None }
     }
 
     /// As a `header` member.
@@ -56,6 +58,9 @@ impl Header {
             PacketType::Retry => "retry",
             PacketType::VersionNegotiation => "version_negotiation",
         });
+        if let Some(spin) = self.spin {
+            json.key("spin_bit").flag(spin);
+        }
         if let Some(phase) = self.phase {
             json.key("key_phase_bit").flag(phase == KeyPhase::One);
         }

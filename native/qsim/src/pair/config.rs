@@ -9,7 +9,7 @@ use qbase::version;
 use qconnection::{RetryPolicy, SendLimits, TransportConfig};
 
 use super::TlsSetup;
-use crate::link::LinkShape;
+use crate::{host::Writes, link::LinkShape};
 
 /// A world with two hosts.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct PairConfig {
     pub token: Option<Bytes>,
     /// What is asked of TLS.
     pub tls: TlsSetup,
+    /// Whether both ends write qlogs.
+    pub qlog: Writes,
 }
 
 /// Which links the client uses by itself.
@@ -65,6 +67,7 @@ impl Default for PairConfig {
             server_versions: version::SPOKEN.to_vec(),
             token: None,
             tls: TlsSetup::default(),
+            qlog: Writes::default(),
         }
     }
 }

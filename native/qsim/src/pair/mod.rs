@@ -73,7 +73,7 @@ impl Pair {
     }
 
     fn build(config: PairConfig) -> Result<Self, Fault> {
-        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, first_version, server_versions, token } = config;
+        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, first_version, server_versions, token, qlog } = config;
         let mut random = Random::labelled(seed, u64::MAX.wrapping_sub(1));
         let mut network = Network::new(seed);
         let links: Vec<LinkId> = (1..)
@@ -89,8 +89,8 @@ impl Pair {
             seed,
             clock: Clock::new(),
             network,
-            client: Host::new(Role::Client, random.seed(), limits),
-            server: Host::new(Role::Server, random.seed(), limits),
+            client: Host::new(Role::Client, random.seed(), limits, qlog),
+            server: Host::new(Role::Server, random.seed(), limits, qlog),
             pattern: Pattern::new(seed),
             script: Script::default(),
             links,

@@ -146,6 +146,8 @@ impl Connection {
 
     /// Tells the application about a path.
     pub(in crate::connection) fn path_event(&mut self, path: PathId, ticket: Option<u64>, kind: PathEventKind, by: Cause, reason: &'static str) {
-        self.events.push_back(Event::Path(Box::new(PathEvent { path, ticket, kind, by, reason })));
+        let event = PathEvent { path, ticket, kind, by, reason };
+        self.log_path_event(&event);
+        self.events.push_back(Event::Path(Box::new(event)));
     }
 }
