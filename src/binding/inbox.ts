@@ -38,6 +38,8 @@ export interface ConnectionSink {
 export interface EndpointSink {
   onEvent(connection: number, event: NativeEvent): void
   onKeylog(line: string): void
+  /** `piece`: name of a log, a line feed, whole records. */
+  onQlog(connection: number, piece: string, end: 'open' | 'last'): void
 }
 
 export class Inbox {
@@ -105,6 +107,7 @@ export class Inbox {
     const kind = head & 0xff
     const key = words[at + 1] ?? 0
     if (kind === Record.KEYLOG) return this.#endpoint.onKeylog(this.#text(start, end))
+    if (kind === Record.QLOG) return this.#endpoint.onQlog(key, this.#text(start, end), words[at + 3] === 1 ? 'last' : 'open')
     const sink = key === 0 ? undefined : this.sinks.get(key)
     if (sink === undefined) {
       // Data for what JavaScript has let go of finds nothing and is skipped.

@@ -34,6 +34,7 @@ export interface NativeEndpointOptions {
   /** Hex of 32 bytes. */
   secret?: string
   keylog?: boolean
+  qlog?: boolean
 }
 
 export interface NativeTls {

@@ -52,6 +52,8 @@ export const Record = {
   ACKS: 18,
   /** payload = one key log line in UTF-8 without line end; only with the endpoint option `keylog`. */
   KEYLOG: 19,
+  /** payload = name of a qlog, a line feed, whole JSON-SEQ records; c = 1: the last of this log. Only with the endpoint option `qlog`; the connection may be 0. */
+  QLOG: 20,
 } as const
 
 export const DataFlag = {

@@ -69,7 +69,7 @@ export function addTransport(command: Command): Command {
 
 export function addObserve(command: Command): Command {
   return command
-    .addOption(new Option('--qlog <dir>').hideHelp())
+    .option('--qlog <dir>', 'write a qlog of each connection into a folder')
     .addOption(new Option('--metrics <addr>').hideHelp())
     .option('--keylog <file>', 'write TLS keys for packet analysers (else SSLKEYLOGFILE)')
     .addOption(new Option('--log <form>', 'form of warnings and logs').choices(['plain', 'json']).default('plain'))

@@ -13,6 +13,7 @@ export interface PreparedEndpoint {
   server: ServerOptions | null
   metricsIntervalMs: number
   keylog: EndpointOptions['keylog'] | undefined
+  qlog: EndpointOptions['qlog'] | undefined
   logger: Logger
 }
 
@@ -27,6 +28,6 @@ export function prepareEndpoint(value: unknown, features: ReadonlySet<string>): 
   const local = typeof options.local === 'string' ? [options.local] : [...(options.local ?? [])]
   const { reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory } = options
   const secret = options.secret === undefined ? undefined : Buffer.from(options.secret).toString('hex')
-  const native = { local: local.map(fullAddress), ...defined({ reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory, secret, keylog: options.keylog === undefined ? undefined : true }) }
-  return { native, connection, server, metricsIntervalMs: options.metricsIntervalMs ?? 100, keylog: options.keylog, logger: options.logger ?? {} }
+  const native = { local: local.map(fullAddress), ...defined({ reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory, secret, keylog: options.keylog === undefined ? undefined : true, qlog: options.qlog === undefined ? undefined : true }) }
+  return { native, connection, server, metricsIntervalMs: options.metricsIntervalMs ?? 100, keylog: options.keylog, qlog: options.qlog, logger: options.logger ?? {} }
 }

@@ -14,6 +14,8 @@ import { SessionKeeper, memoryStore } from '../session/index.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
 import { keylogSink } from './keylog.ts'
 import type { KeylogSink } from './keylog.ts'
+import { qlogSink } from './qlog.ts'
+import type { QlogSink } from './qlog.ts'
 import { EndpointNumbers } from './numbers.ts'
 import { EndpointFeeds } from './observe.ts'
 import { connectionId, randomRealm } from './random.ts'
@@ -37,6 +39,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #defaults: ConnectionOptions
   readonly #logger: Logger
   readonly #keylog: KeylogSink
+  readonly #qlog: QlogSink
   readonly #feeds: EndpointFeeds
   readonly #numbers: EndpointNumbers
   readonly #owner: ConnectionOwner
@@ -67,9 +70,11 @@ export class Endpoint implements AsyncDisposable {
     this.#engine = new Engine(module, prepared.native, {
       onEvent: (key, event) => (key === 0 ? this.#onEvent(event) : this.#onNewcomer(key, event)),
       onKeylog: (line) => this.#keylog.write(line),
+      onQlog: (key, piece, end) => this.#qlog.write(key, piece, end),
     })
     this.#numbers = new EndpointNumbers(this.#engine)
     this.#keylog = keylogSink(prepared.keylog, prepared.logger)
+    this.#qlog = qlogSink(prepared.qlog, prepared.logger)
     this.#feeds = new EndpointFeeds(prepared.metricsIntervalMs, () => this.statistics())
     this.#owner = {
       endpoint: this, engine: this.#engine, features, metricsIntervalMs: prepared.metricsIntervalMs, logger: prepared.logger,
@@ -263,6 +268,7 @@ export class Endpoint implements AsyncDisposable {
   #add(key: number, origin: Omit<ConstructorParameters<typeof Connection>[1], 'key'>): Connection {
     const connection = new Connection(this.#owner, { key, ...origin })
     this.#connections.add(connection)
+    this.#qlog.add(key, connection)
     this.#keepAlive()
     this.#feeds.connection(connection)
     return connection
@@ -317,6 +323,7 @@ export class Endpoint implements AsyncDisposable {
     this.#engine.keepAlive(false)
     this.#feeds.end()
     this.#keylog.close()
+    this.#qlog.close()
     this.#closed.resolve()
   }
 

@@ -41,9 +41,9 @@ use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle};
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 16] = [
+const FEATURES: [&str; 17] = [
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
-    "firstVersion", "datagrams", "sni", "sessions", "earlyData",
+    "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog",
 ];
 
 /// The contract this build answers.

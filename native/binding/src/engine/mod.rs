@@ -11,6 +11,7 @@
 //! | `datagrams` | messages, both ways |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
 //! | `answers`, `pages`, `stall` | questions, numbers |
+//! | `qlog` | logs of connections |
 //! | `outbox` | records |
 //!
 //! Called by the driver once per turn. Never waits for JavaScript: when too much waits to be drained, events and bytes
@@ -28,6 +29,7 @@ mod outbox;
 mod pages;
 mod paths;
 mod peer;
+mod qlog;
 mod stall;
 mod stream;
 mod trace;
@@ -142,6 +144,7 @@ impl Engine {
         self.visit_active(io);
         self.fill(io);
         self.hand_over_keylog();
+        self.hand_over_logs(io);
         self.write_pages(io);
         self.go_on_ending(io);
         self.out.records.publish();

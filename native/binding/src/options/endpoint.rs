@@ -28,6 +28,9 @@ pub struct EndpointOptions {
     /// JavaScript wants key log lines.
     #[serde(default)]
     pub keylog: bool,
+    /// JavaScript wants qlogs.
+    #[serde(default)]
+    qlog: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,7 +102,7 @@ impl EndpointOptions {
             None => random()?,
         };
         // The clock of the machine starts with it.
-        Ok(EndpointConfig { secret, pool_bytes, unix_at_zero: crate::certificate::unix_time() })
+        Ok(EndpointConfig { secret, pool_bytes, unix_at_zero: crate::certificate::unix_time(), qlog: self.qlog })
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Kind {
     Acks = 18,
     /// A key log line.
     Keylog = 19,
+    /// Records of a qlog, behind its name.
+    Qlog = 20,
 }
 
 /// Flag of DATA: the bytes end the stream.
