@@ -84,7 +84,7 @@ impl Connection {
         }
         // Facts are never dropped: reading pauses until the application has taken some (attacks L26).
         if self.events.len() >= limits::EVENTS_WAITING {
-            return self.drops.count(DropReason::EventsWaiting);
+            return self.drop_packet(arrival.now, None, bytes.len(), DropReason::EventsWaiting);
         }
         self.credit_datagram(&arrival, bytes.len());
         let size = bytes.len();

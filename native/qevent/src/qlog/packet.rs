@@ -131,7 +131,8 @@ pub const fn trigger(reason: DropReason) -> &'static str {
         | DropReason::PathLimit
         | DropReason::Amplification
         | DropReason::AnswerLimit
-        | DropReason::QueueFull => "rejected",
+        | DropReason::QueueFull
+        | DropReason::EventsWaiting => "rejected",
         DropReason::ConnectionClosed => "general",
         _ => "invalid",
     }

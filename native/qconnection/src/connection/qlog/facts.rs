@@ -43,6 +43,7 @@ impl Connection {
         }
         let mut ours = self.config.parameters();
         ours.initial_source_connection_id = Some(self.cids.local);
+        ours.initial_max_data = self.reserved_window;
         if !self.role.is_client() {
             ours.original_destination_connection_id = Some(self.cids.original_dcid);
             ours.retry_source_connection_id = self.cids.retry;
