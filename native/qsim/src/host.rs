@@ -64,8 +64,8 @@ pub enum Restart {
 const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);
 
 /// Settings of an endpoint with this secret.
-fn machine(secret: [u8; 32], qlog: bool) -> EndpointConfig {
-    EndpointConfig { secret, unix_at_zero: UNIX_TIME, qlog, ..EndpointConfig::default() }
+fn machine(secret: [u8; 32]) -> EndpointConfig {
+    EndpointConfig { secret, unix_at_zero: UNIX_TIME, ..EndpointConfig::default() }
 }
 
 /// Whether the application gets a turn.
@@ -99,7 +99,7 @@ impl Host {
         let logs = Logs::from_environment();
         Self {
             role,
-            endpoint: Endpoint::new(machine(seed, logs.has_folder() || writes == Writes::Always), seed),
+            endpoint: Endpoint::new(EndpointConfig { qlog: logs.has_folder() || writes == Writes::Always, ..machine(seed) }, seed),
             connection: None,
             traffic: Traffic::default(),
             news: Vec::new(),
@@ -121,7 +121,7 @@ impl Host {
         let secret = if restart == Restart::SameSecret { self.seed } else { seed };
         self.logs.take(&mut self.endpoint);
         let qlog = self.logs.has_folder() || self.writes == Writes::Always;
-        self.endpoint = Endpoint::new(machine(secret, qlog), seed);
+        self.endpoint = Endpoint::new(EndpointConfig { qlog, ..machine(secret) }, seed);
         self.endpoint.listen(self.server.clone());
         self.connection = None;
         self.traffic = Traffic::default();

@@ -8,6 +8,7 @@ use crate::{
     path::validate::Validation,
 };
 use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, Timestamp, limits};
+use qevent::qlog::BurstKind;
 use qrecovery::sent::SentPacket;
 
 impl Connection {
@@ -16,7 +17,8 @@ impl Connection {
         let Some(network) = self.network_mut(path) else { return };
         let mut pending = std::mem::take(&mut network.pending);
         if self.is_logged() {
-            self.log_sent(now, path, segments, pending.mtu_probe);
+            let kind = if pending.mtu_probe { BurstKind::MtuProbe } else { BurstKind::Data };
+            self.log_sent(now, path, segments, kind);
         }
         let mut frames = 0_usize;
         let mut eliciting = false;

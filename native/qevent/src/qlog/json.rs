@@ -80,6 +80,7 @@ impl Json {
     }
 
     /// `true` or `false`.
+    #[expect(clippy::fn_params_excessive_bools, reason = "it is the JSON value itself")]
     pub fn flag(&mut self, value: bool) {
         self.separate();
         self.out.extend_from_slice(if value { b"true" } else { b"false" });

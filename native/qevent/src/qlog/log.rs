@@ -16,6 +16,15 @@ const SEPARATOR: u8 = 0x1e;
 /// Event schemas of the records; drafts carry their number.
 const SCHEMAS: [&str; 2] = ["urn:ietf:params:qlog:events:quic-13", "urn:ietf:params:qlog:events:loglevel"];
 
+/// What a burst is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BurstKind {
+    /// Anything but the path MTU.
+    Data,
+    /// Path MTU discovery.
+    MtuProbe,
+}
+
 /// A packet that was written and not yet taken by its socket.
 #[derive(Debug)]
 pub struct Written {
@@ -40,9 +49,9 @@ pub struct Qlog {
     /// Bytes in `records`.
     waiting: usize,
     /// Records dropped since the last read.
-    dropped: u64,
+    untold: u64,
     /// Records dropped in all.
-    dropped_ever: u64,
+    dropped: u64,
     /// Packets of each path's open burst with the burst's checksums, one per segment.
     written: Vec<(PathId, Vec<Written>, Vec<u32>)>,
 }
@@ -60,8 +69,8 @@ impl Qlog {
             header: Some(header(role, &odcid, title, wall_clock)),
             records: VecDeque::new(),
             waiting: 0,
+            untold: 0,
             dropped: 0,
-            dropped_ever: 0,
             written: Vec::new(),
         }
     }
@@ -87,13 +96,13 @@ impl Qlog {
     /// Records that were dropped because nobody read them.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
-        self.dropped_ever
+        self.dropped
     }
 
     /// Nothing waits to be read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.header.is_none() && self.records.is_empty() && self.dropped == 0
+        self.header.is_none() && self.records.is_empty() && self.untold == 0
     }
 
     /// Adds an event; `data` writes the members of its `data`. When too much waits, the oldest record goes.
@@ -105,8 +114,8 @@ impl Qlog {
         while self.waiting > limits::QLOG_BYTES && self.records.len() > 1 {
             let oldest = self.records.pop_front().map_or(0, |record| record.len());
             self.waiting = self.waiting.saturating_sub(oldest);
+            self.untold = self.untold.saturating_add(1);
             self.dropped = self.dropped.saturating_add(1);
-            self.dropped_ever = self.dropped_ever.saturating_add(1);
         }
     }
 
@@ -135,8 +144,8 @@ impl Qlog {
         if let Some(header) = self.header.take() {
             out.extend_from_slice(&header);
         }
-        if self.dropped > 0 {
-            let dropped = std::mem::take(&mut self.dropped);
+        if self.untold > 0 {
+            let dropped = std::mem::take(&mut self.untold);
             let oldest = self.oldest_waiting();
             let at = std::mem::replace(&mut self.newest, oldest);
             let warning = self.record(None, "loglevel:warning", |json| {
@@ -190,7 +199,7 @@ impl Qlog {
     }
 
     /// The socket took the first `segments` of the open burst of `path`; packets in the others were not sent.
-    pub fn burst_sent(&mut self, at: Timestamp, path: PathId, segments: usize, mtu_probe: bool) {
+    pub fn burst_sent(&mut self, at: Timestamp, path: PathId, segments: usize, kind: BurstKind) {
         let Some(index) = self.written.iter().position(|(of, _, _)| *of == path) else { return };
         // The path's place is made anew by its next burst.
         let (_, packets, checksums) = self.written.swap_remove(index);
@@ -201,7 +210,7 @@ impl Qlog {
                 if let Some(checksum) = checksum {
                     json.key("datagram_payload_checksum").number(u64::from(checksum));
                 }
-                if mtu_probe {
+                if kind == BurstKind::MtuProbe {
                     json.key("is_mtu_probe_packet").flag(true);
                 }
             });
@@ -359,8 +368,8 @@ mod tests {
             write(&mut log, segment, br#""n":1"#);
             log.segment_written(path, 7 + u32::from(segment));
         }
-        log.burst_sent(Timestamp::from_millis(1_000), path, 2, false);
-        log.burst_sent(Timestamp::from_millis(1_000), path, 3, false);
+        log.burst_sent(Timestamp::from_millis(1_000), path, 2, BurstKind::Data);
+        log.burst_sent(Timestamp::from_millis(1_000), path, 3, BurstKind::Data);
         let records = read(&mut log);
         assert_eq!(records.len(), 3, "the header and two packets");
         assert!(records[1].ends_with("\"data\":{\"n\":1,\"datagram_payload_checksum\":7}}\n"), "{}", records[1]);

@@ -21,5 +21,5 @@ pub mod packet;
 pub mod parameters;
 
 pub use json::Json;
-pub use log::{Qlog, Written};
+pub use log::{BurstKind, Qlog, Written};
 pub use packet::Header;

@@ -11,7 +11,7 @@ use qbase::{
 };
 use qevent::{
     DropReason,
-    qlog::{Header, Json, Written, checksum::crc32c, packet as events},
+    qlog::{BurstKind, Header, Json, Written, checksum::crc32c, packet as events},
 };
 use qrecovery::sent::SentPacket;
 use std::{ops::Range, time::Duration};
@@ -74,10 +74,10 @@ impl Connection {
     }
 
     /// The socket took the first `segments` of the open burst of `path`.
-    pub(in crate::connection) fn log_sent(&mut self, now: Timestamp, path: PathId, segments: usize, mtu_probe: bool) {
+    pub(in crate::connection) fn log_sent(&mut self, now: Timestamp, path: PathId, segments: usize, kind: BurstKind) {
         self.log_facts(now);
         if let Some(log) = &mut self.qlog {
-            log.out.burst_sent(now, path, segments, mtu_probe);
+            log.out.burst_sent(now, path, segments, kind);
         }
     }
 
