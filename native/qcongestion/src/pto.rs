@@ -73,7 +73,7 @@ mod tests {
 
     // attacks C11
     #[test]
-    fn ten_minutes_without_an_answer_cost_one_probe_per_cap_interval() {
+    fn attack_c11_ten_minutes_without_an_answer_cost_one_probe_per_cap_interval() {
         let rtt = sampled(micros(30_000));
         let (mut now, mut count) = (Timestamp::ZERO, 0);
         loop {

@@ -348,7 +348,7 @@ mod tests {
     proptest! {
         /// attacks B11: a hello in any split and order is read as it was written.
         #[test]
-        fn any_split_in_any_order_is_read_in_order(
+        fn attack_b11_any_split_in_any_order_is_read_in_order(
             cuts in prop::collection::btree_set(0..4_000_u64, 0..40),
             order in prop::collection::vec(any::<prop::sample::Index>(), 60),
         ) {

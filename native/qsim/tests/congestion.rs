@@ -84,7 +84,7 @@ fn slow_start_ends_before_a_deep_queue_is_full() -> Result<(), Failure> {
 
 // attacks C9
 #[test]
-fn reordering_costs_little_and_spurious_losses_are_counted() -> Result<(), Failure> {
+fn attack_c9_reordering_costs_little_and_spurious_losses_are_counted() -> Result<(), Failure> {
     for algorithm in Algorithm::ALL {
         // At 50 Mbit/s, 1 ms is about five packets.
         for (by, least) in [(1, 0.9), (5, 0.8), (13, 0.7)] {
@@ -103,7 +103,7 @@ fn reordering_costs_little_and_spurious_losses_are_counted() -> Result<(), Failu
 
 // attacks C9
 #[test]
-fn packets_overtaken_by_thousands_end_nothing() -> Result<(), Failure> {
+fn attack_c9_packets_overtaken_by_thousands_end_nothing() -> Result<(), Failure> {
     for by in [100, 700] {
         let reorder = Some(Reorder { probability: 0.01, by: ms(by) });
         let mut pair = Pair::new(config(TransportConfig::default(), LinkShape { reorder, ..bottleneck(1) }))?;

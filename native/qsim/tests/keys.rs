@@ -15,7 +15,7 @@ fn updates(pair: &Pair, role: Role) -> u64 {
 }
 
 #[test]
-fn keys_are_updated_before_a_lowered_aead_limit_counted_over_all_paths() -> Result<(), Failure> {
+fn attack_b24_keys_are_updated_before_a_lowered_aead_limit_counted_over_all_paths() -> Result<(), Failure> {
     for_each_seed(0..10, |seed| {
         let client = TransportConfig { confidentiality_limit: Some(LIMIT), ..TransportConfig::default() };
         let links = vec![delay(5).at_rate(20_000_000), delay(9).at_rate(20_000_000)];

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_at_the_edges_of_the_window_are_decoded() {
+    fn attack_a22_numbers_at_the_edges_of_the_window_are_decoded() {
         // Window of one byte around the expected number 0x200: 0x181 to 0x280.
         for (truncated, number) in [(0x00, 0x200), (0xff, 0x1ff), (0x80, 0x280), (0x81, 0x181), (0x7f, 0x27f)] {
             assert_eq!(decode(truncated, 1, Some(0x1ff)), number, "{truncated:#x}");

@@ -131,7 +131,7 @@ fn known_bytes_of_every_parameter_are_read_and_written() {
 }
 
 #[test]
-fn a_client_neither_sends_nor_may_send_what_only_servers_send() {
+fn attack_b8_a_client_neither_sends_nor_may_send_what_only_servers_send() {
     // attacks B8, RFC 9000 §18.2
     let address = preferred(4);
     for (id, value) in [(0x00, [1, 2].as_slice()), (0x02, &[5; 16]), (0x0d, &address), (0x10, &[9; 8])] {
@@ -142,7 +142,7 @@ fn a_client_neither_sends_nor_may_send_what_only_servers_send() {
 }
 
 #[test]
-fn values_out_of_range_are_refused_and_the_nearest_in_range_are_read() {
+fn attack_b9_values_out_of_range_are_refused_and_the_nearest_in_range_are_read() {
     // attacks B9, F2; RFC 9000 §4.6, §18.2; multipath MP-7
     for (id, good, bad) in [
         (id::MAX_UDP_PAYLOAD_SIZE, 1_200, 1_199),
@@ -165,7 +165,7 @@ fn values_out_of_range_are_refused_and_the_nearest_in_range_are_read() {
 
 /// Shows 9287-the-grease-quic-bit-transport-parameter-1.
 #[test]
-fn a_value_must_have_the_length_of_its_content() {
+fn attack_b6_a_value_must_have_the_length_of_its_content() {
     // attacks B6
     for id in [0x01, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0e, 0x20, 0x3e] {
         refused(read_one(id, &[]));
@@ -217,7 +217,7 @@ fn an_address_of_zeros_is_no_address() {
 }
 
 #[test]
-fn unknown_and_reserved_parameters_are_ignored_however_many() {
+fn attack_b6_unknown_and_reserved_parameters_are_ignored_however_many() {
     // attacks B6, RFC 9000 §7.4.2, §18.1
     let mut bytes = Vec::new();
     while bytes.len() < 64 * 1_024 {

@@ -141,7 +141,7 @@ fn loss_after_persistent_congestion_counts_whenever_the_packet_was_sent() {
 
 // attacks C10
 #[test]
-fn persistent_congestion_of_one_path_leaves_another_alone() {
+fn attack_c10_persistent_congestion_of_one_path_leaves_another_alone() {
     for algorithm in BOTH {
         let (mut struck, spared) = (build(algorithm, MTU), build(algorithm, MTU));
         struck.on_lost(at(9_000), &persistent(at(8_000)));

@@ -75,7 +75,7 @@ fn ten_gigabit() -> (Still, RttEstimator) {
 
 // burst B-18, attacks C16
 #[test]
-fn burst_before_the_first_sample_is_at_most_ten_datagrams() {
+fn attack_c16_burst_before_the_first_sample_is_at_most_ten_datagrams() {
     let rtt = RttEstimator::new(Duration::from_millis(333));
     for window in [14_520, 64 * MTU, 25_000_000] {
         let controller = Still { window, phase: Phase::SlowStart };

@@ -193,7 +193,7 @@ fn acknowledgment_of_older_packets_does_not_complete_an_update() {
 
 /// attacks B23; RFC 9001 §6.1.
 #[test]
-fn server_refuses_an_update_before_confirmation() {
+fn attack_b23_server_refuses_an_update_before_confirmation() {
     let (mut client, mut server) = unconfirmed_pair();
     client.keys.rotate();
     assert!(is_key_update_error(server.receive(&client.send(P0))));
@@ -210,7 +210,7 @@ fn client_takes_an_update_before_handshake_done() {
 
 /// attacks B23; RFC 9001 §6.2.
 #[test]
-fn second_update_of_the_peer_without_our_acknowledgment_is_an_error() {
+fn attack_b23_second_update_of_the_peer_without_our_acknowledgment_is_an_error() {
     let (mut client, mut server) = pair();
     client.keys.initiate_update(Timestamp::ZERO).unwrap();
     server.receive(&client.send(P0)).unwrap();
@@ -269,7 +269,7 @@ fn old_keys_stay_until_the_peer_answers() {
 
 /// attacks B23; RFC 9001 §6.4.
 #[test]
-fn old_keys_on_a_newer_number_are_an_error_in_both_orders() {
+fn attack_b23_old_keys_on_a_newer_number_are_an_error_in_both_orders() {
     let (mut client, mut server) = pair();
     let old = client.seal(P0, 10).unwrap();
     client.keys.initiate_update(Timestamp::ZERO).unwrap();
@@ -289,7 +289,7 @@ fn old_keys_on_a_newer_number_are_an_error_in_both_orders() {
 
 /// attacks B23: "on old pn".
 #[test]
-fn new_keys_on_an_old_number_are_an_error() {
+fn attack_b23_new_keys_on_an_old_number_are_an_error() {
     let (mut client, mut server) = pair();
     server.receive(&client.seal(P0, 10).unwrap()).unwrap();
     client.keys.initiate_update(Timestamp::ZERO).unwrap();
@@ -390,7 +390,7 @@ fn keys_are_updated_before_the_confidentiality_limit() {
 
 /// attacks B24; multipath MP-33.
 #[test]
-fn without_an_update_the_confidentiality_limit_is_exact_over_all_paths() {
+fn attack_b24_without_an_update_the_confidentiality_limit_is_exact_over_all_paths() {
     let (client, _) = pair();
     let limits = AeadLimits { confidentiality: 20, integrity: u64::MAX };
     let mut client = End::new(client.keys.with_limits(limits));
@@ -471,7 +471,7 @@ impl KeySource for CountedSource {
 
 /// attacks B23: at most 2 AEAD trials per packet, in every state of an update and for every number.
 #[test]
-fn noise_in_the_phase_bit_costs_at_most_one_extra_trial() {
+fn attack_b23_noise_in_the_phase_bit_costs_at_most_one_extra_trial() {
     let trials = Arc::new(AtomicU64::new(0));
     let (mut client, _) = pair();
     let (local, remote) = ([2; 32], [1; 32]);

@@ -116,7 +116,7 @@ fn a_burst_that_no_socket_can_send_is_reported() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_flood_of_empty_datagrams_is_read_in_portions_and_timers_run() {
+fn attack_a2_a_flood_of_empty_datagrams_is_read_in_portions_and_timers_run() {
     let mut bench = Bench::new(1);
     let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     for _ in 0..200 {
@@ -151,7 +151,7 @@ fn timers_run_while_there_is_always_more_to_send() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_flooded_socket_does_not_delay_an_honest_one() {
+fn attack_a23_a_flooded_socket_does_not_delay_an_honest_one() {
     let mut bench = Bench::new(2);
     let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     for _ in 0..150 {

@@ -195,7 +195,7 @@ fn a_fixed_bit_of_0_is_dropped_unless_we_allowed_it() {
 }
 
 #[test]
-fn a_length_beyond_the_datagram_is_dropped() {
+fn attack_a8_a_length_beyond_the_datagram_is_dropped() {
     // attacks A8
     let length = |bytes: &[u8], payload: usize| {
         let rest = [[0].as_slice(), bytes, &vec![7; payload]].concat();
@@ -216,7 +216,7 @@ fn a_length_beyond_the_datagram_is_dropped() {
 }
 
 #[test]
-fn a_packet_too_short_to_sample_is_dropped() {
+fn attack_a8_a_packet_too_short_to_sample_is_dropped() {
     // attacks A7, A8, RFC 9001 §5.4.2
     for protected in 0..40 {
         let expected = (protected < 20).then_some(PacketError::TooShort);

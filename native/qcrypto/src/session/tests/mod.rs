@@ -89,7 +89,7 @@ fn keys_of_both_ends_fit() {
 
 /// attacks B11.
 #[test]
-fn handshake_completes_in_pieces_of_any_size() {
+fn attack_b11_handshake_completes_in_pieces_of_any_size() {
     for piece in [1, 2, 3, 5, 64, 300] {
         let (client, server) = pair();
         let (client, _, result) = handshake_in_pieces(client, server, piece);
@@ -100,7 +100,7 @@ fn handshake_completes_in_pieces_of_any_size() {
 
 /// attacks B12; RFC 9001 §4.1.3.
 #[test]
-fn bytes_left_in_the_initial_level_are_an_error_for_the_server() {
+fn attack_b12_bytes_left_in_the_initial_level_are_an_error_for_the_server() {
     for extra in [&[1][..], &END_OF_EARLY_DATA, &[2, 0, 0]] {
         let (mut client, mut server) = pair();
         let mut hello = Vec::new();
@@ -112,7 +112,7 @@ fn bytes_left_in_the_initial_level_are_an_error_for_the_server() {
 
 /// attacks B12; RFC 9001 §4.1.3.
 #[test]
-fn bytes_left_at_each_key_change_are_an_error_for_the_client() {
+fn attack_b12_bytes_left_at_each_key_change_are_an_error_for_the_client() {
     for bad_level in [INITIAL, HANDSHAKE] {
         let (mut client, _, flight) = server_flight();
         let result = flight.into_iter().try_for_each(|(level, mut bytes)| {
@@ -173,7 +173,7 @@ fn end_of_early_data_is_an_unexpected_message() {
 }
 
 #[test]
-fn unexpected_messages_at_each_level_are_errors() {
+fn attack_b12_unexpected_messages_at_each_level_are_errors() {
     let finished = [20, 0, 0, 0];
     let (mut client, mut server) = pair();
     assert_eq!(code(server.read(INITIAL, &finished)), Some(0x10a));
@@ -187,7 +187,7 @@ fn unexpected_messages_at_each_level_are_errors() {
 }
 
 #[test]
-fn message_of_more_than_64_kib_is_refused_at_its_header() {
+fn attack_b15_message_of_more_than_64_kib_is_refused_at_its_header() {
     let (_, mut server) = pair();
     assert_eq!(code(server.read(INITIAL, &[1, 1, 0, 0])), Some(0x132));
     let (_, mut server) = pair();
@@ -197,7 +197,7 @@ fn message_of_more_than_64_kib_is_refused_at_its_header() {
 
 /// attacks B14; RFC 9001 §8.1.
 #[test]
-fn no_common_alpn_is_0x178() {
+fn attack_b14_no_common_alpn_is_0x178() {
     let (client, mut server) = options();
     server.alpn = vec![b"other".to_vec()];
     let (client, server) = sessions(&client, &server);
@@ -226,7 +226,7 @@ const TRANSPORT_PARAMETERS: u16 = 0x39;
 
 /// attacks B14; RFC 9001 §8.2.
 #[test]
-fn client_hello_without_transport_parameters_is_0x16d() {
+fn attack_b14_client_hello_without_transport_parameters_is_0x16d() {
     let (mut client, mut server) = pair();
     let mut hello = Vec::new();
     client.write(&mut hello);
@@ -238,7 +238,7 @@ fn client_hello_without_transport_parameters_is_0x16d() {
 
 /// attacks B14; RFC 9001 §8.2.
 #[test]
-fn encrypted_extensions_without_transport_parameters_are_0x16d() {
+fn attack_b14_encrypted_extensions_without_transport_parameters_are_0x16d() {
     let (mut client, _, flight) = server_flight();
     client.session.read(INITIAL, &flight[0].1).unwrap();
     let (_, handshake) = &flight[1];

@@ -90,7 +90,7 @@ fn every_second_full_packet_lost_over_four_mebibytes_is_no_attack() {
 
 /// attacks D12, L7.
 #[test]
-fn sparse_bytes_never_hold_more_than_twice_the_window() {
+fn attack_d12_sparse_bytes_never_hold_more_than_twice_the_window() {
     let mut pool = BufferPool::default();
     let mut buffer = RecvBuffer::new();
     let window = 1_024 * 1_024;
@@ -110,7 +110,7 @@ fn without_a_block_the_write_is_refused() {
 
 /// attacks L7.
 #[test]
-fn memory_is_at_most_twice_the_credit_used_whatever_the_offsets() {
+fn attack_d3_memory_is_at_most_twice_the_credit_used_whatever_the_offsets() {
     for offset in [0, 1, 1_000, 1_023, 1_024, 5_000, 9_000, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 10 * BLOCK + 77] {
         let mut pool = BufferPool::default();
         let mut buffer = RecvBuffer::new();

@@ -1,0 +1,49 @@
+/**
+ * Rows of docs/spec/attacks.md and the tests that carry their names: `attack_<row>_…` in Rust, `attack <row>: …` elsewhere.
+ * Pure.
+ */
+
+/** What no room of this repository does yet, or what is no test of one run: rows by what they wait for. */
+export const LATER = {
+  'accepting by hand: the endpoint takes connections by policy': ['B5'],
+  '2^62 packets are out of reach, and no setting lowers that': ['C14'],
+  'path rules between paths, faults of whole paths, coupled congestion': ['F10', 'F14', 'F15', 'F16', 'F17', 'F18', 'F19', 'F21', 'F22', 'F23'],
+  'NAT traversal and forward headers': rows('G', 13),
+  'tunnels, reverse connections, mux': rows('H', 12),
+  'the Node layer': rows('I', 14),
+  'faults of network and system': rows('J', 14),
+  'peers, life cycle, scale, soak': rows('K', 10),
+}
+
+function rows(group, count) {
+  return Array.from({ length: count }, (_, index) => `${group}${index + 1}`)
+}
+
+/** Ids of the table's rows, in its order. */
+export function attackRows(text) {
+  return [...text.matchAll(/^\| ([A-K]\d+) \|/gm)].map(([, id]) => id)
+}
+
+/** Tests by row. A name may carry several: `attack_d16_d17_b22_…`. */
+export function attackTests(sources) {
+  const tests = new Map()
+  const add = (row, path, name) => tests.set(row, [...(tests.get(row) ?? []), `${path}::${name}`])
+  for (const [path, text] of sources) {
+    for (const [, name] of text.matchAll(/\bfn (attack_\w+)\(/g)) {
+      for (const [row] of /^attack((?:_[a-lr]\d+)+)/.exec(name)?.[1].matchAll(/[a-lr]\d+/g) ?? []) add(row.toUpperCase(), path, name)
+    }
+    for (const [, name, row] of text.matchAll(/(?:it|test)\(\s*['"`](attack ([A-LR]\d+): [^'"`]*)/g)) add(row, path, name)
+  }
+  return tests
+}
+
+/** Rows with tests, rows that wait, and rows that lack one; and what the list of waiting rows has wrong. */
+export function judgeAttacks(text, sources, later = LATER) {
+  const all = attackRows(text)
+  const tests = attackTests(sources)
+  const waits = new Map(Object.entries(later).flatMap(([why, ids]) => ids.map((id) => [id, why])))
+  const broken = [...waits.keys()].filter((id) => !all.includes(id)).map((id) => `attacks: no row ${id}, which is said to wait`)
+  if (all.length === 0) broken.push('attacks: no rows in docs/spec/attacks.md')
+  const missing = all.filter((id) => !tests.has(id) && !waits.has(id))
+  return { all, tests, waits, missing, broken }
+}
