@@ -118,6 +118,45 @@ fn attack_b27_packets_that_a_stranger_passes_on_get_three_times_their_bytes_and_
     nothing_is_left(arena)
 }
 
+/// A client that changed its address within the handshake must prove the new one before it gets more than three times its bytes.
+#[test]
+fn attack_b27_a_client_that_finishes_elsewhere_is_challenged_there() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::during_handshake())?;
+    arena.forget_heard();
+    for (level, offset, data) in arena.evil.take_flight() {
+        let packet = arena.evil.seal(level, PathId::ZERO, None, 0, &encode(&[Frame::Crypto(frame::Crypto { offset, data: &data })]))?;
+        arena.inject(packet, addresses(9));
+    }
+    arena.evil.four_tuple = addresses(9);
+    arena.pump()?;
+    assert!(arena.connection()?.is_confirmed());
+    let view = arena.connection()?.path(PathId::ZERO).ok_or_else(|| failure("no path"))?;
+    assert!(view.four_tuple == addresses(9) && view.amplification_credit < u64::MAX, "{view:?}");
+    arena.say(&[Frame::Ping])?;
+    let answers = answers(&arena);
+    assert!(!answers.is_empty(), "a challenge came");
+    let mut padded = vec![0; 1_100];
+    let responses: Vec<Frame<'_>> = answers.iter().map(|data| Frame::PathResponse(frame::PathResponse { data: *data })).collect();
+    padded.extend(encode(&responses));
+    arena.send_bytes(EncryptionLevel::OneRtt, &padded)?;
+    let view = arena.connection()?.path(PathId::ZERO).ok_or_else(|| failure("no path"))?;
+    assert_eq!(view.amplification_credit, u64::MAX, "it proved its address");
+    nothing_is_left(arena)
+}
+
+/// Data of all challenges heard.
+fn answers(arena: &Arena) -> Vec<[u8; 8]> {
+    let mut data = Vec::new();
+    for packet in &arena.evil.heard {
+        for frame in packet.frames() {
+            if let Frame::PathChallenge(challenge) = frame {
+                data.push(challenge.data);
+            }
+        }
+    }
+    data
+}
+
 /// What the server sends on a new stream.
 fn write(arena: &mut Arena, len: usize) -> Result<(), Failure> {
     let connection = arena.connection_mut()?;
@@ -173,10 +212,7 @@ fn attack_c15_what_a_path_owed_when_it_was_closed_troubles_nobody() -> Result<()
     assert!(arena.count(|frame| matches!(frame, Frame::PathChallenge(_))) > 0, "a challenge is under way");
     arena.say(&[Frame::PathAbandon(frame::PathAbandon { path: ONE, code: 0 })])?;
     // Its challenge, its acknowledgement and its timers come to nothing, now and later.
-    let answers: Vec<[u8; 8]> = arena.evil.heard.iter().flat_map(|packet| packet.frames().into_iter().filter_map(|frame| match frame {
-        Frame::PathChallenge(challenge) => Some(challenge.data),
-        _ => None,
-    }).collect::<Vec<_>>()).collect();
+    let answers = answers(&arena);
     for pause in [0, 10, 400, 5_000] {
         arena.wait(ms(pause))?;
         let responses: Vec<Frame<'_>> = answers.iter().map(|data| Frame::PathResponse(frame::PathResponse { data: *data })).collect();

@@ -196,20 +196,20 @@ pub fn send_buffer(data: &[u8]) {
                 let taken = buffer.take_lost(max);
                 assert_eq!(taken, lost.first().map(|first| first.start..first.end.min(first.start + max)));
                 if let Some(range) = taken {
-                    lost.set(range.start, range.end, false);
+                    lost.unset(range.start, range.end);
                     check_copy(&mut buffer, range.start, range.end, Copied::All);
                 }
             }
             4 | 5 => {
                 let (start, end) = sent_range(&mut food, choice, buffer.sent());
                 let fresh = buffer.on_acked(start..end, &mut spare);
-                assert_eq!(fresh, acked.set(start, end, true));
-                lost.set(start, end, false);
+                assert_eq!(fresh, acked.set(start, end));
+                lost.unset(start, end);
             }
             6 => {
                 let (start, end) = sent_range(&mut food, choice, buffer.sent());
                 let added = buffer.on_lost(start..end);
-                let again = (start..end).filter(|offset| !acked.has(*offset)).map(|offset| lost.set(offset, offset + 1, true));
+                let again = (start..end).filter(|offset| !acked.has(*offset)).map(|offset| lost.set(offset, offset + 1));
                 assert_eq!(added, again.sum::<u64>());
             }
             _ if choice == 0xff => {
@@ -244,14 +244,23 @@ struct Marks {
 }
 
 impl Marks {
-    fn set(&mut self, start: u64, end: u64, mark: bool) -> u64 {
+    fn set(&mut self, start: u64, end: u64) -> u64 {
+        let changed = self.range(start, end).iter_mut().map(|mark| u64::from(!std::mem::replace(mark, true))).sum();
+        self.count += changed;
+        changed
+    }
+
+    fn unset(&mut self, start: u64, end: u64) {
+        let changed: u64 = self.range(start, end).iter_mut().map(|mark| u64::from(std::mem::take(mark))).sum();
+        self.count -= changed;
+    }
+
+    fn range(&mut self, start: u64, end: u64) -> &mut [bool] {
         let (start, end) = (usize::try_from(start).unwrap_or_default(), usize::try_from(end).unwrap_or_default());
         if self.marks.len() < end {
             self.marks.resize(end, false);
         }
-        let changed = self.marks[start..end].iter_mut().map(|old| u64::from(std::mem::replace(old, mark) != mark)).sum::<u64>();
-        self.count = if mark { self.count + changed } else { self.count - changed };
-        changed
+        &mut self.marks[start..end]
     }
 
     fn has(&self, offset: u64) -> bool {

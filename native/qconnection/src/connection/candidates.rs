@@ -151,6 +151,27 @@ impl Connection {
         self.other_addresses.push(next);
     }
 
+    /// A client with Handshake keys got our Initial packet where we sent it: that address is proved (RFC 9000 §8.1). An address
+    /// from which its packet came but to which nothing was sent is not: somebody may pass packets on (attacks B27, E10).
+    pub(super) fn prove_answered_address(&mut self) {
+        let Some(network) = self.paths.get_mut(PathId::ZERO).and_then(|entry| entry.network.as_deref_mut()) else { return };
+        if network.amplification.has_sent() {
+            return network.amplification.validate();
+        }
+        let mut answered = self.other_addresses.iter_mut().filter(|other| other.amplification.has_sent());
+        if let (Some(only), None) = (answered.next(), answered.next()) {
+            only.amplification.validate();
+        }
+    }
+
+    /// The handshake ended at an address that it did not prove: a challenge does (RFC 9000 §8.2).
+    pub(super) fn challenge_unproved_address(&mut self, now: Timestamp) {
+        let unproved = self.network(PathId::ZERO).is_some_and(|network| !network.amplification.is_validated());
+        if unproved && !self.role.is_client() {
+            self.challenge(now, PathId::ZERO);
+        }
+    }
+
     /// Credits a datagram to the address it came from, if that is remembered (multipath MP-96).
     pub(super) fn credit_other_address(&mut self, arrival: &Arrival, size: usize) {
         if let Some(other) = self.other_addresses.iter_mut().find(|other| other.four_tuple.remote == arrival.four_tuple.remote) {

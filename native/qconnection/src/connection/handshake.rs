@@ -114,6 +114,7 @@ impl Connection {
             self.control.handshake_done = true;
             self.want_token(now);
             self.confirm(now);
+            self.challenge_unproved_address(now);
         }
         self.issue_cids();
         Ok(())

@@ -436,9 +436,7 @@ impl Connection {
             handshake.first_received = Some(now);
             if !self.role.is_client() {
                 self.discard(EncryptionLevel::Initial);
-                if let Some(network) = self.network_mut(PathId::ZERO) {
-                    network.amplification.validate();
-                }
+                self.prove_answered_address();
             }
         }
     }

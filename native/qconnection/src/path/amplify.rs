@@ -67,6 +67,12 @@ impl Amplification {
         }
     }
 
+    /// Something was sent to the address.
+    #[must_use]
+    pub const fn has_sent(&self) -> bool {
+        self.sent > 0
+    }
+
     /// The path is given up (burst B-6): no credit, for ever.
     pub const fn abort(&mut self) {
         self.address = Address::Aborted;
