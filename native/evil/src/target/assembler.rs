@@ -9,7 +9,7 @@ use bytes::Bytes;
 use qbase::{
     ConnectionId, Direction, Ecn, FourTuple, Role, StreamId, Timestamp, VERSION_1,
     limits::{self, LOCAL_CID_LEN},
-    packet::{PacketType, ProtectedHeader},
+    packet::{FixedBit, PacketType, ProtectedHeader},
     frame::{Frame, PathStatusKind},
     Reader,
 };
@@ -35,7 +35,8 @@ pub(super) fn check(burst: &Burst, bytes: &[u8], sends: &SendLimits) {
 pub(super) fn check_datagram(datagram: &[u8], from: Role, original: Option<ConnectionId>) {
     let (mut rest, mut above) = (datagram, None);
     while !rest.is_empty() {
-        let header = ProtectedHeader::parse(rest, LOCAL_CID_LEN);
+        // Peers that allow it get packets whose fixed bit says nothing (RFC 9287 §3).
+        let header = ProtectedHeader::parse_with(rest, LOCAL_CID_LEN, FixedBit::Ignored);
         let Ok(header) = header else { unreachable!("{header:?} behind {} bytes", datagram.len() - rest.len()) };
         let rank = match header.kind {
             PacketType::Initial => 0,
