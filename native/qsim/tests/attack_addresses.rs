@@ -15,7 +15,7 @@ use qcrypto::{ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerTls, S
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     crowd::{Crowd, Ears, addresses, turned},
     ends::{NAME, failure},

@@ -19,7 +19,7 @@ use qcrypto::{
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{ends::{NAME, failure}, evil::{ack, encode, wire::{Envelope, seal_long}}, ms, secs};
 
 const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);

@@ -12,7 +12,7 @@ use qconnection::TransportConfig;
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     ends::failure,
     evil::{ack, arena::{Arena, Setup}, encode, new_cid, stream},

@@ -10,7 +10,7 @@ use qconnection::Event;
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{
         arena::{Arena, Setup},

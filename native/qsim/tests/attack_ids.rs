@@ -9,7 +9,7 @@ use qbase::{
 };
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{ack, arena::{Arena, Setup}, encode, new_cid, token, wire::Packet},
     ms, secs,

@@ -10,7 +10,7 @@ use qconnection::{Event, connection::events::ClosedBy, path::PathState};
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     ends::failure,
     evil::{

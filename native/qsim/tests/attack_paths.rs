@@ -8,7 +8,7 @@ use qbase::{
 use qconnection::{Event, connection::events::PathEventKind, path::PathState};
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{ack, arena::{Arena, Setup}, encode, new_cid, own_cid, stream, token},
     ms, secs,

@@ -8,7 +8,7 @@ use qbase::{
 use qconnection::TransportConfig;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{arena::{Arena, Setup}, stream, wire::Packet},
     secs,

@@ -1,6 +1,6 @@
 //! What bursts look like on the wire of a whole connection (burst sections 3, 4, 5 and 16).
 
-mod common;
+use crate::common;
 
 use common::{delay, for_each_seed, secs};
 use qbase::{Direction::Unidirectional, Role, packet::PacketType};

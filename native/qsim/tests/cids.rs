@@ -11,7 +11,7 @@ use qbase::{
 use qconnection::{Event, Multipath, TransportConfig, config::Spin as SpinPolicy, connection::events::PathEventKind};
 use qsim::{Failure, Pair, PairConfig};
 
-mod common;
+use crate::common;
 use common::{
     delay,
     evil::{arena::{Arena, Setup}, encode, new_cid},

@@ -12,7 +12,7 @@ use qconnection::{Connection, Event, RetryPolicy};
 use qcrypto::Keys;
 use qsim::{Failure, LossModel, Pair, PairConfig};
 
-mod common;
+use crate::common;
 use common::{
     FIRST, delay,
     evil::{

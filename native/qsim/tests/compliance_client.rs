@@ -11,7 +11,7 @@ use qconnection::{Event, connection::SpaceState, stream::StreamEvent};
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     ends::failure,
     evil::{

@@ -6,7 +6,7 @@ use qbase::{
 };
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{arena::{Arena, Setup}, encode},
     ms, secs,

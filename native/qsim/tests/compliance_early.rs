@@ -5,7 +5,7 @@ use qconnection::{Connection, RetryPolicy, connection::events::EarlyStatus};
 use qevent::{Event as Traced, Record, TraceMask};
 use qsim::{Failure, Pair, PairConfig, pair::TlsSetup};
 
-mod common;
+use crate::common;
 use common::{FIRST, delay, secs};
 
 /// Kind and version of every packet that was sent, in order, with its sender.

@@ -9,7 +9,7 @@ use qbase::{
 };
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{arena::{Arena, Setup}, encode, new_cid, own_cid, stream, wire::Packet},
     ms, secs,

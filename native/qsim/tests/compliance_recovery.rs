@@ -8,7 +8,7 @@ use qconnection::TransportConfig;
 use qconnection::{TimerName, connection::events::ClosedBy, path::PathView};
 use qsim::{Failure, Pair, PairConfig};
 
-mod common;
+use crate::common;
 use common::{
     delay,
     evil::arena::{Arena, Setup},

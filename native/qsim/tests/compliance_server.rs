@@ -9,7 +9,7 @@ use qconnection::connection::SpaceState;
 use qevent::DropReason;
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     evil::{arena::{Arena, Setup, Stage}, encode, own_cid, stream, wire::Packet},
     ms, secs,

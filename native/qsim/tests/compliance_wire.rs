@@ -11,7 +11,7 @@ use qbase::{
 use qconnection::{Endpoint, EndpointConfig, SendLimits, TransportConfig, connection::events::ClosedBy};
 use qsim::{Failure, LinkShape, Pair, PairConfig};
 
-mod common;
+use crate::common;
 use common::{
     delay,
     ends::{self, NAME, failure},

@@ -8,7 +8,7 @@ use qcongestion::Algorithm;
 use qconnection::{TransportConfig, PathView, connection::Statistics};
 use qsim::{Failure, LinkDirection, LinkShape, LinkStatistics, Pair, PairConfig, Queue, Reorder};
 
-mod common;
+use crate::common;
 use common::{FIRST, delay, forth, ms, secs};
 
 /// Bits per second of the bottleneck.

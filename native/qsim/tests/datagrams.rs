@@ -18,7 +18,7 @@ use qconnection::{
 };
 use qsim::{Failure, LinkShape, LossModel, Pair, PairConfig, Queue};
 
-mod common;
+use crate::common;
 use common::{
     FIRST, SECOND,
     delay, evil::arena::{Arena, Setup}, forth, for_each_seed, ms, secs,

@@ -3,7 +3,7 @@
 use qbase::Direction;
 use qsim::{Failure, LinkShape, Pair, PairConfig, Reorder};
 
-mod common;
+use crate::common;
 use common::{FIRST, delay, for_each_seed, ms, secs};
 
 #[test]

@@ -6,7 +6,7 @@ use qcrypto::ServerSessions;
 use qevent::{BurstRecord, Event as Traced, Record, TraceMask};
 use qsim::{Clock, Failure, LinkDirection, LinkShape, LossModel, Pair, PairConfig, Reorder, pair::TlsSetup};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, delay, for_each_seed, forth, ms, secs};
 
 /// A pair whose client has a ticket with early keys; the second connection has not begun.

@@ -8,7 +8,7 @@ use qconnection::{Connection, PathView, TransportConfig, path::EcnState};
 use qevent::{Event, TraceMask};
 use qsim::{Directions, EcnTreatment, Failure, LinkDirection, LinkShape, Pair, PairConfig, Queue, script::{Action, When}};
 
-mod common;
+use crate::common;
 use common::{
     FIRST, SECOND, delay,
     ends::failure,

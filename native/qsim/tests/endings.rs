@@ -6,7 +6,7 @@ use qbase::{EncryptionLevel, frame::{self, CloseKind, Fin, Frame}};
 use qconnection::{Endpoint, EndpointConfig, Multipath, TransportConfig};
 use qsim::Failure;
 
-mod common;
+use crate::common;
 use common::{
     ends::{self, NAME, failure},
     evil::{arena::{Arena, Setup, addresses, reverse}, new_cid, stream},

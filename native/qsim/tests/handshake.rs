@@ -6,7 +6,7 @@ use qbase::{Direction::Unidirectional, Role, limits};
 use qconnection::{Connection, Event, TransportConfig, connection::events::ClosedBy};
 use qsim::{Directions, Failure, Host, LinkDirection, LinkShape, LossModel, Pair, PairConfig, Reorder};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, delay, for_each_seed, forth, ms, secs};
 
 #[test]

@@ -4,7 +4,7 @@ use qbase::{Direction, FourTuple, Role};
 use qconnection::Connection;
 use qsim::{Failure, LinkDirection, LinkShape, Pair, PairConfig, Random};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, delay, for_each_seed, ms, secs};
 
 use Direction::{Bidirectional, Unidirectional};

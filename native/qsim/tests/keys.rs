@@ -1,6 +1,6 @@
 //! Key updates with two paths under way (RFC 9001 §6, multipath MP-33, MP-34; attacks B24).
 
-mod common;
+use crate::common;
 
 use common::{delay, for_each_seed, ms, secs};
 use qbase::{Direction::Unidirectional, Role};

@@ -15,7 +15,7 @@ use qconnection::{
 };
 use qsim::{Failure, LinkId, LinkShape, Pair, PairConfig, Paths};
 
-mod common;
+use crate::common;
 use common::{
     FIRST, SECOND, delay,
     evil::{arena::{Arena, Setup, addresses}, encode, new_cid},

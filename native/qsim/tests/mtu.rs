@@ -10,7 +10,7 @@ use qsim::{
     script::{Action, When},
 };
 
-mod common;
+use crate::common;
 use common::{
     FIRST, SECOND, delay,
     ends::failure,

@@ -6,7 +6,7 @@ use qbase::{Direction, ErrorCode, PathId, Role, frame::PathStatusKind, limits};
 use qconnection::{Event, Scheduler, TransportConfig, connection::events::PathEventKind};
 use qsim::{Directions, Failure, Interface, LinkShape, Pair, PairConfig, Paths};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, back, delay, for_each_seed, forth, ms, secs};
 
 use Direction::Unidirectional;

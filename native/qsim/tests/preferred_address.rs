@@ -6,7 +6,7 @@ use qbase::{ConnectionId, Direction, EncryptionLevel, FourTuple, PathId, ResetTo
 use qconnection::{Event, FollowPreferred, Multipath, PreferredAddresses, TransportConfig, connection::{Migration, events::PathEventKind}};
 use qsim::{Failure, LinkId, LinkShape, Pair, PairConfig, Paths};
 
-mod common;
+use crate::common;
 use common::{
     FIRST, delay,
     evil::{arena::{Arena, Setup, addresses}, encode, stage::{Play, Stage}},

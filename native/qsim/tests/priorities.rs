@@ -5,7 +5,7 @@ use qbase::{Direction, StreamId};
 use qconnection::{TransportConfig, stream::Incremental};
 use qsim::{Failure, LinkShape, Pair, PairConfig, Queue, traffic::TransferId};
 
-mod common;
+use crate::common;
 use common::{delay, ms, secs};
 
 use Direction::Unidirectional;

@@ -8,7 +8,7 @@ use qconnection::{Connection, RetryPolicy};
 use qsim::{Failure, Host, Pair, PairConfig, Writes};
 use serde_json::Value;
 
-mod common;
+use crate::common;
 use common::{FIRST, delay, ms, secs};
 
 fn writing(config: PairConfig) -> PairConfig {

@@ -15,7 +15,7 @@ use qsim::{
     script::{Action, When},
 };
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, for_each_seed, ms, secs};
 
 #[test]

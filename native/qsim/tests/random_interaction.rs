@@ -8,13 +8,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use qsim::Failure;
 
-mod common;
-mod interaction {
-    pub mod operation;
-    pub mod world;
-}
-use common::for_each_seed;
-use interaction::{operation::{Operation, Scenario, scenario}, world};
+use crate::common::for_each_seed;
+use crate::interaction::{operation::{Operation, Scenario, scenario}, world};
 
 /// Seeds in the tests.
 const SCENARIOS: u64 = 1_000;

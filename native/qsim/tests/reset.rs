@@ -4,7 +4,7 @@ use qbase::{ConnectionId, Direction::Unidirectional, FourTuple, ResetToken, Role
 use qconnection::connection::events::ClosedBy;
 use qsim::{Failure, LinkDirection, Pair, PairConfig, Random, Restart};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, delay, for_each_seed, ms, secs};
 
 fn connected(seed: u64, links: usize) -> Result<Pair, Failure> {

@@ -7,7 +7,7 @@ use qconnection::{Connection, TransportConfig, connection::{State, events::{Clos
 use qcrypto::{Cipher, ClientAuth, KeyLog, Resumption, Roots, ServerSessions, Verify};
 use qsim::{Failure, LinkDirection, Pair, PairConfig, pair::{SERVER_NAME, TlsSetup, server_identity}};
 
-mod common;
+use crate::common;
 use common::{FIRST, delay, for_each_seed, ms, secs};
 
 fn pair(seed: u64) -> Result<Pair, Failure> {

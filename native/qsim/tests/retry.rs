@@ -4,7 +4,7 @@ use qbase::{Direction::Unidirectional, FourTuple, Role, VERSION_1, VERSION_2, li
 use qconnection::{Connection, Event, RetryPolicy, TransportConfig, connection::events::ClosedBy};
 use qsim::{Failure, Host, LinkDirection, LinkShape, LossModel, Pair, PairConfig, Random, Reorder};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, back, delay, for_each_seed, forth, ms, secs};
 
 fn always(seed: u64, links: Vec<LinkShape>) -> PairConfig {

@@ -8,7 +8,7 @@ use qsim::{
     traffic::Reading,
 };
 
-mod common;
+use crate::common;
 use common::{FIRST, back, delay, for_each_seed, forth, ms, secs};
 
 use Direction::{Bidirectional, Unidirectional};

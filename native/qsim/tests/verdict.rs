@@ -4,7 +4,7 @@ use qbase::{Direction::Unidirectional, ErrorCode, Role, limits};
 use qconnection::{Connection, Event, TransportConfig, connection::{Verdict, events::ClosedBy}};
 use qsim::{Failure, Host, Pair, PairConfig};
 
-mod common;
+use crate::common;
 use common::{delay, for_each_seed, ms, secs};
 
 /// A pair in which this end is asked about the other.

@@ -8,7 +8,7 @@ use qbase::{
 use qconnection::{Connection, RetryPolicy, TransportConfig, connection::events::ClosedBy};
 use qsim::{Failure, Host, LinkShape, LossModel, Pair, PairConfig, Reorder};
 
-mod common;
+use crate::common;
 use common::{FIRST, SECOND, delay, for_each_seed, ms, secs};
 
 const BOTH: [u32; 2] = [VERSION_1, VERSION_2];

@@ -7,7 +7,7 @@ use qbase::{Direction, Role, StreamId, frame::Frame, limits};
 use qconnection::TransportConfig;
 use qsim::{Failure, LinkShape, Pair, PairConfig, Queue, traffic::Reading};
 
-mod common;
+use crate::common;
 use common::{
     delay,
     evil::{

@@ -1,0 +1,52 @@
+//! Every scenario of the simulator in one program: the machine and the harness are compiled and linked once.
+//!
+//! `cargo test -p qsim --test scenarios handshake::` runs one topic. What needs an allocator of its own stands beside.
+
+#![cfg(test)]
+
+mod common;
+mod interaction;
+
+mod attack_addresses;
+mod attack_early;
+mod attack_frames;
+mod attack_gauges;
+mod attack_ids;
+mod attack_packets;
+mod attack_paths;
+mod attack_streams;
+mod bursts;
+mod cids;
+mod compliance_addresses;
+mod compliance_client;
+mod compliance_close;
+mod compliance_early;
+mod compliance_paths;
+mod compliance_recovery;
+mod compliance_server;
+mod compliance_wire;
+mod congestion;
+mod datagrams;
+mod determinism;
+mod early;
+mod ecn;
+mod endings;
+mod handshake;
+mod hostile;
+mod keys;
+mod migration;
+mod mtu;
+mod multipath;
+mod network;
+mod preferred_address;
+mod priorities;
+mod qlog;
+mod random;
+mod random_interaction;
+mod reset;
+mod resumption;
+mod retry;
+mod transfer;
+mod verdict;
+mod version;
+mod windows;
