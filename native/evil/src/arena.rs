@@ -49,16 +49,8 @@ impl Default for Setup {
         Self {
             server: TransportConfig { stream_window: 64 * 1_024, connection_window: 128 * 1_024, ..TransportConfig::default() },
             parameters: TransportParameters {
-                max_idle_timeout: Duration::from_secs(30),
-                initial_max_data: 1 << 30,
-                initial_max_stream_data_bidi_local: 1 << 30,
-                initial_max_stream_data_bidi_remote: 1 << 30,
-                initial_max_stream_data_uni: 1 << 30,
-                initial_max_streams_bidi: 100,
-                initial_max_streams_uni: 100,
-                active_connection_id_limit: 4,
                 initial_max_path_id: Some(PathId(7)),
-                ..TransportParameters::default()
+                ..ends::generous()
             },
             stage: Stage::Confirmed,
             change: |_| {},

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use qbase::param::TransportParameters;
 use qcrypto::{ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerTls, ServerTlsOptions, development};
 use qconnection::{ClientConfig, ServerConfig, TransportConfig};
 use qsim::Failure;
@@ -18,9 +19,18 @@ const UNIX_TIME: Duration = Duration::from_secs(1_735_689_600);
 /// # Errors
 /// The certificate cannot be made.
 pub fn tls(seed: u8) -> Result<(ClientTls, ServerTls), Failure> {
+    tls_of_chain(seed, 0)
+}
+
+/// As [`tls`], with a chain of more than so many bytes.
+///
+/// # Errors
+/// The certificate cannot be made.
+pub fn tls_of_chain(seed: u8, bytes: usize) -> Result<(ClientTls, ServerTls), Failure> {
     let certificate = development::seeded(&[seed; 32], &[NAME.to_owned()], 365, UNIX_TIME).map_err(failure)?;
+    let copies = bytes.checked_div(certificate.cert_der.len()).unwrap_or_default().saturating_add(1);
     let identity =
-        Identity::from_pem(certificate.cert_pem.as_bytes(), certificate.key_pem.as_bytes()).map_err(failure)?;
+        Identity::from_pem(certificate.cert_pem.repeat(copies).as_bytes(), certificate.key_pem.as_bytes()).map_err(failure)?;
     let provider = Provider::Seeded { seed: [seed.wrapping_add(1); 32], unix_time: UNIX_TIME };
     let client = ClientTls::new(&ClientTlsOptions {
         pins: vec![Pin::of_certificate(&certificate.cert_der)],
@@ -50,6 +60,22 @@ pub fn configs(
     let client = ClientConfig::new(client_tls, Arc::new(client));
     let server = ServerConfig::new(server_tls, Arc::new(server), 2_048);
     Ok((Arc::new(client), Arc::new(server)))
+}
+
+/// What an evil end declares: limits that nothing here reaches.
+#[must_use]
+pub fn generous() -> TransportParameters {
+    TransportParameters {
+        max_idle_timeout: Duration::from_secs(30),
+        initial_max_data: 1 << 30,
+        initial_max_stream_data_bidi_local: 1 << 30,
+        initial_max_stream_data_bidi_remote: 1 << 30,
+        initial_max_stream_data_uni: 1 << 30,
+        initial_max_streams_bidi: 100,
+        initial_max_streams_uni: 100,
+        active_connection_id_limit: 4,
+        ..TransportParameters::default()
+    }
 }
 
 /// A failure that says what an error says.

@@ -279,17 +279,9 @@ fn list_of_versions(initial: &[u8], versions: &[u32]) -> Result<Vec<u8>, Failure
 /// What the evil server declares.
 fn parameters(play: &Play, original: ConnectionId) -> Vec<u8> {
     let mut parameters = TransportParameters {
-        max_idle_timeout: Duration::from_secs(30),
-        initial_max_data: 1 << 30,
-        initial_max_stream_data_bidi_local: 1 << 30,
-        initial_max_stream_data_bidi_remote: 1 << 30,
-        initial_max_stream_data_uni: 1 << 30,
-        initial_max_streams_bidi: 100,
-        initial_max_streams_uni: 100,
-        active_connection_id_limit: 4,
         original_destination_connection_id: Some(original),
         initial_source_connection_id: Some(own_cid(PathId::ZERO, 0)),
-        ..TransportParameters::default()
+        ..ends::generous()
     };
     (play.change)(&mut parameters);
     let mut encoded = Vec::new();

@@ -11,14 +11,13 @@ use qconnection::{
     ClientConfig, Connection, Event, RetryPolicy, SendLimits, ServerConfig, TransportConfig,
     connection::events::ClosedBy,
 };
-use qcrypto::{ClientTls, ClientTlsOptions, Identity, Pin, Provider, ServerTls, ServerTlsOptions, development};
 use qevent::DropReason;
 use qsim::Failure;
 
 use crate::common;
 use common::{
     crowd::{Crowd, Ears, addresses, turned},
-    ends::{NAME, failure},
+    ends::{self, failure},
     evil::{arena::{Arena, Setup}, own_cid, wire::{self, Envelope}},
     ms, secs,
 };
@@ -362,27 +361,10 @@ fn attack_b18_types_of_the_other_version_open_nothing() -> Result<(), Failure> {
 
 /// A server whose chain has about 20 KiB, and a client that trusts it.
 fn large_chain() -> Result<(Arc<ClientConfig>, ServerConfig), Failure> {
-    let unix_time = secs(1_735_689_600);
-    let certificate = development::seeded(&[9; 32], &[NAME.to_owned()], 365, unix_time).map_err(failure)?;
-    let copies = 20_000 / certificate.cert_der.len() + 1;
-    let chain = certificate.cert_pem.repeat(copies);
-    let identity = Identity::from_pem(chain.as_bytes(), certificate.key_pem.as_bytes()).map_err(failure)?;
-    let provider = Provider::Seeded { seed: [8; 32], unix_time };
-    let client = ClientTls::new(&ClientTlsOptions {
-        pins: vec![Pin::of_certificate(&certificate.cert_der)],
-        alpn: vec![b"qsim".to_vec()],
-        provider: provider.clone(),
-        ..ClientTlsOptions::default()
-    });
-    let server = ServerTls::new(&ServerTlsOptions {
-        identity: Some(identity),
-        alpn: vec![b"qsim".to_vec()],
-        provider,
-        ..ServerTlsOptions::default()
-    });
+    let (client, server) = ends::tls_of_chain(9, 20_000)?;
     let transport = Arc::new(TransportConfig::default());
-    let client = ClientConfig::new(client.map_err(failure)?, Arc::clone(&transport));
-    Ok((Arc::new(client), ServerConfig::new(server.map_err(failure)?, transport, 16)))
+    let client = ClientConfig::new(client, Arc::clone(&transport));
+    Ok((Arc::new(client), ServerConfig::new(server, transport, 16)))
 }
 
 /// Shows 9000-8.1-2 and 9000-8.1-3.

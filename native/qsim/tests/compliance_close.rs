@@ -1,7 +1,7 @@
 //! MUSTs about the end of connections that a server keeps (docs/compliance).
 
 use qbase::{
-    Direction, EncryptionLevel, ErrorCode, PathId,
+    EncryptionLevel, ErrorCode, PathId,
     frame::{self, CloseKind, Frame},
 };
 use qsim::Failure;
@@ -9,21 +9,9 @@ use qsim::Failure;
 use crate::common;
 use common::{
     evil::{arena::{Arena, Setup}, encode},
-    ms, secs,
+    challenge, ms, secs, write,
 };
 use EncryptionLevel::{Initial, OneRtt};
-
-fn challenge(number: u8) -> Frame<'static> {
-    Frame::PathChallenge(frame::PathChallenge { data: [number; 8] })
-}
-
-/// The server writes bytes on a stream of its own.
-fn write(arena: &mut Arena, len: usize) -> Result<(), Failure> {
-    let connection = arena.connection_mut()?;
-    let stream = connection.open(Direction::Unidirectional).ok_or_else(|| Failure::new("no stream".to_owned()))?;
-    connection.write(stream, &vec![7; len]).map_err(common::ends::failure)?;
-    arena.pump()
-}
 
 /// Shows 9000-10.2.1-7.
 #[test]

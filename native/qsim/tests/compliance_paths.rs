@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use qbase::{
-    ConnectionId, Direction, EncryptionLevel, PathId,
+    ConnectionId, EncryptionLevel, PathId,
     frame::{self, Fin, Frame, table},
     limits,
 };
@@ -12,7 +12,7 @@ use qsim::Failure;
 use crate::common;
 use common::{
     evil::{arena::{Arena, Setup}, encode, new_cid, own_cid, stream, wire::Packet},
-    ms, secs,
+    challenge, ms, secs, write,
 };
 use EncryptionLevel::OneRtt;
 
@@ -20,10 +20,6 @@ const ONE: PathId = PathId(1);
 
 fn retire(path: Option<PathId>, sequence: u64) -> Frame<'static> {
     Frame::RetireConnectionId(frame::RetireConnectionId { path, sequence })
-}
-
-fn challenge(number: u8) -> Frame<'static> {
-    Frame::PathChallenge(frame::PathChallenge { data: [number; 8] })
 }
 
 /// Challenges of the server among what was heard, with the size of their datagrams.
@@ -41,14 +37,6 @@ fn challenges(arena: &Arena) -> Vec<([u8; 8], usize)> {
 
 fn answer(data: [u8; 8]) -> Frame<'static> {
     Frame::PathResponse(frame::PathResponse { data })
-}
-
-/// The server writes bytes on a stream of its own.
-fn write(arena: &mut Arena, len: usize) -> Result<(), Failure> {
-    let connection = arena.connection_mut()?;
-    let stream = connection.open(Direction::Unidirectional).ok_or_else(|| Failure::new("no stream".to_owned()))?;
-    connection.write(stream, &vec![7; len]).map_err(common::ends::failure)?;
-    arena.pump()
 }
 
 /// Shows 9000-5.1-1, 9000-5.1-2, 9000-10.3.2-2, 9000-10.3.2-3 and

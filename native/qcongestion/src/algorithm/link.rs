@@ -282,3 +282,19 @@ impl Flow {
         }
     }
 }
+
+/// Milliseconds.
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Seconds.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// 50 Mbit/s, 40 ms and a queue of so many bandwidth-delay products.
+pub fn bottleneck(products: u64) -> Shape {
+    let shape = Shape { rate: 50_000_000, rtt: ms(40), queue: 0, lost_per_million: 0 };
+    Shape { queue: shape.bdp() * products, ..shape }
+}

@@ -1,26 +1,10 @@
 //! Controllers over a bottleneck: how far slow start overshoots, what is left of the rate.
 
-use std::time::Duration;
-
 use super::{
     Algorithm, SlowStart,
-    link::{Shape, World},
+    link::{World, bottleneck, ms, secs},
 };
 use crate::Phase;
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// 50 Mbit/s, 40 ms and a queue of so many bandwidth-delay products.
-fn bottleneck(products: u64) -> Shape {
-    let shape = Shape { rate: 50_000_000, rtt: ms(40), queue: 0, lost_per_million: 0 };
-    Shape { queue: shape.bdp() * products, ..shape }
-}
 
 /// The longest queue of a bulk transfer's slow start, in bandwidth-delay products, and the packets it lost.
 fn slow_start(algorithm: Algorithm, slow_start: SlowStart, products: u64) -> (f64, u64) {

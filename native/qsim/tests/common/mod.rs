@@ -9,6 +9,8 @@ pub use ::evil::ends;
 
 use std::{ops::Range, thread, time::Duration};
 
+use ::evil::arena::Arena;
+use qbase::{Direction, frame::{self, Frame}};
 use qsim::{Failure, LinkDirection, LinkId, LinkShape, Pair};
 
 /// The first link of a pair.
@@ -71,3 +73,16 @@ pub fn for_each_seed(seeds: Range<u64>, run: impl Fn(u64) -> Result<(), Failure>
 
 /// Failing seeds after which a thread stops to look for more.
 const MAX_FAILURES: usize = 20;
+
+/// A challenge that shows its number.
+pub fn challenge(number: u8) -> Frame<'static> {
+    Frame::PathChallenge(frame::PathChallenge { data: [number; 8] })
+}
+
+/// The server writes bytes on a stream of its own.
+pub fn write(arena: &mut Arena, len: usize) -> Result<(), Failure> {
+    let connection = arena.connection_mut()?;
+    let stream = connection.open(Direction::Unidirectional).ok_or_else(|| Failure::new("no stream".to_owned()))?;
+    connection.write(stream, &vec![7; len]).map_err(ends::failure)?;
+    arena.pump()
+}

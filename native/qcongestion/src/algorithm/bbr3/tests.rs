@@ -6,24 +6,10 @@ use super::*;
 use crate::{
     Algorithm, SlowStart,
     algorithm::{
-        link::{self, Shape, World},
+        link::{self, Shape, World, bottleneck, ms, secs},
         tests::{acked, at, lost, rtt_100ms},
     },
 };
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// 50 Mbit/s, 40 ms and a queue of so many bandwidth-delay products.
-fn bottleneck(products: u64) -> Shape {
-    let shape = Shape { rate: 50_000_000, rtt: ms(40), queue: 0, lost_per_million: 0 };
-    Shape { queue: shape.bdp() * products, ..shape }
-}
 
 fn world(shape: Shape, flows: usize) -> World {
     let mut world = World::new(shape);
