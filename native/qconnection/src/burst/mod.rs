@@ -8,6 +8,7 @@
 
 pub(crate) mod aside;
 pub mod limits;
+pub(crate) mod packet;
 pub mod pad;
 pub mod plan;
 pub mod record;

@@ -4,6 +4,7 @@
 //! which one is last and takes the padding.
 
 use super::{
+    packet::{Head, Label, Protection, Purpose},
     pad,
     plan::{Levels, Padding},
     record::{PendingBurst, PendingPacket, Weight},
@@ -13,7 +14,7 @@ use crate::connection::{Connection, qlog::Plain};
 use qbase::{
     ConnectionId, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, Writer,
     limits::{MIN_SAMPLE, TAG_LEN},
-    packet::{self, long::{self, LongHeader, LongKind}, number, short},
+    packet::number,
 };
 use rand_core::RngCore;
 
@@ -23,15 +24,9 @@ const MAX_PACKETS: usize = 4;
 /// A packet whose frames are written and whose protection is not.
 #[derive(Clone, Copy, Debug)]
 struct OpenPacket {
-    level: EncryptionLevel,
-    number: PacketNumber,
-    number_len: usize,
+    head: Head,
     /// Where it starts in the segment.
     start: usize,
-    /// Where its packet number starts, from `start`.
-    number_offset: usize,
-    /// Where its Length field stands, from `start`; long headers only.
-    length_offset: Option<usize>,
     /// Where its frames end, from `start`.
     frames_end: usize,
     weight: Weight,
@@ -96,7 +91,7 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
     let full = window.len();
     // Of a burst that begins with an Initial packet, segments without one are not filled (burst B-54); a path MTU probe
     // proves only the size it has (burst B-56).
-    let initial = packets.iter().flatten().any(|packet| packet.level == EncryptionLevel::Initial);
+    let initial = packets.iter().flatten().any(|packet| packet.head.level == EncryptionLevel::Initial);
     let fills = initial || order.allow.mtu_probe.is_some();
     if let Some(Some(last)) = packets.get_mut(count.wrapping_sub(1)) {
         let fills = fills && order.padding == Padding::Full;
@@ -116,14 +111,14 @@ pub(super) fn write(connection: &mut Connection, order: &Order, window: &mut [u8
         if connection.is_logged() {
             log(connection, order, &packet, window);
         }
-        let size = seal(connection, order.path, &packet, window)?;
+        let size = seal(connection, &packet, window)?;
         connection.note_acks_sent(pending, packet.first_frame, packet.frames);
         segment.in_flight = segment.in_flight.saturating_add(if packet.weight.in_flight { size } else { 0 });
         segment.eliciting = segment.eliciting.saturating_add(u8::from(packet.weight.ack_eliciting));
         pending.packets.push(PendingPacket {
-            space: packet.level.space(order.path),
-            level: packet.level,
-            number: packet.number,
+            space: packet.head.level.space(order.path),
+            level: packet.head.level,
+            number: packet.head.number,
             size: size as u16,
             segment: order.index,
             padding: packet.padding as u16,
@@ -143,10 +138,10 @@ fn log(connection: &mut Connection, order: &Order, packet: &OpenPacket, window: 
     connection.log_written(&Plain {
         path: order.path,
         segment: order.index,
-        level: packet.level,
-        number: packet.number,
+        level: packet.head.level,
+        number: packet.head.number,
         bytes: window.get(packet.start..end).unwrap_or_default(),
-        header_len: packet.number_offset.saturating_add(packet.number_len),
+        header_len: packet.head.len(),
     });
 }
 
@@ -174,20 +169,8 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let Numbered { number, number_len, coin } = take_number(connection, level, order.path)?;
     let end = room.len().saturating_sub(TAG_LEN);
     let mut writer = Writer::new(room.get_mut(..end)?);
-    let phase = connection.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
-    let (number_offset, length_offset) = match level {
-        EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, connection.spin(order.path)), None),
-        _ => {
-            let kind = match level {
-                EncryptionLevel::Initial => LongKind::Initial { token: &connection.token },
-                EncryptionLevel::ZeroRtt => LongKind::ZeroRtt,
-                _ => LongKind::Handshake,
-            };
-            let start = LongHeader { kind, version: connection.version, dcid, scid }.write(&mut writer, number, number_len);
-            (start.pn_offset, Some(start.length_offset))
-        }
-    };
-    let header_len = writer.len();
+    let spin = if level == EncryptionLevel::OneRtt { connection.spin(order.path) } else { Default::default() };
+    let head = Head::write(connection, &Label { level, path: order.path, dcid, scid, number, number_len, spin }, &mut writer);
     let frames_before = pending.frames.len();
     let mut frames = Frames { writer: &mut writer, list: &mut pending.frames, weight: Weight::default() };
     match order.aside {
@@ -195,7 +178,7 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
         None => connection.write_frames(order.now, level, order.path, order.allow, &mut frames),
     }
     let weight = frames.weight;
-    let written = writer.len().saturating_sub(header_len);
+    let written = writer.len().saturating_sub(head.len());
     if written == 0 {
         if let Some(space) = connection.space_mut(level, order.path) {
             space.return_number(number);
@@ -205,12 +188,8 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let padding = pad::sample(number_len, written);
     writer.zeros(padding);
     Some(OpenPacket {
-        level,
-        number,
-        number_len,
+        head,
         start: 0,
-        number_offset,
-        length_offset,
         frames_end: writer.len(),
         weight,
         first_frame: frames_before,
@@ -239,33 +218,10 @@ fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId
 }
 
 /// Protects a packet in place; returns its size.
-fn seal(connection: &mut Connection, path: PathId, open: &OpenPacket, window: &mut [u8]) -> Result<usize, TransportError> {
-    let internal = || TransportError::internal("a packet left its segment");
+fn seal(connection: &mut Connection, open: &OpenPacket, window: &mut [u8]) -> Result<usize, TransportError> {
     let size = open.frames_end.saturating_add(TAG_LEN);
-    let bytes = window.get_mut(open.start..open.start.saturating_add(size)).ok_or_else(internal)?;
-    if let Some(offset) = open.length_offset {
-        long::patch_length(bytes, offset, size.saturating_sub(open.number_offset)).ok_or_else(internal)?;
-    }
-    if open.clear_fixed {
-        packet::clear_fixed_bit(bytes);
-    }
-    let header_len = open.number_offset.saturating_add(open.number_len);
-    match open.level {
-        EncryptionLevel::OneRtt => {
-            let application = connection.application.as_mut().ok_or_else(internal)?;
-            application.keys.seal(path, open.number, bytes, header_len)?;
-            application.keys.local_header().protect(bytes, open.number_offset).map_err(|_| internal())?;
-        }
-        level => {
-            let keys = match level {
-                EncryptionLevel::Initial => connection.initial.as_ref().map(|space| &space.keys.local),
-                EncryptionLevel::ZeroRtt => connection.early.as_ref().and_then(|early| early.keys.as_ref()),
-                _ => connection.handshake.as_ref().map(|space| &space.keys.local),
-            };
-            let keys = keys.ok_or_else(internal)?;
-            keys.packet.seal(PathId::ZERO, open.number, bytes, header_len).map_err(|_| internal())?;
-            keys.header.protect(bytes, open.number_offset).map_err(|_| internal())?;
-        }
-    }
+    let bytes = window.get_mut(open.start..open.start.saturating_add(size));
+    let bytes = bytes.ok_or_else(|| TransportError::internal("a packet left its segment"))?;
+    open.head.protect(connection, Protection { purpose: Purpose::Any, clear_fixed: open.clear_fixed }, bytes)?;
     Ok(size)
 }

@@ -13,12 +13,12 @@ use super::{
     input::Opened,
     qlog::Plain,
 };
-use crate::burst::Burst;
+use crate::burst::{Burst, packet::{Head, Label, Protection, Purpose}};
 use qbase::{
     Ecn, EncryptionLevel, ErrorCode, PathId, Reader, TransportError, Timestamp, Writer,
     frame::{self, CloseKind, ConnectionClose, Frame},
     limits::{MIN_INITIAL, MIN_SAMPLE, TAG_LEN},
-    packet::{long::{self, LongHeader, LongKind}, number, short},
+    packet::{number, short},
 };
 use qrecovery::buffer::pool::BufferPool;
 use std::{borrow::Cow, collections::VecDeque};
@@ -251,44 +251,20 @@ impl Connection {
         let number = space.take_number(|| 1 << 20);
         let number_len = number::encoded_len(number, largest_acked);
         let mut writer = Writer::new(room.get_mut(..end)?);
-        let phase = self.application.as_ref().map(|application| application.keys.seal_phase()).unwrap_or_default();
-        let (number_offset, length_offset) = match level {
-            EncryptionLevel::OneRtt => (short::write(&mut writer, &dcid, number, number_len, phase, short::Spin::default()), None),
-            _ => {
-                let kind = if level == EncryptionLevel::Initial { LongKind::Initial { token: &self.token } } else { LongKind::Handshake };
-                let start = LongHeader { kind, version: self.version, dcid, scid }.write(&mut writer, number, number_len);
-                (start.pn_offset, Some(start.length_offset))
-            }
-        };
-        let header_len = writer.len();
+        let head = Head::write(self, &Label { level, path, dcid, scid, number, number_len, spin: short::Spin::default() }, &mut writer);
         let frame = close_frame(closing, level);
         let room_for_reason = writer.remaining().saturating_sub(frame.size().saturating_sub(frame.reason.len()));
         let reason = frame.reason.get(..frame.reason.len().min(room_for_reason)).unwrap_or_default();
         frame::ConnectionClose { reason, ..frame }.write(&mut writer);
-        let least = fill.saturating_sub(TAG_LEN).max(header_len.saturating_add(MIN_SAMPLE));
+        let least = fill.saturating_sub(TAG_LEN).max(head.len().saturating_add(MIN_SAMPLE));
         writer.zeros(least.saturating_sub(writer.len()).min(writer.remaining()));
         let size = writer.len().saturating_add(TAG_LEN);
         let packet = room.get_mut(..size)?;
-        if let Some(offset) = length_offset {
-            long::patch_length(packet, offset, size.saturating_sub(number_offset))?;
-        }
         if self.is_logged() {
             let bytes = packet.get(..size.saturating_sub(TAG_LEN)).unwrap_or_default();
-            self.log_written(&Plain { path, segment: 0, level, number, bytes, header_len });
+            self.log_written(&Plain { path, segment: 0, level, number, bytes, header_len: head.len() });
         }
-        match level {
-            EncryptionLevel::OneRtt => {
-                let keys = &mut self.application.as_mut()?.keys;
-                keys.seal_close(path, number, packet, header_len).ok()?;
-                keys.local_header().protect(packet, number_offset).ok()?;
-            }
-            _ => {
-                let space = if level == EncryptionLevel::Initial { self.initial.as_ref() } else { self.handshake.as_ref() };
-                let keys = &space?.keys.local;
-                keys.packet.seal(PathId::ZERO, number, packet, header_len).ok()?;
-                keys.header.protect(packet, number_offset).ok()?;
-            }
-        }
+        head.protect(self, Protection { purpose: Purpose::Close, clear_fixed: false }, packet).ok()?;
         Some(size)
     }
 }
