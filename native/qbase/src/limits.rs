@@ -125,6 +125,13 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const INITIAL_RTT: Duration = Duration::from_millis(333);
 /// Longest we delay an ACK (RFC 9000 §18.2).
 pub const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+/// Least delay of ACKs that a peer may ask for: finer timers are not kept (draft-ietf-quic-ack-frequency §3).
+pub const MIN_ACK_DELAY: Duration = Duration::from_millis(1);
+/// Packets out of order after which an ACK goes out whatever the peer asked for: far below [`ACK_RANGES`], so that each is
+/// told at least once.
+pub const OUT_OF_ORDER_BEFORE_ACK: u8 = 16;
+/// IMMEDIATE_ACK frames in a row that are obeyed (attacks C12).
+pub const IMMEDIATE_ACKS: u8 = 8;
 /// Exponent of our ACK Delay fields (RFC 9000 §18.2).
 pub const ACK_DELAY_EXPONENT: u8 = 3;
 /// Length of the connection ids we issue, bytes.

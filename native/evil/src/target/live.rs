@@ -11,7 +11,10 @@ use crate::{arena::{Arena, Setup, addresses}, stage::{Play, Stage}};
 /// Packets of an evil client to a server whose application reads and writes.
 pub fn client_frames(data: &[u8]) {
     let mut food = Food::new(data);
-    let setup = if food.byte() & 1 == 0 { Setup::default() } else { Setup::single_path() };
+    let choice = food.byte();
+    let mut setup = if choice & 1 == 0 { Setup::default() } else { Setup::single_path() };
+    // Such a peer gets ACK_FREQUENCY and IMMEDIATE_ACK as well.
+    setup.parameters.min_ack_delay = (choice & 2 != 0).then_some(qbase::limits::MIN_ACK_DELAY);
     let mut arena = Arena::new(&setup).unwrap_or_else(|failure| unreachable!("{failure}"));
     let mut steps = 0;
     while !food.is_empty() && steps < 200 && arena.connection().is_ok() {

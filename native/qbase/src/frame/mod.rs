@@ -1,11 +1,13 @@
-//! Frames: what a packet's payload is made of (RFC 9000 §12.4, §19; RFC 9221; draft-ietf-quic-multipath-21 §4).
+//! Frames: what a packet's payload is made of (RFC 9000 §12.4, §19; RFC 9221; draft-ietf-quic-multipath-21 §4;
+//! draft-ietf-quic-ack-frequency §4, §5).
 //!
 //! Decides how every frame is read and written and which type means what; each frame has a file, [`table`] has all types.
 //! Called by the connection: [`Frame::decode`] in a loop over a decrypted payload, the `write` functions while it builds
 //! packets. Never allocates, never keeps state, never knows what was negotiated or in which packet a frame came:
-//! see [`table::allowed`] and [`table::is_multipath`] for these two questions.
+//! see [`table::spec`] for these two questions.
 
 pub mod ack;
+mod ack_frequency;
 mod blocked;
 mod connection_close;
 mod connection_id;
@@ -25,6 +27,7 @@ pub mod stream;
 pub mod table;
 
 pub use ack::{Ack, AckRanges, EcnCounts};
+pub use ack_frequency::AckFrequency;
 pub use blocked::{DataBlocked, StreamDataBlocked, StreamsBlocked};
 pub use connection_close::{CloseKind, ConnectionClose};
 pub use connection_id::{NewConnectionId, RetireConnectionId};
@@ -99,6 +102,10 @@ pub enum Frame<'a> {
     PathsBlocked(PathsBlocked),
     /// PATH_CIDS_BLOCKED.
     PathCidsBlocked(PathCidsBlocked),
+    /// ACK_FREQUENCY.
+    AckFrequency(AckFrequency),
+    /// IMMEDIATE_ACK (draft-ietf-quic-ack-frequency §5).
+    ImmediateAck,
 }
 
 impl<'a> Frame<'a> {
@@ -132,6 +139,7 @@ impl<'a> Frame<'a> {
     fn decode_short_type(reader: &mut Reader<'a>, frame_type: u64) -> Result<Self, Malformed> {
         Ok(match frame_type {
             table::PING => Self::Ping,
+            table::IMMEDIATE_ACK => Self::ImmediateAck,
             table::RESET_STREAM => Self::ResetStream(ResetStream::read(reader)?),
             table::STOP_SENDING => Self::StopSending(StopSending::read(reader)?),
             table::CRYPTO => Self::Crypto(Crypto::read(reader)?),
@@ -160,7 +168,7 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// Frames whose type takes two bytes or more: multipath, and nothing else that we know.
+    /// Frames whose type takes two bytes or more: those of the extensions.
     fn decode_long_type(reader: &mut Reader<'a>) -> Result<Self, TransportError> {
         let before = reader.remaining();
         let cut_short = |_| TransportError::encoding("the packet ends inside a frame type");
@@ -168,11 +176,12 @@ impl<'a> Frame<'a> {
         if before.saturating_sub(reader.remaining()) != varint::size(frame_type) {
             return Err(Malformed::Violation("the frame type is not in its shortest encoding").in_frame(frame_type));
         }
-        Self::decode_multipath(reader, frame_type).map_err(|malformed| malformed.in_frame(frame_type))
+        Self::decode_extension(reader, frame_type).map_err(|malformed| malformed.in_frame(frame_type))
     }
 
-    fn decode_multipath(reader: &mut Reader<'a>, frame_type: u64) -> Result<Self, Malformed> {
+    fn decode_extension(reader: &mut Reader<'a>, frame_type: u64) -> Result<Self, Malformed> {
         Ok(match frame_type {
+            table::ACK_FREQUENCY => Self::AckFrequency(AckFrequency::read(reader)?),
             table::PATH_ABANDON => Self::PathAbandon(PathAbandon::read(reader)?),
             table::PATH_STATUS_BACKUP => Self::PathStatus(PathStatus::read(reader, PathStatusKind::Backup)?),
             table::PATH_STATUS_AVAILABLE => Self::PathStatus(PathStatus::read(reader, PathStatusKind::Available)?),
@@ -221,6 +230,8 @@ impl<'a> Frame<'a> {
             Self::MaxPathId(_) => table::MAX_PATH_ID,
             Self::PathsBlocked(_) => table::PATHS_BLOCKED,
             Self::PathCidsBlocked(_) => table::PATH_CIDS_BLOCKED,
+            Self::AckFrequency(_) => table::ACK_FREQUENCY,
+            Self::ImmediateAck => table::IMMEDIATE_ACK,
         }
     }
 
@@ -253,7 +264,7 @@ impl<'a> Frame<'a> {
     pub fn size(&self) -> usize {
         match self {
             Self::Padding(frame) => frame.size(),
-            Self::Ping | Self::HandshakeDone => 1,
+            Self::Ping | Self::HandshakeDone | Self::ImmediateAck => 1,
             Self::Ack(frame) => frame.size(),
             Self::ResetStream(frame) => frame.size(),
             Self::StopSending(frame) => frame.size(),
@@ -277,6 +288,7 @@ impl<'a> Frame<'a> {
             Self::MaxPathId(frame) => frame.size(),
             Self::PathsBlocked(frame) => frame.size(),
             Self::PathCidsBlocked(frame) => frame.size(),
+            Self::AckFrequency(frame) => frame.size(),
         }
     }
 
@@ -309,6 +321,8 @@ impl<'a> Frame<'a> {
             Self::MaxPathId(frame) => frame.write(writer),
             Self::PathsBlocked(frame) => frame.write(writer),
             Self::PathCidsBlocked(frame) => frame.write(writer),
+            Self::AckFrequency(frame) => frame.write(writer),
+            Self::ImmediateAck => writer.varint(table::IMMEDIATE_ACK),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The one table of frame types: code, name, packets that may carry it, how it counts (RFC 9000 §12.4 table 3;
-//! RFC 9221 §4; draft-ietf-quic-multipath-21 §4, multipath MP-2, MP-70, MP-73).
+//! RFC 9221 §4; draft-ietf-quic-multipath-21 §4, multipath MP-2, MP-70, MP-73; draft-ietf-quic-ack-frequency §10).
 //!
 //! Called by the decoder (codes), the connection (which packets may carry what, attacks D19) and telemetry (names).
 //! Never looks at a frame's fields.
@@ -64,6 +64,8 @@ codes! {
     CONNECTION_CLOSE_APPLICATION = 0x1d,
     /// HANDSHAKE_DONE.
     HANDSHAKE_DONE = 0x1e,
+    /// IMMEDIATE_ACK.
+    IMMEDIATE_ACK = 0x1f,
     /// DATAGRAM that extends to the end of the packet.
     DATAGRAM = 0x30,
     /// DATAGRAM with a length.
@@ -72,6 +74,8 @@ codes! {
     PATH_ACK = 0x3e,
     /// PATH_ACK with ECN counts.
     PATH_ACK_ECN = 0x3f,
+    /// ACK_FREQUENCY.
+    ACK_FREQUENCY = 0xaf,
     /// PATH_ABANDON.
     PATH_ABANDON = 0x3e75,
     /// PATH_STATUS_BACKUP.
@@ -105,8 +109,19 @@ pub struct FrameType {
     pub ack_eliciting: bool,
     /// It may probe a new network path (RFC 9000 §9.1, mark P).
     pub probing: bool,
-    /// It exists only once multipath is negotiated (multipath MP-5, MP-72).
-    pub multipath: bool,
+    /// What must be negotiated before it exists.
+    pub extension: Extension,
+}
+
+/// To what a frame type belongs. Where an extension is not negotiated, its types are unknown ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// RFC 9000 and RFC 9221.
+    None,
+    /// Multipath (multipath MP-5, MP-72).
+    Multipath,
+    /// ACK frequency: who offers `min_ack_delay` takes its frames.
+    AckFrequency,
 }
 
 /// Levels as in the "Pkts" column of table 3.
@@ -128,12 +143,17 @@ mod pkts {
 impl FrameType {
     /// An ack-eliciting, non-probing type of the base protocol.
     const fn new(first: u64, name: &'static str, levels: u8) -> Self {
-        Self { first, last: first, name, levels, ack_eliciting: true, probing: false, multipath: false }
+        Self { first, last: first, name, levels, ack_eliciting: true, probing: false, extension: Extension::None }
     }
 
     /// A type of the multipath extension: 1-RTT packets only, never probing.
     const fn multipath(first: u64, name: &'static str) -> Self {
-        Self { multipath: true, ..Self::new(first, name, pkts::ONE_RTT) }
+        Self { extension: Extension::Multipath, ..Self::new(first, name, pkts::ONE_RTT) }
+    }
+
+    /// A type of the ACK frequency extension: no 0-RTT packet has one, because `min_ack_delay` is not remembered.
+    const fn ack_frequency(first: u64, name: &'static str) -> Self {
+        Self { extension: Extension::AckFrequency, ..Self::new(first, name, pkts::ONE_RTT) }
     }
 
     const fn up_to(self, last: u64) -> Self {
@@ -161,8 +181,8 @@ impl FrameType {
     }
 }
 
-/// All frame types, by rising code: 22 of RFC 9000 and RFC 9221, 9 of multipath.
-pub static TABLE: [FrameType; 31] = [
+/// All frame types, by rising code: 22 of RFC 9000 and RFC 9221, 9 of multipath, 2 of ACK frequency.
+pub static TABLE: [FrameType; 33] = [
     FrameType::new(PADDING, "PADDING", pkts::ALL).not_ack_eliciting().probing(),
     FrameType::new(PING, "PING", pkts::ALL),
     FrameType::new(ACK, "ACK", pkts::NOT_0RTT).up_to(ACK_ECN).not_ack_eliciting(),
@@ -184,8 +204,10 @@ pub static TABLE: [FrameType; 31] = [
     FrameType::new(CONNECTION_CLOSE, "CONNECTION_CLOSE", pkts::ALL).not_ack_eliciting(),
     FrameType::new(CONNECTION_CLOSE_APPLICATION, "CONNECTION_CLOSE", pkts::DATA).not_ack_eliciting(),
     FrameType::new(HANDSHAKE_DONE, "HANDSHAKE_DONE", pkts::ONE_RTT),
+    FrameType::ack_frequency(IMMEDIATE_ACK, "IMMEDIATE_ACK"),
     FrameType::new(DATAGRAM, "DATAGRAM", pkts::DATA).up_to(DATAGRAM_LEN),
     FrameType::multipath(PATH_ACK, "PATH_ACK").up_to(PATH_ACK_ECN).not_ack_eliciting(),
+    FrameType::ack_frequency(ACK_FREQUENCY, "ACK_FREQUENCY"),
     FrameType::multipath(PATH_ABANDON, "PATH_ABANDON"),
     FrameType::multipath(PATH_STATUS_BACKUP, "PATH_STATUS_BACKUP"),
     FrameType::multipath(PATH_STATUS_AVAILABLE, "PATH_STATUS_AVAILABLE"),
@@ -212,7 +234,7 @@ pub fn allowed(frame_type: u64, level: EncryptionLevel) -> bool {
 /// The type belongs to the multipath extension: where that is not negotiated, it is an unknown type (multipath MP-72).
 #[must_use]
 pub fn is_multipath(frame_type: u64) -> bool {
-    spec(frame_type).is_some_and(|row| row.multipath)
+    spec(frame_type).is_some_and(|row| row.extension == Extension::Multipath)
 }
 
 /// The name of a type as the RFC spells it; `"UNKNOWN"` for unknown types.

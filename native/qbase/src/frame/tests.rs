@@ -141,6 +141,12 @@ fn layouts(v: &Values) -> Vec<(Frame<'_>, u64, Vec<Field>)> {
             0x3e79,
             vec![p.clone(), Number(a)],
         ),
+        (Frame::ImmediateAck, 0x1f, Vec::new()),
+        (
+            Frame::AckFrequency(AckFrequency { sequence: a, threshold: b, max_ack_delay_micros: c, reordering: a }),
+            0xaf,
+            vec![Number(a), Number(b), Number(c), Number(a)],
+        ),
         (Frame::MaxPathId(MaxPathId { maximum: path }), 0x3e7a, vec![p.clone()]),
         (Frame::PathsBlocked(PathsBlocked { maximum: path }), 0x3e7b, vec![p.clone()]),
         (Frame::PathCidsBlocked(PathCidsBlocked { path, next_sequence: a }), 0x3e7c, vec![p.clone(), Number(a)]),
@@ -253,7 +259,7 @@ fn a_frame_type_in_a_longer_encoding_is_a_protocol_violation() {
 #[test]
 fn an_unknown_frame_type_is_a_frame_encoding_error() {
     // attacks D17, RFC 9000 §12.4. 0x15228c00 is PATH_ACK of an old draft (multipath MP-4).
-    let unknown = (0x1f..0x30).chain(0x32..0x3e).chain([0x40, 0x3e74, 0x3e7d, 0x1522_8c00, varint::MAX]);
+    let unknown = (0x20..0x30).chain(0x32..0x3e).chain([0x40, 0x3e74, 0x3e7d, 0x1522_8c00, varint::MAX]);
     for frame_type in unknown {
         assert_eq!(table::spec(frame_type), None, "{frame_type:#x}");
         refuse(&[varint_of(frame_type, 1), vec![0; 64]].concat(), ErrorCode::FRAME_ENCODING_ERROR);
@@ -277,8 +283,8 @@ fn a_payload_is_a_sequence_of_frames() {
     assert_eq!(names, ["PING", "PADDING", "STREAM", "HANDSHAKE_DONE", "STREAM"]);
 }
 
-/// RFC 9000 §12.4 table 3, RFC 9221 §4 and multipath MP-70, written down once more: code, name, packets, marks N and P.
-const RFC: [(u64, &str, &str, &str); 31] = [
+/// RFC 9000 §12.4 table 3, RFC 9221 §4, multipath MP-70 and draft-ietf-quic-ack-frequency §10, written down once more: code, name, packets, marks N and P.
+const RFC: [(u64, &str, &str, &str); 33] = [
     (0x00, "PADDING", "IH01", "NP"),
     (0x01, "PING", "IH01", ""),
     (0x02, "ACK", "IH_1", "N"),
@@ -300,8 +306,10 @@ const RFC: [(u64, &str, &str, &str); 31] = [
     (0x1c, "CONNECTION_CLOSE", "IH01", "N"),
     (0x1d, "CONNECTION_CLOSE", "__01", "N"),
     (0x1e, "HANDSHAKE_DONE", "___1", ""),
+    (0x1f, "IMMEDIATE_ACK", "___1", ""),
     (0x30, "DATAGRAM", "__01", ""),
     (0x3e, "PATH_ACK", "___1", "N"),
+    (0xaf, "ACK_FREQUENCY", "___1", ""),
     (0x3e75, "PATH_ABANDON", "___1", ""),
     (0x3e76, "PATH_STATUS_BACKUP", "___1", ""),
     (0x3e77, "PATH_STATUS_AVAILABLE", "___1", ""),
@@ -314,7 +322,7 @@ const RFC: [(u64, &str, &str, &str); 31] = [
 
 #[test]
 fn every_frame_type_is_allowed_in_the_packets_of_table_3_and_in_no_others() {
-    // attacks D19, F1, D20 (0x1d in Initial): 31 types in 4 packets.
+    // attacks D19, F1, D20 (0x1d in Initial): 33 types in 4 packets.
     let mut cases = 0;
     for (frame_type, name, packets, _) in RFC {
         for (level, mark) in [
@@ -327,8 +335,8 @@ fn every_frame_type_is_allowed_in_the_packets_of_table_3_and_in_no_others() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 124);
-    assert!(!table::allowed(0x1f, EncryptionLevel::OneRtt), "an unknown type is allowed nowhere");
+    assert_eq!(cases, 132);
+    assert!(!table::allowed(0x20, EncryptionLevel::OneRtt), "an unknown type is allowed nowhere");
 }
 
 #[test]
@@ -340,14 +348,19 @@ fn the_table_has_the_names_and_marks_of_the_rfcs() {
         }
         assert_eq!(row.ack_eliciting, !marks.contains('N'), "{name}");
         assert_eq!(row.probing, marks.contains('P'), "{name}");
-        assert_eq!(table::is_multipath(*frame_type), *frame_type >= 0x3e, "{name}");
+        let extension = match *frame_type {
+            0x1f | 0xaf => table::Extension::AckFrequency,
+            0x3e.. => table::Extension::Multipath,
+            _ => table::Extension::None,
+        };
+        assert_eq!(row.extension, extension, "{name}");
     }
     let flags = [(0x02, 0x03), (0x08, 0x0f), (0x12, 0x13), (0x16, 0x17), (0x30, 0x31), (0x3e, 0x3f)];
     for row in &table::TABLE {
         let last = flags.iter().find(|(first, _)| *first == row.first).map_or(row.first, |(_, last)| *last);
         assert_eq!(row.last, last, "{}", row.name);
     }
-    assert_eq!(table::name(0x1f), "UNKNOWN");
+    assert_eq!(table::name(0x20), "UNKNOWN");
 }
 
 #[test]

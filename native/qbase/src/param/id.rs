@@ -1,4 +1,5 @@
-//! Ids of the transport parameters (RFC 9000 §18.2, RFC 9221 §3, RFC 9287 §3, multipath MP-1).
+//! Ids of the transport parameters (RFC 9000 §18.2, RFC 9221 §3, RFC 9287 §3, multipath MP-1,
+//! draft-ietf-quic-ack-frequency §3).
 //!
 //! Called by reading and writing. Never holds values.
 
@@ -42,6 +43,8 @@ pub const VERSION_INFORMATION: u64 = 0x11;
 pub const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 /// Largest path id.
 pub const INITIAL_MAX_PATH_ID: u64 = 0x3e;
+/// Least delay of acknowledgements that may be asked for, microseconds.
+pub const MIN_ACK_DELAY: u64 = 0xff04_de1b;
 /// The fixed bit is free, a flag.
 pub const GREASE_QUIC_BIT: u64 = 0x2ab2;
 

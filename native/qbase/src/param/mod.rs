@@ -1,5 +1,5 @@
 //! Transport parameters: what each end declares in the handshake (RFC 9000 §7.4, §18; RFC 9221 §3; RFC 9287 §3; RFC 9368 §3;
-//! multipath MP-1).
+//! multipath MP-1; draft-ietf-quic-ack-frequency §3).
 //!
 //! Called by the connection: [`TransportParameters::write`] before TLS starts, [`TransportParameters::read`] on the peer's
 //! bytes. Never compares connection ids with those of packets and never decides what is negotiated.
@@ -44,6 +44,9 @@ pub struct TransportParameters {
     pub ack_delay_exponent: u8,
     /// Longest this end delays an acknowledgement, whole milliseconds below 2^14.
     pub max_ack_delay: Duration,
+    /// Least delay of acknowledgements that the peer may ask this end for, whole microseconds, at most `max_ack_delay`;
+    /// `None`: ACK_FREQUENCY and IMMEDIATE_ACK are unknown here.
+    pub min_ack_delay: Option<Duration>,
     /// The peer must not move to another address while it talks to the handshake's address.
     pub disable_active_migration: bool,
     /// Another address of the server. Servers only.
@@ -88,6 +91,7 @@ impl Default for TransportParameters {
             initial_max_streams_uni: 0,
             ack_delay_exponent: ACK_DELAY_EXPONENT,
             max_ack_delay: MAX_ACK_DELAY,
+            min_ack_delay: None,
             disable_active_migration: false,
             preferred_address: None,
             active_connection_id_limit: MIN_CID_LIMIT,

@@ -50,6 +50,9 @@ impl TransportParameters {
                 return Err(Invalid("a transport parameter is longer than its value").into());
             }
         }
+        if parameters.min_ack_delay.is_some_and(|least| least > parameters.max_ack_delay) {
+            return Err(Invalid("min_ack_delay is above max_ack_delay").into());
+        }
         Ok(parameters)
     }
 
@@ -77,6 +80,7 @@ impl TransportParameters {
                 let millis = at_most(value, (1 << 14) - 1, "max_ack_delay is 2^14 ms or more")?;
                 self.max_ack_delay = Duration::from_millis(millis);
             }
+            id::MIN_ACK_DELAY => self.min_ack_delay = Some(Duration::from_micros(value.varint()?)),
             id::DISABLE_ACTIVE_MIGRATION => self.disable_active_migration = true,
             id::PREFERRED_ADDRESS => {
                 let address = PreferredAddress::read(value)?;
@@ -119,6 +123,7 @@ impl Seen {
     fn insert(&mut self, id: u64) -> Result<(), Invalid> {
         let bit = match id {
             id::GREASE_QUIC_BIT => 63,
+            id::MIN_ACK_DELAY => 61,
             0..=id::VERSION_INFORMATION | id::MAX_DATAGRAM_FRAME_SIZE | id::INITIAL_MAX_PATH_ID => id,
             _ => return Ok(()),
         };

@@ -68,6 +68,7 @@ mod tests {
             initial_max_streams_uni: 15,
             ack_delay_exponent: 5,
             max_ack_delay: Duration::from_millis(99),
+            min_ack_delay: Some(Duration::from_millis(1)),
             disable_active_migration: true,
             preferred_address: None,
             active_connection_id_limit: 4,
@@ -91,7 +92,7 @@ mod tests {
         assert!(remembered.disable_active_migration);
         let plain = TransportParameters::default();
         assert_eq!(remembered.ack_delay_exponent, plain.ack_delay_exponent);
-        assert_eq!(remembered.max_ack_delay, plain.max_ack_delay);
+        assert_eq!((remembered.max_ack_delay, remembered.min_ack_delay), (plain.max_ack_delay, None));
         assert_eq!(remembered.initial_source_connection_id, None);
         assert_eq!(remembered.original_destination_connection_id, None);
         assert_eq!(remembered.retry_source_connection_id, None);

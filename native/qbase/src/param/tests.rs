@@ -88,7 +88,7 @@ fn absent_parameters_have_the_defaults_of_the_rfc_and_are_not_written() {
 fn known_bytes_of_every_parameter_are_read_and_written() {
     type Set = fn(&mut TransportParameters);
     let address = preferred(4);
-    let cases: [(u64, &[u8], Set); 20] = [
+    let cases: [(u64, &[u8], Set); 21] = [
         (0x00, &[1, 2], |p| p.original_destination_connection_id = Some(cid(&[1, 2]))),
         (0x01, &[0x43, 0xe8], |p| p.max_idle_timeout = Duration::from_secs(1)),
         (0x02, &[5; 16], |p| p.stateless_reset_token = Some(ResetToken([5; 16]))),
@@ -116,6 +116,7 @@ fn known_bytes_of_every_parameter_are_read_and_written() {
         (0x20, &[0x80, 0, 0xff, 0xff], |p| p.max_datagram_frame_size = 65_535),
         (0x3e, &[0], |p| p.initial_max_path_id = Some(PathId(0))),
         (0x2ab2, &[], |p| p.grease_quic_bit = true),
+        (0xff04_de1b, &[0x43, 0xe8], |p| p.min_ack_delay = Some(Duration::from_millis(1))),
     ];
     for (id, value, set) in cases {
         let mut expected = TransportParameters::default();
@@ -163,11 +164,25 @@ fn attack_b9_values_out_of_range_are_refused_and_the_nearest_in_range_are_read()
     assert_eq!(written(&largest, Role::Client), entry(id::MAX_IDLE_TIMEOUT, &number(varint::MAX)));
 }
 
+/// draft-ietf-quic-ack-frequency §3.
+#[test]
+fn min_ack_delay_is_in_microseconds_and_not_above_max_ack_delay() {
+    assert!(read_one(id::MIN_ACK_DELAY, &number(25_000)).is_ok(), "the default of max_ack_delay");
+    refused(read_one(id::MIN_ACK_DELAY, &number(25_001)));
+    refused(read_one(id::MIN_ACK_DELAY, &number(varint::MAX)));
+    let (least, most) = (entry(id::MIN_ACK_DELAY, &number(2_000)), |millis| entry(id::MAX_ACK_DELAY, &number(millis)));
+    for (millis, taken) in [(1, false), (2, true)] {
+        for bytes in [[least.clone(), most(millis)].concat(), [most(millis), least.clone()].concat()] {
+            assert_eq!(TransportParameters::read(&bytes, Role::Client).is_ok(), taken, "{millis} ms in either order");
+        }
+    }
+}
+
 /// Shows 9287-the-grease-quic-bit-transport-parameter-1.
 #[test]
 fn attack_b6_a_value_must_have_the_length_of_its_content() {
     // attacks B6
-    for id in [0x01, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0e, 0x20, 0x3e] {
+    for id in [0x01, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0e, 0x20, 0x3e, 0xff04_de1b] {
         refused(read_one(id, &[]));
         refused(read_one(id, &[0x40]));
         refused(read_one(id, &[0x05, 0x00]));
@@ -290,6 +305,7 @@ fn any_parameters() -> impl Strategy<Value = TransportParameters> {
         initial_max_streams_uni: streams[1],
         ack_delay_exponent: ranged.1,
         max_ack_delay: Duration::from_millis(ranged.2),
+        min_ack_delay: rest.3.then(|| Duration::from_micros(ranged.2 * 700)),
         disable_active_migration: rest.2,
         preferred_address: rest.4,
         active_connection_id_limit: ranged.3,

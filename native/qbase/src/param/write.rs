@@ -24,6 +24,9 @@ impl TransportParameters {
         put_number(out, id::INITIAL_MAX_STREAMS_UNI, self.initial_max_streams_uni, 0);
         put_number(out, id::ACK_DELAY_EXPONENT, self.ack_delay_exponent.into(), ACK_DELAY_EXPONENT.into());
         put_number(out, id::MAX_ACK_DELAY, millis(self.max_ack_delay), millis(MAX_ACK_DELAY));
+        if let Some(least) = self.min_ack_delay {
+            put_varint_value(out, id::MIN_ACK_DELAY, u64::try_from(least.as_micros()).unwrap_or(varint::MAX));
+        }
         if self.disable_active_migration {
             put(out, id::DISABLE_ACTIVE_MIGRATION, &[]);
         }

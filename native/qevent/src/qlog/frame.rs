@@ -1,7 +1,7 @@
 //! Frames as qlog objects (draft-ietf-quic-qlog-quic-events, QUIC Frames).
 //!
-//! Called for every frame of every packet while a log is written. Frames of the multipath extension have the names of
-//! their RFC types in small letters and `path_id`. Never writes payload, tokens of any kind or challenge data beyond
+//! Called for every frame of every packet while a log is written. Frames of the extensions have the names of
+//! their types in small letters, those of multipath `path_id`. Never writes payload, tokens of any kind or challenge data beyond
 //! what the path validation frames hold (attacks I12).
 
 use std::time::Duration;
@@ -54,6 +54,14 @@ fn members(json: &mut Json, frame: &Frame<'_>, exponent: u8) {
             });
         }
         Frame::HandshakeDone => kind(json, "handshake_done"),
+        Frame::ImmediateAck => kind(json, "immediate_ack"),
+        Frame::AckFrequency(wish) => {
+            kind(json, "ack_frequency");
+            json.key("sequence_number").number(wish.sequence);
+            json.key("ack_eliciting_threshold").number(wish.threshold);
+            json.key("requested_max_ack_delay").number(wish.max_ack_delay_micros);
+            json.key("reordering_threshold").number(wish.reordering);
+        }
         Frame::Datagram(_) => kind(json, "datagram"),
         Frame::ConnectionClose(close) => closing(json, close),
         Frame::Stream(_)
@@ -276,7 +284,7 @@ mod tests {
     use super::*;
     use qbase::{
         ConnectionId, PathId, ResetToken, StreamId,
-        frame::{AckRanges, Crypto, EcnCounts, MaxPathId, MaxStreams, NewConnectionId, NewToken, PathAbandon, PathStatus, Stream},
+        frame::{AckFrequency, AckRanges, Crypto, EcnCounts, MaxPathId, MaxStreams, NewConnectionId, NewToken, PathAbandon, PathStatus, Stream},
     };
 
     fn written(frame: &Frame<'_>) -> String {
@@ -303,6 +311,11 @@ mod tests {
             (
                 Frame::MaxStreams(MaxStreams { direction: Direction::Unidirectional, maximum: 3 }),
                 r#"{"frame_type":"max_streams","stream_type":"unidirectional","maximum":3,"raw":{"length":9}}"#,
+            ),
+            (Frame::ImmediateAck, r#"{"frame_type":"immediate_ack","raw":{"length":9}}"#),
+            (
+                Frame::AckFrequency(AckFrequency { sequence: 1, threshold: 9, max_ack_delay_micros: 5_000, reordering: 3 }),
+                r#"{"frame_type":"ack_frequency","sequence_number":1,"ack_eliciting_threshold":9,"requested_max_ack_delay":5000,"reordering_threshold":3,"raw":{"length":9}}"#,
             ),
             (Frame::PathAbandon(PathAbandon { path: PathId(1), code: 62 }), r#"{"frame_type":"path_abandon","path_id":1,"error_code":62,"raw":{"length":9}}"#),
             (

@@ -37,6 +37,9 @@ pub fn members(json: &mut Json, parameters: &TransportParameters) {
     for (name, value) in numbers {
         json.key(name).number(value);
     }
+    if let Some(least) = parameters.min_ack_delay {
+        json.key("min_ack_delay").number(u64::try_from(least.as_micros()).unwrap_or(u64::MAX));
+    }
     json.key("grease_quic_bit").flag(parameters.grease_quic_bit);
     if let Some(maximum) = parameters.initial_max_path_id {
         json.key("initial_max_path_id").number(u64::from(maximum.0));
@@ -50,11 +53,11 @@ mod tests {
 
     #[test]
     fn parameters_have_the_names_of_the_schema() {
-        let parameters = TransportParameters { initial_max_path_id: Some(PathId(7)), max_ack_delay: std::time::Duration::from_millis(25), ..TransportParameters::default() };
+        let parameters = TransportParameters { initial_max_path_id: Some(PathId(7)), max_ack_delay: std::time::Duration::from_millis(25), min_ack_delay: Some(std::time::Duration::from_millis(1)), ..TransportParameters::default() };
         let mut json = Json::default();
         json.object(|json| members(json, &parameters));
         let text = String::from_utf8(json.into_bytes()).expect("UTF-8");
-        assert!(text.contains(r#""max_ack_delay":25,"#) && text.ends_with(r#""initial_max_path_id":7}"#), "{text}");
+        assert!(text.contains(r#""max_ack_delay":25,"#) && text.contains(r#""min_ack_delay":1000,"#) && text.ends_with(r#""initial_max_path_id":7}"#), "{text}");
         assert!(!text.contains("reset_token"), "{text}");
     }
 }
