@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod ack_delay;
+pub mod ack_frequency;
 pub mod ack_policy;
 pub mod algorithm;
 pub mod controller;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use qbase::Timestamp;
 
-pub use ack_policy::{AckEliciting, AckPolicy, Order};
+pub use ack_policy::{AckEliciting, AckFrequency, AckPolicy, Arrived, Order};
 pub use algorithm::{Algorithm, SlowStart};
 pub use controller::{Acked, AppLimited, Controller, Lost, Persistence, Phase};
 pub use loss::{LossEpisode, PersistentCongestion, Reordering};

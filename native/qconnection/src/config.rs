@@ -99,6 +99,8 @@ pub struct TransportConfig {
     pub congestion: Algorithm,
     /// Slow start of the loss-based controllers ends when round trips grow longer (HyStart++).
     pub hystart: bool,
+    /// The peer may ask for fewer or earlier ACKs, and where it allows the same it is asked (draft-ietf-quic-ack-frequency).
+    pub ack_frequency: bool,
     /// Which path carries data.
     pub scheduler: Scheduler,
     /// A client with several address pairs starts the next one after so long without an answer (multipath MP-88);
@@ -153,6 +155,7 @@ impl Default for TransportConfig {
             max_datagram_frame: limits::MAX_DATAGRAM_FRAME,
             congestion: Algorithm::Cubic,
             hystart: true,
+            ack_frequency: true,
             scheduler: Scheduler::MinRtt,
             stagger: Some(limits::STAGGER),
             multipath: Multipath::Auto,
@@ -186,6 +189,8 @@ impl TransportConfig {
         TransportParameters {
             max_idle_timeout: self.idle_timeout,
             max_ack_delay: self.max_ack_delay,
+            // The other one goes out in whole milliseconds.
+            min_ack_delay: self.ack_frequency.then(|| limits::MIN_ACK_DELAY.min(Duration::from_millis(self.max_ack_delay.as_millis() as u64))),
             ack_delay_exponent: limits::ACK_DELAY_EXPONENT,
             initial_max_data: window,
             initial_max_stream_data_bidi_local: stream_window,

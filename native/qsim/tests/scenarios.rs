@@ -7,6 +7,7 @@
 mod common;
 mod interaction;
 
+mod ack_frequency;
 mod attack_addresses;
 mod attack_early;
 mod attack_frames;

@@ -34,6 +34,13 @@ pub enum SentFrame {
     },
     /// PING.
     Ping,
+    /// IMMEDIATE_ACK; never repeated.
+    ImmediateAck,
+    /// ACK_FREQUENCY.
+    AckFrequency {
+        /// Its sequence number: only the newest is repeated.
+        sequence: u64,
+    },
     /// HANDSHAKE_DONE.
     HandshakeDone,
     /// NEW_TOKEN.

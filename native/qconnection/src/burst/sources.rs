@@ -107,6 +107,7 @@ impl Connection {
     fn write_one_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         if let Some(id) = allow.mtu_probe {
             frames.put(1, SentFrame::MtuProbe { path, id }, |writer| writer.u8(0x01));
+            self.write_immediate_ack(frames);
             return;
         }
         if allow.acks {
@@ -119,7 +120,12 @@ impl Connection {
         self.write_path_frames(now, path, allow, frames);
         let Some(entry) = self.paths.get(path) else { return };
         let probe = allow.probe && entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
-        if allow.in_flight && entry.state == PathState::Open {
+        let open = entry.state == PathState::Open;
+        if probe && allow.in_flight {
+            // Probes are sent to hear from the peer: it need not wait for more of them (draft-ietf-quic-ack-frequency §7).
+            self.write_immediate_ack(frames);
+        }
+        if allow.in_flight && open {
             if allow.data {
                 if allow.control {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
@@ -133,6 +139,13 @@ impl Connection {
         }
         if probe && allow.in_flight && !frames.weight.ack_eliciting {
             frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
+        }
+    }
+
+    /// IMMEDIATE_ACK, where the peer takes it.
+    fn write_immediate_ack(&self, frames: &mut Frames<'_, '_>) {
+        if self.asks_for_acks() {
+            frames.put(1, SentFrame::ImmediateAck, |writer| writer.u8(0x1f));
         }
     }
 
@@ -224,6 +237,11 @@ impl Connection {
         }
         if self.control.ping && frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01)) {
             self.control.ping = false;
+        }
+        if let Some(frame) = self.ack_wishes.owed()
+            && frames.put(frame.size(), SentFrame::AckFrequency { sequence: frame.sequence }, |writer| frame.write(writer))
+        {
+            self.ack_wishes.on_written();
         }
         self.write_path_limits(frames);
         for at in 0..self.paths.len() {
@@ -369,6 +387,7 @@ impl Connection {
         control.handshake_done
             || control.ping
             || control.new_token.is_owed()
+            || self.ack_wishes.owed().is_some()
             || self.streams.has_control()
             || self.application.as_ref().is_some_and(|application| application.crypto.has_pending())
             || (self.multipath && (self.paths.maximum_owed || self.paths.blocked_owed || !control.cids_blocked.is_empty()))
@@ -385,7 +404,7 @@ impl Connection {
     pub(crate) fn control_waiting(&self) -> usize {
         let control = &self.control;
         let path_limits = usize::from(self.paths.maximum_owed).saturating_add(usize::from(self.paths.blocked_owed));
-        let connection = usize::from(control.handshake_done).saturating_add(usize::from(control.ping));
+        let connection = [control.handshake_done, control.ping, self.ack_wishes.owed().is_some()].into_iter().map(usize::from).sum::<usize>();
         let of_path = |entry: &crate::path::PathEntry| {
             let abandon = usize::from(entry.abandon.is_some_and(|abandon| abandon.owed));
             let status = usize::from(self.multipath && entry.status.owed().is_some());
@@ -430,6 +449,6 @@ fn write_ack(space: &mut Space, id: SpaceId, wire: Option<PathId>, now: Timestam
     let room = frames.writer.remaining();
     if let Some(written) = ack::write(frames.writer, wire, space.received.ranges(), delay, ecn, room) {
         frames.list.push(SentFrame::Ack { space: id, largest: written.largest });
-        space.acks.on_ack_sent();
+        space.acks.on_ack_sent(now, written.largest);
     }
 }

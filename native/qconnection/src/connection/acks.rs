@@ -69,6 +69,7 @@ impl Connection {
         if outcome.newly_acked > 0 {
             self.on_marks_acked(opened, path, ack.ecn, &outcome);
             self.on_newly_acked(opened, path, &outcome, delay)?;
+            self.review_ack_wishes(opened, path, outcome.bytes_acked);
             self.detect_losses(now, opened.level, path);
             self.trace_ack(opened, path, ack, delay, &outcome);
         }
@@ -79,7 +80,7 @@ impl Connection {
     fn on_newly_acked(&mut self, opened: &Opened, path: PathId, outcome: &AckOutcome, delay: Duration) -> Result<(), TransportError> {
         let now = opened.arrival.now;
         let level = opened.level;
-        let (confirmed, max_ack_delay) = (self.confirmed, self.peer_parameters.max_ack_delay);
+        let (confirmed, max_ack_delay) = (self.confirmed, self.peer_max_ack_delay());
         // A client whose Initial was acknowledged may still be unvalidated at the server (RFC 9002 §6.2.1).
         let validated = !self.role.is_client() || level != EncryptionLevel::Initial || self.confirmed;
         let in_flight = self.bytes_in_flight(path);
@@ -123,7 +124,7 @@ impl Connection {
 
     /// Declares packets of a space lost and re-arms its loss timer (RFC 9002 §6.1).
     pub(super) fn detect_losses(&mut self, now: Timestamp, level: EncryptionLevel, path: PathId) {
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let Some(network) = self.network(path) else { return };
         let (delay, threshold) = (network.reordering.delay(&network.rtt), network.reordering.packet_threshold());
         let large_since = network.search.large_acked_at();
@@ -216,7 +217,9 @@ impl Connection {
             SentFrame::NewToken { serial } => self.control.new_token.on_acked(serial),
             SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
             SentFrame::MtuProbe { path, id } => self.on_mtu_probe_acked(path, id),
+            SentFrame::AckFrequency { sequence } => self.ack_wishes.on_acked(sequence),
             SentFrame::Ping
+            | SentFrame::ImmediateAck
             | SentFrame::HandshakeDone
             | SentFrame::PathChallenge
             | SentFrame::PathResponse
@@ -264,7 +267,8 @@ impl Connection {
             SentFrame::MaxPathId => self.paths.maximum_owed = true,
             SentFrame::PathsBlocked => self.paths.blocked_owed = !self.opens.is_empty(),
             SentFrame::PathCidsBlocked(path) => self.owe_cids_blocked(path),
-            SentFrame::Ack { .. } | SentFrame::Ping | SentFrame::PathChallenge | SentFrame::PathResponse => {}
+            SentFrame::AckFrequency { sequence } => self.ack_wishes.on_lost(sequence),
+            SentFrame::Ack { .. } | SentFrame::Ping | SentFrame::ImmediateAck | SentFrame::PathChallenge | SentFrame::PathResponse => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! Called by the input for every authentic packet. Routes only: the owners change state.
 
 use super::{Connection, input::Opened};
-use qbase::{EncryptionLevel, PathId, Reader, TransportError, Timestamp, frame::{self, Frame, table}};
+use qbase::{EncryptionLevel, PathId, Reader, TransportError, Timestamp, frame::{self, Frame, table::{self, Extension}}};
 use qcongestion::ack_policy::AckEliciting;
 use qrecovery::buffer::pool::BufferPool;
 
@@ -30,15 +30,12 @@ impl Connection {
             let before = reader.remaining();
             let frame = Frame::decode(&mut reader)?;
             let frame_type = frame.frame_type();
-            if !table::allowed(frame_type, opened.level) {
-                return Err(TransportError::violation("frame not allowed in this packet type").by_frame(frame_type));
-            }
-            if !self.multipath && table::is_multipath(frame_type) {
-                return Err(TransportError::encoding("multipath was not negotiated").by_frame(frame_type));
-            }
-            if frame.is_ack_eliciting() {
-                eliciting = AckEliciting::Yes;
-            }
+            self.check_type(opened.level, frame_type).map_err(|error| error.by_frame(frame_type))?;
+            eliciting = eliciting.max(match frame {
+                Frame::ImmediateAck => AckEliciting::AtOnce,
+                _ if frame.is_ack_eliciting() => AckEliciting::Yes,
+                _ => AckEliciting::No,
+            });
             probing &= frame.is_probing();
             if let Frame::Datagram(datagram) = &frame {
                 self.on_datagram(datagram, before.saturating_sub(reader.remaining())).map_err(|error| error.by_frame(frame_type))?;
@@ -53,10 +50,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a packet of this level may hold this type here (attacks D19).
+    fn check_type(&self, level: EncryptionLevel, frame_type: u64) -> Result<(), TransportError> {
+        let unknown = || TransportError::encoding("unknown frame type");
+        let row = table::spec(frame_type).ok_or_else(unknown)?;
+        if !row.allows(level) {
+            return Err(TransportError::violation("frame not allowed in this packet type"));
+        }
+        match row.extension {
+            Extension::Multipath if !self.multipath => Err(TransportError::encoding("multipath was not negotiated")),
+            Extension::AckFrequency if !self.config.ack_frequency => Err(TransportError::encoding("we did not offer min_ack_delay")),
+            _ => Ok(()),
+        }
+    }
+
     fn on_frame(&mut self, opened: &Opened, frame: Frame<'_>, pool: &mut BufferPool) -> Result<(), TransportError> {
         let now = opened.arrival.now;
         match frame {
-            Frame::Padding(_) | Frame::Ping => Ok(()),
+            // IMMEDIATE_ACK counts when its packet is booked.
+            Frame::Padding(_) | Frame::Ping | Frame::ImmediateAck => Ok(()),
             Frame::Stream(stream) => self.streams.on_stream(&stream, pool),
             Frame::Ack(ack) => self.on_ack(opened, &ack),
             Frame::Crypto(crypto) => self.on_crypto(now, opened.level, &crypto),
@@ -76,6 +88,7 @@ impl Connection {
             Frame::HandshakeDone => self.on_handshake_done(now),
             // Taken before: its size on the wire matters.
             Frame::Datagram(_) => Ok(()),
+            Frame::AckFrequency(wish) => self.on_ack_frequency(wish),
             path_frame => self.on_path_frame(opened, path_frame, now),
         }
     }

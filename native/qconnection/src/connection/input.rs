@@ -398,7 +398,7 @@ impl Connection {
         if opened.level != EncryptionLevel::OneRtt {
             return;
         }
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let now = opened.arrival.now;
         for at in 0..self.paths.len() {
             let Some(path) = self.paths.id_at(at) else { return };
@@ -462,6 +462,7 @@ impl Connection {
         use qcongestion::Order;
         let now = opened.arrival.now;
         let ecn = opened.arrival.ecn;
+        let smoothed_rtt = self.network(opened.path).map_or(std::time::Duration::ZERO, |network| network.rtt.smoothed());
         let Some(space) = self.space_mut(opened.level, opened.path) else { return };
         let order = match space.received.on_packet(opened.number, now, ecn) {
             Receipt::Next => Order::Next,
@@ -469,7 +470,9 @@ impl Connection {
             Receipt::Late => Order::Late,
             Receipt::Duplicate => return,
         };
-        space.acks.on_packet(now, ack_eliciting, order, ecn);
+        let packet = qcongestion::Arrived { number: opened.number, ack_eliciting, order, ecn, smoothed_rtt };
+        let crate::space::Space { acks, received, .. } = space;
+        acks.on_packet(now, &packet, |range| received.first_missing(range));
     }
 }
 

@@ -10,7 +10,7 @@ use qrecovery::sent::AckOutcome;
 impl Connection {
     /// The mark of the burst that leaves on `path` now.
     pub(super) fn take_mark(&mut self, now: Timestamp, path: PathId) -> Ecn {
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let Some(network) = self.network_mut(path) else { return Ecn::NotEct };
         let pto = network.pto(max_ack_delay);
         network.ecn.on_time(now, pto);

@@ -5,6 +5,7 @@
 //! | `input` | datagram → packets → opened payload |
 //! | `dispatch` | frame → owner part |
 //! | `acks` | acknowledgements, losses and the fate of frames |
+//! | `ack_frequency` | how often either end wants acknowledgements |
 //! | `marks` | ECN: which mark goes out, what the peer counted |
 //! | `mtu` | path MTU discovery: probes, black holes, refusals |
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
@@ -22,6 +23,7 @@
 //!
 //! Called by the endpoint. One owner: nothing here is shared, locked or spawned.
 
+mod ack_frequency;
 mod acks;
 mod app;
 mod attempt;
@@ -159,6 +161,7 @@ pub struct Connection {
     pub(crate) streams: Streams,
     pub(crate) datagrams: datagrams::Datagrams,
     pub(crate) control: Control,
+    pub(crate) ack_wishes: ack_frequency::AckWishes,
     pub(crate) opens: paths::PendingOpens,
     pub(crate) moves: paths::Moves,
     pub(crate) events: VecDeque<Event>,
@@ -268,6 +271,7 @@ impl Connection {
             streams,
             datagrams: datagrams::Datagrams::default(),
             control: Control::default(),
+            ack_wishes: ack_frequency::AckWishes::default(),
             opens: paths::PendingOpens::default(),
             moves: paths::Moves::default(),
             events: VecDeque::new(),

@@ -139,7 +139,7 @@ impl Connection {
         }
         let backup = entry.status.is_backup();
         let in_flight = self.bytes_in_flight(path);
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let network = self.network_mut(path)?;
         if network.pending.open {
             return None;

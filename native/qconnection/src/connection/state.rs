@@ -32,7 +32,7 @@ impl Connection {
 
     /// The largest PTO of all paths in use (multipath MP-34, MP-75).
     pub(crate) fn largest_pto(&self) -> Duration {
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         self.paths
             .iter()
             .filter(|entry| entry.is_live())

@@ -220,7 +220,7 @@ impl Connection {
         if !self.confirmed || !network.space.is_waiting_for_ack() || network.space.loss_time.is_some() {
             return None;
         }
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let last_sent = network.space.sent.last_ack_eliciting_sent_at()?.max(network.pto_fired_at);
         let interval = network.backed_off_pto(max_ack_delay, siblings);
         if siblings == Siblings::Live && network.suspect_since.is_none() {

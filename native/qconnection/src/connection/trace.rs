@@ -141,6 +141,8 @@ impl SentFrame {
             Self::Ack { .. } => "ACK",
             Self::Datagram { .. } => "DATAGRAM",
             Self::Ping | Self::MtuProbe { .. } => "PING",
+            Self::AckFrequency { .. } => "ACK_FREQUENCY",
+            Self::ImmediateAck => "IMMEDIATE_ACK",
             Self::HandshakeDone => "HANDSHAKE_DONE",
             Self::NewToken { .. } => "NEW_TOKEN",
             Self::NewCid { .. } => "NEW_CONNECTION_ID",

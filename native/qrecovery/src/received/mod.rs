@@ -8,7 +8,7 @@ mod tests;
 
 use crate::RangeSet;
 use qbase::{Ecn, PacketNumber, Timestamp, frame::EcnCounts};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// How a packet's number stands to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,16 @@ impl ReceivedPackets {
     #[must_use]
     pub fn is_duplicate(&self, number: PacketNumber) -> bool {
         number < self.floor || self.seen.contains(number)
+    }
+
+    /// The lowest number of `range` that did not come; those too old to tell count as come.
+    #[must_use]
+    pub fn first_missing(&self, range: Range<PacketNumber>) -> Option<PacketNumber> {
+        let from = range.start.max(self.floor);
+        if from >= range.end {
+            return None;
+        }
+        self.seen.missing(from..range.end).next().map(|part| part.start)
     }
 
     /// The peer has seen an ACK frame of ours whose largest number was `largest`: what lies at or below it needs no

@@ -135,7 +135,7 @@ impl Connection {
     /// has begun to be asked less than a PTO ago.
     fn look_at(&mut self, arrival: &Arrival) -> bool {
         let (now, path, seen) = (arrival.now, arrival.route.path, arrival.four_tuple);
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let Some(network) = self.network(path) else { return false };
         if network.candidate.as_ref().is_some_and(|candidate| candidate.four_tuple == seen) {
             return true;

@@ -40,7 +40,7 @@ impl Connection {
     pub(super) fn validation(&mut self, now: Timestamp, path: PathId, first_at: Timestamp) -> Option<Validation> {
         let mut data = [0; 8];
         self.random.fill_bytes(&mut data);
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let fresh = qcongestion::pto::interval(&qcongestion::RttEstimator::new(self.config.initial_rtt), max_ack_delay, 0);
         let pto = self.network(path)?.pto(max_ack_delay);
         let mut validation = Validation::starting(first_at, data, pto, pto.max(fresh));
@@ -50,7 +50,7 @@ impl Connection {
 
     /// When a validation that the peer's packets provoke may begin: one per PTO (attacks E11).
     pub(super) fn provoked_at(&mut self, now: Timestamp, path: PathId) -> Timestamp {
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let Some(network) = self.network_mut(path) else { return now };
         let earliest = network.challenged_at.map(|at| at + network.pto(max_ack_delay));
         let first_at = earliest.map_or(now, |earliest| earliest.max(now));
@@ -81,6 +81,7 @@ impl Connection {
             let mut other = measured.unwrap_or_else(|| Measured::nothing(&config, four_tuple));
             network.exchange(now, &mut other);
             left.measured = Some(other);
+            self.ack_wishes.on_move();
         }
         network.four_tuple = four_tuple;
         network.amplification = amplification;
@@ -155,7 +156,7 @@ impl Connection {
     /// answered there or not (RFC 9000 §9.3.3).
     fn part_from_left(&mut self, now: Timestamp, path: PathId) {
         let is_client = self.role.is_client();
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let Some(network) = self.network_mut(path).filter(|network| network.amplification.is_validated()) else { return };
         let patience = network.pto(max_ack_delay).saturating_mul(3);
         if let Some(left) = network.left.as_mut().filter(|left| is_client || left.validation.is_none()) {

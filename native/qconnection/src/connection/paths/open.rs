@@ -27,6 +27,9 @@ impl Connection {
         let skip = self.random_u64() % 256;
         let mut network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
         network.search.on_peer_limit(self.peer_parameters.max_udp_payload_size);
+        if let Some(asked) = self.ack_wishes.of_new_path() {
+            network.space.acks.on_asked(asked);
+        }
         network.spin = SpinState::new(self.config.spin, self.random_u64());
         // Paths to one peer differ less than a path differs from the default for an unknown peer.
         let known = self.paths.iter().filter_map(|entry| entry.network.as_deref());

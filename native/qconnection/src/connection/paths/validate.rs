@@ -18,7 +18,7 @@ impl Connection {
     pub(in crate::connection) fn challenge(&mut self, now: Timestamp, path: PathId) {
         let mut data = [0; 8];
         self.random.fill_bytes(&mut data);
-        let max_ack_delay = self.peer_parameters.max_ack_delay;
+        let max_ack_delay = self.peer_max_ack_delay();
         let fresh = qcongestion::pto::interval(&qcongestion::RttEstimator::new(self.config.initial_rtt), max_ack_delay, 0);
         if let Some(network) = self.network_mut(path) {
             let pto = network.pto(max_ack_delay);
