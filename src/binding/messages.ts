@@ -57,6 +57,7 @@ export interface NativeTransport {
   scheduler?: { name: string; maxExtraRatio?: number; deadlineMs?: number }
   congestion?: string
   ackPath?: 'same' | 'fastest'
+  ackFrequency?: boolean
   failover?: { maxStallMs?: number; abandonAfterMs?: number }
   limits: {
     handshakeTimeoutMs?: number

@@ -26,6 +26,7 @@ const CONNECTION: Readonly<Record<string, Rule>> = {
   scheduler: named('scheduler', 'min-rtt', 'round-robin'),
   congestion: named('congestion', 'cubic', 'newreno', 'bbr3'),
   ackPath: unless('ackPath', 'same'),
+  ackFrequency: unless('ackFrequency', true),
   failover: always('failover'),
   versions: (value) => (Array.isArray(value) && value[0] === 'v1' ? null : 'versions'),
   firstVersion: always('firstVersion'),

@@ -104,13 +104,13 @@ export function fullAddress(text: string): string {
 }
 
 function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTransport {
-  const { multipath, maxPaths, congestion, ackPath, failover, spin, maxDatagramFrameBytes } = options
+  const { multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes } = options
   const scheduler = options.scheduler === undefined ? undefined : schedulerChoice(options.scheduler, 'scheduler')
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
   const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
   const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
-  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, failover, spin, maxDatagramFrameBytes, scheduler, versions }) }
+  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, scheduler, versions }) }
 }
 
 function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {

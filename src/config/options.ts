@@ -169,6 +169,8 @@ export interface ConnectionOptions extends TlsOptions {
   congestion?: CongestionName
   /** Where PATH_ACK of a path goes. @default 'same' */
   ackPath?: 'same' | 'fastest'
+  /** Lets the peer ask for fewer or earlier acknowledgements, and asks it where it allows the same (draft-ietf-quic-ack-frequency). @default true */
+  ackFrequency?: boolean
   /** Failover contract. @default { maxStallMs: 300, abandonAfterMs: 10000 } */
   failover?: { maxStallMs?: number; abandonAfterMs?: number }
   limits?: Limits

@@ -91,6 +91,7 @@ const transport = {
   scheduler: v.optional(v.unknown()), // by `scheduler.ts`
   congestion: v.optional(names(['cubic', 'newreno', 'bbr3', 'lia', 'olia', 'balia'])),
   ackPath: v.optional(names(['same', 'fastest'])),
+  ackFrequency: v.optional(flag()),
   failover: v.optional(strict({ maxStallMs: v.optional(milliseconds()), abandonAfterMs: v.optional(milliseconds()) }, 'an object { maxStallMs, abandonAfterMs }')),
   limits: v.optional(limits),
   versions: v.optional(v.pipe(v.array(names(['v1', 'v2'])), v.minLength(1, 'at least one version'), v.maxLength(2, 'at most two versions'))),

@@ -41,9 +41,9 @@ use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle};
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 17] = [
+const FEATURES: [&str; 18] = [
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
-    "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog",
+    "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency",
 ];
 
 /// The contract this build answers.

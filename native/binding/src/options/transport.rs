@@ -24,6 +24,7 @@ pub struct Transport {
     versions: Option<Vec<String>>,
     first_version: Option<String>,
     max_datagram_frame_bytes: Option<u64>,
+    ack_frequency: Option<bool>,
     limits: Limits,
 }
 
@@ -105,6 +106,7 @@ impl Transport {
             connection_send_buffer: usize::try_from(limits.connection_send_buffer_bytes).unwrap_or(usize::MAX),
             max_datagram_frame: self.max_datagram_frame_bytes.unwrap_or(default.max_datagram_frame),
             congestion: self.algorithm()?,
+            ack_frequency: self.ack_frequency.unwrap_or(default.ack_frequency),
             scheduler: self.scheduler()?,
             multipath: self.multipath()?,
             max_paths: self.max_paths.unwrap_or(default.max_paths),
@@ -194,13 +196,13 @@ mod tests {
 
     #[test]
     fn given_options_reach_the_machine() {
-        let fields = r#""multipath":"require","maxPaths":2,"scheduler":{"name":"round-robin"},"congestion":"newreno","failover":{"maxStallMs":100},"#;
+        let fields = r#""multipath":"require","maxPaths":2,"scheduler":{"name":"round-robin"},"congestion":"newreno","ackFrequency":false,"failover":{"maxStallMs":100},"#;
         let limits = r#""idleTimeoutMs":1500.5,"keepAliveMs":250,"streamWindowBytes":70000,"maxStreamWindowBytes":65536,"#;
         let config = settings(fields, limits).expect("settings").config;
         assert_eq!((config.multipath, config.max_paths, config.scheduler), (Multipath::Require, 2, Scheduler::RoundRobin));
         assert_eq!((config.congestion, config.stream_window, config.max_stream_window), (Algorithm::NewReno, 65_536, 65_536));
         assert_eq!((config.idle_timeout, config.keep_alive), (Duration::from_micros(1_500_500), Duration::from_millis(250)));
-        assert_eq!(config.max_stall, Duration::from_millis(100));
+        assert_eq!((config.max_stall, config.ack_frequency), (Duration::from_millis(100), false));
     }
 
     #[test]
