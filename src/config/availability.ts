@@ -20,7 +20,6 @@ const named = (prefix: string, ...base: string[]): Rule => (value) => {
 const CONNECTION: Readonly<Record<string, Rule>> = {
   verify: isFunction('verify'),
   verifyTimeoutMs: always('verify'),
-  pathPolicy: unless('pathPolicy', 'manual'),
   multipath: unless('sharedSpace', 'auto', 'off', 'require'),
   handshake: named('handshake', 'single', 'stagger'),
   scheduler: named('scheduler', 'min-rtt', 'round-robin'),

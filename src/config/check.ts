@@ -10,6 +10,9 @@ type Schema = v.GenericSchema<unknown, unknown>
 /** Fields whose values never stand in a message or an error object. */
 const SECRET = new Set(['key', 'secret', 'cert', 'ca'])
 
+/** Fields that hold an object of the user's with a life of its own: handed on as it is, never a copy. */
+const OWN_OBJECT = new Set(['pathPolicy'])
+
 /** Checks `value`; `field` is the path of the whole, '' for the argument itself. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
 export function check<S extends Schema>(schema: S, value: unknown, field: string): v.InferOutput<S> {
   const result = v.safeParse(schema, ownCopy(value, field), { abortEarly: true })
@@ -74,7 +77,7 @@ function copy(value: unknown, depth: number): unknown {
   const target: Record<string, unknown> = Object.create(null)
   for (const key of Object.keys(value)) {
     const item = (value as Record<string, unknown>)[key]
-    if (item !== undefined) target[key] = copy(item, depth + 1)
+    if (item !== undefined) target[key] = OWN_OBJECT.has(key) ? item : copy(item, depth + 1)
   }
   return target
 }

@@ -24,3 +24,17 @@ export function every(ms: number, run: () => void): Cancel {
 export function unixMs(): number {
   return Date.now()
 }
+
+/** Time and timers that are not the process's own, for a simulated world or a test. `now` in ms from any zero, never backwards. */
+export interface Clock {
+  now(): number
+  setTimeout(run: () => void, ms: number): unknown
+  clearTimeout(handle: unknown): void
+}
+
+/** The process's monotonic clock, for work in the background: its timers do not keep the process alive. */
+export const backgroundClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (run, ms) => setTimeout(run, Math.min(ms, 2_147_483_647)).unref(),
+  clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
+}

@@ -2,6 +2,7 @@
  * Checked options of connections and servers, made ready for the engine. Absent fields stay absent: the engine owns its
  * defaults, except the send buffers, which JavaScript counts with.
  */
+import type { PathPolicy, PathPolicyName } from '../path/index.ts'
 import type { JsonPem, NativeConnect, NativePathSpec, NativeServer, NativeTls, NativeTransport } from '../binding/index.ts'
 import { formatAddress, parseAddress } from './address.ts'
 import { refuseUnavailable } from './availability.ts'
@@ -14,6 +15,7 @@ import { checkConnection, checkServer } from './schema.ts'
 /** `write` accepts so many unsent bytes by default (streams-over-ring S12). */
 export const SEND_BUFFER_BYTES = 262_144
 export const CONNECTION_SEND_BUFFER_BYTES = 8_388_608
+const MAX_PATHS = 8
 
 /** What the TypeScript side of a connection keeps of its options. */
 export interface KeptOptions {
@@ -22,6 +24,8 @@ export interface KeptOptions {
   streamCodes: StreamCodes
   /** Paths that `paths.ready()` waits for. */
   wantedPaths: number
+  maxPaths: number
+  pathPolicy: PathPolicyName | PathPolicy
 }
 
 /** Options of the endpoint under those of the call; `limits` field by field. */
@@ -42,8 +46,9 @@ export function prepareConnect(defaults: ConnectionOptions, own: unknown, featur
 
 /** Checks `listen` options whole; client-only defaults of the endpoint do not count. @throws as `prepareConnect` */
 export function prepareServer(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>, field: string): ServerOptions {
-  const { serverName: _name, paths: _paths, handshake: _handshake, firstVersion: _first, ...shared } = defaults
+  const { serverName: _name, paths: _paths, handshake: _handshake, firstVersion: _first, pathPolicy: _policy, ...shared } = defaults
   const options = mergeOptions<ServerOptions>(shared, checkServer(own, field))
+  refusePolicy(options, field)
   checkCombinations(options, field)
   refuseUnavailable('connection', options, features, field)
   const at = (name: string): string => (field === '' ? name : `${field}.${name}`)
@@ -56,6 +61,13 @@ export function prepareServer(defaults: ConnectionOptions, own: unknown, feature
   return options
 }
 
+/** Only a client opens paths. */
+function refusePolicy(given: object, field: string): void {
+  const options: { pathPolicy?: unknown } = given
+  if (options.pathPolicy === undefined || options.pathPolicy === 'manual') return
+  throw invalidOption(field === '' ? 'pathPolicy' : `${field}.pathPolicy`, options.pathPolicy, "'manual' at a server, which opens no paths; give it to `connect` at the other end")
+}
+
 /** What stays on this side. */
 export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOptions {
   return {
@@ -63,6 +75,8 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
     connectionSendBufferBytes: options.limits?.connectionSendBufferBytes ?? CONNECTION_SEND_BUFFER_BYTES,
     streamCodes: options.streamCodes ?? {},
     wantedPaths: 'paths' in options ? (options.paths?.length ?? 1) : 1,
+    maxPaths: options.maxPaths ?? MAX_PATHS,
+    pathPolicy: ('pathPolicy' in options ? options.pathPolicy : undefined) ?? 'manual',
   }
 }
 

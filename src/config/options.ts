@@ -3,6 +3,7 @@
  * that it keeps itself. Checked by `check.ts`, made ready for the engine by `endpoint.ts`, `connection.ts`, `server.ts`.
  */
 import type { BlockList } from 'node:net'
+import type { PathPolicy, PathPolicyName } from '../path/index.ts'
 
 export type Bytes = Uint8Array
 /** PEM text or DER bytes; a list is a chain (leaf first) or a set of anchors. */
@@ -155,8 +156,8 @@ export interface ConnectionOptions extends TlsOptions {
   firstVersion?: VersionName | 'reserved'
   /** Initial paths; the first is tried first. @default one path, chosen by the system */
   paths?: readonly PathSpec[]
-  /** @default 'manual' */
-  pathPolicy?: 'manual'
+  /** Client only: opens and abandons paths by itself once the handshake is confirmed. @default 'manual' */
+  pathPolicy?: PathPolicyName | PathPolicy
   /** 'auto' offers the IETF extension; 'require' fails without it (QB_MULTIPATH_REFUSED). @default 'auto' */
   multipath?: 'auto' | 'off' | 'require' | 'shared-space'
   /** Concurrent paths wanted. @default 8 */
@@ -189,7 +190,7 @@ export interface ConnectionOptions extends TlsOptions {
   traversal?: false
 }
 
-export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'firstVersion' | 'paths' | 'handshake'> {
+export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'firstVersion' | 'paths' | 'handshake' | 'pathPolicy'> {
   /** Identities by SNI; `*.example.net` and `*` allowed; merged over `cert`/`key`. @default {} */
   sni?: Readonly<Record<string, { cert: Pem; key: Pem }>>
   /** Client certificates, checked against `ca` / `pins` / `verify`. @default 'none' */

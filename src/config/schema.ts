@@ -4,6 +4,7 @@
  */
 import { BlockList } from 'node:net'
 import * as v from 'valibot'
+import type { PathPolicy, PathPolicyName } from '../path/index.ts'
 import { parseAddress } from './address.ts'
 import { check } from './check.ts'
 import type { CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions, SessionStore } from './options.ts'
@@ -64,6 +65,9 @@ const pathSpec = strict({
   weight: v.optional(amount(0.001, 1000, '')),
 }, "an object { local, remote, interface, status, weight }")
 
+const POLICY_NAMES: readonly unknown[] = ['manual', 'all-interfaces', 'backup', 'happy-eyeballs'] satisfies PathPolicyName[]
+const POLICIES = `${POLICY_NAMES.map((name) => `'${String(name)}'`).join(', ')}, or an object { name, decide }`
+
 const MODES = ['single', 'stagger', 'race', 'shared', 'independent'] as const
 
 const limits = strict({
@@ -85,7 +89,7 @@ const limits = strict({
 }, 'an object of limits')
 
 const transport = {
-  pathPolicy: v.optional(v.union([names(['manual', 'all-interfaces', 'backup', 'happy-eyeballs']), v.looseObject({})], "'manual'")),
+  pathPolicy: v.optional(v.custom<PathPolicyName | PathPolicy>(isPolicy, POLICIES)),
   multipath: v.optional(names(['auto', 'off', 'require', 'shared-space'])),
   maxPaths: v.optional(whole(1, 8)),
   scheduler: v.optional(v.unknown()), // by `scheduler.ts`
@@ -172,6 +176,11 @@ const closeOptions = strict({
 export function isCode(value: unknown): value is number | bigint {
   if (typeof value === 'bigint') return value >= 0n && value < 1n << 62n
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function isPolicy(value: unknown): boolean {
+  const policy = value as Partial<PathPolicy> | null
+  return POLICY_NAMES.includes(value) || (typeof policy === 'object' && policy !== null && typeof policy.name === 'string' && policy.name.length > 0 && policy.name.length <= 64 && typeof policy.decide === 'function')
 }
 
 function isStore(value: unknown): boolean {

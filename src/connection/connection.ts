@@ -12,6 +12,7 @@ import type { Endpoint } from '../endpoint/index.ts'
 import { codeToJson, isQuicbraidError } from '../errors/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 import { PathSet } from '../path/index.ts'
+import type { Surroundings } from '../path/index.ts'
 import { Spaces } from '../space/index.ts'
 import { priorityWord } from '../stream/index.ts'
 import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } from '../stream/index.ts'
@@ -32,6 +33,7 @@ export interface ConnectionOwner {
   readonly features: ReadonlySet<string>
   readonly metricsIntervalMs: number
   readonly logger: Logger
+  readonly surroundings: Surroundings
   onOpened(connection: Connection): void
   onClosed(connection: Connection): void
 }
@@ -42,6 +44,8 @@ export interface ConnectionOrigin {
   id: string
   role: 'client' | 'server'
   remote: string
+  /** Clients: all addresses of the server. */
+  remotes: readonly string[]
   local: string
   serverName: string | null
   kept: KeptOptions
@@ -76,7 +80,6 @@ export class Connection implements AsyncDisposable {
   readonly #messages: DatagramSink
   readonly #numbers: ConnectionNumbers
   readonly #feeds: ConnectionFeeds
-  readonly #wantedPaths: number
   readonly #sessions: SessionPlace | null
   #remote: string
   #local: string
@@ -94,7 +97,6 @@ export class Connection implements AsyncDisposable {
     this.#remote = origin.remote
     this.#local = origin.local
     this.#serverName = origin.serverName
-    this.#wantedPaths = origin.kept.wantedPaths
     this.#sessions = origin.sessions
     this.id = origin.id
     this.endpoint = owner.endpoint
@@ -102,7 +104,7 @@ export class Connection implements AsyncDisposable {
     this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
     this.#feeds = new ConnectionFeeds(owner.metricsIntervalMs, () => this.statistics())
-    const part = this.#partOwner()
+    const part = this.#partOwner(origin)
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
     this.spaces = new Spaces(part)
@@ -282,10 +284,11 @@ export class Connection implements AsyncDisposable {
   }
 
   /** What paths, bursts and spaces see of us. */
-  #partOwner(): PartOwner {
-    const { engine, features, metricsIntervalMs } = this.#owner
+  #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy } }: ConnectionOrigin): PartOwner {
+    const { engine, features, metricsIntervalMs, logger, surroundings } = this.#owner
     return {
-      engine, features, metricsIntervalMs, key: this.#key, role: this.role, wantedPaths: this.#wantedPaths,
+      engine, features, metricsIntervalMs, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy,
+      callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
       remote: () => this.#remote,
       hasPath: (path) => this.paths.get(path) !== undefined,
       error: () => this.#life.error,
@@ -300,6 +303,7 @@ export class Connection implements AsyncDisposable {
       case 'opened': return this.#onOpened(event)
       case 'confirmed':
         this.#life.confirmed.resolve()
+        this.paths.onConfirmed()
         return this.#emit({ type: 'confirmed' }, event.atMs)
       case 'key-update': return this.#emit({ type: 'key-update' }, event.atMs)
       case 'early': return this.#onEarly(event)

@@ -5,11 +5,13 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unixMs, waitFor } from '../config/index.ts'
-import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
+import { Supply, backgroundClock, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unixMs, waitFor } from '../config/index.ts'
+import type { Clock, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
+import { InterfaceWatch, systemInterfaces } from '../path/index.ts'
+import type { InterfaceSource } from '../path/index.ts'
 import { SessionKeeper, memoryStore } from '../session/index.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
 import { keylogSink } from './keylog.ts'
@@ -29,8 +31,16 @@ interface Listening {
   backlog: number
 }
 
-/** `Endpoint.bind` with a given native module, for tests. @throws as `Endpoint.bind` */
-export let bindWith: (module: NativeModule, options?: EndpointOptions) => Endpoint
+/** `Endpoint.bind` with a given native module and world, for tests and simulations. @throws as `Endpoint.bind` */
+export let bindWith: (module: NativeModule, options?: EndpointOptions, world?: World) => Endpoint
+
+/** What an endpoint knows of the machine it runs on. */
+export interface World {
+  interfaces: InterfaceSource
+  clock: Clock
+}
+
+const SYSTEM: World = { interfaces: systemInterfaces, clock: backgroundClock }
 
 export class Endpoint implements AsyncDisposable {
   readonly driver: 'native' | 'carrier' | 'sim' = 'native'
@@ -57,13 +67,13 @@ export class Endpoint implements AsyncDisposable {
   #lastLocal: readonly string[] = []
 
   static {
-    bindWith = (module, options) => {
+    bindWith = (module, options, world = SYSTEM) => {
       const features = new Set(module.features())
-      return new Endpoint(module, features, prepareEndpoint(options, features))
+      return new Endpoint(module, features, prepareEndpoint(options, features), world)
     }
   }
 
-  private constructor(module: NativeModule, features: ReadonlySet<string>, prepared: PreparedEndpoint) {
+  private constructor(module: NativeModule, features: ReadonlySet<string>, prepared: PreparedEndpoint, { interfaces, clock }: World) {
     this.#features = features
     this.#defaults = prepared.connection
     this.#logger = prepared.logger
@@ -78,6 +88,7 @@ export class Endpoint implements AsyncDisposable {
     this.#feeds = new EndpointFeeds(prepared.metricsIntervalMs, () => this.statistics())
     this.#owner = {
       endpoint: this, engine: this.#engine, features, metricsIntervalMs: prepared.metricsIntervalMs, logger: prepared.logger,
+      surroundings: { clock, interfaces: new InterfaceWatch(interfaces, clock) },
       onOpened: (connection) => this.#onOpened(connection),
       onClosed: (connection) => this.#onClosed(connection),
     }
@@ -149,7 +160,7 @@ export class Endpoint implements AsyncDisposable {
     const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, prepared, session), () => rootCertificates)
     const [first] = prepared.paths ?? []
     const sessions = { putToken: (bytes: Uint8Array) => keeper.putToken(name, bytes), putTickets: (count: number) => keeper.putTickets(name, count) }
-    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', local: first?.local ?? '', serverName, kept: keptOptions(prepared), sessions })
+    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: first?.local ?? '', serverName, kept: keptOptions(prepared), sessions })
     try {
       await waitFor(signal, (settle) => {
         Connection.usable(connection).then(settle.resolve, settle.reject)
@@ -283,7 +294,7 @@ export class Endpoint implements AsyncDisposable {
       return
     }
     const { id, remote, local, serverName } = event
-    this.#add(key, { id, role: 'server', remote, local, serverName, kept: this.#listening.kept, sessions: null })
+    this.#add(key, { id, role: 'server', remote, remotes: [], local, serverName, kept: this.#listening.kept, sessions: null })
   }
 
   #onOpened(connection: Connection): void {

@@ -1,6 +1,15 @@
 /** What paths ask of their connection. */
 import type { Engine } from '../binding/index.ts'
+import type { Clock, Logger } from '../config/index.ts'
 import type { Explanation } from '../connection/index.ts'
+import type { InterfaceWatch } from './interfaces.ts'
+import type { PathPolicy, PathPolicyName } from './policy/index.ts'
+
+/** The world of an endpoint, as path policies see it. */
+export interface Surroundings {
+  readonly clock: Clock
+  readonly interfaces: InterfaceWatch
+}
 
 export interface PathOwner {
   readonly engine: Engine
@@ -10,9 +19,18 @@ export interface PathOwner {
   readonly metricsIntervalMs: number
   /** The peer's address, for specs that name none. */
   remote(): string
+  /** Addresses of the server that `connect` was given or found. */
+  readonly remotes: readonly string[]
   /** Paths that `ready()` waits for. */
   readonly wantedPaths: number
+  readonly policy: PathPolicyName | PathPolicy
+  /** A policy opens no more. */
+  readonly maxPaths: number
+  readonly surroundings: Surroundings
+  readonly logger: Logger
   /** What calls throw once the connection has ended. */
   error(): Error | null
   explain(about: 'paths'): Explanation
+  /** A function of the user's failed. */
+  callbackFailed(callback: string, error: unknown): void
 }

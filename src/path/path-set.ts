@@ -9,8 +9,12 @@ import type { PathEvent } from './facts.ts'
 import { PathSetFeeds } from './observe.ts'
 import type { PathOwner } from './owner.ts'
 import { Path } from './path.ts'
+import { createRunner } from './policy/index.ts'
+import type { PolicyRunner } from './policy/index.ts'
 
 const TIMEOUT_MS = 5000
+/** Changes that may mean that a device has gone. */
+const TROUBLE: ReadonlySet<string> = new Set(['suspect', 'send-error', 'abandoning'])
 
 type PathMessage = Extract<NativeEvent, { type: 'path' }>
 type WaitingMessage = Extract<NativeEvent, { type: 'path-waiting' }>
@@ -28,12 +32,14 @@ export class PathSet implements Iterable<Path> {
   readonly #feeds = new PathSetFeeds()
   readonly #paths = new Map<number, Path>()
   readonly #openings = new Map<number, Opening>()
+  readonly #policy: PolicyRunner | null
   #readers: { check(): void }[] = []
   #tickets = 0
   #ended = false
 
   constructor(owner: PathOwner) {
     this.#owner = owner
+    this.#policy = createRunner(owner, { paths: () => [...this.#paths.values()], open: (spec, signal) => this.open(spec, { signal }) })
   }
 
   /** Paths not abandoned. */
@@ -109,12 +115,19 @@ export class PathSet implements Iterable<Path> {
   }
 
   explain(): Explanation {
-    return this.#owner.explain('paths')
+    const known = this.#owner.explain('paths')
+    const lines = [...known.lines, ...(this.#policy?.lines() ?? [])]
+    return { ...known, lines, toString: () => lines.join('\n') }
   }
 
   /** Paths that can carry data, for `Path.abandon`. */
   #open(): Path[] {
     return [...this.#paths.values()].filter((path) => path.facts.state === 'open')
+  }
+
+  /** The handshake is confirmed. */
+  onConfirmed(): void {
+    this.#policy?.start()
   }
 
   onPath(message: PathMessage): void {
@@ -133,6 +146,7 @@ export class PathSet implements Iterable<Path> {
     if (!known || facts.state === 'abandoned') this.#feeds.changed([...this.#paths.values()])
     if (ticket !== null) this.#settleOpening(ticket, path)
     for (const reader of this.#readers) reader.check()
+    this.#policy?.changed(TROUBLE.has(message.change?.type ?? '') ? 'trouble' : 'news')
   }
 
   onWaiting(message: WaitingMessage): void {
@@ -151,6 +165,7 @@ export class PathSet implements Iterable<Path> {
   end(error: Error): void {
     if (this.#ended) return
     this.#ended = true
+    this.#policy?.stop()
     for (const path of this.#paths.values()) path.end()
     for (const opening of this.#openings.values()) opening.settle.reject(error)
     this.#openings.clear()

@@ -47,6 +47,10 @@ export class FakeConnection {
   ended = false
   /** What the test wants to know of orders. */
   readonly orders: object[] = []
+  /** Where paths run, by id, and their probe timeouts in a row. */
+  readonly paths = new Map<number, { local: string; remote: string; device: string | null; ptoCount: number; status: 'available' | 'backup' }>()
+  /** Paths opened so far, path 0 included. */
+  pathIds = 0
   readonly streams = new Map<number, FakeStream>()
   #streamsOpened: [number, number] = [0, 0]
   #limit: [number, number] = [0, 0]

@@ -113,6 +113,7 @@ export class FakeEndpoint implements NativeEndpoint {
   statistics(scope: number, key: number, path: number, out: Float64Array): boolean {
     if (scope !== 0 && (!this.connections.has(key) || this.forgotten.has(key))) return false
     for (let index = 0; index < out.length; index++) out[index] = scope === 2 && index === 11 ? 1 : index + 1 + path
+    if (scope === 2) out[4] = this.connections.get(key)?.paths.get(path)?.ptoCount ?? 0
     return true
   }
 

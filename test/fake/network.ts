@@ -2,7 +2,7 @@
  * The fake native module: endpoints of one process, wired by address, moved in turns of `setImmediate`. Same calls, same order of
  * everything. Handshakes take one turn; `hold()` keeps them (and all bytes) back until `release()`.
  */
-import type { NativeConnect, NativeEndpointOptions, NativeError, NativeOrder, NativePathFacts } from '../../src/binding/messages.ts'
+import type { NativeConnect, NativeEndpointOptions, NativeError, NativeOrder, NativePathFacts, NativePathSpec } from '../../src/binding/messages.ts'
 import type { NativeModule } from '../../src/binding/native.ts'
 import { FakeConnection } from './connection.ts'
 import { FakeEndpoint } from './endpoint.ts'
@@ -15,6 +15,8 @@ export class FakeNetwork {
   nowMs = 0
   /** Of `features()`. */
   features: string[] = []
+  /** Local addresses without the port from which nobody answers. */
+  readonly unanswered = new Set<string>()
   readonly #bound = new Map<string, FakeEndpoint>()
   #ports = 50_000
   #scheduled = false
@@ -97,18 +99,25 @@ export class FakeNetwork {
       const [mine, theirs] = [{ ...shared, by: 'local' as const, error: null }, { ...shared, by: 'peer' as const, error }]
       this.later(() => connection.close(mine, theirs, order.drainMs > 0))
     } else if (order.do === 'open-path') {
-      this.later(() => this.#openPath(connection, order.ticket, order.spec.local ?? '127.0.0.9:1', order.spec.remote))
+      this.later(() => this.#openPath(connection, order.ticket, order.spec))
     } else if (order.do === 'abandon-path') {
       this.later(() => this.path(connection, order.path, 'abandoned', null, { type: 'abandoned', by: 'local' }))
     } else if (order.do === 'path-status') {
-      this.later(() => this.path(connection, order.path, 'open', null, { type: 'status', by: 'local', status: order.status }, { status: order.status }))
+      this.later(() => {
+        const path = connection.paths.get(order.path)
+        if (path !== undefined) path.status = order.status
+        this.path(connection, order.path, 'open', null, { type: 'status', by: 'local', status: order.status })
+      })
     }
   }
 
   /** Tells of a path, for tests too. */
   path(connection: FakeConnection, path: number, state: NativePathFacts['state'], ticket: number | null, change: object | null, more: Partial<NativePathFacts> = {}): void {
-    const facts = { state, suspect: false, status: 'available', peerStatus: 'unknown', reason: 'test', atMs: 1, ...more }
-    connection.endpoint.queue.event(connection.key, { type: 'path', atMs: 1, path, local: `127.0.0.${path + 1}:4000`, remote: connection.remote, interface: null, ticket, facts, change: change === null ? null : { reason: 'test', ...change } })
+    const status = state === 'abandoned' ? 'available' : (connection.paths.get(path)?.status ?? 'available')
+    const facts = { state, suspect: false, status, peerStatus: 'unknown', reason: 'test', atMs: 1, ...more }
+    const { local, remote, device } = connection.paths.get(path) ?? { local: `127.0.0.${path + 1}:4000`, remote: connection.remote, device: null }
+    connection.endpoint.queue.event(connection.key, { type: 'path', atMs: 1, path, local, remote, interface: device, ticket, facts, change: change === null ? null : { reason: 'test', ...change } })
+    if (state === 'abandoned') connection.paths.delete(path)
   }
 
   cutConnection(connection: FakeConnection): void {
@@ -116,14 +125,17 @@ export class FakeNetwork {
     connection.peer?.end(endInfo('peer', null))
   }
 
-  #openPath(connection: FakeConnection, ticket: number, local: string, remote: string | undefined): void {
-    if (remote?.endsWith(':1') === true) {
+  #openPath(connection: FakeConnection, ticket: number, { local = '127.0.0.9:1', remote = connection.remote, interface: device, status = 'available' }: NativePathSpec): void {
+    const host = local.replace(/:\d+$/, '')
+    if (remote.endsWith(':1') || this.unanswered.has(host)) {
       connection.endpoint.queue.event(connection.key, { type: 'path-failed', atMs: 1, ticket, error: { code: 'QB_PATH_VALIDATION', message: `${local} to ${remote}: 3 challenges unanswered` } })
     } else if (local.startsWith('127.0.0.9')) {
       connection.endpoint.queue.event(connection.key, { type: 'path-waiting', atMs: 1, ticket, path: 1, for: 'peer-cids', reason: 'the peer gave no CIDs' })
     } else {
-      this.path(connection, 1, 'validating', ticket, { type: 'opening', by: 'local' })
-      this.later(() => this.path(connection, 1, 'open', ticket, { type: 'validated', by: 'peer' }))
+      const id = (connection.pathIds += 1)
+      connection.paths.set(id, { local: `${host}:4000`, remote, device: device ?? null, ptoCount: 0, status })
+      this.path(connection, id, 'validating', ticket, { type: 'opening', by: 'local' })
+      this.later(() => this.path(connection, id, 'open', ticket, { type: 'validated', by: 'peer' }))
     }
   }
 
@@ -132,6 +144,7 @@ export class FakeNetwork {
       if (side.ended) continue
       const far = side === client ? server : client
       side.opened = true
+      side.paths.set(0, { local: side === client ? `${(options.paths[0]?.local ?? '127.0.0.1:0').replace(/:\d+$/, '')}:4000` : remote, remote: side === client ? remote : local, device: null, ptoCount: 0, status: 'available' })
       const [mine, theirs] = side === client ? [local, remote] : [remote, local]
       side.remote = theirs
       side.grant(0, far.transport.limits.bidirectionalStreams ?? 100)

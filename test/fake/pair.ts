@@ -3,7 +3,7 @@ import { afterEach, expect } from 'vitest'
 import type { ConnectionOptions, EndpointOptions, ServerOptions } from '../../src/config/index.ts'
 import type { Connection } from '../../src/connection/index.ts'
 import { bindWith } from '../../src/endpoint/index.ts'
-import type { Endpoint } from '../../src/endpoint/index.ts'
+import type { Endpoint, World } from '../../src/endpoint/index.ts'
 import type { BidirectionalStream } from '../../src/stream/index.ts'
 import { FakeNetwork } from './network.ts'
 
@@ -36,10 +36,10 @@ export interface Pair {
   done(): Promise<void>
 }
 
-export async function connectedPair(options: { connect?: ConnectionOptions; server?: Partial<ServerOptions>; endpoint?: EndpointOptions; features?: string[] } = {}): Promise<Pair> {
+export async function connectedPair(options: { connect?: ConnectionOptions; server?: Partial<ServerOptions>; endpoint?: EndpointOptions; features?: string[]; world?: World; at?: string } = {}): Promise<Pair> {
   const network = newNetwork(options.features)
-  const server = bindWith(network.module, { ...options.endpoint, local: '127.0.0.1:0', server: { ...SERVER, ...options.server } })
-  const client = bindWith(network.module, options.endpoint)
+  const server = bindWith(network.module, { ...options.endpoint, local: options.at ?? '127.0.0.1:0', server: { ...SERVER, ...options.server } })
+  const client = bindWith(network.module, options.endpoint, options.world)
   const near = await client.connect(server.local[0] ?? '', { alpn: 'test', ca: 'ca', ...options.connect })
   const { value: far } = await server.incoming().next()
   const done = async (): Promise<void> => {
