@@ -1,24 +1,21 @@
-//! What the application may do on the I/O thread, once per turn.
+//! What the application may do, once per turn of a driver.
 //!
-//! Called by [`super::turn`] after reading and timers, before anything is sent, so that what the application writes
-//! leaves in the same turn. Nothing here blocks.
+//! Called by [`super::turn`] and [`super::manual`] after reading and timers, before anything is sent, so that what the
+//! application writes leaves in the same turn. Where the sockets are, in the kernel or in a simulated host, stands behind
+//! [`Outside`]: one application runs on every driver. Nothing here blocks.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
-use mio::Registry;
-use qbase::{Ecn, FourTuple, Timestamp};
+use qbase::Timestamp;
 use qconnection::Endpoint;
 
 use super::{
     machine::Machine,
     raw::{RawDatagram, RawInbox},
-    sockets::{SocketFacts, Sockets},
+    sockets::SocketFacts,
     stats::DriverStatistics,
 };
-use crate::{
-    socket::{BindError, Parcel, SocketConfig, Stop},
-    waker::Waker,
-};
+use crate::socket::{BindError, SocketConfig, Stop};
 
 /// The program's side of the I/O thread.
 pub trait Application<M: Machine = Endpoint>: Send + 'static {
@@ -26,17 +23,38 @@ pub trait Application<M: Machine = Endpoint>: Send + 'static {
     fn on_turn(&mut self, io: &mut Io<'_, M>);
 }
 
-/// The I/O thread as the application sees it during one turn.
-#[derive(Debug)]
+/// What lies outside of a driver: the sockets of its machine.
+pub trait Outside<M: Machine> {
+    /// As [`Io::bind`].
+    ///
+    /// # Errors
+    /// The step that failed, the address and the system's error.
+    fn bind(&mut self, config: &SocketConfig) -> Result<SocketFacts, BindError>;
+
+    /// Closes the socket bound to `local`; `false`: there is none. Bursts that waited for it are cancelled in `machine`.
+    fn unbind(&mut self, local: SocketAddr, machine: &mut M, now: Timestamp) -> bool;
+
+    /// All sockets.
+    fn sockets(&self) -> Box<dyn Iterator<Item = SocketFacts> + '_>;
+
+    /// As [`Io::source_for`].
+    fn source_for(&mut self, remote: SocketAddr) -> Option<SocketAddr>;
+
+    /// As [`Io::send_raw`].
+    ///
+    /// # Errors
+    /// No socket fits, or it refused.
+    fn send_raw(&mut self, transmit: &RawTransmit<'_>) -> Result<(), RawError>;
+}
+
+/// A driver as the application sees it during one turn.
 pub struct Io<'a, M: Machine = Endpoint> {
     /// The machine.
     pub endpoint: &'a mut M,
     /// The instant of this turn.
     pub now: Timestamp,
-    pub(super) sockets: &'a mut Sockets<M::Burst>,
-    pub(super) registry: &'a Registry,
+    pub(super) outside: &'a mut dyn Outside<M>,
     pub(super) raw: &'a RawInbox,
-    pub(super) waker: &'a Waker,
     pub(super) statistics: &'a DriverStatistics,
     pub(super) wishes: &'a mut Wishes,
 }
@@ -56,21 +74,23 @@ impl<M: Machine> Io<'_, M> {
     /// # Errors
     /// The step that failed, the address and the system's error; everything else goes on (attacks J11).
     pub fn bind(&mut self, config: &SocketConfig) -> Result<SocketFacts, BindError> {
-        self.sockets.bind(self.registry, config)
+        self.outside.bind(config)
     }
 
     /// Closes the socket bound to `local`; `false`: there is none. Bursts that waited for it are cancelled.
     pub fn unbind(&mut self, local: SocketAddr) -> bool {
-        let Some(held) = self.sockets.unbind(self.registry, local) else { return false };
-        for held in held {
-            self.endpoint.on_submitted(&held.burst, 0, self.now);
-        }
-        true
+        self.outside.unbind(local, self.endpoint, self.now)
     }
 
     /// All sockets.
     pub fn sockets(&self) -> impl Iterator<Item = SocketFacts> {
-        self.sockets.facts()
+        self.outside.sockets()
+    }
+
+    /// The socket that the routing table prefers for this remote; `None`: any that fits will do.
+    #[must_use]
+    pub fn source_for(&mut self, remote: SocketAddr) -> Option<SocketAddr> {
+        self.outside.source_for(remote)
     }
 
     /// Datagrams of this turn that are no QUIC, 256 at most.
@@ -83,28 +103,12 @@ impl<M: Machine> Io<'_, M> {
     /// # Errors
     /// No socket fits, or the kernel refused.
     pub fn send_raw(&mut self, transmit: &RawTransmit<'_>) -> Result<(), RawError> {
-        let four_tuple = FourTuple { local: transmit.local, remote: transmit.remote };
-        let entry = self.sockets.find(four_tuple).ok_or(RawError::NoSocket)?;
-        let parcel = Parcel {
-            remote: transmit.remote,
-            source: Some(transmit.local.ip()),
-            ecn: Ecn::NotEct,
-            hop_limit: transmit.hop_limit,
-            segment_size: 0,
-            bytes: transmit.bytes,
-        };
-        entry.socket.send(&parcel).stop.map_or(Ok(()), |stop| Err(RawError::Refused(stop)))
+        self.outside.send_raw(transmit)
     }
 
     /// Asks for a turn at `at` at the latest; replaces an earlier wish, holds for one turn.
     pub const fn wake_at(&mut self, at: Timestamp) {
         self.wishes.wake_at = Some(at);
-    }
-
-    /// A waker of this thread, to give to others.
-    #[must_use]
-    pub fn waker(&self) -> Waker {
-        self.waker.clone()
     }
 
     /// Counters of the driver.
@@ -113,9 +117,15 @@ impl<M: Machine> Io<'_, M> {
         self.statistics
     }
 
-    /// Ends the thread after this turn; what the machine has to send now still goes out.
+    /// Ends the driver after this turn; what the machine has to send now still goes out.
     pub const fn stop(&mut self) {
         self.wishes.stop = true;
+    }
+}
+
+impl<M: Machine> fmt::Debug for Io<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io").field("now", &self.now).field("wishes", &self.wishes).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,9 @@
 mod endpoint;
 mod failures;
 mod io;
+mod kernel;
 pub mod machine;
+pub mod manual;
 mod outbox;
 mod raw;
 mod sockets;
@@ -22,8 +24,9 @@ use mio::Token;
 use qbase::limits;
 
 pub use self::{
-    io::{Application, Io, RawError, RawTransmit},
+    io::{Application, Io, Outside, RawError, RawTransmit},
     machine::{Departure, Machine, Received, SendFailure},
+    manual::{Manual, Network},
     raw::RawDatagram,
     sockets::SocketFacts,
     stats::DriverStatistics,

@@ -12,6 +12,7 @@ use qbase::{FourTuple, Timestamp, limits};
 use super::{
     BELL,
     failures::Failures,
+    kernel::Kernel,
     io::{Application, Io, Wishes},
     machine::{Departure, Machine, Received, SendFailure},
     outbox::Reason,
@@ -204,13 +205,12 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
 
     fn call_application(&mut self) {
         self.wishes = Wishes::default();
+        let mut kernel = Kernel { sockets: &mut self.sockets, registry: self.poller.registry() };
         let mut io = Io {
             endpoint: &mut self.machine,
             now: self.now,
-            sockets: &mut self.sockets,
-            registry: self.poller.registry(),
+            outside: &mut kernel,
             raw: &self.raw,
-            waker: &self.waker,
             statistics: &self.statistics,
             wishes: &mut self.wishes,
         };
