@@ -7,10 +7,12 @@
 //! | room | job |
 //! |---|---|
 //! | [`clock`], [`random`] | virtual time, seeded numbers |
-//! | [`link`], [`network`] | what happens to a datagram between two addresses |
-//! | [`trace`] | fingerprint of a run |
+//! | [`link`], [`wires`] | what happens to a datagram between the two ends of a link |
+//! | [`network`] | links between addresses |
+//! | [`trace`], [`pcap`] | fingerprint of a run, and all of it for other tools |
 //! | [`host`], [`traffic`], [`pattern`] | the machine with an application that moves recognisable bytes |
 //! | [`log`] | qlogs of the hosts |
+//! | [`world`] | hosts and routers with several links: what the TypeScript simulator is made of |
 //! | [`pair`], [`script`], [`failure`] | two hosts, what happens to their links, and how a failing run explains itself |
 
 pub mod clock;
@@ -21,10 +23,13 @@ pub mod log;
 pub mod network;
 pub mod pair;
 pub mod pattern;
+pub mod pcap;
 pub mod random;
 pub mod script;
 pub mod trace;
 pub mod traffic;
+pub mod wires;
+pub mod world;
 
 pub use clock::Clock;
 pub use failure::{Failure, Fault};

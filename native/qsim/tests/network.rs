@@ -353,6 +353,7 @@ fn shape() -> impl Strategy<Value = LinkShape> {
             delay: Duration::from_millis(delay),
             jitter: Duration::from_millis(jitter),
             rate_bits_per_sec,
+            rate_trace: None,
             queue: Queue::TailDrop { bytes },
             loss,
             duplicate,

@@ -2,6 +2,8 @@
 //!
 //! Called by the network, which keeps the bytes. Never sees contents: lengths, marks and instants only.
 
+use std::collections::VecDeque;
+
 use qbase::{Ecn, Timestamp};
 
 use super::{
@@ -10,7 +12,8 @@ use super::{
     duplicate,
     loss::LossState,
     mtu,
-    rate::{Admission, Bottleneck, Mark, Waiting},
+    codel::CoDel,
+    rate::{Admission, Bottleneck, Mark, Queue, Waiting},
 };
 use crate::{random::Random, trace::Fate};
 
@@ -22,8 +25,13 @@ pub struct Lane {
     random: Random,
     loss: LossState,
     bottleneck: Bottleneck,
+    codel: CoDel,
     /// The head of the queue is being sent: the network holds an event for its departure.
     sending: bool,
+    /// Datagrams the queue gave up after it had taken them.
+    refused: VecDeque<u32>,
+    /// Since when the shape is in force.
+    since: Timestamp,
     wire: Wire,
     statistics: LinkStatistics,
 }
@@ -75,15 +83,18 @@ pub enum Damage {
 }
 
 impl Lane {
-    /// A lane that is up, with its own generator.
+    /// A lane that is up and has this shape from `now` on, with its own generator.
     #[must_use]
-    pub fn new(shape: LinkShape, random: Random) -> Self {
+    pub fn new(now: Timestamp, shape: LinkShape, random: Random) -> Self {
         Self {
             shape,
+            refused: VecDeque::new(),
+            since: now,
             state: LaneState::Up,
             random,
             loss: LossState::default(),
             bottleneck: Bottleneck::default(),
+            codel: CoDel::default(),
             sending: false,
             wire: Wire::default(),
             statistics: LinkStatistics::default(),
@@ -106,11 +117,12 @@ impl Lane {
         if self.loss.loses(&self.shape.loss, number, &mut self.random) {
             return self.dropped(Fate::Loss);
         }
-        if self.shape.rate_bits_per_sec.is_none() && self.bottleneck.is_empty() {
+        let rate = self.shape.rate_at(now.saturating_since(self.since));
+        if self.shape.is_unlimited() && self.bottleneck.is_empty() {
             return Verdict::Through;
         }
-        let capacity = self.shape.rate_bits_per_sec.map_or(u64::MAX, |rate| self.shape.queue.capacity(rate));
-        match self.bottleneck.offer(Waiting { token, len }, capacity, self.shape.ecn, ecn) {
+        let capacity = rate.map_or(u64::MAX, |rate| self.shape.queue.capacity(rate));
+        match self.bottleneck.offer(Waiting { token, len, since: now }, capacity, self.shape.ecn, ecn) {
             Admission::Full => self.dropped(Fate::Queue),
             Admission::Taken(mark) => {
                 self.statistics.waiting = self.statistics.waiting.saturating_add(1);
@@ -132,8 +144,14 @@ impl Lane {
     pub fn depart(&mut self, now: Timestamp) -> (Option<u32>, Option<Timestamp>) {
         self.sending = false;
         let head = self.bottleneck.take();
+        let next = self.start_sending(now);
         self.statistics.waiting = self.bottleneck.len() as u64;
-        (head.map(|head| head.token), self.start_sending(now))
+        (head.map(|head| head.token), next)
+    }
+
+    /// A datagram that the queue gave up when it chose its last heads; its fate is [`Fate::Queue`].
+    pub fn take_refused(&mut self) -> Option<u32> {
+        self.refused.pop_front()
     }
 
     /// A datagram reaches the wire: how many copies of it travel.
@@ -185,7 +203,10 @@ impl Lane {
     /// New qualities from here on. Returns the departure of the queue's head if it starts to move.
     pub fn set(&mut self, shape: LinkShape, now: Timestamp) -> Option<Timestamp> {
         self.shape = shape;
-        self.start_sending(now)
+        self.since = now;
+        let leaves_at = self.start_sending(now);
+        self.statistics.waiting = self.bottleneck.len() as u64;
+        leaves_at
     }
 
     /// Cuts or restores the lane. What is on the wire arrives all the same; what waits in the queue goes on into the
@@ -233,7 +254,14 @@ impl Lane {
         if self.sending {
             return None;
         }
-        let leaves_at = self.bottleneck.head_leaves_at(now, self.shape.rate_bits_per_sec)?;
+        if let Queue::CoDel(law) = self.shape.queue {
+            let before = self.refused.len();
+            self.codel.choose(now, law, &mut self.bottleneck, &mut self.refused);
+            for _ in before..self.refused.len() {
+                self.statistics.count(Fate::Queue);
+            }
+        }
+        let leaves_at = self.shape.leaves_at(self.since, now, self.bottleneck.head()?.len)?;
         self.sending = true;
         Some(leaves_at)
     }

@@ -7,6 +7,7 @@
 //! offered -> cut? -> too long? -> lost? -> queue full? -> (waits for the rate) -> cut? -> copies -> delay -> arrives
 //! ```
 
+pub mod codel;
 pub mod corrupt;
 pub mod delay;
 pub mod duplicate;
@@ -18,9 +19,10 @@ pub mod reorder;
 pub mod shape;
 pub mod statistics;
 
+pub use codel::CoDelLaw;
 pub use lane::Lane;
 pub use loss::LossModel;
-pub use rate::Queue;
+pub use rate::{Queue, RateTrace};
 pub use reorder::Reorder;
 pub use shape::{EcnTreatment, LinkShape};
 pub use statistics::LinkStatistics;

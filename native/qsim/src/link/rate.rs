@@ -3,11 +3,11 @@
 //! Decides what the queue refuses (tail drop) and when its head has left. Called by the lane. Never loses a datagram
 //! that it took in.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use qbase::{Ecn, Timestamp};
 
-use super::EcnTreatment;
+use super::{CoDelLaw, EcnTreatment};
 
 /// Where datagrams wait for the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -20,6 +20,8 @@ pub enum Queue {
         /// UDP payload, bytes.
         bytes: u64,
     },
+    /// Drops at the head what has waited too long (RFC 8289).
+    CoDel(CoDelLaw),
 }
 
 impl Queue {
@@ -32,8 +34,88 @@ impl Queue {
         match self {
             Self::HundredMillis => (bits_per_sec / 80).max(Self::SHORTEST),
             Self::TailDrop { bytes } => bytes,
+            Self::CoDel(law) => law.bytes.unwrap_or_else(|| (bits_per_sec / 8).max(Self::SHORTEST)),
         }
     }
+}
+
+/// A rate that changes with time: steps, then all over again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateTrace {
+    /// Length of each step and its rate, bits per second.
+    steps: Arc<[(Duration, u64)]>,
+    period: Duration,
+}
+
+impl RateTrace {
+    /// Each rate (bits per second) holds from its instant on, in rising order, until the next; the last one holds as long
+    /// as the one before it (a lone one for ever). Before the first instant the last rate holds. `None`: no points.
+    #[must_use]
+    pub fn new(points: &[(Duration, u64)]) -> Option<Self> {
+        let (first, last) = (points.first()?, points.last()?);
+        let mut steps: Vec<(Duration, u64)> = Vec::with_capacity(points.len().saturating_add(1));
+        if !first.0.is_zero() {
+            steps.push((first.0, last.1));
+        }
+        let mut length = Duration::from_secs(1);
+        for pair in points.windows(2) {
+            if let [(from, rate), (to, _)] = pair {
+                length = to.saturating_sub(*from);
+                steps.push((length, *rate));
+            }
+        }
+        steps.push((length, last.1));
+        let period: Duration = steps.iter().map(|(length, _)| *length).sum();
+        (!period.is_zero()).then(|| Self { steps: steps.into(), period })
+    }
+
+    /// The rate in force after this time.
+    #[must_use]
+    pub fn rate_at(&self, elapsed: Duration) -> u64 {
+        let mut left = remainder(elapsed, self.period);
+        for (length, rate) in &*self.steps {
+            if left < *length {
+                return *rate;
+            }
+            left = left.saturating_sub(*length);
+        }
+        0
+    }
+
+    /// Time the wire needs for `len` bytes that start after `elapsed`; `None`: no rate ever moves them.
+    #[must_use]
+    pub fn serialization(&self, elapsed: Duration, len: usize) -> Option<Duration> {
+        let capacity = |length: Duration, rate: u64| length.as_nanos().saturating_mul(u128::from(rate));
+        let of_period: u128 = self.steps.iter().map(|(length, rate)| capacity(*length, *rate)).sum();
+        if of_period == 0 {
+            return None;
+        }
+        let nano_bits = (len as u128).saturating_mul(8_000_000_000);
+        // Whole periods first: what is left ends within the next one and the part of this one that has passed.
+        let periods = nano_bits.saturating_sub(1) / of_period;
+        let mut left = nano_bits.saturating_sub(periods.saturating_mul(of_period));
+        let mut taken = self.period.saturating_mul(u32::try_from(periods).ok()?);
+        let mut skip = remainder(elapsed, self.period);
+        for (length, rate) in self.steps.iter().chain(&*self.steps) {
+            if skip >= *length {
+                skip = skip.saturating_sub(*length);
+                continue;
+            }
+            let length = length.saturating_sub(std::mem::take(&mut skip));
+            if capacity(length, *rate) >= left {
+                let nanos = if left == 0 { 0 } else { left.div_ceil(u128::from(*rate)) };
+                return Some(taken.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))));
+            }
+            left = left.saturating_sub(capacity(length, *rate));
+            taken = taken.saturating_add(length);
+        }
+        None
+    }
+}
+
+/// What is left of a time after whole periods.
+fn remainder(elapsed: Duration, period: Duration) -> Duration {
+    Duration::from_nanos(u64::try_from(elapsed.as_nanos() % period.as_nanos().max(1)).unwrap_or(0))
 }
 
 /// Time the wire needs for one datagram, rounded up to a nanosecond; `None` at rate 0.
@@ -54,6 +136,8 @@ pub struct Waiting {
     pub token: u32,
     /// UDP payload, bytes.
     pub len: usize,
+    /// When it came.
+    pub since: Timestamp,
 }
 
 /// The queue of one direction; its head is on its way onto the wire.
@@ -106,12 +190,10 @@ impl Bottleneck {
         Some(head)
     }
 
-    /// When the head has left if it starts at `now`; `None` when nothing waits or the rate is 0. An unlimited rate
-    /// needs no time.
+    /// The datagram that goes next.
     #[must_use]
-    pub fn head_leaves_at(&self, now: Timestamp, bits_per_sec: Option<u64>) -> Option<Timestamp> {
-        let head = self.waiting.front()?;
-        bits_per_sec.map_or(Some(now), |rate| Some(now + serialization(head.len, rate)?))
+    pub fn head(&self) -> Option<&Waiting> {
+        self.waiting.front()
     }
 
     /// Datagrams in the queue, the one being sent included.
@@ -138,7 +220,7 @@ mod tests {
     use super::*;
 
     fn offer(bottleneck: &mut Bottleneck, len: usize, capacity: u64) -> Admission {
-        bottleneck.offer(Waiting { token: 0, len }, capacity, EcnTreatment::Mark, Ecn::Ect0)
+        bottleneck.offer(Waiting { token: 0, len, since: Timestamp::ZERO }, capacity, EcnTreatment::Mark, Ecn::Ect0)
     }
 
     #[test]
@@ -152,6 +234,21 @@ mod tests {
     fn the_default_queue_holds_a_hundred_milliseconds() {
         assert_eq!(Queue::default().capacity(10_000_000), 125_000);
         assert_eq!(Queue::default().capacity(10_000), Queue::SHORTEST);
+    }
+
+    #[test]
+    fn a_rate_by_time_moves_bytes_across_its_steps_and_begins_anew() {
+        let ms = Duration::from_millis;
+        // 8 bytes a millisecond, then nothing, 10 ms each.
+        let trace = RateTrace::new(&[(ms(0), 64_000), (ms(10), 0)]).expect("points");
+        assert_eq!([0, 9, 10, 19, 20].map(|at| trace.rate_at(ms(at))), [64_000, 64_000, 0, 0, 64_000]);
+        assert_eq!(trace.serialization(ms(0), 80), Some(ms(10)));
+        assert_eq!(trace.serialization(ms(5), 80), Some(ms(20)), "5 ms, a pause of 10, 5 ms");
+        assert_eq!(trace.serialization(ms(12), 8), Some(ms(9)));
+        assert_eq!(trace.serialization(ms(0), 800), Some(ms(190)), "the last part needs no pause behind it");
+        assert_eq!(RateTrace::new(&[(ms(0), 0)]).expect("points").serialization(ms(1), 1), None);
+        assert_eq!(RateTrace::new(&[(ms(5), 1), (ms(6), 2)]).expect("points").rate_at(ms(0)), 2);
+        assert_eq!(RateTrace::new(&[]), None);
     }
 
     #[test]
@@ -172,7 +269,7 @@ mod tests {
         assert_eq!(marks, [plain, plain, marked, marked]);
         let mut incapable = Bottleneck::default();
         for _ in 0..4 {
-            let datagram = Waiting { token: 0, len: 1_000 };
+            let datagram = Waiting { token: 0, len: 1_000, since: Timestamp::ZERO };
             assert_eq!(incapable.offer(datagram, 4_000, EcnTreatment::Mark, Ecn::NotEct), plain);
         }
     }

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{loss::LossModel, mtu, rate::Queue, reorder::Reorder};
+use qbase::Timestamp;
+
+use super::{loss::LossModel, mtu, rate::{Queue, RateTrace, serialization}, reorder::Reorder};
 
 /// Qualities of one direction of a link. The default is perfect: no delay, no rate limit, no loss, 1,472 bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,8 @@ pub struct LinkShape {
     pub jitter: Duration,
     /// Bits of UDP payload per second; `None` is unlimited (and then there is no queue). 0 stands still.
     pub rate_bits_per_sec: Option<u64>,
+    /// Rates by time since the shape came into force; takes the place of `rate_bits_per_sec`.
+    pub rate_trace: Option<RateTrace>,
     /// Where datagrams wait for the rate.
     pub queue: Queue,
     /// What gets lost at the entrance.
@@ -41,6 +45,29 @@ impl LinkShape {
     #[must_use]
     pub fn delayed(delay: Duration) -> Self {
         Self { delay, ..Self::default() }
+    }
+
+    /// Nothing ever waits.
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        self.rate_bits_per_sec.is_none() && self.rate_trace.is_none()
+    }
+
+    /// Bits per second when the shape has been in force for this long; `None`: unlimited.
+    #[must_use]
+    pub fn rate_at(&self, elapsed: Duration) -> Option<u64> {
+        self.rate_trace.as_ref().map_or(self.rate_bits_per_sec, |trace| Some(trace.rate_at(elapsed)))
+    }
+
+    /// When a datagram of `len` bytes has left that starts at `now`; the shape is in force `since` then. `None`: never.
+    #[must_use]
+    pub fn leaves_at(&self, since: Timestamp, now: Timestamp, len: usize) -> Option<Timestamp> {
+        let time = match (&self.rate_trace, self.rate_bits_per_sec) {
+            (Some(trace), _) => trace.serialization(now.saturating_since(since), len)?,
+            (None, Some(rate)) => serialization(len, rate)?,
+            (None, None) => Duration::ZERO,
+        };
+        Some(now + time)
     }
 
     /// The same with a rate and the default queue.
@@ -71,6 +98,7 @@ impl Default for LinkShape {
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
             rate_bits_per_sec: None,
+            rate_trace: None,
             queue: Queue::default(),
             loss: LossModel::default(),
             duplicate: 0.0,

@@ -1,6 +1,6 @@
-//! The datagrams on the links of a network, each under a small number, in buffers that are used again.
+//! The datagrams on all links, each under a small number, in buffers that are used again.
 //!
-//! Called by the network alone. Decides nothing.
+//! Called by the wires alone. Decides nothing.
 
 use qbase::{Ecn, FourTuple, Timestamp};
 
