@@ -2,34 +2,36 @@
 //!
 //! Decides nothing: it converts, copies, and hands over to the engine on the I/O thread. Owns that thread: it is joined
 //! when the endpoint has closed, when the object is collected, and in the environment's cleanup hook, whichever comes
-//! first (attacks I5, I6). Memory of JavaScript is used only inside the calls.
+//! first (attacks I5, I6). A simulated endpoint has a seat in a world instead. Memory of JavaScript is used only inside the
+//! calls.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use napi::{CleanupEnvHook, Env, bindgen_prelude::{Float64ArraySlice, Function, ObjectFinalize, Uint8ArraySlice, Uint32ArraySlice}};
 use napi_derive::napi;
 use qconnection::Endpoint as Machine;
-use qdriver::{Driver, DriverHandle};
+use qdriver::{Clock, Driver, DriverHandle};
 
 use crate::{
     engine::Engine,
     error::{NativeError, guarded},
     failures::spawn_failure,
-    link::Link,
+    link::{Link, TimeSource},
     memory,
     messages::orders::Question,
     options::{
         connect::{Dial, TlsCache},
-        endpoint::{EndpointOptions, random},
+        endpoint::{Birth, EndpointOptions},
         server::Listen,
         tls::Surroundings,
     },
     queue::{
-        answer::{Answer, PATIENCE},
+        answer::{Answer, PATIENCE, Reply},
         commands::{self, Command, Flush, Sender},
         layout::DRAIN_MORE,
         records::{self, Reader},
     },
+    sim::Seat,
     wake::{KeepAlive, Wake},
 };
 
@@ -39,59 +41,112 @@ struct Half {
     wake: Arc<Wake>,
     commands: Sender,
     records: Reader,
-    /// `None`: the thread was joined.
-    thread: Option<DriverHandle>,
+    /// `None`: it has ended.
+    home: Option<Home>,
     surroundings: Surroundings,
     tls: TlsCache,
     hook: Option<CleanupEnvHook<Rc<RefCell<Half>>>>,
 }
 
-impl Half {
-    /// Binds the sockets and starts the thread.
-    fn start(json: &str, wake: Wake) -> Result<Self, NativeError> {
+/// What gives the engine its turns.
+pub enum Home {
+    /// An I/O thread.
+    Thread(DriverHandle),
+    /// A simulated world.
+    World(Seat),
+}
+
+/// The parts of a new endpoint that both sides of the queues need.
+pub struct Parts {
+    /// The options as they crossed.
+    pub options: EndpointOptions,
+    /// What the halves share.
+    pub link: Arc<Link>,
+    /// How JavaScript is called.
+    pub wake: Arc<Wake>,
+    /// The machine.
+    pub machine: Machine,
+    /// The half that takes turns.
+    pub engine: Engine,
+    /// Of all TLS options.
+    pub surroundings: Surroundings,
+    commands: Sender,
+    records: Reader,
+}
+
+impl Parts {
+    /// An endpoint that nothing drives yet.
+    ///
+    /// # Errors
+    /// Options that are none, or that this engine has not.
+    pub fn new(json: &str, wake: Wake, birth: &Birth, clock: TimeSource) -> Result<Self, NativeError> {
         let options: EndpointOptions = serde_json::from_str(json)?;
-        let config = options.machine()?;
-        let link = Arc::new(Link::new(config.pool_bytes as u64));
+        let config = options.machine(birth)?;
+        let link = Arc::new(Link::timed(config.pool_bytes as u64, clock));
         let wake = Arc::new(wake);
-        let (sender, receiver) = commands::channel();
-        let (writer, reader) = records::channel();
+        let (commands, receiver) = commands::channel();
+        let (writer, records) = records::channel();
         let engine = Engine::new(Arc::clone(&link), Arc::clone(&wake), receiver, writer, options.sockets());
-        let machine = Machine::new(config, random()?);
-        let thread = Driver::spawn(options.driver(), machine, engine).map_err(|error| spawn_failure(&error))?;
-        link.set_local(thread.sockets().iter().map(|facts| facts.local.to_string()).collect());
         let mut surroundings = Surroundings::default();
         if options.keylog {
             let link = Arc::clone(&link);
             surroundings.keylog = Some(Arc::new(move |line| link.log_key(line)));
         }
-        Ok(Self { link, wake, commands: sender, records: reader, thread: Some(thread), surroundings, tls: TlsCache::default(), hook: None })
+        Ok(Self { options, link, wake, machine: Machine::new(config, birth.seed), engine, surroundings, commands, records })
+    }
+}
+
+impl Half {
+    /// Binds the sockets and starts the thread.
+    fn start(json: &str, wake: Wake) -> Result<Self, NativeError> {
+        let Parts { options, link, wake, machine, engine, surroundings, commands, records } =
+            Parts::new(json, wake, &Birth::now()?, TimeSource::Real(Clock::start()))?;
+        let thread = Driver::spawn(options.driver(), machine, engine).map_err(|error| spawn_failure(&error))?;
+        link.set_local(thread.sockets().iter().map(|facts| facts.local.to_string()).collect());
+        let home = Some(Home::Thread(thread));
+        Ok(Self { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), hook: None })
     }
 
-    /// Hands a command over and wakes the thread.
+    /// Hands a command over and wakes the engine.
     fn send(&mut self, command: Command) {
         self.commands.push(command);
         self.nudge();
     }
 
-    /// Wakes the thread if it sleeps.
+    /// Wakes the engine if it sleeps.
     fn nudge(&self) {
-        if let Some(thread) = &self.thread {
-            thread.waker().wake();
+        match &self.home {
+            Some(Home::Thread(thread)) => thread.waker().wake(),
+            Some(Home::World(seat)) => seat.stir(),
+            None => {}
         }
     }
 
-    fn check_open(&self) -> Result<(), NativeError> {
-        if self.thread.is_none() || self.link.has_ended() { Err(NativeError::endpoint_closed()) } else { Ok(()) }
+    /// The answer to a question that was sent.
+    fn wait(&self, answer: &Answer) -> Option<Reply> {
+        if let Some(Home::World(seat)) = &self.home {
+            seat.turn_now();
+        }
+        answer.wait(PATIENCE)
     }
 
-    /// Ends the thread and waits for it; connections are closed on the way. JavaScript is not called afterwards.
+    fn check_open(&self) -> Result<(), NativeError> {
+        if self.home.is_none() || self.link.has_ended() { Err(NativeError::endpoint_closed()) } else { Ok(()) }
+    }
+
+    /// Ends the engine's turns and waits for a thread's end; connections are closed on the way. JavaScript is not called afterwards.
     fn shut_down(&mut self) {
         self.wake.close();
-        let Some(thread) = self.thread.take() else { return };
+        let Some(home) = self.home.take() else { return };
         self.link.abandon();
-        self.commands.push(Command::Close);
-        // How it ended was told by its last record.
-        thread.stop().unwrap_or_default();
+        match home {
+            Home::Thread(thread) => {
+                self.commands.push(Command::Close);
+                // How it ended was told by its last record.
+                thread.stop().unwrap_or_default();
+            }
+            Home::World(seat) => seat.leave(),
+        }
     }
 }
 
@@ -123,6 +178,14 @@ impl NativeEndpoint {
         })?;
         half.borrow_mut().hook = Some(hook);
         Ok(Self { half })
+    }
+
+    /// An endpoint whose engine has a seat in a world.
+    pub(crate) fn seated(parts: Parts, take_seat: impl FnOnce(Machine, Engine, Arc<Wake>) -> Seat) -> Self {
+        let Parts { link, wake, machine, engine, surroundings, commands, records, .. } = parts;
+        let home = Some(Home::World(take_seat(machine, engine, Arc::clone(&wake))));
+        let half = Half { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), hook: None };
+        Self { half: Rc::new(RefCell::new(half)) }
     }
 
     /// Joins the thread and takes the hook out.
@@ -201,7 +264,7 @@ impl NativeEndpoint {
             // Whoever is told that we listen may connect at once: the options must be in force by then.
             let taken = Answer::default();
             half.send(Command::Question(0, Question::Drops, taken.clone()));
-            taken.wait(PATIENCE).unwrap_or_else(|| Ok(String::new())).map(drop)
+            half.wait(&taken).unwrap_or_else(|| Ok(String::new())).map(drop)
         })
     }
 
@@ -247,7 +310,7 @@ impl NativeEndpoint {
             }
             let answer = Answer::default();
             half.send(Command::Question(connection, question, answer.clone()));
-            answer.wait(PATIENCE).unwrap_or_else(|| Err(NativeError::internal("the I/O thread did not answer within a second")))
+            half.wait(&answer).unwrap_or_else(|| Err(NativeError::internal("the I/O thread did not answer within a second")))
         })
     }
 

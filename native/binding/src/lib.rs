@@ -9,6 +9,7 @@
 //! | `options/`, `messages/` | JSON of what is rare |
 //! | `stats` | numbers that are read without asking |
 //! | `relay`, `certificate` | the link emulator, certificates for development |
+//! | `sim/` | endpoints without threads in simulated worlds |
 //! | `memory` | arrays of JavaScript |
 //! | `error`, `failures` | errors as they cross |
 //!
@@ -26,6 +27,7 @@ mod messages;
 mod options;
 mod queue;
 mod relay;
+mod sim;
 mod stats;
 mod wake;
 
@@ -35,7 +37,7 @@ use napi::{
 };
 use napi_derive::napi;
 
-use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle};
+use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle, sim::NativeWorld};
 
 /// Number of the contract in `src/binding/native.ts`.
 const CONTRACT: u32 = 1;
@@ -62,6 +64,12 @@ pub fn features() -> Vec<&'static str> {
 #[napi]
 pub fn create_endpoint(env: Env, options: String, wake: Function<'_, (), ()>) -> napi::Result<NativeEndpoint> {
     NativeEndpoint::create(env, &options, &wake)
+}
+
+/// A world of simulated hosts.
+#[napi]
+pub fn create_world(options: String) -> napi::Result<NativeWorld> {
+    NativeWorld::create(&options)
 }
 
 /// A self-signed certificate for development.

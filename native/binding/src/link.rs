@@ -2,8 +2,12 @@
 //!
 //! Made by `endpoint`, read and written by both threads. Decides nothing but the next key.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
 
+use qbase::Timestamp;
 use qdriver::Clock;
 
 use crate::{
@@ -14,6 +18,34 @@ use crate::{
 /// Key log lines that wait for JavaScript (attacks L26): about 200 handshakes.
 const KEYLOG_LINES: usize = 1_024;
 
+/// Where an endpoint's time comes from.
+#[derive(Clone, Debug)]
+pub enum TimeSource {
+    /// The system.
+    Real(Clock),
+    /// A simulated world.
+    Virtual {
+        /// The world's clock, ns.
+        now: Arc<AtomicU64>,
+        /// What it said when the endpoint was made.
+        zero: Timestamp,
+    },
+}
+
+impl TimeSource {
+    /// Time since the endpoint was made.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::Real(clock) => clock.now(),
+            Self::Virtual { now, zero } => {
+                let now = Timestamp::from_nanos(now.load(Ordering::Relaxed));
+                Timestamp::ZERO + now.saturating_since(*zero)
+            }
+        }
+    }
+}
+
 /// Shared between the JavaScript thread and the I/O thread of one endpoint.
 #[derive(Debug)]
 pub struct Link {
@@ -22,7 +54,7 @@ pub struct Link {
     /// Numbers to be read.
     pub pages: Pages,
     /// Zero when the endpoint was made.
-    pub clock: Clock,
+    pub clock: TimeSource,
     /// Bound addresses.
     local: Lock<Vec<String>>,
     /// Key log lines on their way to the engine, at most [`KEYLOG_LINES`].
@@ -41,12 +73,18 @@ pub struct Link {
 
 impl Link {
     /// Of a new endpoint whose receive buffers hold `pool_bytes_max` bytes.
-    #[must_use]
+    #[cfg(test)]
     pub fn new(pool_bytes_max: u64) -> Self {
+        Self::timed(pool_bytes_max, TimeSource::Real(Clock::start()))
+    }
+
+    /// The same on a clock of its own.
+    #[must_use]
+    pub fn timed(pool_bytes_max: u64, clock: TimeSource) -> Self {
         Self {
             keys: AtomicU32::new(0),
             pages: Pages::default(),
-            clock: Clock::start(),
+            clock,
             local: Lock::default(),
             keylog: Lock::default(),
             keylog_lost: AtomicU64::new(0),

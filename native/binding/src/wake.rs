@@ -1,7 +1,10 @@
-//! Calling JavaScript from the I/O thread: one thread-safe function per endpoint, without arguments.
+//! Calling JavaScript from the I/O thread: one thread-safe function per endpoint, without arguments. A simulated endpoint
+//! has no thread: its calls are noted for the world, which makes them.
 //!
 //! Decides nothing: the record queue says when a call is due. Never blocks, and never calls after [`Wake::close`], which
 //! the environment's cleanup hook makes sure of (attacks I6).
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use napi::{
     Env, Status, bindgen_prelude::Function, sys,
@@ -20,6 +23,8 @@ type Callback = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
 #[derive(Default)]
 pub struct Wake {
     callback: Lock<Option<Callback>>,
+    /// A call was due and there is no function to call.
+    noted: AtomicBool,
 }
 
 impl Wake {
@@ -30,7 +35,7 @@ impl Wake {
     pub fn new(function: &Function<'_, (), ()>) -> Result<Self, NativeError> {
         let callback = function.build_threadsafe_function().weak::<true>().build();
         let callback = callback.map_err(|error| NativeError::internal(error.reason))?;
-        Ok(Self { callback: Lock::new(Some(callback)) })
+        Ok(Self { callback: Lock::new(Some(callback)), noted: AtomicBool::new(false) })
     }
 
     /// Calls JavaScript soon.
@@ -38,7 +43,19 @@ impl Wake {
         if let Some(callback) = &*lock(&self.callback) {
             // A closing environment drains no more; its hook has stopped us by then.
             callback.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        } else {
+            self.noted.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// As [`Self::take_noted`], and it stays so.
+    pub fn is_noted(&self) -> bool {
+        self.noted.load(Ordering::Relaxed)
+    }
+
+    /// A call was due since this was asked last, and nobody was there to be called.
+    pub fn take_noted(&self) -> bool {
+        self.noted.swap(false, Ordering::Relaxed)
     }
 
     /// No call follows.

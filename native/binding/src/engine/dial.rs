@@ -114,7 +114,8 @@ impl Engine {
         if wanted.is_ipv4() != remote.is_ipv4() {
             return Err(NativeError::new("QB_NO_PATH", format!("{wanted} and {remote} are of different families; use addresses of one")));
         }
-        let serves = |facts: &SocketFacts| match spec.local {
+        let preferred = io.source_for(remote);
+        let serves = |facts: &SocketFacts| match spec.local.or(preferred) {
             Some(local) => facts.local.ip() == local.ip() && (local.port() == 0 || facts.local.port() == local.port()),
             None => facts.local.is_ipv4() == remote.is_ipv4(),
         };

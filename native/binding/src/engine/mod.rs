@@ -134,6 +134,11 @@ impl Engine {
         }
     }
 
+    /// Its endpoint ends at once; these words reach JavaScript.
+    pub fn break_down(&mut self, words: String) {
+        self.broken = Some(words);
+    }
+
     fn turn(&mut self, io: &mut Io<'_>) {
         self.wake_at = None;
         if !self.pace.started {

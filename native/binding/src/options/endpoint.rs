@@ -1,6 +1,6 @@
 //! `NativeEndpointOptions`: sockets, segments, memory, secret.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use qconnection::EndpointConfig;
 use qdriver::{
@@ -78,16 +78,22 @@ impl EndpointOptions {
         let default = DriverConfig::default();
         DriverConfig {
             sockets: self.local.iter().map(|address| style.socket(*address, None)).collect(),
-            max_segments: self.max_segments.unwrap_or(default.max_segments),
+            max_segments: self.max_segments(),
             ..default
         }
+    }
+
+    /// Segments of one burst at most.
+    #[must_use]
+    pub fn max_segments(&self) -> usize {
+        self.max_segments.unwrap_or(DriverConfig::default().max_segments)
     }
 
     /// What the machine starts with.
     ///
     /// # Errors
-    /// An option this engine has not, a secret that is none, or no randomness.
-    pub fn machine(&self) -> Result<EndpointConfig, NativeError> {
+    /// An option this engine has not, or a secret that is none.
+    pub fn machine(&self, birth: &Birth) -> Result<EndpointConfig, NativeError> {
         let default = EndpointConfig::default();
         let pool_bytes = match &self.memory {
             None => default.pool_bytes,
@@ -99,10 +105,30 @@ impl EndpointOptions {
             Some(secret) => from_hex(secret)
                 .and_then(|bytes| bytes.try_into().ok())
                 .ok_or_else(|| NativeError::option("secret", "is not 32 bytes in hex"))?,
-            None => random()?,
+            None => birth.secret,
         };
-        // The clock of the machine starts with it.
-        Ok(EndpointConfig { secret, pool_bytes, unix_at_zero: crate::certificate::unix_time(), qlog: self.qlog })
+        Ok(EndpointConfig { secret, pool_bytes, unix_at_zero: birth.unix_at_zero, qlog: self.qlog })
+    }
+}
+
+/// What an endpoint takes from the world it is born into.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// Everything random that it does by itself.
+    pub seed: [u8; 32],
+    /// Its secret, unless options name one.
+    pub secret: [u8; 32],
+    /// Time of day at the zero of the machine's clock, since 1970.
+    pub unix_at_zero: Duration,
+}
+
+impl Birth {
+    /// Of this moment and the system's generator: the clock of the machine starts with it.
+    ///
+    /// # Errors
+    /// There is no randomness.
+    pub fn now() -> Result<Self, NativeError> {
+        Ok(Self { seed: random()?, secret: random()?, unix_at_zero: crate::certificate::unix_time() })
     }
 }
 
@@ -110,7 +136,7 @@ impl EndpointOptions {
 ///
 /// # Errors
 /// It gave none.
-pub fn random() -> Result<[u8; 32], NativeError> {
+fn random() -> Result<[u8; 32], NativeError> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NativeError::internal("the system has no randomness"))?;
     Ok(bytes)
@@ -127,7 +153,7 @@ mod tests {
     #[test]
     fn absent_options_are_the_defaults_of_the_engine() {
         let options = read(r#"{"local":[]}"#);
-        let (driver, machine) = (options.driver(), options.machine().expect("machine"));
+        let (driver, machine) = (options.driver(), options.machine(&Birth::now().expect("birth")).expect("machine"));
         assert!(driver.sockets.is_empty());
         assert_eq!(driver.max_segments, DriverConfig::default().max_segments);
         assert_eq!(machine.pool_bytes, EndpointConfig::default().pool_bytes);
@@ -141,7 +167,7 @@ mod tests {
             r#"{{"local":["127.0.0.1:0"],"reusePort":true,"receiveBufferBytes":5000,"maxSegments":1,"memory":{{"maxBytes":1048576}},"secret":"{secret}"}}"#
         );
         let options = read(&json);
-        let (driver, machine) = (options.driver(), options.machine().expect("machine"));
+        let (driver, machine) = (options.driver(), options.machine(&Birth::now().expect("birth")).expect("machine"));
         assert_eq!((driver.max_segments, driver.sockets.len()), (1, 1));
         assert_eq!((driver.sockets[0].sharing, driver.sockets[0].buffers.receive), (PortSharing::Shared, 5_000));
         assert_eq!((machine.secret, machine.pool_bytes), ([0xab; 32], 1_048_576));
@@ -153,7 +179,7 @@ mod tests {
             (r#"{"local":[],"memory":{"overcommit":2}}"#, "memory.overcommit"),
             (r#"{"local":[],"secret":"ab"}"#, "secret"),
         ] {
-            assert_eq!(read(json).machine().expect_err("refused").facts().field.as_deref(), Some(field));
+            assert_eq!(read(json).machine(&Birth::now().expect("birth")).expect_err("refused").facts().field.as_deref(), Some(field));
         }
     }
 }

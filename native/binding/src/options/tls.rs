@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use qcrypto::{
-    Cipher, ClientAuth, ClientSessions, ClientTls, ClientTlsOptions, Identity, IdentityPart, KeyLog, Pin, Roots,
+    Cipher, ClientAuth, ClientSessions, ClientTls, ClientTlsOptions, Identity, IdentityPart, KeyLog, Pin, Provider, Roots,
     ServerSessions, ServerTls, ServerTlsOptions, TlsError, Verify,
 };
+use qsim::Random;
 use serde::Deserialize;
 
-use crate::error::NativeError;
+use crate::{
+    error::NativeError,
+    lock::{Lock, lock},
+};
 
 /// Options as they cross.
 #[derive(Debug, Deserialize)]
@@ -87,6 +91,28 @@ pub struct Surroundings {
     pub client_sessions: ClientSessions,
     /// What the tickets stand for that this endpoint gave: they outlive a change of the server's options.
     pub server_sessions: ServerSessions,
+    /// Where randomness and time come from.
+    pub providers: Providers,
+}
+
+/// Gives each set of TLS options its source of randomness and time.
+#[derive(Clone, Default)]
+pub enum Providers {
+    /// The system.
+    #[default]
+    System,
+    /// A simulated world: another seed each time.
+    Seeded(Arc<Lock<Random>>),
+}
+
+impl Providers {
+    /// The provider of the next set of options.
+    fn next(&self) -> Provider {
+        match self {
+            Self::System => Provider::System,
+            Self::Seeded(random) => Provider::Seeded { seed: lock(random).seed(), unix_time: qsim::world::UNIX_TIME },
+        }
+    }
 }
 
 impl Tls {
@@ -105,6 +131,7 @@ impl Tls {
             keylog: surroundings.keylog.clone(),
             sessions: Some(surroundings.client_sessions.clone()),
             early_data: self.early_data,
+            provider: surroundings.providers.next(),
             ..ClientTlsOptions::default()
         };
         ClientTls::new(&options).map_err(refusal)
@@ -131,6 +158,7 @@ impl Tls {
             sni: self.named()?,
             sessions: Some(surroundings.server_sessions.clone()),
             early_data: self.early_data,
+            provider: surroundings.providers.next(),
             ..ServerTlsOptions::default()
         };
         ServerTls::new(&options).map_err(|error| match error {

@@ -1,0 +1,184 @@
+//! Sockets of simulated hosts: who has bound which address, and what a host's system says to a burst.
+//!
+//! Called by the endpoints of a world through `qdriver`'s `Io`, as the kernel is on the I/O thread. Decides which port a
+//! socket gets. Never keeps a datagram: links do.
+
+use std::{
+    collections::BTreeMap,
+    io::{Error, ErrorKind},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use qbase::{Ecn, FourTuple, Timestamp};
+use qconnection::Endpoint as Machine;
+use qdriver::{
+    drive::{Departure, Network, Outside, RawError, RawTransmit, SendFailure, SocketFacts},
+    socket::{Batching, BindError, SocketConfig, Stop, bind::Step},
+};
+use qsim::{
+    SendError,
+    world::{NodeId, World as Topology},
+};
+
+/// The port of endpoints that name none.
+const DEFAULT_PORT: u16 = 4_433;
+/// The first port that a socket without a wish gets.
+const EPHEMERAL_PORT: u16 = 49_152;
+
+/// What is bound on all hosts.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Who gets what arrives.
+    seats: BTreeMap<(NodeId, SocketAddr), usize>,
+    /// What each seat has bound, in that order.
+    bound: BTreeMap<usize, Vec<SocketFacts>>,
+}
+
+impl Sockets {
+    /// Who gets a datagram for `local` on this host.
+    pub fn receiver(&self, host: NodeId, local: SocketAddr) -> Option<usize> {
+        let any = SocketAddr::new(unspecified(local), local.port());
+        self.seats.get(&(host, local)).or_else(|| self.seats.get(&(host, any))).copied()
+    }
+
+    /// All addresses of the host with one port: the default one, or the next that is free on all.
+    pub fn default_addresses(&self, host: NodeId, addresses: &[IpAddr]) -> Vec<SocketAddr> {
+        let with = |port: u16| addresses.iter().map(move |ip| SocketAddr::new(*ip, port));
+        let port = (DEFAULT_PORT..=u16::MAX).find(|port| with(*port).all(|address| self.is_free(host, address)));
+        with(port.unwrap_or(0)).collect()
+    }
+
+    /// Nothing of this seat is bound any more.
+    pub fn leave(&mut self, seat: usize) {
+        self.bound.remove(&seat);
+        self.seats.retain(|_, owner| *owner != seat);
+    }
+
+    fn is_free(&self, host: NodeId, address: SocketAddr) -> bool {
+        let any = SocketAddr::new(unspecified(address), address.port());
+        if address == any {
+            let mut ports = self.seats.keys().filter(|(owner, other)| *owner == host && other.is_ipv4() == address.is_ipv4());
+            return ports.all(|(_, other)| other.port() != address.port());
+        }
+        !self.seats.contains_key(&(host, address)) && !self.seats.contains_key(&(host, any))
+    }
+
+    fn of(&self, seat: usize) -> &[SocketFacts] {
+        self.bound.get(&seat).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The source address of what a seat sends between these addresses; the IP may be left to the host.
+    fn source(&self, seat: usize, four_tuple: FourTuple) -> Option<SocketAddr> {
+        let FourTuple { local, remote } = four_tuple;
+        let fits = |facts: &&SocketFacts| {
+            let bound = facts.local;
+            let same_port = local.port() == 0 || bound.port() == local.port();
+            let same_ip = local.ip().is_unspecified() || bound.ip().is_unspecified() || bound.ip() == local.ip();
+            bound.is_ipv4() == remote.is_ipv4() && same_port && same_ip
+        };
+        let best = self.of(seat).iter().filter(fits).min_by_key(|facts| facts.local.ip() != local.ip())?.local;
+        let ip = if local.ip().is_unspecified() { best.ip() } else { local.ip() };
+        Some(SocketAddr::new(ip, best.port()))
+    }
+}
+
+/// The wildcard of an address's family.
+const fn unspecified(address: SocketAddr) -> IpAddr {
+    if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) }
+}
+
+/// One endpoint's place in a world, for one turn.
+pub struct Place<'a> {
+    /// Where its datagrams go.
+    pub topology: &'a mut Topology,
+    /// Where its sockets are.
+    pub sockets: &'a mut Sockets,
+    /// The host.
+    pub host: NodeId,
+    /// The endpoint.
+    pub seat: usize,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+impl Place<'_> {
+    /// Binds a socket.
+    ///
+    /// # Errors
+    /// The address is not the host's, or in use.
+    pub fn open(&mut self, config: &SocketConfig) -> Result<SocketFacts, BindError> {
+        let mut address = config.address;
+        let refuse = |kind: ErrorKind| BindError {
+            step: Step::Bind,
+            address: config.address,
+            interface: config.interface.clone(),
+            source: Error::from(kind),
+        };
+        if config.interface.is_some() {
+            return Err(BindError { step: Step::Interface, ..refuse(ErrorKind::Unsupported) });
+        }
+        if !address.ip().is_unspecified() && self.topology.addresses(self.host).all(|own| own != address.ip()) {
+            return Err(refuse(ErrorKind::AddrNotAvailable));
+        }
+        if address.port() == 0 {
+            let free = |port: &u16| self.sockets.is_free(self.host, SocketAddr::new(address.ip(), *port));
+            address.set_port((EPHEMERAL_PORT..=u16::MAX).find(free).ok_or_else(|| refuse(ErrorKind::AddrInUse))?);
+        } else if !self.sockets.is_free(self.host, address) {
+            return Err(refuse(ErrorKind::AddrInUse));
+        }
+        let facts = SocketFacts { local: address, wanted: config.buffers, granted: config.buffers, batching: Batching::Gso };
+        self.sockets.seats.insert((self.host, address), self.seat);
+        self.sockets.bound.entry(self.seat).or_default().push(facts);
+        Ok(facts)
+    }
+
+    /// One datagram onto its first link.
+    fn put(&mut self, four_tuple: FourTuple, ecn: Ecn, datagram: &[u8]) -> Result<(), SendFailure> {
+        self.topology.send(self.now, self.host, four_tuple, ecn, datagram).map_err(|error| match error {
+            SendError::TooLong => SendFailure::TooLarge,
+            SendError::NoRoute | SendError::InterfaceDown => SendFailure::Unreachable,
+        })
+    }
+}
+
+impl Outside<Machine> for Place<'_> {
+    fn bind(&mut self, config: &SocketConfig) -> Result<SocketFacts, BindError> {
+        self.open(config)
+    }
+
+    fn unbind(&mut self, local: SocketAddr, _machine: &mut Machine, _now: Timestamp) -> bool {
+        if let Some(bound) = self.sockets.bound.get_mut(&self.seat) {
+            bound.retain(|facts| facts.local != local);
+        }
+        self.sockets.seats.remove(&(self.host, local)).is_some()
+    }
+
+    fn sockets(&self) -> Box<dyn Iterator<Item = SocketFacts> + '_> {
+        Box::new(self.sockets.of(self.seat).iter().copied())
+    }
+
+    /// A host has a socket on each of its addresses: the one with the shortest way is taken.
+    fn source_for(&mut self, remote: SocketAddr) -> Option<SocketAddr> {
+        let ip = self.topology.source_for(self.host, remote.ip())?;
+        self.sockets.of(self.seat).iter().map(|facts| facts.local).find(|local| local.ip() == ip)
+    }
+
+    fn send_raw(&mut self, transmit: &RawTransmit<'_>) -> Result<(), RawError> {
+        let four_tuple = FourTuple { local: transmit.local, remote: transmit.remote };
+        let local = self.sockets.source(self.seat, four_tuple).ok_or(RawError::NoSocket)?;
+        let refused = |_| RawError::Refused(Stop::Unreachable(Error::from(ErrorKind::NetworkUnreachable)));
+        self.put(FourTuple { local, ..four_tuple }, Ecn::NotEct, transmit.bytes).map_err(refused)
+    }
+}
+
+impl Network<Machine> for Place<'_> {
+    fn send(&mut self, _now: Timestamp, departure: &Departure, bytes: &[u8]) -> Result<(), SendFailure> {
+        let Departure { four_tuple, ecn, segment_size, .. } = *departure;
+        let local = self.sockets.source(self.seat, four_tuple).ok_or(SendFailure::Unreachable)?;
+        // As with GSO, a burst is refused as a whole: what refuses its first datagram refuses all.
+        for datagram in bytes.chunks(segment_size.max(1)) {
+            self.put(FourTuple { local, ..four_tuple }, ecn, datagram)?;
+        }
+        Ok(())
+    }
+}
