@@ -19,11 +19,11 @@ export class Engine {
   #rootsGiven = false
 
   /** Binds and starts. @throws QB_BIND_FAILED QB_OPTION_INVALID */
-  constructor(module: NativeModule, options: NativeEndpointOptions, sink: EndpointSink) {
+  constructor(module: NativeModule, options: NativeEndpointOptions, sink: EndpointSink, soon: (run: () => void) => void) {
     // The engine wakes us only from the event loop, never inside this call.
     this.#native = guarded(() => module.createEndpoint(JSON.stringify(options), () => this.inbox.wake()))
-    this.outbox = new Outbox(this.#native)
-    this.inbox = new Inbox(this.#native, sink, () => this.outbox.flushCredit())
+    this.outbox = new Outbox(this.#native, soon)
+    this.inbox = new Inbox(this.#native, sink, () => this.outbox.flushCredit(), soon)
   }
 
   /** Calls across N-API. */

@@ -47,6 +47,7 @@ export class Inbox {
   readonly #native: NativeEndpoint
   readonly #endpoint: EndpointSink
   readonly #afterBatch: () => void
+  readonly #soon: (run: () => void) => void
   readonly #words = new Uint32Array(RECORDS * RECORD_WORDS)
   readonly #floats = new Float64Array(this.#words.buffer)
   readonly #staging = Buffer.allocUnsafeSlow(STAGING_BYTES)
@@ -54,8 +55,9 @@ export class Inbox {
   /** Calls across N-API so far. */
   crossings = 0
 
-  /** `afterBatch` runs after each drained batch, for credit. */
-  constructor(native: NativeEndpoint, endpoint: EndpointSink, afterBatch: () => void) {
+  /** `afterBatch` runs after each drained batch, for credit; `soon` runs something in the next turn of the event loop. */
+  constructor(native: NativeEndpoint, endpoint: EndpointSink, afterBatch: () => void, soon: (run: () => void) => void = (run) => void setImmediate(run)) {
+    this.#soon = soon
     this.#native = native
     this.#endpoint = endpoint
     this.#afterBatch = afterBatch
@@ -77,7 +79,7 @@ export class Inbox {
       this.#afterBatch()
       if ((answer & DRAIN_MORE) === 0) break
       if (spent >= TURN_BYTES) {
-        setImmediate(() => this.#turn())
+        this.#soon(() => this.#turn())
         return
       }
     }

@@ -6,10 +6,10 @@ export type { ConnectionSink, EndpointSink } from './inbox.ts'
 export { loadNative } from './load.ts'
 export type {
   JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeOrder, NativePathFacts,
-  NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
+  NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
-export { Command, DataFlag, Trace } from './native.ts'
-export type { NativeEndpoint, NativeModule } from './native.ts'
+export { Command, DataFlag, StepEnd, Trace } from './native.ts'
+export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'
 export { CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'
 export type { Signal } from './numbers.ts'
 export type { Consumer, Outbox } from './outbox.ts'

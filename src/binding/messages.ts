@@ -242,3 +242,68 @@ export type NativeEvent =
   | { type: 'refused' | 'retried'; atMs: number; remote: string; reason: string }
   /** The thread has ended. With an error: it broke. Last record of the endpoint. */
   | { type: 'endpoint-closed'; atMs: number; error: NativeError | null }
+
+export interface NativeWorldOptions {
+  /** Whole, 0 … 2^53. */
+  seed: number
+  /** Keep datagrams and keys for exports. */
+  record: boolean
+}
+
+/** What is absent is perfect. */
+export interface NativeLinkShape {
+  delayMs?: number
+  jitterMs?: number
+  rateBitsPerSec?: number
+  rateTrace?: readonly { atMs: number; bitsPerSec: number }[]
+  queue?: { kind: 'taildrop'; bytes: number } | { kind: 'codel'; targetMs?: number; intervalMs?: number; bytes?: number }
+  loss?: number | { kind: 'gilbert-elliott'; goodToBad: number; badToGood: number; lossGood?: number; lossBad?: number } | { kind: 'list'; drop: readonly number[] }
+  duplicate?: number
+  corrupt?: number
+  reorder?: { probability: number; byMs: number }
+  mtuBytes?: number
+  ecnMark?: boolean
+}
+
+export interface NativeLink {
+  a: number
+  b: number
+  shape: NativeLinkShape
+  addressA?: string
+  addressB?: string
+}
+
+/** Datagrams by what became of them, both ways together. */
+export interface NativeLinkFacts {
+  up: boolean
+  delivered: number
+  loss: number
+  queue: number
+  cut: number
+  mtu: number
+  /** Delivered ones. */
+  bytes: number
+}
+
+export interface NativeSimEvent {
+  atMs: number
+  link: number
+  from: string
+  to: string
+  bytes: number
+  fate: 'delivered' | 'loss' | 'queue' | 'cut' | 'mtu'
+  deliverAtMs: number | null
+}
+
+/** One attachment of a node; `name`: `eth0`, `eth1`, ... in the order of its links. */
+export interface NativeInterface {
+  name: string
+  address: string
+  up: boolean
+}
+
+/** PEM. */
+export interface NativeIdentity {
+  cert: string
+  key: string
+}

@@ -125,7 +125,61 @@ export interface NativeModule {
   createEndpoint(options: string, wake: () => void): NativeEndpoint
   /** JSON of `NativeDevCertificateOptions` in, JSON of `NativeDevCertificate` out. */
   createDevCertificate(options: string): string
+  /** Simulated hosts and links: JSON of `NativeWorldOptions`. */
+  createWorld(options: string): NativeWorld
 }
+
+/** A simulated world: nodes (hosts and routers), links and endpoints are numbers in the order of their making, from 0. Nothing happens but in its calls. */
+export interface NativeWorld {
+  host(): number
+  router(): number
+  /** JSON of `NativeLink`. Refuses addresses in use and ends that are one node. */
+  link(options: string): number
+  /** JSON of `NativeLinkShape`, in force from now on; `direction`: 'both', 'a-to-b' or 'b-to-a'. */
+  setLink(link: number, shape: string, direction: string): void
+  cutLink(link: number, cut: boolean, direction: string): void
+  /** JSON of `NativeLinkFacts`. */
+  linkFacts(link: number): string
+  /** The address at an end (0: `a`, 1: `b`). */
+  address(link: number, end: number): string
+  addresses(node: number): string[]
+  /** JSON of `NativeInterface[]`. */
+  interfaces(node: number): string
+  setPort(link: number, end: number, up: boolean): void
+  /** Null: the next free address beside the old one. Answers the new one. */
+  renumber(link: number, end: number, address: string | null): string
+  /** As `NativeModule.createEndpoint`; its records are announced by `step`. Without addresses it is bound to all of the host's. */
+  createEndpoint(host: number, options: string): NativeEndpoint
+  /** Endpoints of the host end without a datagram; the words are their error. */
+  crash(host: number, words: string): void
+  /** Goes on until `until` (ns since the start) or until JavaScript has something to do; with `idle` to `until` even if nothing happens before. Fills now (ns), a `StepEnd`, then numbers of endpoints whose records wait; answers how many those are (the others follow with the next call). */
+  step(until: number, idle: boolean, out: Float64Array): number
+  /** 16 bytes out of the seed, hex; others each time. */
+  random(): string
+  /** JSON of names in, of `NativeIdentity` out: the same names, the same certificate. */
+  identity(names: string): string
+  traceHash(): string
+  /** A pcapng file of everything that was on the links, with the key log; null: it was not recorded. `links`: names by number. */
+  pcap(links: readonly string[]): Uint8Array | null
+  /** Stops for every datagram whose fate is known, so that `takeEvents` can tell. */
+  watch(on: boolean): void
+  /** JSON of `NativeSimEvent[]`, oldest first. */
+  takeEvents(): string
+}
+
+/** Why `step` came back. */
+export const StepEnd = {
+  /** `until` is reached. */
+  REACHED: 0,
+  /** Records or events wait. */
+  NEWS: 1,
+  /** Nothing will ever happen by itself. */
+  IDLE: 2,
+  /** Long enough for one call; call again. */
+  LATER: 3,
+  /** Something happens at one instant without end. */
+  LIVELOCK: 4,
+} as const
 
 /** One endpoint: sockets and an I/O thread. Methods never block, except `ask` (bounded, see there). */
 export interface NativeEndpoint {

@@ -29,6 +29,7 @@ export interface Consumer {
 
 export class Outbox {
   readonly #native: NativeEndpoint
+  readonly #soon: (run: () => void) => void
   readonly #words = new Uint32Array(COMMANDS * RECORD_WORDS)
   readonly #floats = new Float64Array(this.#words.buffer)
   readonly #arena = new Uint8Array(ARENA_BYTES)
@@ -48,8 +49,10 @@ export class Outbox {
   /** Calls across N-API so far. */
   crossings = 0
 
-  constructor(native: NativeEndpoint) {
+  /** `soon` runs something when the present turn of the event loop is over. */
+  constructor(native: NativeEndpoint, soon: (run: () => void) => void = (run) => void setImmediate(run)) {
     this.#native = native
+    this.#soon = soon
   }
 
   /** Copies `length` bytes of `chunk` from `start` on; returns when the caller may change it. */
@@ -109,9 +112,14 @@ export class Outbox {
     this.#schedule()
   }
 
-  /** False when sinks have accepted enough in this turn of the event loop: the next completion belongs after `setImmediate`. */
+  /** False when sinks have accepted enough in this turn of the event loop: the next completion belongs into `nextTurn`. */
   hasTurnLeft(): boolean {
     return this.#accepted < TURN_BYTES
+  }
+
+  /** Runs in the next turn of the event loop. */
+  nextTurn(run: () => void): void {
+    this.#soon(run)
   }
 
   /** The engine has something to begin with the next flush. */
@@ -209,7 +217,7 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || this.#closed) return
     this.#scheduled = true
-    setImmediate(() => {
+    this.#soon(() => {
       this.#scheduled = false
       this.#accepted = 0
       this.flush()

@@ -1,6 +1,6 @@
 /**
  * The one place of the library that reads time or makes timers. Facts carry the endpoint's clock (`endpoint.now()`);
- * this one serves time limits of promises and sampling.
+ * this one serves time limits of promises and sampling. An endpoint of a simulated world has the world's `Timing` instead.
  */
 
 /** Stops what `after` or `every` started; harmless when it is over. */
@@ -25,6 +25,11 @@ export function unixMs(): number {
   return Date.now()
 }
 
+/** Runs when the present turn of the event loop is over. */
+export function soon(run: () => void): void {
+  setImmediate(run)
+}
+
 /** Time and timers that are not the process's own, for a simulated world or a test. `now` in ms from any zero, never backwards. */
 export interface Clock {
   now(): number
@@ -38,3 +43,17 @@ export const backgroundClock: Clock = {
   setTimeout: (run, ms) => setTimeout(run, Math.min(ms, 2_147_483_647)).unref(),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 }
+
+/** Time as an endpoint has it: of the process, or of a simulated world. */
+export interface Timing {
+  /** As `after`. */
+  after(ms: number, run: () => void): Cancel
+  /** As `every`. */
+  every(ms: number, run: () => void): Cancel
+  /** As `unixMs`. */
+  unixMs(): number
+  /** As `soon`. */
+  soon(run: () => void): void
+}
+
+export const REAL_TIME: Timing = { after, every, unixMs, soon }

@@ -2,16 +2,16 @@
 export { formatAddress, parseAddress, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
-export { checkCall, invalidOption, unavailableOption } from './check.ts'
-export { after, backgroundClock, every, unixMs } from './clock.ts'
-export type { Cancel, Clock } from './clock.ts'
+export { check, checkCall, invalidOption, unavailableOption } from './check.ts'
+export { REAL_TIME, backgroundClock } from './clock.ts'
+export type { Cancel, Clock, Timing } from './clock.ts'
 export { checkFamily } from './combine.ts'
 export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, prepareServer, sessionKey } from './connection.ts'
 export type { KeptOptions } from './connection.ts'
 export { prepareEndpoint } from './endpoint.ts'
 export type { PreparedEndpoint } from './endpoint.ts'
 export { hot, sampled, watched } from './observe.ts'
-export type { Feed, Observable } from './observe.ts'
+export type { Feed, Observable, Sampling } from './observe.ts'
 export type {
   Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
   PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName,

@@ -3,8 +3,7 @@
  * Hot ones never error and complete when their owner ends. A subscriber that throws is rxjs's to report, never ours.
  */
 import { Observable, ReplaySubject, Subject } from 'rxjs'
-import { every } from './clock.ts'
-import type { Cancel } from './clock.ts'
+import type { Cancel, Timing } from './clock.ts'
 
 export type { Observable } from 'rxjs'
 
@@ -45,8 +44,14 @@ export function watched<T>(onWatched: (on: boolean) => void): Feed<T> {
   return { values$, emit: (value) => subject.next(value), end }
 }
 
+/** How often numbers are read, and on which clock. */
+export interface Sampling {
+  intervalMs: number
+  timing: Timing
+}
+
 /** [H1] sample: `read` every `intervalMs` while somebody is subscribed, at once for the first. */
-export function sampled<T>(intervalMs: number, read: () => T): Omit<Feed<T>, 'emit'> {
+export function sampled<T>({ intervalMs, timing }: Sampling, read: () => T): Omit<Feed<T>, 'emit'> {
   const subject = new ReplaySubject<T>(1)
   let watchers = 0
   let ended = false
@@ -56,7 +61,7 @@ export function sampled<T>(intervalMs: number, read: () => T): Omit<Feed<T>, 'em
     watchers += 1
     if (watchers === 1 && !ended) {
       sample()
-      stop = every(intervalMs, sample)
+      stop = timing.every(intervalMs, sample)
     }
     const subscription = subject.subscribe(subscriber)
     return () => {

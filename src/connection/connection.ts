@@ -7,7 +7,7 @@ import { Bursts } from '../burst/index.ts'
 import { createDatagrams } from '../datagram/index.ts'
 import type { DatagramOwner, DatagramSink, Datagrams } from '../datagram/index.ts'
 import { checkClose } from '../config/index.ts'
-import type { CloseOptions, KeptOptions, Logger, Observable, PeerIdentity, Waiting } from '../config/index.ts'
+import type { CloseOptions, KeptOptions, Logger, Observable, PeerIdentity, Sampling, Waiting } from '../config/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
 import { codeToJson, isQuicbraidError } from '../errors/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
@@ -31,7 +31,7 @@ export interface ConnectionOwner {
   readonly endpoint: Endpoint
   readonly engine: Engine
   readonly features: ReadonlySet<string>
-  readonly metricsIntervalMs: number
+  readonly sampling: Sampling
   readonly logger: Logger
   readonly surroundings: Surroundings
   onOpened(connection: Connection): void
@@ -103,7 +103,7 @@ export class Connection implements AsyncDisposable {
     this.role = origin.role
     this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
-    this.#feeds = new ConnectionFeeds(owner.metricsIntervalMs, () => this.statistics())
+    this.#feeds = new ConnectionFeeds(owner.sampling, () => this.statistics())
     const part = this.#partOwner(origin)
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
@@ -285,9 +285,9 @@ export class Connection implements AsyncDisposable {
 
   /** What paths, bursts and spaces see of us. */
   #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy } }: ConnectionOrigin): PartOwner {
-    const { engine, features, metricsIntervalMs, logger, surroundings } = this.#owner
+    const { engine, features, sampling, logger, surroundings } = this.#owner
     return {
-      engine, features, metricsIntervalMs, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy,
+      engine, features, sampling, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy,
       callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
       remote: () => this.#remote,
       hasPath: (path) => this.paths.get(path) !== undefined,

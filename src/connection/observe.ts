@@ -1,6 +1,6 @@
 /** The observables of a connection. `events$` [H0] tick · `metrics$` [H1] sample; both complete when it ends. */
 import { hot, sampled } from '../config/index.ts'
-import type { Feed, Observable } from '../config/index.ts'
+import type { Feed, Observable, Sampling } from '../config/index.ts'
 import type { ConnectionEvent, ConnectionStatistics } from './facts.ts'
 
 export class ConnectionFeeds {
@@ -9,8 +9,8 @@ export class ConnectionFeeds {
   readonly events$: Observable<ConnectionEvent> = this.#events.values$
   readonly metrics$: Observable<ConnectionStatistics>
 
-  constructor(intervalMs: number, read: () => ConnectionStatistics) {
-    this.#metrics = sampled(intervalMs, read)
+  constructor(sampling: Sampling, read: () => ConnectionStatistics) {
+    this.#metrics = sampled(sampling, read)
     this.metrics$ = this.#metrics.values$
   }
 

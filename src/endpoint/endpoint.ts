@@ -5,15 +5,16 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, backgroundClock, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unixMs, waitFor } from '../config/index.ts'
-import type { Clock, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
+import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, waitFor } from '../config/index.ts'
+import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
-import { InterfaceWatch, systemInterfaces } from '../path/index.ts'
-import type { InterfaceSource } from '../path/index.ts'
+import { InterfaceWatch } from '../path/index.ts'
 import { SessionKeeper, memoryStore } from '../session/index.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
+import { PROCESS } from './habitat.ts'
+import type { Habitat } from './habitat.ts'
 import { keylogSink } from './keylog.ts'
 import type { KeylogSink } from './keylog.ts'
 import { qlogSink } from './qlog.ts'
@@ -31,19 +32,12 @@ interface Listening {
   backlog: number
 }
 
-/** `Endpoint.bind` with a given native module and world, for tests and simulations. @throws as `Endpoint.bind` */
-export let bindWith: (module: NativeModule, options?: EndpointOptions, world?: World) => Endpoint
-
-/** What an endpoint knows of the machine it runs on. */
-export interface World {
-  interfaces: InterfaceSource
-  clock: Clock
-}
-
-const SYSTEM: World = { interfaces: systemInterfaces, clock: backgroundClock }
+/** `Endpoint.bind` with a given native module and habitat (what it does not say is the process's), for tests and simulated hosts. @throws as `Endpoint.bind` */
+export let bindWith: (module: NativeModule, options?: EndpointOptions, habitat?: Partial<Habitat>) => Endpoint
 
 export class Endpoint implements AsyncDisposable {
-  readonly driver: 'native' | 'carrier' | 'sim' = 'native'
+  readonly driver: 'native' | 'carrier' | 'sim'
+  readonly #habitat: Habitat
   readonly #engine: Engine
   readonly #features: ReadonlySet<string>
   readonly #defaults: ConnectionOptions
@@ -56,7 +50,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #connections = new Set<Connection>()
   /** One for each store that options named. */
   readonly #keepers = new WeakMap<SessionStore, SessionKeeper>()
-  readonly #realm = randomRealm()
+  readonly #realm: Uint8Array
   readonly #ownStore = memoryStore()
   readonly #incoming = new Supply<Connection>()
   readonly #closed: Deferred<void> = deferHandled()
@@ -67,28 +61,35 @@ export class Endpoint implements AsyncDisposable {
   #lastLocal: readonly string[] = []
 
   static {
-    bindWith = (module, options, world = SYSTEM) => {
+    bindWith = (module, options, habitat = {}) => {
       const features = new Set(module.features())
-      return new Endpoint(module, features, prepareEndpoint(options, features), world)
+      return new Endpoint(module, features, prepareEndpoint(options, features), { ...PROCESS, ...habitat })
     }
   }
 
-  private constructor(module: NativeModule, features: ReadonlySet<string>, prepared: PreparedEndpoint, { interfaces, clock }: World) {
+  private constructor(module: NativeModule, features: ReadonlySet<string>, prepared: PreparedEndpoint, habitat: Habitat) {
+    this.driver = habitat.driver
+    this.#habitat = habitat
+    this.#realm = randomRealm(habitat)
     this.#features = features
     this.#defaults = prepared.connection
     this.#logger = prepared.logger
-    this.#engine = new Engine(module, prepared.native, {
+    this.#engine = new Engine(module, habitat.onQlog === null ? prepared.native : { ...prepared.native, qlog: true }, {
       onEvent: (key, event) => (key === 0 ? this.#onEvent(event) : this.#onNewcomer(key, event)),
       onKeylog: (line) => this.#keylog.write(line),
-      onQlog: (key, piece, end) => this.#qlog.write(key, piece, end),
-    })
+      onQlog: (key, piece, end) => {
+        habitat.onQlog?.(piece)
+        this.#qlog.write(key, piece, end)
+      },
+    }, (run) => habitat.timing.soon(run))
     this.#numbers = new EndpointNumbers(this.#engine)
     this.#keylog = keylogSink(prepared.keylog, prepared.logger)
     this.#qlog = qlogSink(prepared.qlog, prepared.logger)
-    this.#feeds = new EndpointFeeds(prepared.metricsIntervalMs, () => this.statistics())
+    const sampling = { intervalMs: prepared.metricsIntervalMs, timing: habitat.timing }
+    this.#feeds = new EndpointFeeds(sampling, () => this.statistics())
     this.#owner = {
-      endpoint: this, engine: this.#engine, features, metricsIntervalMs: prepared.metricsIntervalMs, logger: prepared.logger,
-      surroundings: { clock, interfaces: new InterfaceWatch(interfaces, clock) },
+      endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger,
+      surroundings: { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) },
       onOpened: (connection) => this.#onOpened(connection),
       onClosed: (connection) => this.#onClosed(connection),
     }
@@ -146,7 +147,7 @@ export class Endpoint implements AsyncDisposable {
     checkCall({ signal }, ['signal'])
     const prepared = prepareConnect(this.#defaults, own, this.#features)
     this.#checkOpen()
-    const target = await resolveTarget(remote, prepared, signal)
+    const target = await resolveTarget(remote, prepared, signal, this.#habitat)
     signal?.throwIfAborted()
     this.#checkOpen()
     const serverName = prepared.serverName ?? target.host
@@ -155,7 +156,7 @@ export class Endpoint implements AsyncDisposable {
     const session = await keeper.take(name)
     signal?.throwIfAborted()
     this.#checkOpen()
-    const id = connectionId()
+    const id = connectionId(this.#habitat)
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
     const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, prepared, session), () => rootCertificates)
     const [first] = prepared.paths ?? []
@@ -244,7 +245,7 @@ export class Endpoint implements AsyncDisposable {
   #keeper(store: SessionStore): SessionKeeper {
     const known = this.#keepers.get(store)
     if (known !== undefined) return known
-    const keeper = new SessionKeeper(store, this.#realm, this.#logger, unixMs)
+    const keeper = new SessionKeeper(store, this.#realm, this.#logger, this.#habitat.timing)
     this.#keepers.set(store, keeper)
     return keeper
   }

@@ -1,6 +1,6 @@
 /** The observables of an endpoint: `connections$`, `events$` [H0] tick, `metrics$` [H1] sample; all complete when it has closed. */
 import { hot, sampled } from '../config/index.ts'
-import type { Feed, Observable } from '../config/index.ts'
+import type { Feed, Observable, Sampling } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
 
@@ -12,8 +12,8 @@ export class EndpointFeeds {
   readonly events$: Observable<EndpointEvent> = this.#events.values$
   readonly metrics$: Observable<EndpointStatistics>
 
-  constructor(intervalMs: number, read: () => EndpointStatistics) {
-    this.#metrics = sampled(intervalMs, read)
+  constructor(sampling: Sampling, read: () => EndpointStatistics) {
+    this.#metrics = sampled(sampling, read)
     this.metrics$ = this.#metrics.values$
   }
 

@@ -1,11 +1,11 @@
 /** Names that are drawn: of client connections in logs and qlog, and of an endpoint's tickets. They decide nothing on the wire. */
-import { randomBytes } from 'node:crypto'
+import type { Habitat } from './habitat.ts'
 
-export function connectionId(): string {
-  return randomBytes(8).toString('hex')
+export function connectionId({ random }: Habitat): string {
+  return Buffer.from(random(8)).toString('hex')
 }
 
 /** Tells the tickets of one endpoint from those of others. */
-export function randomRealm(): Uint8Array {
-  return randomBytes(16)
+export function randomRealm({ random }: Habitat): Uint8Array {
+  return random(16)
 }

@@ -1,8 +1,8 @@
-/** From what `connect` was given to addresses of one server, and the name to check. Names are looked up here, nowhere else. */
-import { lookup } from 'node:dns/promises'
+/** From what `connect` was given to addresses of one server, and the name to check. Names are looked up here (`Habitat.lookup`), nowhere else. */
 import { checkFamily, formatAddress, invalidOption, parseAddress, splitPort, waitFor } from '../config/index.ts'
 import type { ConnectionOptions } from '../config/index.ts'
 import { ConnectionError } from '../errors/index.ts'
+import type { Habitat, HostAddress } from './habitat.ts'
 
 export interface Target {
   /** `ip:port`, best first. */
@@ -14,7 +14,7 @@ export interface Target {
 const ALLOWED = "'name:port', an address with a port like '192.0.2.7:4433' or '[2001:db8::1]:4433', or a list of such addresses of one server"
 
 /** @throws QB_OPTION_INVALID QB_RESOLVE_FAILED, the abort reason */
-export async function resolveTarget(remote: unknown, options: ConnectionOptions, signal: AbortSignal | undefined): Promise<Target> {
+export async function resolveTarget(remote: unknown, options: ConnectionOptions, signal: AbortSignal | undefined, habitat: Habitat): Promise<Target> {
   const list: unknown[] = Array.isArray(remote) ? remote : [remote]
   if (list.length === 0 || list.length > 16) throw invalidOption('remote', remote, ALLOWED)
   const asked = list.map((item) => {
@@ -23,27 +23,23 @@ export async function resolveTarget(remote: unknown, options: ConnectionOptions,
     return split
   })
   const found: string[] = []
-  for (const { host, port } of asked) found.push(...(await addressesOf(host, port, signal)))
+  for (const { host, port } of asked) found.push(...(await addressesOf(host, port, signal, habitat)))
   const remotes = [...new Set(found)]
   checkPaths(options, remotes)
   return { remotes: withFamilyOf(options, remotes), host: asked[0]?.host ?? '' }
 }
 
-async function addressesOf(host: string, port: number, signal: AbortSignal | undefined): Promise<string[]> {
+async function addressesOf(host: string, port: number, signal: AbortSignal | undefined, habitat: Habitat): Promise<string[]> {
   const known = parseAddress(host)
   if (known !== null) return [formatAddress({ ...known, port })]
-  const answers = await waitFor<Awaited<ReturnType<typeof lookupAll>>>(signal, (settle) => {
-    lookupAll(host).then(settle.resolve, (error: NodeJS.ErrnoException) => {
+  const answers = await waitFor<readonly HostAddress[]>(signal, (settle) => {
+    habitat.lookup(host).then(settle.resolve, (error: NodeJS.ErrnoException) => {
       const code = error.code ?? 'unknown'
       settle.reject(new ConnectionError('QB_RESOLVE_FAILED', `the name ${host} could not be resolved (${code}); check the name or pass an address`, { cause: error }))
     })
     return () => {}
   })
   return answers.map(({ address, family }) => formatAddress({ host: address, port, family: family === 6 ? 6 : 4 }))
-}
-
-function lookupAll(host: string): Promise<{ address: string; family: number }[]> {
-  return lookup(host, { all: true, verbatim: true })
 }
 
 /** Each path's own address needs a remote of its family. */

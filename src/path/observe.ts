@@ -3,7 +3,7 @@
  * Of a path: `state$` [H1] tick, completes at 'abandoned' or with the connection; `metrics$` [H1] sample, as `state$`.
  */
 import { hot, sampled } from '../config/index.ts'
-import type { Feed, Observable } from '../config/index.ts'
+import type { Feed, Observable, Sampling } from '../config/index.ts'
 import type { PathEvent, PathFacts, PathMetrics } from './facts.ts'
 import type { Path } from './path.ts'
 
@@ -37,8 +37,8 @@ export class PathFeeds {
   readonly state$: Observable<PathFacts> = this.#state.values$
   readonly metrics$: Observable<PathMetrics>
 
-  constructor(intervalMs: number, read: () => PathMetrics) {
-    this.#metrics = sampled(intervalMs, read)
+  constructor(sampling: Sampling, read: () => PathMetrics) {
+    this.#metrics = sampled(sampling, read)
     this.metrics$ = this.#metrics.values$
   }
 

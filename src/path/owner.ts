@@ -1,6 +1,6 @@
 /** What paths ask of their connection. */
 import type { Engine } from '../binding/index.ts'
-import type { Clock, Logger } from '../config/index.ts'
+import type { Clock, Logger, Sampling } from '../config/index.ts'
 import type { Explanation } from '../connection/index.ts'
 import type { InterfaceWatch } from './interfaces.ts'
 import type { PathPolicy, PathPolicyName } from './policy/index.ts'
@@ -16,7 +16,7 @@ export interface PathOwner {
   readonly key: number
   readonly role: 'client' | 'server'
   readonly features: ReadonlySet<string>
-  readonly metricsIntervalMs: number
+  readonly sampling: Sampling
   /** The peer's address, for specs that name none. */
   remote(): string
   /** Addresses of the server that `connect` was given or found. */

@@ -1,7 +1,7 @@
 /** The paths of a connection: known by id from the engine's first word of them, gone when abandoned. Opens new ones (client). */
 import { fromNative } from '../binding/index.ts'
 import type { NativeEvent } from '../binding/index.ts'
-import { after, checkCall, checkFamily, checkPathSpec, invalidOption, nativePath, refuseUnavailable, waitFor } from '../config/index.ts'
+import { checkCall, checkFamily, checkPathSpec, invalidOption, nativePath, refuseUnavailable, waitFor } from '../config/index.ts'
 import type { Observable, PathSpec, Settle, Waiting } from '../config/index.ts'
 import type { Explanation } from '../connection/index.ts'
 import { PathError } from '../errors/index.ts'
@@ -79,7 +79,7 @@ export class PathSet implements Iterable<Path> {
       }
       const reader = { check }
       this.#readers.push(reader)
-      const cancel = after(timeoutMs, () => settle.reject(this.#timeoutError(`${this.#open().length} of ${count} paths were open after ${timeoutMs} ms: ${this.#summary()}`)))
+      const cancel = this.#owner.sampling.timing.after(timeoutMs, () => settle.reject(this.#timeoutError(`${this.#open().length} of ${count} paths were open after ${timeoutMs} ms: ${this.#summary()}`)))
       check()
       return () => {
         cancel()
@@ -104,7 +104,7 @@ export class PathSet implements Iterable<Path> {
       const ticket = (this.#tickets += 1)
       const opening: Opening = { settle, waitsFor: 'handshake' }
       this.#openings.set(ticket, opening)
-      const cancel = after(timeoutMs, () => settle.reject(this.#timeoutError(`the path was not open after ${timeoutMs} ms: it waited for ${opening.waitsFor}`)))
+      const cancel = owner.sampling.timing.after(timeoutMs, () => settle.reject(this.#timeoutError(`the path was not open after ${timeoutMs} ms: it waited for ${opening.waitsFor}`)))
       owner.engine.tell(owner.key, { do: 'open-path', ticket, spec: nativePath(checked) })
       return () => {
         cancel()

@@ -42,7 +42,7 @@ export class Path {
     this.#local = change.local
     this.#remote = change.remote
     this.#facts = change.facts
-    this.#feeds = new PathFeeds(owner.metricsIntervalMs, () => this.statistics())
+    this.#feeds = new PathFeeds(owner.sampling, () => this.statistics())
   }
 
   get local(): string {

@@ -3,8 +3,7 @@
  * throws, hangs or answers nonsense costs a full handshake and a warning, never a connection. Tokens are bytes and portable; a ticket stays
  * in the engine of one endpoint, and its entry is a handle that is worth something there alone.
  */
-import { after } from '../config/index.ts'
-import type { Bytes, Logger, SessionEntry, SessionStore } from '../config/index.ts'
+import type { Bytes, Logger, SessionEntry, SessionStore, Timing } from '../config/index.ts'
 
 /** Entries of one name (attacks L18). */
 const ENTRIES = 4
@@ -27,17 +26,17 @@ export class SessionKeeper {
   readonly #logger: Logger
   /** First bytes of this endpoint's handles. */
   readonly #realm: Uint8Array
-  readonly #nowUnixMs: () => number
+  readonly #timing: Timing
   #handles = 0
   /** Work on one name goes in line, so that no entry is lost between a get and a set. */
   readonly #lines = new Map<string, Promise<unknown>>()
 
   /** `realm`: names the engine whose tickets these are. */
-  constructor(store: SessionStore, realm: Uint8Array, logger: Logger, nowUnixMs: () => number) {
+  constructor(store: SessionStore, realm: Uint8Array, logger: Logger, timing: Timing) {
     this.#store = store
     this.#realm = realm
     this.#logger = logger
-    this.#nowUnixMs = nowUnixMs
+    this.#timing = timing
   }
 
   /** The newest of each kind, taken out: each serves once. */
@@ -68,12 +67,12 @@ export class SessionKeeper {
 
   async #held(key: string): Promise<SessionEntry[]> {
     const entries: unknown = await this.#store.get(key)
-    const now = this.#nowUnixMs()
+    const now = this.#timing.unixMs()
     return Array.isArray(entries) ? entries.filter((entry) => isEntry(entry) && entry.expiresUnixMs > now) : []
   }
 
   #entry(kind: SessionEntry['kind'], bytes: Bytes, portable: boolean): SessionEntry {
-    return { kind, bytes, portable, expiresUnixMs: this.#nowUnixMs() + LIFETIME_MS }
+    return { kind, bytes, portable, expiresUnixMs: this.#timing.unixMs() + LIFETIME_MS }
   }
 
   #handle(): Bytes {
@@ -106,7 +105,7 @@ export class SessionKeeper {
         this.#logger.warn?.('the session store failed; the connection goes on without it', { error })
         resolve(otherwise)
       }
-      const stop = after(PATIENCE_MS, () => giveUp(new Error(`no answer within ${PATIENCE_MS} ms`)))
+      const stop = this.#timing.after(PATIENCE_MS, () => giveUp(new Error(`no answer within ${PATIENCE_MS} ms`)))
       work().then((result) => {
         stop()
         resolve(result)

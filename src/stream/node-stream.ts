@@ -145,7 +145,7 @@ class WriteFace {
     this.#done = null
     this.#chunks = []
     if (this.#half.host.outbox.hasTurnLeft()) done()
-    else setImmediate(done)
+    else this.#half.host.outbox.nextTurn(done)
   }
 
   /** Writes on; true when all chunks are accepted. */

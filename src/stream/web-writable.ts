@@ -30,7 +30,7 @@ export function webWritable(half: SendHalf): WritableStream<Uint8Array> {
     write(chunk: Uint8Array): void | Promise<void> {
       checkChunk(chunk)
       const accepted = half.write(chunk, 0)
-      if (accepted === chunk.length) return half.host.outbox.hasTurnLeft() ? undefined : new Promise((resolve) => setImmediate(resolve))
+      if (accepted === chunk.length) return half.host.outbox.hasTurnLeft() ? undefined : new Promise((resolve) => half.host.outbox.nextTurn(resolve))
       return writeRest(half, chunk, accepted)
     },
     close(): void {

@@ -32,7 +32,10 @@ export class FakeNetwork {
       return endpoint
     },
     createDevCertificate: (json) => JSON.stringify({ cert: `cert of ${(JSON.parse(json) as { names: string[] }).names.join()}`, key: 'key', fingerprint: 'AB', pin: 'sha256//x' }),
-  } as NativeModule
+    createWorld: () => {
+      throw new Error('the fake has no worlds')
+    },
+  }
 
   bind(address: string, endpoint: FakeEndpoint): string {
     const bound = address.endsWith(':0') ? address.replace(/:0$/, `:${(this.#ports += 1)}`) : address

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { SessionEntry, SessionStore } from '../../src/index.ts'
+import { REAL_TIME } from '../../src/config/index.ts'
 import { SessionKeeper, memoryStore } from '../../src/session/index.ts'
 
 const realm = new Uint8Array(16).fill(9)
@@ -7,7 +8,7 @@ const bytes = (number: number): Uint8Array => Uint8Array.of(number)
 
 function keep(store: SessionStore, at = { ms: 1000 }): { keeper: SessionKeeper; warnings: unknown[]; at: { ms: number } } {
   const warnings: unknown[] = []
-  return { keeper: new SessionKeeper(store, realm, { warn: (...facts) => warnings.push(facts) }, () => at.ms), warnings, at }
+  return { keeper: new SessionKeeper(store, realm, { warn: (...facts) => warnings.push(facts) }, { ...REAL_TIME, unixMs: () => at.ms }), warnings, at }
 }
 
 describe('session keeper', () => {

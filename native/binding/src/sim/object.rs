@@ -62,6 +62,14 @@ struct LinkFacts {
     bytes: u64,
 }
 
+/// `NativeInterface`.
+#[derive(Serialize)]
+struct InterfaceFacts {
+    name: String,
+    address: String,
+    up: bool,
+}
+
 /// `NativeSimEvent`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -241,6 +249,19 @@ impl NativeWorld {
     #[napi]
     pub fn addresses(&self, node: u32) -> napi::Result<Vec<String>> {
         self.with(|world| Ok(world.topology.addresses(NodeId(node)).map(|address| address.to_string()).collect()))
+    }
+
+    /// The attachments of a node: JSON of `NativeInterface[]`.
+    #[napi]
+    pub fn interfaces(&self, node: u32) -> napi::Result<String> {
+        self.with(|world| {
+            let all = world.topology.interfaces(NodeId(node)).enumerate().map(|(number, (address, state))| InterfaceFacts {
+                name: format!("eth{number}"),
+                address: address.to_string(),
+                up: state == Interface::Up,
+            });
+            Ok(serde_json::to_string(&all.collect::<Vec<_>>())?)
+        })
     }
 
     /// Takes the interface at one end of a link down, or up.

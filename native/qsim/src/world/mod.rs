@@ -133,6 +133,11 @@ impl World {
         self.ports_of(node).map(|(_, port)| port.address)
     }
 
+    /// The addresses of a node and whether their interfaces are up, in the order of its links.
+    pub fn interfaces(&self, node: NodeId) -> impl Iterator<Item = (IpAddr, Interface)> {
+        self.ports_of(node).map(|(_, port)| (port.address, port.interface))
+    }
+
     /// Takes a port down, or up again; routes follow at once.
     pub fn set_interface(&mut self, now: Timestamp, id: PortId, interface: Interface) {
         self.wires.depart_until(now);
