@@ -202,6 +202,21 @@ impl<F: Copy> SentPackets<F> {
         (self.bytes_in_flight, self.outstanding, self.ack_eliciting_in_flight, self.ack_only) = (0, 0, 0, 0);
     }
 
+    /// Hands out the packets without a fate that `gone` chooses, and counts them neither as lost nor as in flight any more:
+    /// they went another way than the one that is used (burst B-115). Later ACKs of them are ignored.
+    pub fn withdraw(&mut self, mut gone: impl FnMut(PacketNumber) -> bool, mut each: impl FnMut(&SentPacket, Frames<'_, F>)) {
+        let mut totals = Totals::default();
+        for (record, frames) in self.ring.walk(self.cursor) {
+            if record.fate == Fate::Outstanding && gone(record.packet.number) {
+                record.fate = Fate::Acked;
+                totals.add(&record.packet);
+                each(&record.packet, frames);
+            }
+        }
+        self.take_out(&totals);
+        self.forget_resolved();
+    }
+
     /// The path moved to another network path: packets sent so far stay recoverable, but they are not in flight, give no
     /// RTT sample and tell nothing about marks any more (RFC 9000 §9.4, §13.4.2; multipath MP-27).
     pub fn on_network_change(&mut self) {

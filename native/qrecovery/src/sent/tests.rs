@@ -52,6 +52,22 @@ fn attack_c2_the_number_skipped_last_cannot_be_acknowledged_before_the_next_is_s
     assert_eq!(ack(&mut sent, [0..=4]).unwrap_err().code, ErrorCode::PROTOCOL_VIOLATION);
 }
 
+/// burst B-115.
+#[test]
+fn withdrawn_packets_are_neither_lost_nor_in_flight_and_their_acknowledgement_tells_nothing() {
+    let mut sent = sent_packets(6);
+    let mut gone = Vec::new();
+    sent.withdraw(|number| number % 2 == 0, |packet, _| gone.push(packet.number));
+    assert_eq!(gone, [0, 2, 4]);
+    assert_eq!((sent.bytes_in_flight(), sent.ack_eliciting_in_flight()), (3_600, 3));
+    let outcome = ack(&mut sent, [4..=4]).unwrap();
+    assert_eq!((outcome.newly_acked, outcome.bytes_acked, outcome.rtt_from), (0, 0, None));
+    let outcome = ack(&mut sent, [1..=5]).unwrap();
+    assert_eq!(outcome.newly_acked, 3);
+    assert_eq!(lose(&mut sent, 1_000).0, Vec::<u64>::new());
+    assert_eq!(sent.records(), 0);
+}
+
 #[test]
 fn a_packet_is_lost_three_positions_before_the_newest_acknowledged() {
     let mut sent = sent_packets(4);
