@@ -2,7 +2,7 @@
 //!
 //! Called by the tests of attacks. There is no network between: what one end sends, the other has at once.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use qbase::{
     ConnectionId, Direction, Ecn, EncryptionLevel, FourTuple, PathId, Role, StreamId, Timestamp, VERSION_1, Writer,
@@ -102,6 +102,8 @@ pub struct Arena {
     pub rest_of_hello: (u64, Vec<u8>),
     /// The server's application takes no events.
     pub is_deaf: bool,
+    /// UDP payload that the server sent to each address, bytes.
+    pub sent_to: BTreeMap<SocketAddr, u64>,
     honest: Option<Honest>,
     client: Arc<ClientConfig>,
     buffer: Vec<u8>,
@@ -137,6 +139,7 @@ impl Arena {
             events: Vec::new(),
             rest_of_hello: (0, Vec::new()),
             is_deaf: false,
+            sent_to: BTreeMap::new(),
             honest: None,
             client,
             buffer: vec![0; 65_535],
@@ -249,6 +252,8 @@ impl Arena {
                 return Ok(());
             };
             let mut bytes = self.buffer.get(..burst.len).unwrap_or_default().to_vec();
+            let sent = self.sent_to.entry(burst.four_tuple.remote).or_default();
+            *sent = sent.saturating_add(burst.len as u64);
             self.server.on_submitted(&burst, burst.segments, self.now);
             for datagram in bytes.chunks_mut(burst.segment_size.max(1)) {
                 match &mut self.honest {

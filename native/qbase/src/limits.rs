@@ -112,6 +112,12 @@ pub const TOKEN_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Datagrams of a client's first flight that are kept for further address pairs.
 pub const FIRST_FLIGHT: usize = 8;
+/// Address pairs that a client's handshake tries; others wait for it to be confirmed.
+pub const HANDSHAKE_CANDIDATES: usize = 4;
+/// Addresses that a server knows of one client before it proved one of them (multipath MP-96).
+pub const HANDSHAKE_ADDRESSES: usize = 8;
+/// Steps of a handshake over several address pairs that are told (multipath MP-97).
+pub const HANDSHAKE_STEPS: usize = 64;
 
 /// Bursts in flight whose state a rate sampler remembers, per path (attacks R2): more give no samples.
 pub const RATE_SNAPSHOTS: usize = 4_096;

@@ -19,6 +19,35 @@ pub enum Multipath {
     Require,
 }
 
+/// How a client with several address pairs makes its handshake (multipath MP-87…MP-91).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeMode {
+    /// The first pair; at each PTO the next one, round robin.
+    Single,
+    /// The next pair starts after so long without an answer; it gets copies of what the first one got.
+    Stagger(Duration),
+    /// All pairs get copies at once.
+    Race,
+    /// All pairs get packets of their own at once, out of one number space.
+    Shared,
+    /// Each pair gets a connection attempt of its own; the first that is complete stays.
+    Independent,
+}
+
+impl HandshakeMode {
+    /// The name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Stagger(_) => "stagger",
+            Self::Race => "race",
+            Self::Shared => "shared",
+            Self::Independent => "independent",
+        }
+    }
+}
+
 /// What the spin bit tells observers of the round-trip time (RFC 9000 §17.4; burst B-89).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Spin {
@@ -103,9 +132,12 @@ pub struct TransportConfig {
     pub ack_frequency: bool,
     /// Which path carries data.
     pub scheduler: Scheduler,
-    /// A client with several address pairs starts the next one after so long without an answer (multipath MP-88);
-    /// `None`: the next pair is tried at a PTO (MP-87).
-    pub stagger: Option<Duration>,
+    /// Client: what is done with several address pairs.
+    pub handshake: HandshakeMode,
+    /// Client: so many address pairs are tried at most; others wait for the handshake to be confirmed.
+    pub max_candidates: usize,
+    /// Server: the first flight of one client may come from several addresses (multipath MP-96).
+    pub multi_address_handshake: bool,
     /// Multipath mode offered.
     pub multipath: Multipath,
     /// Paths wanted at once, 1 to [`limits::OPEN_PATHS`].
@@ -157,7 +189,9 @@ impl Default for TransportConfig {
             hystart: true,
             ack_frequency: true,
             scheduler: Scheduler::MinRtt,
-            stagger: Some(limits::STAGGER),
+            handshake: HandshakeMode::Stagger(limits::STAGGER),
+            max_candidates: limits::HANDSHAKE_CANDIDATES,
+            multi_address_handshake: true,
             multipath: Multipath::Auto,
             max_paths: limits::INITIAL_MAX_PATH_ID + 1,
             abandon_after: Duration::from_secs(10),

@@ -17,7 +17,7 @@ pub mod stream;
 
 pub use burst::{Burst, SendLimits};
 pub use config::{
-    ClientConfig, EndpointConfig, FollowPreferred, Multipath, PreferredAddresses, RetryPolicy, ServerConfig, Spin, TransportConfig,
+    ClientConfig, EndpointConfig, FollowPreferred, HandshakeMode, Multipath, PreferredAddresses, RetryPolicy, ServerConfig, Spin, TransportConfig,
 };
 pub use connection::{Connection, events::Event};
 pub use endpoint::{Endpoint, Received};

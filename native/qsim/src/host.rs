@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use qbase::{Ecn, FourTuple, Role, Timestamp};
 use qconnection::{
     Burst, ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, ServerConfig,
-    TimerName, connection::events::CloseInfo, endpoint::SendFailure,
+    TimerName, connection::{Candidate, events::CloseInfo}, endpoint::SendFailure,
 };
 
 use crate::{failure::Fault, log::Logs, network::{Network, SendError}, pattern::Pattern, traffic::Traffic};
@@ -134,7 +134,7 @@ impl Host {
         self.endpoint.listen(self.server.clone());
     }
 
-    /// Starts a connection.
+    /// Starts a connection over one of these address pairs.
     ///
     /// # Errors
     /// The machine refuses.
@@ -143,9 +143,9 @@ impl Host {
         now: Timestamp,
         config: &Arc<ClientConfig>,
         name: &str,
-        four_tuple: FourTuple,
+        candidates: &[Candidate],
     ) -> Result<(), Fault> {
-        let handle = self.endpoint.connect(now, config, name, four_tuple);
+        let handle = self.endpoint.connect_over(now, config, name, candidates);
         self.connection = Some(handle.map_err(|error| Fault::Setup(format!("connect: {error}")))?);
         Ok(())
     }
@@ -293,10 +293,19 @@ impl Host {
         lines
     }
 
+    /// Its connection is past the handshake.
+    fn is_complete(&self) -> bool {
+        self.connection().is_some_and(|connection| connection.is_handshake_complete() || self.role.is_client())
+    }
+
     /// Takes the machine's events.
     fn hear(&mut self, now: Timestamp) {
         while let Some((handle, event)) = self.endpoint.poll_event() {
             self.connection.get_or_insert(handle);
+            if event == Event::HandshakeComplete && !self.is_complete() {
+                // Of several attempts of a client the one that is complete first is the connection.
+                self.connection = Some(handle);
+            }
             if self.connection != Some(handle) {
                 continue;
             }

@@ -136,7 +136,7 @@ fn each_path_is_judged_by_itself() -> Result<(), Failure> {
 #[test]
 fn a_handshake_over_several_pairs_counts_marks_right_whichever_copy_arrives() -> Result<(), Failure> {
     let links = vec![treating(EcnTreatment::Pass), treating(EcnTreatment::Pass)];
-    let mut pair = Pair::new(PairConfig { client: TransportConfig { stagger: Some(ms(50)), ..TransportConfig::default() }, ..PairConfig::new(1, links) })?;
+    let mut pair = Pair::new(PairConfig { client: TransportConfig { handshake: qconnection::HandshakeMode::Stagger(ms(50)), ..TransportConfig::default() }, ..PairConfig::new(1, links) })?;
     pair.cut(FIRST);
     pair.run_until_confirmed(secs(5))?;
     pair.client_mut().traffic_mut().send(Unidirectional, 300_000);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qbase::{Direction::Unidirectional, Role, limits};
-use qconnection::{Connection, Event, TransportConfig, connection::events::ClosedBy};
+use qconnection::{Connection, Event, HandshakeMode, TransportConfig, connection::events::ClosedBy};
 use qsim::{Directions, Failure, Host, LinkDirection, LinkShape, LossModel, Pair, PairConfig, Reorder};
 
 use crate::common;
@@ -179,7 +179,7 @@ fn validated_paths(pair: &Pair, role: Role) -> usize {
 #[test]
 fn without_stagger_a_dead_first_candidate_costs_one_pto() -> Result<(), Failure> {
     for_each_seed(0..20, |seed| {
-        let client = TransportConfig { stagger: None, ..TransportConfig::default() };
+        let client = TransportConfig { handshake: HandshakeMode::Single, ..TransportConfig::default() };
         let mut pair = Pair::new(PairConfig { client, ..PairConfig::new(seed, vec![delay(10), delay(20)]) })?;
         pair.cut(FIRST);
         let time = pair.run_until_confirmed(secs(5))?;

@@ -1,7 +1,7 @@
 //! Retry and address tokens (RFC 9000 §8.1, §17.2.5; multipath MP-93; attacks A14, B1, B4).
 
 use qbase::{Direction::Unidirectional, FourTuple, Role, VERSION_1, VERSION_2, limits};
-use qconnection::{Connection, Event, RetryPolicy, TransportConfig, connection::events::ClosedBy};
+use qconnection::{HandshakeMode, Connection, Event, RetryPolicy, TransportConfig, connection::events::ClosedBy};
 use qsim::{Failure, Host, LinkDirection, LinkShape, LossModel, Pair, PairConfig, Random, Reorder};
 
 use crate::common;
@@ -135,7 +135,7 @@ fn a_dead_first_candidate_costs_a_staggered_handshake_with_retry_150_ms() -> Res
 #[test]
 fn without_stagger_the_next_pair_is_tried_until_a_retry_comes() -> Result<(), Failure> {
     for_each_seed(0..20, |seed| {
-        let client = TransportConfig { stagger: None, ..TransportConfig::default() };
+        let client = TransportConfig { handshake: HandshakeMode::Single, ..TransportConfig::default() };
         let mut pair = Pair::new(PairConfig { client, ..always(seed, vec![delay(10), delay(20)]) })?;
         pair.cut(FIRST);
         pair.run_until_confirmed(secs(5))?;

@@ -33,6 +33,8 @@ mod early;
 mod ecn;
 mod endings;
 mod handshake;
+mod handshake_modes;
+mod handshake_wire;
 mod hostile;
 mod keys;
 mod migration;

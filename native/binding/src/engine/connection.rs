@@ -8,7 +8,10 @@ use std::{
 };
 
 use qbase::{FourTuple, Timestamp};
-use qconnection::{ConnectionHandle, connection::PathTicket};
+use qconnection::{
+    ConnectionHandle,
+    connection::{HandshakeStep, PathTicket},
+};
 
 use super::{datagrams::Messages, stall::Stall, stream::Stream};
 use crate::{
@@ -51,8 +54,8 @@ pub struct Connection {
     pub tickets: Vec<(PathTicket, Option<u64>)>,
     /// Interfaces of paths that were asked for, by ticket.
     pub interfaces: Vec<(PathTicket, String)>,
-    /// Further addresses of the server, for the handshake only.
-    pub alternatives: Vec<PathTicket>,
+    /// Steps of the handshake that JavaScript does not know of.
+    pub steps: Vec<HandshakeStep>,
     /// Addresses of the paths JavaScript knows.
     paths: Vec<(u32, FourTuple)>,
     /// Streams on which the peer has not said its last word.
@@ -119,7 +122,7 @@ impl Connection {
             limits: [0; 2],
             tickets: Vec::new(),
             interfaces: Vec::new(),
-            alternatives: Vec::new(),
+            steps: Vec::new(),
             paths: Vec::new(),
             unfinished: 0,
             receiving: Stall::default(),

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use qbase::{FourTuple, Timestamp};
-use qconnection::connection::OpenPathError;
+use qconnection::connection::{Afterwards, Candidate, OpenPathError, PathTicket};
 use qdriver::{Io, drive::SocketFacts};
 
 use super::{Engine, connection::Connection};
@@ -21,10 +21,12 @@ impl Engine {
     /// Starts a connection; JavaScript knows its key.
     pub(super) fn dial(&mut self, io: &mut Io<'_>, key: u32, dial: Dial) {
         let page = self.link.pages.connection(key);
-        let handle = self.first_way(io, &dial).and_then(|four_tuple| {
-            let handle = io.endpoint.connect(io.now, &dial.config, &dial.server_name, four_tuple);
-            handle.map_err(|error| {
-                NativeError::new("QB_NO_PATH", format!("no connection to {}: {error}; check the address", four_tuple.remote))
+        let ways = self.ways(io, &dial);
+        let handle = ways.as_ref().map_err(Clone::clone).and_then(|ways| {
+            let pairs: Vec<Candidate> = ways.iter().map(|(pair, _)| *pair).collect();
+            io.endpoint.connect_over(io.now, &dial.config, &dial.server_name, &pairs).map_err(|error| {
+                let remote = pairs.first().map(|pair| pair.four_tuple.remote.to_string()).unwrap_or_default();
+                NativeError::new("QB_NO_PATH", format!("no connection to {remote}: {error}; check the address"))
             })
         });
         let handle = match handle {
@@ -34,51 +36,47 @@ impl Engine {
         let mut connection = Connection::new(key, handle, dial.id, dial.transport, page);
         connection.mode = dial.mode;
         connection.server_name = Some(dial.server_name);
-        self.table.insert(connection);
-        self.tell_early_start(io, key);
-        for spec in dial.paths.iter().skip(1) {
-            let remote = spec.remote.or_else(|| remote_for(spec, &dial.remotes));
-            self.open_path(io, key, None, &PathSpec { remote, ..spec.clone() });
-        }
-        if let [only] = dial.paths.as_slice() {
-            self.offer_alternatives(io, key, only, &dial.remotes);
-        }
-    }
-
-    /// Gives the handshake the server's other addresses to try. They are no paths: what was not needed is taken back
-    /// when the handshake is complete.
-    fn offer_alternatives(&mut self, io: &mut Io<'_>, key: u32, spec: &PathSpec, remotes: &[SocketAddr]) {
-        if spec.remote.is_some() {
-            return;
-        }
-        let first = remote_for(spec, remotes);
-        let fits = |remote: &&SocketAddr| Some(**remote) != first && spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
-        for remote in remotes.iter().filter(fits) {
-            // An address that cannot be reached from here is none to try.
-            let Ok(local) = self.local_for(io, spec, *remote) else { continue };
-            let Some(connection) = self.table.get_mut(key) else { return };
-            let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
-            if let Ok(ticket) = machine.open_path(io.now, FourTuple { local, remote: *remote }, spec.status.into()) {
-                connection.alternatives.push(ticket);
+        // The request of pair n has the ticket n.
+        for (number, (pair, interface)) in (0..).zip(ways.unwrap_or_default()) {
+            if matches!(pair.afterwards, Afterwards::Path(_)) {
+                connection.tickets.push((PathTicket(number), None));
+                connection.interfaces.extend(interface.map(|interface| (PathTicket(number), interface)));
             }
         }
+        self.table.insert(connection);
+        self.tell_early_start(io, key);
     }
 
-    /// The handshake is complete: addresses it did not need are no paths.
-    pub(super) fn withdraw_alternatives(&mut self, io: &mut Io<'_>, key: u32) {
-        let Some(connection) = self.table.get_mut(key) else { return };
-        let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
-        for ticket in connection.alternatives.drain(..) {
-            machine.cancel_open(ticket);
+    /// The address pairs that the handshake may take, with their interfaces: each path's to the best remote of its family,
+    /// then those to the server's other addresses, which are for the handshake only.
+    fn ways(&mut self, io: &mut Io<'_>, dial: &Dial) -> Result<Vec<(Candidate, Option<String>)>, NativeError> {
+        let mut ways = Vec::new();
+        for spec in &dial.paths {
+            match self.way(io, spec, spec.remote.or_else(|| remote_for(spec, &dial.remotes))) {
+                Ok(four_tuple) => ways.push((Candidate { four_tuple, afterwards: Afterwards::Path(spec.status.into()) }, spec.interface.clone())),
+                Err(error) if ways.is_empty() => return Err(error),
+                // The others do without it.
+                Err(_) => {}
+            }
         }
+        for spec in dial.paths.iter().filter(|spec| spec.remote.is_none()) {
+            let first = remote_for(spec, &dial.remotes);
+            let fits = |remote: &&SocketAddr| Some(**remote) != first && spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
+            for remote in dial.remotes.iter().filter(fits) {
+                // An address that cannot be reached from here is none to try.
+                if ways.len() < dial.config.transport.max_candidates
+                    && let Ok(four_tuple) = self.way(io, spec, Some(*remote))
+                {
+                    ways.push((Candidate { four_tuple, afterwards: Afterwards::Nothing }, None));
+                }
+            }
+        }
+        Ok(ways)
     }
 
-    /// The address pair of the handshake: the first path's, to the best remote of its family.
-    fn first_way(&mut self, io: &mut Io<'_>, dial: &Dial) -> Result<FourTuple, NativeError> {
-        let first = dial.paths.first().cloned().unwrap_or_default();
-        let remote = first.remote.or_else(|| remote_for(&first, &dial.remotes));
+    fn way(&mut self, io: &mut Io<'_>, spec: &PathSpec, remote: Option<SocketAddr>) -> Result<FourTuple, NativeError> {
         let remote = remote.ok_or_else(|| NativeError::new("QB_NO_PATH", "no address of the server has the family of the first path; name another local address"))?;
-        let local = self.local_for(io, &first, remote)?;
+        let local = self.local_for(io, spec, remote)?;
         Ok(FourTuple { local, remote })
     }
 

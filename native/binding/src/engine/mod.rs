@@ -31,6 +31,7 @@ mod paths;
 mod peer;
 mod qlog;
 mod stall;
+mod steps;
 mod stream;
 mod trace;
 mod visit;

@@ -38,9 +38,6 @@ impl Engine {
     pub(super) fn tell_path(&mut self, io: &Io<'_>, key: u32, event: &PathEvent) {
         let (now, at_ms) = (io.now, self.out.at_ms(io.now));
         let Some(connection) = self.table.get_mut(key) else { return };
-        if connection.alternatives.iter().any(|alternative| Some(alternative.0) == event.ticket) {
-            return;
-        }
         let ticket = connection.ticket(event.ticket);
         match event.kind {
             PathEventKind::Waiting(waiting) => {

@@ -10,7 +10,6 @@ use crate::messages::events::{Event, HandshakeInfo, Peer, Winner};
 impl Engine {
     /// STREAMS, `opened`, `multipath`, and the path that carried the handshake.
     pub(super) fn tell_opened(&mut self, io: &mut Io<'_>, key: u32) {
-        self.withdraw_alternatives(io, key);
         self.tell_stream_limits(io, key);
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };

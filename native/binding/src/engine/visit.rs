@@ -51,6 +51,9 @@ impl Engine {
             return Visited::Whole;
         };
         while let Some(event) = io.endpoint.poll_event_of(handle) {
+            if !matches!(event, events::Event::Handshake(_)) {
+                self.tell_steps(io, key);
+            }
             match event {
                 events::Event::Drained => {
                     self.table.remove(key);
@@ -63,6 +66,7 @@ impl Engine {
                 return Visited::Part;
             }
         }
+        self.tell_steps(io, key);
         self.look(io, key);
         Visited::Whole
     }
@@ -95,6 +99,7 @@ impl Engine {
         let at_ms = self.out.at_ms(io.now);
         let Some(connection) = self.table.get_mut(key).filter(|connection| connection.is_live()) else { return };
         match event {
+            events::Event::Handshake(step) => connection.steps.push(step),
             events::Event::HandshakeComplete => self.tell_opened(io, key),
             events::Event::Confirmed => self.out.event(key, &Event::Confirmed { at_ms }),
             events::Event::KeyUpdated => self.out.event(key, &Event::KeyUpdate { at_ms }),

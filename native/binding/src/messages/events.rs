@@ -11,6 +11,8 @@ use crate::error::NativeError;
 pub enum Event {
     /// A newcomer: first record of its key.
     Connection { at_ms: f64, id: String, remote: String, local: String, server_name: Option<String> },
+    /// What a client's handshake did since the last time.
+    Handshake { at_ms: f64, steps: Vec<Step> },
     /// The handshake is complete.
     Opened {
         at_ms: f64,
@@ -94,6 +96,23 @@ pub struct HandshakeInfo {
     pub datagrams_sent: u64,
     pub datagrams_received: u64,
     pub coalesced: u64,
+}
+
+/// A step of a handshake with one of its address pairs.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub attempt: u8,
+    pub local: String,
+    pub remote: String,
+    pub reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datagrams: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packets: Vec<&'static str>,
 }
 
 /// The address pair that carried the handshake.

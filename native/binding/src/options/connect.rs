@@ -3,12 +3,11 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use qbase::limits;
-use qconnection::{ClientConfig, TransportConfig};
+use qconnection::{ClientConfig, HandshakeMode, TransportConfig};
 use rustls_pki_types::DnsName;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -45,21 +44,20 @@ struct Connect<'a> {
 struct Handshake {
     mode: String,
     stagger_ms: Option<f64>,
+    max_candidates: Option<usize>,
 }
 
 impl Handshake {
-    /// The mode's name.
-    const fn name(stagger: Option<Duration>) -> &'static str {
-        if stagger.is_some() { "stagger" } else { "single" }
-    }
-
-    /// Time between the starts of two pairs; `None` for mode `single`.
-    fn stagger(&self) -> Result<Option<Duration>, NativeError> {
-        match self.mode.as_str() {
-            "single" => Ok(None),
-            "stagger" => self.stagger_ms.map_or(Ok(limits::STAGGER), |value| millis("handshake.staggerMs", value)).map(Some),
-            _ => Err(unavailable("handshake")),
-        }
+    /// The machine's mode.
+    fn mode(&self) -> Result<HandshakeMode, NativeError> {
+        Ok(match self.mode.as_str() {
+            "single" => HandshakeMode::Single,
+            "stagger" => HandshakeMode::Stagger(self.stagger_ms.map_or(Ok(limits::STAGGER), |value| millis("handshake.staggerMs", value))?),
+            "race" => HandshakeMode::Race,
+            "shared" => HandshakeMode::Shared,
+            "independent" => HandshakeMode::Independent,
+            _ => return Err(unavailable("handshake")),
+        })
     }
 }
 
@@ -116,8 +114,9 @@ impl Dial {
         let options: Connect<'_> = serde_json::from_str(json)?;
         check_name(&options.server_name)?;
         let mut transport = options.transport.settings()?;
-        let stagger = options.handshake.stagger()?;
-        transport.config = Arc::new(TransportConfig { stagger, ..(*transport.config).clone() });
+        let handshake = options.handshake.mode()?;
+        let max_candidates = options.handshake.max_candidates.unwrap_or(limits::HANDSHAKE_CANDIDATES);
+        transport.config = Arc::new(TransportConfig { handshake, max_candidates, ..(*transport.config).clone() });
         let tls = cache.read(options.tls.get(), surroundings)?;
         let tls = if options.ticket { tls } else { tls.without_offer() };
         if options.remotes.is_empty() || options.paths.is_empty() {
@@ -130,7 +129,7 @@ impl Dial {
             id: options.id,
             remotes: options.remotes,
             server_name: options.server_name,
-            mode: Handshake::name(stagger),
+            mode: handshake.name(),
             config,
             transport,
             paths: options.paths,

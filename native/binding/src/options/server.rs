@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qconnection::{RetryPolicy, ServerConfig};
+use qconnection::{RetryPolicy, ServerConfig, TransportConfig};
 use serde::Deserialize;
 
 use super::{
@@ -23,6 +23,7 @@ struct Server {
     transport: Transport,
     max_connections: Option<MaxConnections>,
     retry: Option<String>,
+    multi_address_handshake: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +53,10 @@ impl Listen {
             Some(MaxConnections { total, .. }) => total.unwrap_or(MAX_CONNECTIONS),
             None => MAX_CONNECTIONS,
         };
-        let transport = options.transport.settings()?;
+        let mut transport = options.transport.settings()?;
+        if let Some(multi_address_handshake) = options.multi_address_handshake {
+            transport.config = Arc::new(TransportConfig { multi_address_handshake, ..(*transport.config).clone() });
+        }
         let tls = options.tls.server(surroundings)?;
         let retry = match options.retry.as_deref() {
             None | Some("auto") => RetryPolicy::Auto,

@@ -2,7 +2,7 @@
 //!
 //! Called by the driver's application on the thread that owns the endpoint.
 
-use super::{Connection, State, events::Cause, paths::PendingOpen};
+use super::{Afterwards, Candidate, Connection, State, events::Cause, paths::PendingOpen};
 use crate::{
     path::{PathState, PathView, schedule::Scheduler},
     stream::{ReadError, StreamError, WriteError},
@@ -164,8 +164,8 @@ impl Connection {
         if self.opens.len() >= limits::OPEN_PATHS {
             return Err(OpenPathError::TooMany);
         }
-        self.counters.tickets = self.counters.tickets.saturating_add(1);
-        let ticket = self.counters.tickets;
+        let ticket = self.counters.next_ticket();
+        self.note_candidate(now, ticket, Candidate { four_tuple, afterwards: Afterwards::Path(status) });
         self.opens.push_back(PendingOpen { ticket, four_tuple, status, told: None });
         self.start_waiting_opens(now);
         Ok(PathTicket(ticket))
@@ -190,6 +190,7 @@ impl Connection {
     /// Gives up a request to open a path that still waits.
     pub fn cancel_open(&mut self, ticket: PathTicket) {
         self.opens.retain(|open| open.ticket != ticket.0);
+        self.forget_candidate_of(ticket.0);
     }
 
     /// Tells both ends how to use a path (multipath MP-57).
@@ -199,6 +200,9 @@ impl Connection {
     pub fn set_path_status(&mut self, path: PathId, status: PathStatusKind) -> Result<(), OpenPathError> {
         let entry = self.paths.get_mut(path).filter(|entry| entry.state != PathState::Abandoning).ok_or(OpenPathError::Unknown)?;
         entry.status.set_local(status);
+        if path == PathId::ZERO {
+            self.set_first_status(status);
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! Called by the input for Retry and Version Negotiation packets, neither of which is protected: whatever does not fit
 //! changes nothing. Over with the first authentic packet.
 
-use super::{Connection, HandshakeCids, State, close::CloseCause, input::{Arrival, Stop}, versions::Reaction};
+use super::{Connection, HandshakeCids, candidates::StepKind, State, close::CloseCause, input::{Arrival, Stop}, versions::Reaction};
 use crate::config::{ClientConfig, ServerConfig, TransportConfig};
 use qbase::{
     ConnectionId, FourTuple, PathId, Role, Timestamp, VERSION_1, limits,
@@ -104,8 +104,7 @@ impl Connection {
 
     /// The address is one that was dialled (multipath MP-93).
     fn was_dialled(&self, from: FourTuple) -> bool {
-        self.network(PathId::ZERO).is_some_and(|network| network.four_tuple.remote == from.remote)
-            || self.opens.iter().any(|open| open.four_tuple.remote == from.remote)
+        self.candidates.as_ref().is_some_and(|candidates| candidates.was_dialled(from.remote))
     }
 
     /// A Retry: the same first flight again, with the token and to the server's id.
@@ -122,7 +121,8 @@ impl Connection {
         if !qcrypto::is_retry_authentic(self.version, &original, packet) {
             return refused;
         }
-        self.lock_to(arrival.four_tuple);
+        self.lock_to(arrival.now, arrival.four_tuple, "its Retry came first");
+        self.tell_current_step(arrival.now, StepKind::Retry, "the server wants the address proved");
         self.cids.retry = Some(retry.scid);
         self.token = retry.token.to_vec();
         self.versions.forget_other();
@@ -162,7 +162,8 @@ impl Connection {
 
     /// A new first flight: other version, id, keys and TLS session; what was sent before is forgotten.
     fn begin_again(&mut self, arrival: &Arrival, version: u32) -> Result<(), Stop> {
-        self.lock_to(arrival.four_tuple);
+        self.lock_to(arrival.now, arrival.four_tuple, "its Version Negotiation came first");
+        self.tell_current_step(arrival.now, StepKind::VersionNegotiation, "the server does not speak the version");
         let mut id = [0; limits::LOCAL_CID_LEN];
         self.random.fill_bytes(&mut id);
         self.cids.original_dcid = ConnectionId::new(&id).unwrap_or_default();

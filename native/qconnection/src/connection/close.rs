@@ -92,6 +92,7 @@ impl Connection {
     /// The application closes the connection with its own code (RFC 9000 §10.2).
     pub fn close(&mut self, now: Timestamp, code: u64, reason: &[u8]) {
         let reason = reason.get(..reason.len().min(MAX_REASON)).unwrap_or_default();
+        self.hung_up = true;
         self.start_closing(now, Layer::Application, code.min(qbase::varint::MAX), None, Cow::Owned(reason.to_vec()));
     }
 

@@ -138,6 +138,15 @@ impl Connection {
         Ok(())
     }
 
+    /// Client: another attempt at the connection stays. Early data of the one before is sent again (multipath MP-91).
+    pub(super) fn adopt_rejected_early(&mut self, old: &mut Self) {
+        self.early = old.early.take();
+        if let Some(early) = &mut self.early {
+            (early.keys, early.status, early.first_one_rtt) = (None, EarlyStatus::Rejected, 0);
+        }
+        self.events.push_back(Event::EarlyData(EarlyStatus::Rejected));
+    }
+
     /// Client: 0-RTT packets may be sent (RFC 9001 §5.6: never once there are 1-RTT keys).
     pub(crate) fn sends_early(&self) -> bool {
         let has_keys = self.early.as_ref().is_some_and(|early| early.keys.is_some());

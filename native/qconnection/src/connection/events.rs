@@ -4,6 +4,7 @@
 
 pub use qrecovery::datagram::Fate as DatagramFate;
 
+use super::HandshakeStep;
 use crate::stream::StreamEvent;
 use bytes::Bytes;
 use qbase::{ConnectionId, FourTuple, PathId, ResetToken, Timestamp, frame::PathStatusKind};
@@ -21,6 +22,8 @@ pub enum Event {
         /// DER, leaf first; empty if the peer showed none.
         chain: Vec<Vec<u8>>,
     },
+    /// A step of a client's handshake with one of its address pairs (multipath MP-97).
+    Handshake(HandshakeStep),
     /// The handshake is complete: streams may be used.
     HandshakeComplete,
     /// The handshake is confirmed (RFC 9001 §4.1.2).

@@ -78,6 +78,7 @@ impl Connection {
 
     /// Closes with a code of the transport: the application refuses the connection as such.
     pub fn close_transport(&mut self, now: Timestamp, code: ErrorCode, reason: &str) {
+        self.hung_up = true;
         self.fail(now, TransportError { code, frame_type: None, reason: reason.to_owned().into() });
     }
 

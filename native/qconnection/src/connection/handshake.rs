@@ -2,7 +2,7 @@
 //!
 //! Called by the dispatch for CRYPTO frames and once at the start. Never writes packets: bytes wait in CRYPTO streams.
 
-use super::{Application, Connection, State, events::Event};
+use super::{Application, Connection, State, StepKind, events::Event};
 use crate::{path::PathState, space::HandshakeSpace};
 use qbase::{EncryptionLevel, ErrorCode, PathId, TransportError, Timestamp, frame, limits};
 use qcrypto::{KeyChange, Keys, key_update::AeadLimits};
@@ -101,6 +101,7 @@ impl Connection {
         self.negotiate_multipath()?;
         self.settle_early(now)?;
         self.handshake_complete = true;
+        self.tell_current_step(now, StepKind::TlsFinished, "the server's Finished is good");
         self.counters.handshake_completed_at = Some(now);
         self.timers.on_handshake_complete();
         if self.state == State::Handshaking {
@@ -126,7 +127,8 @@ impl Connection {
             return;
         }
         self.confirmed = true;
-        self.other_addresses = Vec::new();
+        self.forget_callers();
+        self.end_candidates();
         self.discard(EncryptionLevel::Initial);
         self.discard(EncryptionLevel::Handshake);
         if let Some(application) = &mut self.application {

@@ -76,6 +76,9 @@ impl Connection {
         if self.role.is_client() && !self.is_from_known_server(arrival.four_tuple) {
             return self.drop_packet(arrival.now, None, bytes.len(), DropReason::Migration);
         }
+        if self.refuses_caller(&arrival) {
+            return self.drop_packet(arrival.now, None, bytes.len(), DropReason::Migration);
+        }
         if self.streams.is_window_due() {
             self.reserved_window = self.streams.settle_window(self.reserved_window, pool);
         }
@@ -168,7 +171,7 @@ impl Connection {
         {
             side.amplification.on_received(size as u64);
         } else {
-            self.credit_other_address(arrival, size);
+            self.credit_caller(arrival, size);
         }
     }
 
@@ -202,7 +205,11 @@ impl Connection {
             self.check_version(level, header.version)?;
         }
         let path = if level == EncryptionLevel::OneRtt { arrival.route.path } else { PathId::ZERO };
-        let (number, payload, generation) = self.open_packet(arrival.now, level, path, header, packet)?;
+        let opened = self.open_packet(arrival.now, level, path, header, packet);
+        if level == EncryptionLevel::Initial && matches!(opened, Err(Stop::Drop(DropReason::Duplicate))) {
+            self.note_copy_from(&arrival);
+        }
+        let (number, payload, generation) = opened?;
         if level == EncryptionLevel::OneRtt && self.refuses_move(&arrival, path) {
             return Err(Stop::Drop(DropReason::Migration));
         }
@@ -235,7 +242,8 @@ impl Connection {
     fn must_wait_for_keys(&self, level: EncryptionLevel) -> bool {
         match level {
             EncryptionLevel::Handshake => self.handshake.is_none() && !self.handshake_complete,
-            EncryptionLevel::OneRtt => !self.handshake_complete,
+            // Nothing of the application's before it is known that this attempt stays (multipath MP-91).
+            EncryptionLevel::OneRtt => !self.handshake_complete || self.is_rival(),
             // Until the ClientHello is read; then there are keys, or 0-RTT is refused.
             EncryptionLevel::ZeroRtt => self.handshake.is_none() && !self.handshake_complete,
             EncryptionLevel::Initial => false,
@@ -373,11 +381,17 @@ impl Connection {
                 self.follow_client(opened);
             }
             EncryptionLevel::Handshake => {
+                self.lock_candidate(opened);
                 self.learn_peer_cid(header.scid)?;
                 self.follow_client(opened);
                 self.on_first_handshake_packet(now);
             }
-            _ => self.ensure_path_in_use(opened)?,
+            _ => {
+                self.ensure_path_in_use(opened)?;
+                if !self.confirmed {
+                    self.lock_candidate(opened);
+                }
+            }
         }
         self.timers.on_authentic_packet(now);
         self.hear_again(opened);
@@ -459,10 +473,11 @@ impl Connection {
 
     /// Remembers the number of a packet whose frames were all taken, and when it wants an acknowledgement.
     pub(super) fn book_received(&mut self, opened: &Opened, ack_eliciting: qcongestion::ack_policy::AckEliciting) {
-        use qcongestion::Order;
+        use qcongestion::{Order, ack_policy::AckEliciting};
         let now = opened.arrival.now;
         let ecn = opened.arrival.ecn;
         let smoothed_rtt = self.network(opened.path).map_or(std::time::Duration::ZERO, |network| network.rtt.smoothed());
+        let ack_eliciting = if self.waits_for_carrier(opened) { AckEliciting::No } else { ack_eliciting };
         let Some(space) = self.space_mut(opened.level, opened.path) else { return };
         let order = match space.received.on_packet(opened.number, now, ecn) {
             Receipt::Next => Order::Next,

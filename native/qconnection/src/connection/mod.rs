@@ -10,6 +10,7 @@
 //! | `mtu` | path MTU discovery: probes, black holes, refusals |
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
 //! | `attempt`, `versions` | Retry, Version Negotiation, change of version |
+//! | `candidates` | a handshake over several address pairs |
 //! | `tokens`, `reset` | NEW_TOKEN; stateless resets that are meant for us |
 //! | `early` | 0-RTT: offered, accepted, rejected |
 //! | `verdict` | the application's word on the peer's certificates |
@@ -56,6 +57,7 @@ mod versions;
 
 pub use app::{OpenPathError, PathTicket};
 pub(crate) use attempt::{AddressProof, Dial, Side};
+pub use candidates::{Afterwards, Attempt, AttemptState, Candidate, HandshakeStep, StepKind};
 pub(crate) use input::Arrival;
 pub(crate) use params::server_parameters;
 pub use close::State;
@@ -183,10 +185,10 @@ pub struct Connection {
     pub(crate) last_data_path: Option<PathId>,
     /// Where the next call of the output begins.
     pub(crate) cursor: usize,
-    /// Addresses that a client's handshake came from, beside the one that is answered (multipath MP-96).
-    pub(crate) other_addresses: Vec<candidates::OtherAddress>,
-    /// Copies of the first flight for further address pairs; `None` once somebody answered.
-    pub(crate) stagger: Option<candidates::Stagger>,
+    /// Server: addresses that a client's handshake came from, beside the one that is answered (multipath MP-96).
+    pub(crate) callers: candidates::Callers,
+    /// Client: the address pairs of its handshake.
+    pub(crate) candidates: Option<Box<candidates::Candidates>>,
     /// When data that a slow path holds up may be copied to a quicker one.
     pub(crate) reinject_at: Option<Timestamp>,
     /// Why the last call of the output sent nothing.
@@ -201,6 +203,8 @@ pub struct Connection {
     pub(crate) end_known: bool,
     /// Bytes of receive window that the endpoint's pool keeps for this connection (mux R20).
     pub(crate) reserved_window: u64,
+    /// The application ended it.
+    pub(crate) hung_up: bool,
     /// How it closes, once it does.
     pub(crate) closing: Option<Box<close::Closing>>,
 }
@@ -288,8 +292,8 @@ impl Connection {
             reset_tokens: Vec::new(),
             last_data_path: None,
             cursor: 0,
-            other_addresses: Vec::new(),
-            stagger: config.stagger.filter(|_| role.is_client()).map(candidates::Stagger::new),
+            callers: candidates::Callers::default(),
+            candidates: role.is_client().then(|| Box::new(candidates::Candidates::new(config.handshake, birth.four_tuple))),
             reinject_at: None,
             blocked: Signals::NONE,
             settled: Vec::new(),
@@ -297,6 +301,7 @@ impl Connection {
             returned: BufferPool::new(usize::MAX),
             reserved_window: birth.window,
             end_known: false,
+            hung_up: false,
             closing: None,
             config,
         };

@@ -24,6 +24,7 @@ impl Connection {
         if let Some(copy) = self.poll_copy(buffer) {
             return Some(copy);
         }
+        self.aim_load(now);
         if let Some(aside) = self.poll_aside(now, buffer) {
             return Some(aside);
         }
@@ -67,7 +68,7 @@ impl Connection {
                 _ => "the path's own frames",
             };
             self.note_burst(now, path, &written, words);
-            if self.stagger.is_some() {
+            if self.candidates.is_some() && path == PathId::ZERO && !self.has_received() {
                 self.note_first_flight(now, path, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
             }
             return self.network(path).map(|network| Burst {

@@ -162,6 +162,9 @@ impl Connection {
     /// recovery paces the next try; with other paths alive its data moves to them at once (attacks F21). A burst that was
     /// too large is written again in smaller datagrams.
     pub(crate) fn on_send_error(&mut self, path: PathId, segments: usize, failure: SendFailure, now: qbase::Timestamp) {
+        if self.on_copy_refused(now, path, failure) {
+            return;
+        }
         let aside = self.network(path).and_then(|network| network.pending.aside);
         if aside.is_none() && failure == SendFailure::TooLarge && self.on_datagram_refused(path, now) {
             return;
@@ -174,6 +177,9 @@ impl Connection {
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
         if let Some(network) = self.network_mut(path) {
             network.counters.send_errors = network.counters.send_errors.saturating_add(1);
+        }
+        if path == PathId::ZERO && !self.has_received() {
+            self.on_first_flight_refused(now, failure);
         }
         self.path_event(path, ticket, super::events::PathEventKind::SendError, super::events::Cause::Local, "a socket refused to send");
         if self.handshake_complete && self.has_live_sibling(path) && self.network(path).is_some_and(|network| network.suspect_since.is_none()) {

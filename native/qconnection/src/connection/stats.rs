@@ -61,6 +61,20 @@ impl Counters {
         self.started_at
     }
 
+    /// A name for a request of the application.
+    pub(super) const fn next_ticket(&mut self) -> u64 {
+        self.tickets = self.tickets.saturating_add(1);
+        self.tickets
+    }
+
+    /// The socket took a copy of a datagram that was counted before.
+    pub(super) const fn on_copy_sent(&mut self, bytes: usize) {
+        self.bursts = self.bursts.saturating_add(1);
+        self.datagrams_sent = self.datagrams_sent.saturating_add(1);
+        self.handshake_datagrams_sent = self.handshake_datagrams_sent.saturating_add(1);
+        self.bytes_sent = self.bytes_sent.saturating_add(bytes as u64);
+    }
+
     /// The socket took the first `segments` of a burst.
     pub(super) fn on_sent(&mut self, pending: &PendingBurst, segments: usize) {
         if segments == 0 {

@@ -14,6 +14,9 @@ use qrecovery::sent::SentPacket;
 impl Connection {
     /// The socket took the first `segments` of the open burst of `path`; the others are taken back.
     pub(crate) fn on_submitted(&mut self, path: PathId, segments: usize, now: Timestamp) {
+        if self.on_copy_submitted(now, path, segments) {
+            return;
+        }
         let Some(network) = self.network_mut(path) else { return };
         let mut pending = std::mem::take(&mut network.pending);
         if self.is_logged() {
@@ -44,6 +47,7 @@ impl Connection {
         self.datagrams.send.on_submitted(path);
         self.counters.on_sent(&pending, segments);
         self.trace_burst(path, segments, &pending);
+        self.note_flight(now, path, segments, &pending);
         self.settle_burst(path, segments, &pending, now);
         if eliciting {
             self.timers.on_ack_eliciting_sent(now);
@@ -106,6 +110,7 @@ impl Connection {
         {
             network.progress_at = now;
         }
+        self.note_way(level, packet.number);
         if let Some(space) = self.space_mut(level, of) {
             let sent = SentPacket {
                 number: packet.number,

@@ -104,7 +104,7 @@ impl Connection {
         earliest.add(self.keep_alive_at(), TimerName::KeepAlive);
         earliest.add(self.reinject_at, TimerName::Reinject);
         earliest.add(self.datagrams.send.expires_at(), TimerName::DatagramExpiry);
-        earliest.add(self.stagger.as_ref().and_then(|stagger| stagger.next_at()), TimerName::HandshakeAttempt);
+        earliest.add(self.candidates.as_ref().and_then(|candidates| candidates.next_at()), TimerName::HandshakeAttempt);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
         earliest.add(self.early.as_ref().and_then(|early| early.discard_at), TimerName::KeyDiscard);
         let may_answer = self.network(PathId::ZERO).is_some_and(|network| network.amplification.credit() > 0 && !network.pending.open);
@@ -197,8 +197,9 @@ impl Connection {
     pub(crate) fn pto_at(&self, path: PathId) -> Option<(Timestamp, EncryptionLevel)> {
         let network = self.network(path)?;
         let siblings = self.siblings(path);
-        // At the anti-amplification limit nothing could be sent: the peer's next datagram helps (RFC 9002 §6.2.2.1).
-        if network.amplification.credit() == 0 {
+        // At the anti-amplification limit nothing could be sent: the peer's next datagram helps (RFC 9002 §6.2.2.1), or
+        // another address that the peer was heard from.
+        if network.amplification.credit() == 0 && !(path == PathId::ZERO && self.can_answer_some_caller()) {
             return None;
         }
         let handshake_path = path == PathId::ZERO;
@@ -270,8 +271,8 @@ impl Connection {
             network.last_ack_eliciting_at = Some(now);
         }
         self.counters.ptos = self.counters.ptos.saturating_add(1);
-        if level == EncryptionLevel::Initial && self.role.is_client() && !self.has_received() {
-            self.try_next_candidate();
+        if level != EncryptionLevel::OneRtt && !self.confirmed {
+            self.on_handshake_pto(now);
         }
         if level == EncryptionLevel::OneRtt && self.has_live_sibling(path) {
             self.suspect_path(now, path);
@@ -284,6 +285,17 @@ impl Connection {
         }
         if level == EncryptionLevel::Initial && self.handshake.as_ref().is_some_and(|space| space.crypto.has_unacked()) {
             self.offer_again(EncryptionLevel::Handshake, path, 2);
+        }
+    }
+
+    /// The handshake stays without an answer where it is: another address may have one.
+    fn on_handshake_pto(&mut self, now: Timestamp) {
+        if !self.role.is_client() {
+            self.answer_next_caller(now);
+        } else if self.has_received() {
+            self.on_handshake_silence(now);
+        } else {
+            self.on_first_flight_unanswered(now);
         }
     }
 

@@ -35,6 +35,11 @@ pub(crate) enum Hold {
 const BAD_CERTIFICATE: u8 = 42;
 
 impl Connection {
+    /// The handshake waits for the application's word.
+    pub(crate) fn awaits_verdict(&self) -> bool {
+        self.hold == Hold::Waiting
+    }
+
     /// TLS is done and the application has to be heard first. Asks it once.
     pub(super) fn is_held(&mut self) -> bool {
         if self.hold == Hold::Armed && !self.tls.is_handshaking() {

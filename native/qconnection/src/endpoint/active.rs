@@ -14,8 +14,9 @@ impl Endpoint {
     /// The connection to look at next; it stays the same until [`Endpoint::settle`].
     pub fn active(&mut self) -> Option<ConnectionHandle> {
         while let Some(index) = self.turns.talker() {
-            if let Some(connection) = self.slots.at(index) {
-                return Some(connection.handle());
+            let handle = self.slots.at(index).map(|connection| connection.handle());
+            if let Some(handle) = handle.filter(|handle| !self.rivals.hides(*handle)) {
+                return Some(handle);
             }
             self.turns.hush();
         }

@@ -4,11 +4,11 @@
 
 use super::{Endpoint, route::Route};
 use crate::{
-    config::ClientConfig,
-    connection::{AddressProof, Birth, Connection, Dial, HandshakeCids, Side},
+    config::{ClientConfig, HandshakeMode},
+    connection::{AddressProof, Birth, Candidate, Connection, Dial, HandshakeCids, Side},
     handle::ConnectionHandle,
 };
-use qbase::{FourTuple, PathId, Timestamp, version};
+use qbase::{FourTuple, PathId, Timestamp, limits, version};
 use std::sync::Arc;
 
 /// Why a connection cannot be started.
@@ -23,9 +23,23 @@ pub enum ConnectError {
     /// The first of the versions to offer is not spoken here, or there is none.
     #[error("no QUIC version to begin with")]
     NoVersion,
+    /// More address pairs than paths may be open.
+    #[error("too many address pairs")]
+    TooMany,
     /// TLS refuses the settings.
     #[error("TLS: {0}")]
     Tls(#[from] qcrypto::TlsError),
+}
+
+/// Whether packets can go between these addresses.
+fn check(four_tuple: FourTuple) -> Result<(), ConnectError> {
+    if !four_tuple.is_one_family() {
+        return Err(ConnectError::MixedFamilies);
+    }
+    if four_tuple.remote.port() == 0 || four_tuple.remote.ip().is_unspecified() {
+        return Err(ConnectError::BadRemote);
+    }
+    Ok(())
 }
 
 impl Endpoint {
@@ -34,12 +48,39 @@ impl Endpoint {
     /// # Errors
     /// The addresses or the TLS settings are unusable.
     pub fn connect(&mut self, now: Timestamp, config: &Arc<ClientConfig>, server_name: &str, four_tuple: FourTuple) -> Result<ConnectionHandle, ConnectError> {
-        if !four_tuple.is_one_family() {
-            return Err(ConnectError::MixedFamilies);
+        self.start(now, config, server_name, four_tuple)
+    }
+
+    /// Starts a connection over one of several address pairs, the best one first (multipath section N). What becomes of
+    /// the others each says; the request of pair n (from 0) has the ticket n.
+    ///
+    /// # Errors
+    /// An address or the TLS settings are unusable.
+    pub fn connect_over(&mut self, now: Timestamp, config: &Arc<ClientConfig>, server_name: &str, candidates: &[Candidate]) -> Result<ConnectionHandle, ConnectError> {
+        candidates.iter().try_for_each(|candidate| check(candidate.four_tuple))?;
+        let (first, further) = candidates.split_first().ok_or(ConnectError::BadRemote)?;
+        if further.len() > limits::OPEN_PATHS {
+            return Err(ConnectError::TooMany);
         }
-        if four_tuple.remote.port() == 0 || four_tuple.remote.ip().is_unspecified() {
-            return Err(ConnectError::BadRemote);
+        let handle = self.start(now, config, server_name, first.four_tuple)?;
+        let mut further = further;
+        let rivals = candidates.get(..candidates.len().min(config.transport.max_candidates)).unwrap_or_default();
+        if config.transport.handshake == HandshakeMode::Independent && rivals.len() > 1 {
+            self.start_rivals(now, config, server_name, rivals, handle);
+            further = candidates.get(rivals.len()..).unwrap_or_default();
         }
+        let Some(connection) = self.slots.get_mut(handle) else { return Ok(handle) };
+        connection.set_first_use(first.afterwards);
+        for candidate in further {
+            // What could be refused was asked above.
+            let _ = connection.add_candidate(now, *candidate);
+        }
+        Ok(handle)
+    }
+
+    /// Starts one attempt.
+    pub(super) fn start(&mut self, now: Timestamp, config: &Arc<ClientConfig>, server_name: &str, four_tuple: FourTuple) -> Result<ConnectionHandle, ConnectError> {
+        check(four_tuple)?;
         let version = config.first_version.or_else(|| config.versions.first().copied());
         let version = version.filter(|version| version::is_spoken(*version) || version::is_reserved(*version));
         let version = version.ok_or(ConnectError::NoVersion)?;

@@ -24,6 +24,7 @@ impl Endpoint {
     pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
         while let Some(index) = self.turns.talker() {
             if let Some(handle) = self.slots.at(index).map(|connection| connection.handle())
+                && !self.rivals.hides(handle)
                 && let Some(event) = self.poll_event_of(handle)
             {
                 return Some((handle, event));
@@ -49,6 +50,7 @@ impl Endpoint {
                 self.counters.half_open = self.counters.half_open.saturating_sub(1);
             }
         }
+        self.rivals.forget(handle);
         self.turns.forget(handle.index);
     }
 }

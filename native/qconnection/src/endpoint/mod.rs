@@ -6,6 +6,7 @@
 //! | `accept` | first Initial of a client → connection |
 //! | `early` | 0-RTT packets before the first Initial |
 //! | `connect` | connection of our own |
+//! | `rivals` | several attempts that look like one connection |
 //! | `version` | Version Negotiation |
 //! | `retry`, `token` | address validation without state |
 //! | `reset` | stateless resets, both ways |
@@ -26,6 +27,7 @@ mod qlog;
 mod refuse;
 pub(crate) mod reset;
 mod retry;
+mod rivals;
 pub mod route;
 mod slots;
 mod stats;
@@ -81,6 +83,7 @@ pub struct Endpoint {
     /// Reset tokens of peers.
     reset_tokens: reset::ResetTokens,
     tokens: token::Tokens,
+    rivals: rivals::Rivals,
     /// Logs, if connections write any.
     logs: Option<qlog::Logs>,
 }
@@ -113,6 +116,7 @@ impl Endpoint {
             reset_key: qcrypto::derive_key(&config.secret, "quicbraid stateless reset"),
             reset_tokens: reset::ResetTokens::new(random.next_u64()),
             tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
+            rivals: rivals::Rivals::default(),
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             random,
         }
@@ -160,11 +164,13 @@ impl Endpoint {
         let Some(connection) = self.slots.get_mut(route.handle) else { return };
         let arrival = crate::connection::Arrival { now, four_tuple, ecn, size: bytes.len(), route };
         connection.handle_datagram(arrival, bytes, &mut self.pool);
-        if connection.has_waiting_packets() {
+        let waits = connection.has_waiting_packets();
+        let handle = self.settle_rivals(now, route.handle);
+        if waits && let Some(connection) = self.slots.get_mut(handle) {
             connection.retry_waiting(now, &mut self.pool);
         }
-        self.turns.mark(route.handle.index);
-        self.run_actions(route.handle);
+        self.turns.mark(handle.index);
+        self.run_actions(handle);
     }
 
     /// No connection has this id: the end of one, a newcomer, another version, or nothing of ours.

@@ -75,6 +75,14 @@ impl Routes {
         }
     }
 
+    /// An id of the connection `before` belongs to another slot now.
+    pub(super) fn rename(&mut self, cid: &ConnectionId, before: ConnectionHandle, route: Route) {
+        if let Some(known) = self.table.get_mut(cid).filter(|known| known.handle == before) {
+            *known = route;
+            self.last = None;
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -71,6 +71,19 @@ impl Slots {
         Some(connection)
     }
 
+    /// Exchanges two connections; their handles are theirs to change.
+    pub(super) fn swap(&mut self, one: ConnectionHandle, other: ConnectionHandle) {
+        if let Ok([one, other]) = self.slots.get_disjoint_mut([one.index as usize, other.index as usize]) {
+            std::mem::swap(&mut one.connection, &mut other.connection);
+        }
+    }
+
+    /// Two connections at once.
+    pub(super) fn two(&mut self, one: ConnectionHandle, other: ConnectionHandle) -> Option<(&mut Connection, &mut Connection)> {
+        let [one, other] = self.slots.get_disjoint_mut([one.index as usize, other.index as usize]).ok()?;
+        Some((one.connection.as_deref_mut()?, other.connection.as_deref_mut()?))
+    }
+
     pub(super) fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
         self.slots.iter().filter_map(|slot| slot.connection.as_ref().map(|connection| connection.handle()))
     }

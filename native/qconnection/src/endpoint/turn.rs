@@ -176,6 +176,9 @@ impl Endpoint {
             return answer.write(buffer);
         }
         while let Some(index) = self.turns.front() {
+            if let Some(handle) = self.slots.at(index).map(|connection| connection.handle()) {
+                self.settle_rivals(now, handle);
+            }
             if let Some(connection) = self.slots.at(index) {
                 if let Some(burst) = connection.poll_transmit(now, buffer, limits) {
                     self.turns.rotate();
@@ -206,6 +209,7 @@ impl Endpoint {
             connection.on_timer(now);
             let handle = connection.handle();
             self.turns.mark(index);
+            let handle = self.settle_rivals(now, handle);
             self.run_actions(handle);
         }
     }

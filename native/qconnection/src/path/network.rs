@@ -121,8 +121,7 @@ impl Network {
     #[must_use]
     pub fn new(config: &TransportConfig, four_tuple: FourTuple, amplification: Amplification, first_skip: u64) -> Self {
         let slow_start = if config.hystart { SlowStart::Hystart } else { SlowStart::Plain };
-        let ip = if four_tuple.remote.ip().to_canonical().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
-        let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip);
+        let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip_version(four_tuple));
         let mtu = search.current();
         Self {
             four_tuple,
@@ -158,6 +157,14 @@ impl Network {
             copied_below: 0,
             counters: PathCounters::default(),
         }
+    }
+
+    /// The handshake takes another address pair; nothing was measured yet.
+    pub fn aim(&mut self, config: &TransportConfig, four_tuple: FourTuple) {
+        if ip_version(self.four_tuple) != ip_version(four_tuple) {
+            self.search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip_version(four_tuple));
+        }
+        self.four_tuple = four_tuple;
     }
 
     /// UDP payload of full packets, bytes.
@@ -268,6 +275,10 @@ impl Network {
     pub fn window_room(&self, in_flight: u64) -> u64 {
         self.controller.window().saturating_sub(in_flight)
     }
+}
+
+fn ip_version(four_tuple: FourTuple) -> IpVersion {
+    if four_tuple.remote.ip().to_canonical().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 }
 }
 
 /// Whether other paths of the connection are alive.

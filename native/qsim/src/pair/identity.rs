@@ -24,6 +24,8 @@ pub struct TlsSetup {
     pub early_data: bool,
     /// Whether the server gives tickets.
     pub resumption: Resumption,
+    /// Copies of the certificate that the server shows beside it: a long chain takes more than the first credit.
+    pub extra_certificates: usize,
     /// Takes the secrets of both ends.
     pub keylog: Option<KeyLog>,
 }
@@ -46,7 +48,7 @@ pub struct TlsPair {
 impl TlsPair {
     /// TLS settings of both ends: an Ed25519 identity that the client trusts by its pin, and stores for tickets.
     pub(super) fn new(random: &mut Random, setup: &TlsSetup) -> Result<Self, Fault> {
-        let (identity, pin) = identity(&random.seed())?;
+        let (identity, pin) = identity_of_chain(&random.seed(), setup.extra_certificates)?;
         let provider = Provider::Seeded { seed: random.seed(), unix_time: UNIX_TIME };
         let client = ClientTlsOptions {
             pins: vec![pin],
@@ -88,9 +90,13 @@ impl TlsPair {
 /// # Errors
 /// The certificate cannot be made.
 pub fn identity(seed: &[u8; 32]) -> Result<(Identity, Pin), Fault> {
+    identity_of_chain(seed, 0)
+}
+
+fn identity_of_chain(seed: &[u8; 32], extra: usize) -> Result<(Identity, Pin), Fault> {
     let certificate = development::seeded(seed, &[SERVER_NAME.to_owned()], 365, UNIX_TIME).map_err(setup)?;
     let identity =
-        Identity::from_pem(certificate.cert_pem.as_bytes(), certificate.key_pem.as_bytes()).map_err(setup)?;
+        Identity::from_pem(certificate.cert_pem.repeat(extra.saturating_add(1)).as_bytes(), certificate.key_pem.as_bytes()).map_err(setup)?;
     Ok((identity, Pin::of_certificate(&certificate.cert_der)))
 }
 

@@ -17,7 +17,10 @@ use std::{
 };
 
 use qbase::{Ecn, FourTuple, Role, Timestamp, frame::PathStatusKind};
-use qconnection::{ClientConfig, Connection, ServerConfig, connection::PathTicket};
+use qconnection::{
+    ClientConfig, Connection, ServerConfig,
+    connection::{Afterwards, Candidate, PathTicket},
+};
 
 use crate::{
     clock::Clock,
@@ -107,14 +110,15 @@ impl Pair {
 
     /// The client dials over the first link and asks for the others.
     fn connect(&mut self) -> Result<(), Fault> {
-        let first = self.links.first().copied().ok_or_else(|| Fault::Setup("a pair needs a link".to_owned()))?;
-        self.client.connect(self.clock.now(), &self.dial, SERVER_NAME, Self::four_tuple(first, Role::Client))?;
-        if self.paths == Paths::All {
-            for link in self.links.clone().into_iter().skip(1) {
-                self.open(link, PathStatusKind::Available)?;
-            }
-        }
-        Ok(())
+        let links = if self.paths == Paths::All { self.links.len() } else { 1 };
+        let afterwards = Afterwards::Path(PathStatusKind::Available);
+        let candidates: Vec<Candidate> = self
+            .links
+            .iter()
+            .take(links)
+            .map(|link| Candidate { four_tuple: Self::four_tuple(*link, Role::Client), afterwards })
+            .collect();
+        self.client.connect(self.clock.now(), &self.dial, SERVER_NAME, &candidates)
     }
 
     /// The addresses of a link as one end sees them.

@@ -1,181 +1,229 @@
-//! A handshake over one of several address pairs (multipath MP-87, MP-92, MP-96).
+//! A handshake over one of several address pairs (multipath section N; burst section 13).
 //!
-//! Called by the PTO and the stagger timer (client: try the next pair), by the first answer (client: stay with its pair) and by the packets of
-//! a client (server: answer where it is heard, credit counted per address). Over when the handshake is confirmed.
+//! | file | job |
+//! |---|---|
+//! | `start` | client: which pair gets what, and when the next one starts |
+//! | `lock` | client: the pair that answers is the handshake's; one that falls silent is left once |
+//! | `trace` | client: what was done with each pair, for people |
+//! | `rivals` | client: one of several attempts (mode `independent`) |
+//! | `callers` | server: where to answer, with a credit for each address |
+//!
+//! ```text
+//!            first authentic answer          2 PTO of silence            answer
+//!  Open ------------------------------> Locked --------------> Unlocked --------> Relocked
+//!     \___________________________________\_______________________\_________________\--confirmed--> Over
+//! ```
+//! Called by the output (copies, loads), the timers, the input (answers) and the application's verbs. Over when the
+//! handshake is confirmed: then the other pairs are requests to open paths like all others.
 
-use super::{Connection, input::{Arrival, Opened}};
-use crate::{burst::Burst, path::amplify::Amplification};
-use qbase::{Ecn, FourTuple, PathId, Timestamp, limits};
-use std::{collections::VecDeque, time::Duration};
+mod callers;
+mod lock;
+mod rivals;
+mod start;
+mod trace;
 
-/// Addresses of one client remembered beside the one that is answered.
-const OTHER_ADDRESSES: usize = 4;
+pub(crate) use callers::Callers;
+pub use trace::{Attempt, AttemptState, HandshakeStep, StepKind};
 
-/// An address that a client's packets came from.
-#[derive(Debug)]
-pub(crate) struct OtherAddress {
+use super::{Connection, app::{OpenPathError, PathTicket}, paths::PendingOpen};
+use crate::config::HandshakeMode;
+use bytes::Bytes;
+use qbase::{Ecn, EncryptionLevel, FourTuple, PacketNumber, Timestamp, frame::PathStatusKind, limits};
+use std::collections::VecDeque;
+
+/// An address pair that a handshake may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Our address and the server's.
+    pub four_tuple: FourTuple,
+    /// What becomes of it when another pair carries the handshake.
+    pub afterwards: Afterwards,
+}
+
+/// What becomes of an address pair that does not carry the handshake (multipath MP-95).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It is opened as a path with this status.
+    Path(PathStatusKind),
+    /// Nothing: it was for the handshake only.
+    Nothing,
+}
+
+/// How far the choice of a pair has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    /// Nobody answered yet.
+    Open,
+    /// One answered and carries the handshake.
+    Locked,
+    /// It fell silent, another one is tried.
+    Unlocked,
+    /// One answered after that.
+    Relocked,
+    /// The handshake is confirmed.
+    Over,
+}
+
+/// One pair and what was done with it.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// The application's name for the request; 0 for the first pair.
+    ticket: u64,
     four_tuple: FourTuple,
-    amplification: Amplification,
+    afterwards: Afterwards,
+    facts: trace::Facts,
 }
 
-/// Byte-identical copies of the first flight for address pairs that start later (multipath MP-88, MP-89).
+/// A datagram for a further pair, the same bytes as the first pair got.
 #[derive(Debug)]
-pub(crate) struct Stagger {
-    interval: Duration,
-    /// When the next pair starts.
-    next_at: Option<Timestamp>,
-    /// Pairs that get copies: the first so many of the requests that wait.
-    started: usize,
-    /// Datagrams of the first flight with their marks, at most [`limits::FIRST_FLIGHT`]: whichever copy arrives first is
-    /// counted by the peer.
-    flight: Vec<(Ecn, Vec<u8>)>,
-    /// Copies that wait to be sent: where to, and which datagram.
-    owed: VecDeque<(FourTuple, usize)>,
+struct Copy {
+    attempt: usize,
+    ecn: Ecn,
+    bytes: Bytes,
 }
 
-impl Stagger {
-    pub(super) const fn new(interval: Duration) -> Self {
-        Self { interval, next_at: None, started: 0, flight: Vec::new(), owed: VecDeque::new() }
+/// The pairs of a client's handshake.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    mode: HandshakeMode,
+    /// In the order given; the first is the one that was dialled.
+    list: Vec<Entry>,
+    /// The pair that path 0 sends to.
+    current: usize,
+    lock: Lock,
+    /// PTOs in a row since an authentic packet came.
+    silent_ptos: u32,
+    /// `stagger`: when the next pair starts.
+    next_at: Option<Timestamp>,
+    /// `stagger`, `race`: datagrams of the first flight for pairs that start later, at most [`limits::FIRST_FLIGHT`].
+    flight: Vec<(Ecn, Bytes)>,
+    /// Copies that wait to be sent.
+    owed: VecDeque<Copy>,
+    /// The copy that waits for its socket's answer.
+    copying: Option<Copy>,
+    /// `shared`: pairs that wait for a load of their own.
+    loads: VecDeque<usize>,
+    /// `shared`: which pair each packet went to.
+    ways: Vec<(EncryptionLevel, PacketNumber, usize)>,
+    /// Steps told so far.
+    told: usize,
+    /// `independent`: others try too, and none has won.
+    is_rival: bool,
+}
+
+impl Candidates {
+    /// A handshake over `first`; others may be added while nobody has answered.
+    pub(super) fn new(mode: HandshakeMode, first: FourTuple) -> Self {
+        Self {
+            mode,
+            list: vec![Entry::new(0, Candidate { four_tuple: first, afterwards: Afterwards::Path(PathStatusKind::Available) })],
+            current: 0,
+            lock: Lock::Open,
+            silent_ptos: 0,
+            next_at: None,
+            flight: Vec::new(),
+            owed: VecDeque::new(),
+            copying: None,
+            loads: VecDeque::from([0]),
+            ways: Vec::new(),
+            told: 0,
+            is_rival: false,
+        }
     }
 
     /// When the next pair starts.
     pub(super) const fn next_at(&self) -> Option<Timestamp> {
         self.next_at
     }
+
+    /// A pair to which something was sent goes to this address.
+    pub(super) fn was_dialled(&self, from: std::net::SocketAddr) -> bool {
+        self.list.iter().any(|entry| entry.facts.is_started() && crate::path::side::is_same_address(entry.four_tuple.remote, from))
+    }
+
+    /// The choice is not over.
+    const fn is_undecided(&self) -> bool {
+        matches!(self.lock, Lock::Open | Lock::Unlocked)
+    }
+
+    /// Every datagram of the first flight goes to every pair that has started.
+    const fn copies(&self) -> bool {
+        matches!(self.mode, HandshakeMode::Stagger(_) | HandshakeMode::Race)
+    }
+}
+
+impl Entry {
+    const fn new(ticket: u64, candidate: Candidate) -> Self {
+        Self { ticket, four_tuple: candidate.four_tuple, afterwards: candidate.afterwards, facts: trace::Facts::new() }
+    }
+
+    /// The request to open it, if it is to be a path.
+    const fn request(&self) -> Option<PendingOpen> {
+        match self.afterwards {
+            Afterwards::Path(status) => Some(PendingOpen { ticket: self.ticket, four_tuple: self.four_tuple, status, told: None }),
+            Afterwards::Nothing => None,
+        }
+    }
 }
 
 impl Connection {
-    /// Keeps a datagram of the first flight, and owes copies to the pairs that have started.
-    pub(super) fn note_first_flight(&mut self, now: Timestamp, path: PathId, bytes: &[u8], segment_size: usize) {
-        if self.cids.remote.is_some() || self.opens.is_empty() {
+    /// Adds an address pair that the handshake may take, while nobody has answered; later it is a request like all others.
+    ///
+    /// # Errors
+    /// As [`Connection::open_path`]; [`OpenPathError::TooMany`] too for a pair that only the handshake could have used.
+    pub fn add_candidate(&mut self, now: Timestamp, candidate: Candidate) -> Result<PathTicket, OpenPathError> {
+        if let Afterwards::Path(status) = candidate.afterwards {
+            return self.open_path(now, candidate.four_tuple, status);
+        }
+        let open = self.candidates.as_ref().is_some_and(|candidates| candidates.lock == Lock::Open);
+        if !open || self.candidates.as_ref().is_some_and(|candidates| candidates.list.len() >= self.config.max_candidates) {
+            return Err(OpenPathError::TooMany);
+        }
+        if !candidate.four_tuple.is_one_family() {
+            return Err(OpenPathError::MixedFamilies);
+        }
+        let ticket = self.counters.next_ticket();
+        self.note_candidate(now, ticket, candidate);
+        Ok(PathTicket(ticket))
+    }
+
+    /// A pair was asked for: the handshake may take it if nobody has answered.
+    pub(super) fn note_candidate(&mut self, now: Timestamp, ticket: u64, candidate: Candidate) {
+        let most = self.config.max_candidates.min(limits::OPEN_PATHS.saturating_add(1));
+        let Some(candidates) = self.candidates.as_deref_mut().filter(|candidates| candidates.lock == Lock::Open) else { return };
+        let index = candidates.list.len();
+        if index >= most || candidates.is_rival {
             return;
         }
-        let ecn = self.network(path).map_or(Ecn::NotEct, |network| network.pending.ecn);
-        let Some(stagger) = &mut self.stagger else { return };
-        if stagger.flight.is_empty() {
-            stagger.next_at = Some(now + stagger.interval);
-        }
-        for datagram in bytes.chunks(segment_size.max(1)) {
-            if stagger.flight.len() >= limits::FIRST_FLIGHT {
-                return;
-            }
-            let index = stagger.flight.len();
-            stagger.flight.push((ecn, datagram.to_vec()));
-            stagger.owed.extend(self.opens.iter().take(stagger.started).map(|open| (open.four_tuple, index)));
+        candidates.list.push(Entry::new(ticket, candidate));
+        candidates.loads.push_back(index);
+        if !candidates.flight.is_empty() {
+            self.start_late(now, index);
         }
     }
 
-    /// Starts the next address pair when its time has come and nobody has answered.
-    pub(super) fn on_stagger_timer(&mut self, now: Timestamp) {
-        let Some(stagger) = &mut self.stagger else { return };
-        if stagger.next_at.is_none_or(|at| at > now) {
-            return;
+    /// The application takes a request back: its pair is not tried any more.
+    pub(super) fn forget_candidate_of(&mut self, ticket: u64) {
+        let Some(candidates) = self.candidates.as_deref_mut() else { return };
+        let Some(at) = candidates.list.iter().position(|entry| entry.ticket == ticket && ticket != 0) else { return };
+        if let Some(entry) = candidates.list.get_mut(at) {
+            entry.afterwards = Afterwards::Nothing;
+            entry.facts.give_up("taken back by the application");
         }
-        if let Some(open) = self.opens.get(stagger.started) {
-            stagger.owed.extend((0..stagger.flight.len()).map(|index| (open.four_tuple, index)));
-            stagger.started = stagger.started.saturating_add(1);
-        }
-        stagger.next_at = (stagger.started < self.opens.len()).then(|| now + stagger.interval);
+        candidates.loads.retain(|load| *load != at);
+        candidates.owed.retain(|copy| copy.attempt != at);
     }
 
-    /// The next copy of the first flight, if one waits.
-    pub(super) fn poll_copy(&mut self, buffer: &mut [u8]) -> Option<Burst> {
-        let busy = self.network(PathId::ZERO)?.pending.open;
-        let stagger = self.stagger.as_mut().filter(|_| !busy)?;
-        let (four_tuple, index) = stagger.owed.pop_front()?;
-        let (ecn, datagram) = stagger.flight.get(index)?;
-        let len = datagram.len();
-        buffer.get_mut(..len)?.copy_from_slice(datagram);
-        Some(Burst { connection: Some(self.handle), path: PathId::ZERO, four_tuple, ecn: *ecn, len, segment_size: len, segments: 1 })
+    /// The status that path 0 gets if the first pair carries the handshake.
+    pub(super) fn set_first_status(&mut self, status: PathStatusKind) {
+        self.set_first_use(Afterwards::Path(status));
     }
 
-    /// The first flight stays unanswered: its repetition goes over the next address pair that was asked for, round robin
-    /// (multipath MP-87). The pair tried before takes its place in the queue.
-    pub(super) fn try_next_candidate(&mut self) {
-        if self.cids.retry.is_some() {
-            // The token of a Retry is bound to one address.
-            return;
-        }
-        if self.stagger.is_some() {
-            // Every pair that has started gets a copy of the repetition.
-            return;
-        }
-        let Some(mut next) = self.opens.pop_front() else { return };
-        if let Some(network) = self.network_mut(PathId::ZERO) {
-            std::mem::swap(&mut network.four_tuple, &mut next.four_tuple);
-        }
-        self.opens.push_back(next);
-    }
-
-    /// The pair that brought the first authentic answer is the handshake's (multipath MP-92).
-    pub(super) fn lock_candidate(&mut self, opened: &Opened) {
-        if !self.role.is_client() || self.cids.remote.is_some() {
-            return;
-        }
-        self.lock_to(opened.arrival.four_tuple);
-    }
-
-    /// The handshake stays with the pair of these addresses: further copies have no use, and a token is bound to it
-    /// (multipath MP-93).
-    pub(super) fn lock_to(&mut self, answered: FourTuple) {
-        self.stagger = None;
-        let Some(open) = self.opens.iter_mut().find(|open| open.four_tuple == answered) else { return };
-        if let Some(network) = self.paths.get_mut(PathId::ZERO).and_then(|entry| entry.network.as_deref_mut()) {
-            std::mem::swap(&mut network.four_tuple, &mut open.four_tuple);
-        }
-    }
-
-    /// A new packet of a client's handshake came from another address: the answer goes there, within what that address
-    /// may get (multipath MP-92, MP-96). Once an address is validated the handshake stays with it (RFC 9000 §9).
-    pub(super) fn follow_client(&mut self, opened: &Opened) {
-        let arrival = opened.arrival;
-        if self.role.is_client() || self.handshake_complete {
-            return;
-        }
-        let Some(network) = self.paths.get_mut(PathId::ZERO).and_then(|entry| entry.network.as_deref_mut()) else { return };
-        if network.four_tuple.remote == arrival.four_tuple.remote || network.amplification.is_validated() {
-            return;
-        }
-        let known = self.other_addresses.iter().position(|other| other.four_tuple.remote == arrival.four_tuple.remote);
-        let mut next = match known {
-            Some(at) => self.other_addresses.swap_remove(at),
-            None if self.other_addresses.len() >= OTHER_ADDRESSES => return,
-            None => {
-                let mut amplification = Amplification::limited();
-                amplification.on_received(arrival.size as u64);
-                OtherAddress { four_tuple: arrival.four_tuple, amplification }
-            }
-        };
-        std::mem::swap(&mut network.four_tuple, &mut next.four_tuple);
-        std::mem::swap(&mut network.amplification, &mut next.amplification);
-        self.other_addresses.push(next);
-    }
-
-    /// A client with Handshake keys got our Initial packet where we sent it: that address is proved (RFC 9000 §8.1). An address
-    /// from which its packet came but to which nothing was sent is not: somebody may pass packets on (attacks B27, E10).
-    pub(super) fn prove_answered_address(&mut self) {
-        let Some(network) = self.paths.get_mut(PathId::ZERO).and_then(|entry| entry.network.as_deref_mut()) else { return };
-        if network.amplification.has_sent() {
-            return network.amplification.validate();
-        }
-        let mut answered = self.other_addresses.iter_mut().filter(|other| other.amplification.has_sent());
-        if let (Some(only), None) = (answered.next(), answered.next()) {
-            only.amplification.validate();
-        }
-    }
-
-    /// The handshake ended at an address that it did not prove: a challenge does (RFC 9000 §8.2).
-    pub(super) fn challenge_unproved_address(&mut self, now: Timestamp) {
-        let unproved = self.network(PathId::ZERO).is_some_and(|network| !network.amplification.is_validated());
-        if unproved && !self.role.is_client() {
-            self.challenge(now, PathId::ZERO);
-        }
-    }
-
-    /// Credits a datagram to the address it came from, if that is remembered (multipath MP-96).
-    pub(super) fn credit_other_address(&mut self, arrival: &Arrival, size: usize) {
-        if let Some(other) = self.other_addresses.iter_mut().find(|other| other.four_tuple.remote == arrival.four_tuple.remote) {
-            other.amplification.on_received(size as u64);
+    /// What the first pair is for, beside the handshake.
+    pub(crate) fn set_first_use(&mut self, afterwards: Afterwards) {
+        let first = self.candidates.as_deref_mut().and_then(|candidates| candidates.list.first_mut());
+        if let Some(first) = first {
+            first.afterwards = afterwards;
         }
     }
 }

@@ -194,6 +194,7 @@ impl Connection {
         self.paths.iter().filter_map(|entry| entry.network.as_deref()).any(|network| {
             known(network.four_tuple) || network.sides().any(|side| known(side.four_tuple))
         }) || self.opens.iter().any(|open| known(open.four_tuple))
+            || (!self.confirmed && self.candidates.as_ref().is_some_and(|candidates| candidates.was_dialled(seen.remote)))
     }
 }
 

@@ -15,14 +15,14 @@ mod packets;
 mod paths;
 
 use super::{
-    Connection,
+    Connection, StepKind,
     events::{CloseInfo, PathEvent},
 };
 pub(crate) use packets::Plain;
 
 use facts::Seen;
 use paths::PathSeen;
-use qbase::{ConnectionId, Role, Timestamp, limits};
+use qbase::{ConnectionId, FourTuple, Role, Timestamp, limits};
 use qevent::Qlog;
 use std::time::Duration;
 
@@ -93,6 +93,19 @@ impl Connection {
         if let Some(log) = self.qlog.as_mut().filter(|log| log.news.len() < limits::EVENTS_WAITING) {
             log.news.push(event.clone());
         }
+    }
+
+    /// A step of the handshake with one of its address pairs (multipath MP-97). The schema has no event for it.
+    pub(super) fn log_step(&mut self, now: Timestamp, attempt: usize, four_tuple: FourTuple, kind: StepKind, reason: &str) {
+        let Some(log) = &mut self.qlog else { return };
+        log.out.event(now, None, "loglevel:info", |json| {
+            let FourTuple { local, remote } = four_tuple;
+            let detail = match kind {
+                StepKind::Flight { datagrams, bytes, .. } => format!(" {datagrams} datagrams, {bytes} bytes"),
+                _ => String::new(),
+            };
+            json.key("message").text(&format!("handshake attempt {attempt} ({local} to {remote}): {}{detail}; {reason}", kind.name()));
+        });
     }
 
     /// The connection ended; the log tells it with the next facts.
