@@ -42,6 +42,8 @@ pub struct Setup {
     pub change: fn(&mut TransportParameters),
     /// Memory of the server's endpoint for received bytes.
     pub pool_bytes: usize,
+    /// Least size of the server's certificates.
+    pub chain_bytes: usize,
 }
 
 impl Default for Setup {
@@ -55,6 +57,7 @@ impl Default for Setup {
             stage: Stage::Confirmed,
             change: |_| {},
             pool_bytes: EndpointConfig::default().pool_bytes,
+            chain_bytes: 0,
         }
     }
 }
@@ -121,7 +124,7 @@ impl Arena {
     /// # Errors
     /// The handshake fails.
     pub fn new(setup: &Setup) -> Result<Self, Failure> {
-        let (client, server) = ends::configs(1, TransportConfig::default(), setup.server.clone())?;
+        let (client, server) = ends::configs_of_chain(1, setup.chain_bytes, TransportConfig::default(), setup.server.clone())?;
         let mut endpoint = Endpoint::new(EndpointConfig { pool_bytes: setup.pool_bytes, ..EndpointConfig::default() }, [3; 32]);
         endpoint.listen(Some(server));
         let original = ConnectionId::new(b"original").unwrap_or_default();

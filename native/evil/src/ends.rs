@@ -56,10 +56,17 @@ pub fn configs(
     client: TransportConfig,
     server: TransportConfig,
 ) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Failure> {
-    let (client_tls, server_tls) = tls(seed)?;
+    configs_of_chain(seed, 0, client, server)
+}
+
+/// As [`configs`], and the server's certificates take more than so many bytes.
+///
+/// # Errors
+/// See [`tls`].
+pub fn configs_of_chain(seed: u8, bytes: usize, client: TransportConfig, server: TransportConfig) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Failure> {
+    let (client_tls, server_tls) = tls_of_chain(seed, bytes)?;
     let client = ClientConfig::new(client_tls, Arc::new(client));
-    let server = ServerConfig::new(server_tls, Arc::new(server), 2_048);
-    Ok((Arc::new(client), Arc::new(server)))
+    Ok((Arc::new(client), Arc::new(ServerConfig::new(server_tls, Arc::new(server), 2_048))))
 }
 
 /// What an evil end declares: limits that nothing here reaches.

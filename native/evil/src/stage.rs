@@ -86,6 +86,8 @@ pub struct Stage {
     pub raw: Vec<Vec<u8>>,
     /// Datagrams of the client that went to other addresses than the evil server's; it does not hear them.
     pub elsewhere: usize,
+    /// Packets of the client to other addresses.
+    pub heard_elsewhere: Vec<Packet>,
     buffer: Vec<u8>,
 }
 
@@ -117,6 +119,7 @@ impl Stage {
             flight: Vec::new(),
             raw: vec![first.clone()],
             elsewhere: 0,
+            heard_elsewhere: Vec::new(),
             buffer: vec![0; 65_535],
         };
         stage.evil.hear(&mut first)?;
@@ -198,6 +201,11 @@ impl Stage {
             self.client.on_submitted(&burst, burst.segments, self.now);
             if burst.four_tuple.remote != seen_by_client().remote {
                 self.elsewhere += burst.segments;
+                let before = self.evil.heard.len();
+                for datagram in bytes.chunks_mut(burst.segment_size.max(1)) {
+                    self.evil.hear(datagram)?;
+                }
+                self.heard_elsewhere.extend(self.evil.heard.drain(before..));
                 continue;
             }
             for datagram in bytes.chunks_mut(burst.segment_size.max(1)) {

@@ -165,6 +165,8 @@ pub struct TransportConfig {
     pub follow_preferred: FollowPreferred,
     /// Packets one key may protect, in place of the AEAD's own limit; for tests.
     pub confidentiality_limit: Option<u64>,
+    /// Packet number of 1-RTT packets at which the connection ends, in place of 2^62-1; for tests.
+    pub last_packet_number: Option<u64>,
 }
 
 impl Default for TransportConfig {
@@ -205,6 +207,7 @@ impl Default for TransportConfig {
             preferred_address: PreferredAddresses::default(),
             follow_preferred: FollowPreferred::default(),
             confidentiality_limit: None,
+            last_packet_number: None,
         }
     }
 }

@@ -1,15 +1,16 @@
 //! MUSTs about the end of connections that a server keeps (docs/compliance).
 
 use qbase::{
-    EncryptionLevel, ErrorCode, PathId,
+    Direction, EncryptionLevel, ErrorCode, PathId,
     frame::{self, CloseKind, Frame},
 };
-use qsim::Failure;
+use qconnection::{Event, connection::events::ClosedBy};
+use qsim::{Failure, Pair, PairConfig};
 
 use crate::common;
 use common::{
     evil::{arena::{Arena, Setup}, encode},
-    challenge, ms, secs, write,
+    challenge, delay, ms, secs, write,
 };
 use EncryptionLevel::{Initial, OneRtt};
 
@@ -86,6 +87,58 @@ fn a_close_of_the_application_is_hidden_until_there_are_1rtt_keys() -> Result<()
             }
         }
         assert!(closes > 0);
+    }
+    Ok(())
+}
+
+/// Shows 9000-12.3-3.
+#[test]
+fn a_connection_whose_packet_numbers_are_used_up_ends_without_a_word() -> Result<(), Failure> {
+    let mut setup = Setup::single_path();
+    setup.server.last_packet_number = Some(100);
+    setup.parameters.initial_max_streams_uni = 1_000;
+    let mut arena = Arena::new(&setup)?;
+    let ended = |event: &Event| matches!(event, Event::Closed(info) if info.by == ClosedBy::Local);
+    for _ in 0..100 {
+        // So much that a burst of several packets meets the end.
+        write(&mut arena, 20_000)?;
+        arena.wait(ms(30))?;
+        if arena.events.iter().any(ended) {
+            break;
+        }
+        arena.ack()?;
+        if arena.events.iter().any(ended) {
+            break;
+        }
+    }
+    let largest = arena.evil.numbers.get(&PathId::ZERO).and_then(|numbers| numbers.last().copied());
+    assert!(largest.is_some_and(|largest| (98..100).contains(&largest)), "{largest:?}");
+    assert_eq!(arena.count(|frame| matches!(frame, Frame::ConnectionClose(_))), 0);
+    assert!(arena.events.iter().any(ended), "the application knows");
+    let before = arena.server.statistics();
+    let packet = arena.evil.seal(OneRtt, PathId::ZERO, None, 0, &encode(&[Frame::Padding(frame::Padding { len: 80 })]))?;
+    arena.deliver(packet)?;
+    assert_eq!(arena.server.statistics().resets - before.resets, 1, "others hear that it is gone");
+    Ok(())
+}
+
+#[test]
+fn what_a_close_takes_counts_as_sent() -> Result<(), Failure> {
+    for links in [vec![delay(10)], vec![delay(10), delay(10)]] {
+        let mut pair = Pair::new(PairConfig::new(1, links))?;
+        pair.client_mut().traffic_mut().send(Direction::Unidirectional, 50_000);
+        pair.run_until_delivered(secs(5))?;
+        pair.run_for(secs(1))?;
+        let now = pair.now();
+        if let Some(connection) = pair.client_mut().connection_mut() {
+            connection.close(now, 5, b"enough");
+        }
+        pair.run_for(ms(5))?;
+        let (sent, connection) = (*pair.client().sent(), pair.client().connection());
+        let statistics = connection.map(|connection| connection.statistics()).unwrap_or_default();
+        assert_eq!((statistics.bytes_sent, statistics.datagrams_sent), (sent.bytes, sent.datagrams));
+        let paths: u64 = connection.map_or(0, |connection| connection.paths().map(|path| path.counters.bytes_sent).sum());
+        assert_eq!(paths, sent.bytes, "by path");
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use qbase::{
     Direction, EncryptionLevel, PathId,
     frame::{self, Frame},
 };
+use qcongestion::AckEliciting;
 use qconnection::TransportConfig;
 use qconnection::{TimerName, connection::events::ClosedBy, path::PathView};
 use qsim::{Failure, Pair, PairConfig};
@@ -130,6 +131,116 @@ fn bytes_in_flight_stay_within_the_window() -> Result<(), Failure> {
         pair.step()?;
     }
     assert!(full > 10, "the window was full {full} times");
+    Ok(())
+}
+
+/// Shows 9002-6.2.1-2.
+#[test]
+fn of_two_spaces_in_flight_the_one_that_waits_longer_is_probed_first() -> Result<(), Failure> {
+    // The server's flight does not fit into its credit: the rest of its Handshake packets goes out later than its Initial.
+    let setup = Setup { chain_bytes: 5_000, ..Setup::during_handshake() };
+    let mut arena = Arena::new(&setup)?;
+    let start = arena.now;
+    let flight = |arena: &Arena| [EncryptionLevel::Initial, EncryptionLevel::Handshake].map(|level| arena.evil.heard.iter().filter(|packet| packet.level == level).count());
+    let first = flight(&arena);
+    arena.wait(ms(300))?;
+    // Bytes that nobody can read bring credit and acknowledge nothing.
+    let mut garbage = arena.evil.seal(EncryptionLevel::Initial, PathId::ZERO, None, 0, &common::evil::encode(&[Frame::Ping]))?;
+    garbage.resize(1_200, 0);
+    for byte in garbage.iter_mut().skip(40) {
+        *byte ^= 0x55;
+    }
+    for _ in 0..3 {
+        arena.deliver(garbage.clone())?;
+    }
+    let second = flight(&arena);
+    assert!(first[0] > 0 && second[0] == first[0] && second[1] > first[1], "{first:?}, later {second:?}");
+    let (at, name) = arena.server.next_timer().ok_or_else(|| Failure::new("no timer".to_owned()))?;
+    // Three times the initial RTT, without any delay of acknowledgements.
+    assert_eq!((name, at.saturating_since(start)), (TimerName::Pto, ms(999)));
+    Ok(())
+}
+
+/// An evil client that promises to acknowledge without delay, and a path of exactly 100 ms whose jitter has died away.
+fn steady() -> Result<Arena, Failure> {
+    let plain = Setup::single_path();
+    let parameters = qbase::param::TransportParameters { max_ack_delay: ms(0), initial_max_streams_uni: 1_000, ..plain.parameters };
+    let mut arena = Arena::new(&Setup { parameters, ..plain })?;
+    for _ in 0..150 {
+        common::write(&mut arena, 100)?;
+        let written = arena.evil.numbers.get(&PathId::ZERO).and_then(|numbers| numbers.last().copied());
+        arena.wait(ms(100))?;
+        // Probes that came meanwhile would make the path look shorter.
+        if let Some(numbers) = arena.evil.numbers.get_mut(&PathId::ZERO) {
+            numbers.retain(|number| Some(*number) <= written);
+        }
+        arena.ack()?;
+    }
+    Ok(arena)
+}
+
+/// The server writes; what it sends is never acknowledged.
+fn lose(arena: &mut Arena, len: usize) -> Result<(), Failure> {
+    common::write(arena, len)?;
+    arena.evil.numbers.clear();
+    Ok(())
+}
+
+/// Shows 9002-6.2.1-6.
+#[test]
+fn no_pto_runs_beside_the_timer_of_a_loss() -> Result<(), Failure> {
+    let mut arena = steady()?;
+    let sent = arena.now;
+    lose(&mut arena, 100)?;
+    common::write(&mut arena, 100)?;
+    arena.wait(ms(100))?;
+    arena.ack()?;
+    let before = arena.connection()?.statistics();
+    let measured = path(&arena)?;
+    let (pto, loss) = (measured.smoothed_rtt + (measured.rttvar * 4).max(ms(1)), measured.smoothed_rtt * 9 / 8);
+    assert!(pto < loss, "a PTO would be the earlier one: {pto:?}, {loss:?}");
+    let (at, name) = arena.server.next_timer().ok_or_else(|| Failure::new("no timer".to_owned()))?;
+    assert_eq!(name, TimerName::Loss);
+    assert!(at.saturating_since(sent).abs_diff(loss) < ms(1), "{:?}, not {loss:?}", at.saturating_since(sent));
+    arena.wait(ms(20))?;
+    let after = arena.connection()?.statistics();
+    assert_eq!((after.ptos, after.packets_lost), (before.ptos, before.packets_lost + 1));
+    Ok(())
+}
+
+/// Shows 9002-7.6.2-1.
+#[test]
+fn only_losses_of_packets_that_ask_for_an_answer_tell_persistent_congestion() -> Result<(), Failure> {
+    let window_after = |first: AckEliciting| {
+        // Nothing takes any time here, so that a row of losses need not last long.
+        let mut arena = Arena::new(&Setup::single_path())?;
+        arena.ack()?;
+        arena.ack()?;
+        if first == AckEliciting::Yes {
+            lose(&mut arena, 100)?;
+        } else {
+            // Two PINGs are answered with a packet that holds an ACK alone.
+            arena.forget_heard();
+            arena.say(&[Frame::Ping])?;
+            arena.say(&[Frame::Ping])?;
+            assert!(arena.evil.heard.iter().any(|packet| packet.frames().iter().all(|frame| !frame.is_ack_eliciting())));
+            arena.evil.numbers.clear();
+        }
+        arena.wait(secs(3))?;
+        arena.evil.numbers.clear();
+        lose(&mut arena, 100)?;
+        // Acknowledged packets of the same instant would end the row.
+        arena.wait(ms(1))?;
+        for _ in 0..4 {
+            common::write(&mut arena, 100)?;
+        }
+        arena.ack()?;
+        let path = path(&arena)?;
+        assert!(path.counters.packets_lost >= 2, "{path:?}");
+        Ok::<_, Failure>(path.congestion_window / u64::from(path.mtu))
+    };
+    assert_eq!(window_after(AckEliciting::Yes)?, 2, "a row of three seconds");
+    assert!(window_after(AckEliciting::No)? > 2, "one loss");
     Ok(())
 }
 

@@ -125,6 +125,37 @@ fn one_path_of_two_is_rebound_and_the_other_goes_on() -> Result<(), Failure> {
     })
 }
 
+/// Shows multipath-21-relation-to-probing-and-migration-1.
+#[test]
+fn a_path_of_several_that_moves_uses_connection_ids_of_its_own_path_id() -> Result<(), Failure> {
+    let link = delay(10).at_rate(10_000_000);
+    let mut pair = Pair::new(PairConfig::new(1, vec![link.clone(), link.clone()]))?;
+    pair.run_for(ms(300))?;
+    let local = address([10, 50, 0, 1], 51_000);
+    let server = Pair::four_tuple(SECOND, Role::Server).local;
+    pair.network_mut().link(local.ip(), server.ip(), &link);
+    let ids = |pair: &Pair, role: Role, path: PathId| pair.host(role).connection().map(|connection| connection.local_cids_of(path)).unwrap_or_default();
+    let known = [Role::Client, Role::Server].map(|role| [PathId::ZERO, PathId(1)].map(|path| ids(&pair, role, path)));
+    pair.network_mut().keep_payloads();
+    pair.client_mut().traffic_mut().send(Unidirectional, 300_000);
+    pair.server_mut().traffic_mut().send(Unidirectional, 300_000);
+    pair.run_for(ms(60))?;
+    let now = pair.now();
+    let moved = pair.client_mut().connection_mut().map(|connection| connection.migrate(now, PathId(1), local, Migration::WhenProved));
+    assert_eq!(moved, Some(Ok(())));
+    pair.run_until_delivered(secs(20))?;
+    assert_eq!(view(&pair, Role::Server, PathId(1)).four_tuple.remote, local);
+    let mut seen = [0; 2];
+    for (four_tuple, bytes) in pair.network().kept().iter().filter(|(four_tuple, _)| four_tuple.local == local || four_tuple.remote == local) {
+        let receiver = usize::from(four_tuple.remote == local);
+        let id = bytes.get(1..9).and_then(qbase::ConnectionId::new).unwrap_or_default();
+        assert!(known[receiver][1].contains(&id) && !known[receiver][0].contains(&id), "{id} between {four_tuple:?}");
+        seen[receiver] += 1;
+    }
+    assert!(seen[0] > 10 && seen[1] > 10, "{seen:?} datagrams");
+    Ok(())
+}
+
 // ---- migration by the client ----
 
 /// Shows 9000-9.1-1 and 9000-5.1.2-1.

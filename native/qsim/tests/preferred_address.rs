@@ -134,6 +134,32 @@ fn attack_e15_an_address_of_narrower_reach_is_not_even_asked() -> Result<(), Fai
     Ok(())
 }
 
+/// Shows 9000-21.5.3-1.
+#[test]
+fn attack_e15_an_address_that_does_not_answer_gets_probes_alone() -> Result<(), Failure> {
+    let change = |parameters: &mut qbase::param::TransportParameters| {
+        let ipv4 = Some(SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 7), 443));
+        // An id by which the evil end finds the keys.
+        let cid = common::evil::own_cid(PathId::ZERO, 1);
+        parameters.preferred_address = Some(PreferredAddress { ipv4, ipv6: None, cid, reset_token: ResetToken([9; 16]) });
+    };
+    let client = TransportConfig { multipath: Multipath::Off, ..TransportConfig::default() };
+    let mut stage = Stage::new(&Play { client, change, ..Play::default() })?;
+    for _ in 0..20 {
+        let connection = stage.connection_mut()?;
+        if let Some(stream) = connection.open(Unidirectional) {
+            connection.write(stream, b"what only the server may have").map_err(common::ends::failure)?;
+        }
+        stage.pump()?;
+        stage.wait(ms(200))?;
+    }
+    assert!(!stage.heard_elsewhere.is_empty() && stage.heard_elsewhere.len() == stage.elsewhere, "{} of {}", stage.heard_elsewhere.len(), stage.elsewhere);
+    for packet in &stage.heard_elsewhere {
+        assert!(packet.frames().iter().all(Frame::is_probing), "{packet:?}");
+    }
+    Ok(())
+}
+
 /// Shows 9000-9.6.3-4 and 9000-9.6.2-2.
 #[test]
 fn who_comes_to_the_preferred_address_from_elsewhere_is_not_believed() -> Result<(), Failure> {

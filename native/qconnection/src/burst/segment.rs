@@ -212,6 +212,9 @@ fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId
     let luck = connection.random.next_u32();
     let distance = 64 + u64::from(luck >> 20);
     let space = connection.space_mut(level, path)?;
+    if space.is_used_up() {
+        return None;
+    }
     let largest_acked = space.sent.largest_acked();
     let number = space.take_number(|| distance);
     Some(Numbered { number, number_len: number::encoded_len(number, largest_acked), coin: luck & 1 == 1 })

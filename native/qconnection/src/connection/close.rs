@@ -64,6 +64,8 @@ pub(crate) enum CloseCause {
     Reset,
     /// No version in common.
     Version,
+    /// A space has no packet number left (RFC 9000 §12.3).
+    Numbers,
 }
 
 /// The CONNECTION_CLOSE to send, and when to repeat it.
@@ -135,6 +137,7 @@ impl Connection {
             CloseCause::HandshakeTimeout => (ClosedBy::HandshakeTimeout, "the handshake was not complete in time"),
             CloseCause::Reset => (ClosedBy::Reset, "the peer has lost the connection"),
             CloseCause::Version => (ClosedBy::Version, "the server speaks no version that is offered"),
+            CloseCause::Numbers => (ClosedBy::Local, "the packet numbers are used up"),
         };
         if matches!(self.state, State::Handshaking | State::Open) {
             self.end(CloseInfo { by, layer: Layer::Transport, code: 0, frame_type: None, reason: reason.to_owned() });
@@ -220,22 +223,25 @@ impl Connection {
             _ => self.application.is_some() && self.handshake_complete,
         };
         let present: Vec<EncryptionLevel> = levels.into_iter().filter(|level| has_keys(*level)).collect();
-        let mut at = 0;
+        let (mut at, mut packets) = (0, 0_u64);
         self.log_burst(path);
         for (index, level) in present.iter().enumerate() {
             let pad = present.len().saturating_sub(1) == index && present.first() == Some(&EncryptionLevel::Initial);
             let rest = window.get_mut(at..)?;
             let fill = if pad { MIN_INITIAL.saturating_sub(at) } else { 0 };
-            at = at.saturating_add(self.close_packet(path, *level, &closing, rest, fill).unwrap_or(0));
+            if let Some(size) = self.close_packet(path, *level, &closing, rest, fill) {
+                (at, packets) = (at.saturating_add(size), packets.saturating_add(1));
+            }
         }
         if at == 0 {
             return None;
         }
+        self.counters.packets_sent = self.counters.packets_sent.saturating_add(packets);
         if let Some(network) = self.network_mut(path) {
-            network.amplification.on_sent(at as u64);
-            network.counters.bytes_sent = network.counters.bytes_sent.saturating_add(at as u64);
+            network.counters.packets_sent = network.counters.packets_sent.saturating_add(packets);
             network.pending.clear();
-            network.pending.at = now;
+            // Bytes and credit are counted when the socket has taken it, as with every burst.
+            (network.pending.at, network.pending.len, network.pending.segment_size) = (now, at, at);
         }
         if self.is_logged() {
             self.log_segment(path, window.get(..at).unwrap_or_default());
@@ -249,6 +255,9 @@ impl Connection {
         let end = room.len().checked_sub(TAG_LEN).filter(|end| *end > MIN_SAMPLE * 2)?;
         let space = self.space_mut(level, path)?;
         let largest_acked = space.sent.largest_acked();
+        if space.is_used_up() {
+            return None;
+        }
         let number = space.take_number(|| 1 << 20);
         let number_len = number::encoded_len(number, largest_acked);
         let mut writer = Writer::new(room.get_mut(..end)?);

@@ -2,7 +2,7 @@
 //!
 //! Called by the endpoint with the socket's answer.
 
-use super::Connection;
+use super::{Connection, close::CloseCause};
 use crate::{
     burst::{SentFrame, record::{PendingBurst, PendingPacket}},
     path::validate::Validation,
@@ -55,6 +55,9 @@ impl Connection {
         pending.clear();
         if let Some(network) = self.network_mut(path) {
             network.pending = pending;
+        }
+        if self.network(path).is_some_and(|network| network.space.is_used_up()) {
+            self.close_silently(now, CloseCause::Numbers);
         }
         self.log_facts(now);
     }

@@ -9,7 +9,7 @@ pub mod handshake;
 pub use handshake::HandshakeSpace;
 
 use crate::burst::record::SentFrame;
-use qbase::{PacketNumber, Timestamp};
+use qbase::{PacketNumber, Timestamp, varint};
 use qcongestion::ack_policy::AckPolicy;
 use qrecovery::{received::ReceivedPackets, sent::SentPackets};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Space {
     next_number: PacketNumber,
     /// The number that is left out next, so that acknowledgements sent ahead of receipt show (attacks C2).
     skip_at: PacketNumber,
+    /// The number that no packet may have any more (RFC 9000 §12.3).
+    last_number: PacketNumber,
     /// Packets the peer has not settled yet.
     pub sent: SentPackets<SentFrame>,
     /// Numbers the peer sent.
@@ -40,12 +42,24 @@ impl Space {
         Self {
             next_number: 0,
             skip_at: first_skip,
+            last_number: varint::MAX,
             sent: SentPackets::new(),
             received: ReceivedPackets::new(ack_ranges),
             acks: AckPolicy::new(max_ack_delay),
             loss_time: None,
             probes_owed: 0,
         }
+    }
+
+    /// Its numbers end at `last`, if that is told, in place of 2^62-1.
+    pub fn end_at(&mut self, last: Option<PacketNumber>) {
+        self.last_number = last.unwrap_or(varint::MAX);
+    }
+
+    /// No number is left: nothing may be sent any more, not even a word about it (RFC 9000 §12.3).
+    #[must_use]
+    pub const fn is_used_up(&self) -> bool {
+        self.next_number >= self.last_number
     }
 
     /// The number the next packet will have.

@@ -27,6 +27,7 @@ impl Connection {
         let skip = self.random_u64() % 256;
         let mut network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
         network.search.on_peer_limit(self.peer_parameters.max_udp_payload_size);
+        network.space.end_at(self.config.last_packet_number);
         if let Some(asked) = self.ack_wishes.of_new_path() {
             network.space.acks.on_asked(asked);
         }
