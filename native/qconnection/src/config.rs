@@ -2,7 +2,7 @@
 //!
 //! Called by the application through the driver. Never checks what the TLS configuration holds: that is `qcrypto`'s job.
 
-use crate::path::schedule::Scheduler;
+use crate::path::scheduler::Scheduler;
 use bytes::Bytes;
 use qbase::{limits, param::TransportParameters, version};
 use qcongestion::algorithm::Algorithm;
@@ -46,6 +46,17 @@ impl HandshakeMode {
             Self::Independent => "independent",
         }
     }
+}
+
+/// On which path the packets of a path are acknowledged (multipath MP-37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AckPath {
+    /// On the path they came over while it answers, so that each path stands for itself.
+    #[default]
+    Same,
+    /// On the quickest path that answers: the peer hears sooner of slow paths, and no path is heard of while that one is
+    /// silent.
+    Fastest,
 }
 
 /// What the spin bit tells observers of the round-trip time (RFC 9000 §17.4; burst B-89).
@@ -138,6 +149,8 @@ pub struct TransportConfig {
     pub max_candidates: usize,
     /// Server: the first flight of one client may come from several addresses (multipath MP-96).
     pub multi_address_handshake: bool,
+    /// Which path carries acknowledgements.
+    pub ack_path: AckPath,
     /// Multipath mode offered.
     pub multipath: Multipath,
     /// Paths wanted at once, 1 to [`limits::OPEN_PATHS`].
@@ -194,6 +207,7 @@ impl Default for TransportConfig {
             handshake: HandshakeMode::Stagger(limits::STAGGER),
             max_candidates: limits::HANDSHAKE_CANDIDATES,
             multi_address_handshake: true,
+            ack_path: AckPath::Same,
             multipath: Multipath::Auto,
             max_paths: limits::INITIAL_MAX_PATH_ID + 1,
             abandon_after: Duration::from_secs(10),

@@ -17,10 +17,10 @@ pub mod stream;
 
 pub use burst::{Burst, SendLimits};
 pub use config::{
-    ClientConfig, EndpointConfig, FollowPreferred, HandshakeMode, Multipath, PreferredAddresses, RetryPolicy, ServerConfig, Spin, TransportConfig,
+    AckPath, ClientConfig, EndpointConfig, FollowPreferred, HandshakeMode, Multipath, PreferredAddresses, RetryPolicy, ServerConfig, Spin, TransportConfig,
 };
 pub use connection::{Connection, events::Event};
 pub use endpoint::{Endpoint, Received};
 pub use handle::ConnectionHandle;
-pub use path::{PathView, schedule::Scheduler};
+pub use path::{PathView, scheduler::Scheduler};
 pub use qevent::{Signals, TimerName};

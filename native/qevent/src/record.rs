@@ -3,7 +3,7 @@
 //! Filled by `qconnection` only while somebody reads. Times are relative to nothing: the instant stands in
 //! [`Record`](crate::Record). Never holds payload, keys or tokens.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
 
 use qbase::{Ecn, FourTuple, PacketNumber, PathId, SpaceId, Timestamp, frame::EcnCounts, packet::PacketType};
 
@@ -95,7 +95,7 @@ pub struct BurstRecord {
     /// Segments the socket took (burst B-7).
     pub submitted: u16,
     /// The scheduler's words.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Why it ended.
     pub ended_by: EndedBy,
 }

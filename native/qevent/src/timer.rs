@@ -66,6 +66,8 @@ timers! {
     HandshakeAttempt = "handshake-attempt",
     /// The answer of a certificate check is overdue.
     Verify = "verify",
+    /// A scheduler that waits wants to be asked again (burst B-101).
+    Scheduler = "scheduler",
 }
 
 #[cfg(test)]

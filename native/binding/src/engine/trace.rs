@@ -55,7 +55,7 @@ struct Burst<'a> {
     bytes: u32,
     ecn: &'static str,
     submitted: u16,
-    reason: &'static str,
+    reason: &'a str,
     ended_by: &'static str,
 }
 
@@ -126,7 +126,7 @@ impl<'a> Burst<'a> {
             bytes: burst.bytes,
             ecn: ecn_name(burst.ecn),
             submitted: burst.submitted,
-            reason: burst.reason,
+            reason: &burst.reason,
             ended_by: burst.ended_by.name(),
         }
     }

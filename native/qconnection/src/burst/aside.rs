@@ -8,7 +8,7 @@ use super::{
     segment::{self, Aside, Order},
     sources::Allow,
 };
-use crate::connection::Connection;
+use crate::{connection::Connection, path::scheduler::Reason};
 use qbase::{ConnectionId, Ecn, FourTuple, PathId, TransportError, Timestamp, limits};
 use qevent::EndedBy;
 
@@ -28,7 +28,7 @@ pub(crate) fn write(
     let mut pending = std::mem::take(&mut network.pending);
     pending.clear();
     (pending.at, pending.ecn, pending.aside) = (now, Ecn::NotEct, Some(four_tuple));
-    (pending.reason, pending.ended_by) = ("another address of the path", EndedBy::ShortSegment);
+    (pending.reason, pending.ended_by) = (Reason::OtherAddress, EndedBy::ShortSegment);
     let window = usize::try_from(credit).map_or(limits::MIN_INITIAL, |credit| credit.min(limits::MIN_INITIAL)).min(buffer.len());
     let order = Order {
         now,

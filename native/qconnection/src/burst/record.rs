@@ -2,7 +2,7 @@
 //!
 //! Called by the burst writer (books), the acknowledgement and loss handling (settles). Never holds payload bytes.
 
-use crate::stream::StreamRecord;
+use crate::{path::scheduler::Reason, stream::StreamRecord};
 use qevent::EndedBy;
 use qbase::{Ecn, EncryptionLevel, FourTuple, PacketNumber, PathId, SpaceId, Timestamp};
 
@@ -142,7 +142,7 @@ pub struct PendingBurst {
     /// It waits for `on_submitted`.
     pub open: bool,
     /// The scheduler's words.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// Why it has no further segment.
     pub ended_by: EndedBy,
 }
@@ -159,7 +159,7 @@ impl Default for PendingBurst {
             mtu_probe: false,
             aside: None,
             open: false,
-            reason: "",
+            reason: Reason::OwnFrames,
             ended_by: EndedBy::Full,
         }
     }

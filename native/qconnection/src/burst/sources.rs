@@ -3,7 +3,13 @@
 //! Called by the segment writer. Each source writes what fits, records it, and leaves the rest for the next packet.
 
 use super::record::{SentFrame, Weight};
-use crate::{connection::Connection, path::PathState, space::Space};
+use crate::{
+    config::AckPath,
+    connection::Connection,
+    path::{Network, PathEntry, PathState, scheduler::Scheduler},
+    space::Space,
+    stream::{Asker, Takes},
+};
 use qbase::{
     EncryptionLevel, FourTuple, PathId, SpaceId, Timestamp, Writer,
     frame::{self, EcnCounts, ack, crypto},
@@ -99,7 +105,7 @@ impl Connection {
         }
         self.streams.begin_early();
         self.write_stream_control(now, frames);
-        self.write_streams(path, frames);
+        self.write_streams(Asker::chosen(path), frames);
         self.streams.end_early();
     }
 
@@ -131,9 +137,9 @@ impl Connection {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
                     self.write_control(now, frames);
                 }
-                self.write_shared(path, frames);
-            } else if !self.datagrams.send.is_empty() {
-                self.write_datagrams(Carrier { path, shared: false, up_to: u8::MAX }, frames);
+                self.write_payload(Asker { path, takes: Takes::All }, frames);
+            } else {
+                self.write_payload(Asker { path, takes: Takes::Pinned }, frames);
             }
             self.write_duplicates(path, frames);
         }
@@ -327,15 +333,21 @@ impl Connection {
         }
     }
 
+    /// Messages or stream data wait that such a packet of `path` may carry.
+    pub(crate) fn has_payload(&self, path: PathId, allow: Allow) -> bool {
+        (allow.data && (self.streams.has_shared() || self.datagrams.send.has_shared())) || self.streams.has_pinned(path)
+    }
+
     /// Messages and stream data, messages first unless a stream is more urgent (burst B-28).
-    fn write_shared(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
+    fn write_payload(&mut self, asker: Asker, frames: &mut Frames<'_, '_>) {
         if self.datagrams.send.is_empty() {
-            return self.write_streams(path, frames);
+            return self.write_streams(asker, frames);
         }
-        let up_to = self.streams.most_urgent().unwrap_or(u8::MAX);
-        self.write_datagrams(Carrier { path, shared: true, up_to }, frames);
-        self.write_streams(path, frames);
-        self.write_datagrams(Carrier { path, shared: true, up_to: u8::MAX }, frames);
+        let up_to = self.streams.most_urgent(asker).unwrap_or(u8::MAX);
+        let carrier = |up_to| Carrier { path: asker.path, shared: asker.takes == Takes::All, up_to };
+        self.write_datagrams(carrier(up_to), frames);
+        self.write_streams(asker, frames);
+        self.write_datagrams(carrier(u8::MAX), frames);
     }
 
     /// DATAGRAM frames, as many as fit.
@@ -346,26 +358,29 @@ impl Connection {
         }
     }
 
-    /// Stream data; with the redundant scheduler the other open paths are told to copy it.
-    fn write_streams(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
-        let redundant = self.config.scheduler == crate::path::schedule::Scheduler::Redundant;
+    /// Stream data; the scheduler or the plan may want copies of it on other open paths.
+    fn write_streams(&mut self, asker: Asker, frames: &mut Frames<'_, '_>) {
         let before = frames.list.len();
         let Frames { writer, list, weight } = frames;
-        self.streams.write_data(writer, &mut |record| {
+        self.streams.write_data(asker, writer, &mut |record| {
             list.push(SentFrame::Stream(record));
             *weight = Weight { ack_eliciting: true, in_flight: true };
         });
-        if redundant {
-            let records = frames.list.get(before..).unwrap_or_default();
-            for entry in self.paths.iter_mut().filter(|entry| entry.id != path && entry.state == PathState::Open) {
+        let planned = self.scheduling.plan().map(|plan| plan.duplicate_on.as_slice());
+        let redundant = self.config.scheduler == Scheduler::Redundant;
+        if planned.map_or(redundant, |paths| !paths.is_empty()) {
+            let Self { paths, streams, .. } = self;
+            let wanted = |entry: &PathEntry| entry.id != asker.path && entry.state == PathState::Open && planned.is_none_or(|planned| planned.contains(&entry.id));
+            for entry in paths.iter_mut().filter(|entry| wanted(entry)) {
                 if let Some(network) = entry.network.as_deref_mut() {
-                    network.duplicates.extend_bounded(records);
+                    let records = frames.list.get(before..).unwrap_or_default();
+                    network.duplicates.extend_bounded(records, |stream| !streams.is_kept(stream));
                 }
             }
         }
     }
 
-    /// Copies of data that other paths carried (scheduler `redundant`).
+    /// Copies of data that other paths carried (scheduler `redundant`, plans).
     fn write_duplicates(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
         let Self { paths, streams, .. } = self;
         let Some(network) = paths.get_mut(path).and_then(|entry| entry.network.as_deref_mut()) else { return };
@@ -416,9 +431,9 @@ impl Connection {
         rest.into_iter().fold(paths, usize::saturating_add)
     }
 
-    /// The path that carries the acknowledgements of `path`: itself while it answers, else the quickest healthy one, else
-    /// the one that something arrived on last: it works at least one way (multipath MP-82). `None`: no path has both a
-    /// connection id of the peer and credit.
+    /// The path that carries the acknowledgements of `path`: itself while it answers, unless the quickest shall (multipath
+    /// MP-37), else the quickest healthy one, else the one that something arrived on last: it works at least one way
+    /// (multipath MP-82). `None`: no path has both a connection id of the peer and credit.
     pub(crate) fn ack_carrier(&self, path: PathId) -> Option<PathId> {
         let carriers = || {
             let usable = self.paths.iter().filter(|entry| entry.is_live() && (entry.id == path || entry.state == PathState::Open));
@@ -426,11 +441,14 @@ impl Connection {
             let networks = addressed.filter_map(|entry| Some((entry.id, entry.network.as_deref()?)));
             networks.filter(|(_, network)| network.amplification.credit() >= ACK_CREDIT)
         };
-        if carriers().any(|(id, network)| id == path && network.suspect_since.is_none()) {
+        let works = carriers().any(|(id, network)| id == path && network.suspect_since.is_none());
+        if works && self.config.ack_path == AckPath::Same {
             return Some(path);
         }
         let healthy = carriers().filter(|(_, network)| network.suspect_since.is_none() && network.pto_count == 0);
-        let quickest = healthy.min_by_key(|(id, network)| (network.rtt.smoothed(), *id));
+        // By the least round trip: it does not change with every queue, so the choice is stable (multipath MP-37).
+        let unmeasured = |network: &Network| network.rtt.first_sample_at().is_none();
+        let quickest = healthy.min_by_key(|(id, network)| (unmeasured(network), network.rtt.min(), *id));
         quickest.or_else(|| carriers().max_by_key(|(_, network)| network.counters.last_received_at)).map(|(id, _)| id)
     }
 }

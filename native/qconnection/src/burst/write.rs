@@ -61,7 +61,7 @@ pub(crate) fn write(
         let in_flight = budget.allows_in_flight(window);
         let first = written.segments == 0;
         // Only a segment that more data will follow is worth topping up (burst B-54).
-        let goal = if first { (allow.data && (connection.streams.has_data() || connection.datagrams.send.has_shared())).then_some(window) } else { Some(written.segment_size) };
+        let goal = if first { connection.has_payload(path, allow).then_some(window) } else { Some(written.segment_size) };
         let order = Order {
             now,
             path,

@@ -88,6 +88,10 @@ impl Connection {
         self.counters.packets_spuriously_lost = self.counters.packets_spuriously_lost.saturating_add(late);
         let Some(network) = self.network_mut(path) else { return Ok(()) };
         let rtt_sample = outcome.rtt_from.map(|sent_at| now.saturating_since(sent_at));
+        if network.acked_via.replace(opened.path).is_some_and(|via| via != opened.path) {
+            // The least sample may be of a way back that is not taken any more (multipath MP-38).
+            network.rtt.restart_min();
+        }
         if let Some(sample) = rtt_sample {
             let delay = match level {
                 EncryptionLevel::OneRtt if confirmed => delay.min(max_ack_delay),

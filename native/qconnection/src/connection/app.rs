@@ -4,7 +4,7 @@
 
 use super::{Afterwards, Candidate, Connection, State, events::Cause, paths::PendingOpen};
 use crate::{
-    path::{PathState, PathView, schedule::Scheduler},
+    path::{PathState, PathView, scheduler::Scheduler},
     stream::{ReadError, StreamError, WriteError},
 };
 use bytes::Bytes;

@@ -3,6 +3,7 @@
 //! Called by people's tools and by failing tests. Changes nothing.
 
 use super::Connection;
+use crate::path::scheduler::{Decision, Reason};
 use qbase::Timestamp;
 
 impl Connection {
@@ -27,6 +28,17 @@ impl Connection {
             self.streams.queued_bytes(),
             self.streams.retransmit_bytes(),
             if self.streams.blocked_by_credit() { ", waiting for the peer's credit" } else { "" },
+        ));
+        let words = |reason: Reason| reason.words(self.scheduling.words());
+        lines.push(format!(
+            "scheduler {}: {}{}",
+            self.scheduling.name(self.config.scheduler),
+            match self.scheduling.decision {
+                Decision::Send(choice) => format!("last path {}, {}", choice.path.0, words(choice.reason)),
+                Decision::Wait(reason) => format!("waits, {}", words(reason)),
+                Decision::Full => "no path has room, or nothing was to be sent".to_owned(),
+            },
+            self.scheduling.ask_at.map_or_else(String::new, |at| format!(", asked again in {:.3} ms", at.saturating_since(now).as_secs_f64() * 1e3)),
         ));
         for path in self.paths() {
             lines.push(format!(

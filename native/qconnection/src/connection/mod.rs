@@ -15,7 +15,8 @@
 //! | `early` | 0-RTT: offered, accepted, rejected |
 //! | `verdict` | the application's word on the peer's certificates |
 //! | `paths` | opening, validating, abandoning, failover |
-//! | `output` | which path sends, what its situation is |
+//! | `choose`, `pins` | which path carries data: schedulers, plans, pins |
+//! | `output` | what a path sends, what its situation is |
 //! | `timers` | the next instant and what happens then |
 //! | `close` | closing, draining, CONNECTION_CLOSE |
 //! | `qlog` | the log of all that, for those who want one |
@@ -29,6 +30,7 @@ mod acks;
 mod app;
 mod attempt;
 mod candidates;
+mod choose;
 mod close;
 mod datagrams;
 mod dispatch;
@@ -43,6 +45,7 @@ mod mtu;
 mod output;
 mod params;
 mod paths;
+mod pins;
 pub(crate) mod qlog;
 mod reinject;
 mod reset;
@@ -64,6 +67,7 @@ pub use close::State;
 pub use datagrams::{DatagramError, DatagramStatistics, SendDatagram};
 pub use facts::{SpaceState, SpaceView};
 pub use paths::{MigrateError, Migration};
+pub use pins::PinError;
 pub use stats::Statistics;
 pub use verdict::Verdict;
 
@@ -181,8 +185,8 @@ pub struct Connection {
     pub(crate) reset_key: [u8; 32],
     /// Tokens of the peer's ids that the endpoint knows.
     pub(crate) reset_tokens: Vec<ResetToken>,
-    /// Path of the last data burst, for round robin.
-    pub(crate) last_data_path: Option<PathId>,
+    /// Who chooses paths, and what was chosen.
+    pub(crate) scheduling: choose::Scheduling,
     /// Where the next call of the output begins.
     pub(crate) cursor: usize,
     /// Server: addresses that a client's handshake came from, beside the one that is answered (multipath MP-96).
@@ -290,7 +294,7 @@ impl Connection {
             random: birth.random,
             reset_key: birth.reset_key,
             reset_tokens: Vec::new(),
-            last_data_path: None,
+            scheduling: choose::Scheduling::default(),
             cursor: 0,
             callers: candidates::Callers::default(),
             candidates: role.is_client().then(|| Box::new(candidates::Candidates::new(config.handshake, birth.four_tuple))),

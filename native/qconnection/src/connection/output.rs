@@ -7,7 +7,7 @@ use crate::{
     burst::{self, Burst, Plan, Planned, SendLimits, Situation, limits::Budget, plan::Wants, sources::Allow},
     path::{
         PathState,
-        schedule::{self, Candidate, Choice, Standing},
+        scheduler::{Choice, Reason},
     },
 };
 use qbase::{EncryptionLevel, PathId, Timestamp};
@@ -60,14 +60,14 @@ impl Connection {
             }
             self.cursor = self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0);
             if allow.data && allow.bundle {
-                self.last_data_path = Some(path);
+                self.scheduling.memory.last = Some(path);
             }
-            let words = match choice {
-                _ if allow.mtu_probe.is_some() => "a probe of the path MTU",
+            let reason = match choice {
+                _ if allow.mtu_probe.is_some() => Reason::MtuProbe,
                 Some(choice) if allow.data => choice.reason,
-                _ => "the path's own frames",
+                _ => Reason::OwnFrames,
             };
-            self.note_burst(now, path, &written, words);
+            self.note_burst(now, path, &written, reason);
             if self.candidates.is_some() && path == PathId::ZERO && !self.has_received() {
                 self.note_first_flight(now, path, buffer.get(..written.len).unwrap_or_default(), written.segment_size);
             }
@@ -105,87 +105,6 @@ impl Connection {
         Some(Ok((plan, situation.budget, allow)))
     }
 
-    /// Asks the scheduler which path carries control frames and data (burst B-101).
-    fn choose_data_path(&mut self, now: Timestamp) -> Option<Choice> {
-        if !self.handshake_complete || !(self.streams.has_data() || self.datagrams.send.has_shared() || self.has_control()) {
-            self.note_app_limited();
-            return None;
-        }
-        let mut candidates = [None; qbase::limits::OPEN_PATHS * 2];
-        let mut count = 0;
-        for at in 0..self.paths.len() {
-            let Some(path) = self.paths.id_at(at) else { break };
-            if let (Some(candidate), Some(slot)) = (self.candidate(now, path), candidates.get_mut(count)) {
-                *slot = Some(candidate);
-                count = count.saturating_add(1);
-            }
-        }
-        let full = candidates.iter().flatten().filter_map(|candidate| self.network(candidate.path)).map(|network| u64::from(network.mtu())).max()?;
-        let mut list = [Candidate { path: PathId::ZERO, standing: Standing::Suspect, smoothed_rtt: std::time::Duration::ZERO, room: 0 }; qbase::limits::OPEN_PATHS * 2];
-        for (slot, candidate) in list.iter_mut().zip(candidates.iter().flatten()) {
-            *slot = *candidate;
-        }
-        let choice = schedule::choose(self.config.scheduler, list.get(..count).unwrap_or_default(), self.last_data_path, full);
-        if count > 1 {
-            self.note_passed_over(choice.map(|choice| choice.path));
-        }
-        choice
-    }
-
-    /// What the scheduler may know about a path; `None` while it cannot carry data at all.
-    fn candidate(&mut self, now: Timestamp, path: PathId) -> Option<Candidate> {
-        let entry = self.paths.get(path)?;
-        if entry.state != PathState::Open || entry.remote_cids.active().is_none() {
-            return None;
-        }
-        let backup = entry.status.is_backup();
-        let in_flight = self.bytes_in_flight(path);
-        let max_ack_delay = self.peer_max_ack_delay();
-        let network = self.network_mut(path)?;
-        if network.pending.open {
-            return None;
-        }
-        if in_flight == 0 {
-            network.restart_after_idle(now, max_ack_delay);
-        }
-        let standing = match (network.suspect_since, backup) {
-            (Some(_), _) => Standing::Suspect,
-            (None, true) => Standing::Backup,
-            (None, false) => Standing::Available,
-        };
-        let window = network.window_room(in_flight);
-        let mtu = u64::from(network.mtu());
-        let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu);
-        if window < mtu || paced < mtu {
-            network.search.on_data_waits(now);
-        }
-        network.note_use(now, window, paced);
-        Some(Candidate { path, standing, smoothed_rtt: network.rtt.smoothed(), room: window.min(paced) })
-    }
-
-    /// With nothing to send no path's window was the limit, unless it is full (RFC 9002 §7.8).
-    fn note_app_limited(&mut self) {
-        let handshake = self.handshake_bytes_in_flight();
-        for entry in self.paths.iter_mut() {
-            if let Some(network) = entry.network.as_deref_mut() {
-                let handshake = if entry.id == PathId::ZERO { handshake } else { 0 };
-                let in_flight = network.space.sent.bytes_in_flight().saturating_add(handshake);
-                network.note_nothing_to_send(in_flight);
-            }
-        }
-    }
-
-    /// A path that could send but was not chosen has nothing to send (RFC 9002 §7.8).
-    fn note_passed_over(&mut self, chosen: Option<PathId>) {
-        for at in 0..self.paths.len() {
-            let Some(path) = self.paths.id_at(at).filter(|path| Some(*path) != chosen) else { continue };
-            let in_flight = self.bytes_in_flight(path);
-            if let Some(network) = self.network_mut(path).filter(|network| network.app_limited) {
-                network.controller.on_app_limited(in_flight);
-            }
-        }
-    }
-
     /// Everything the plan for `path` depends on; `None` if the path is not in use or its socket is full.
     pub(crate) fn situation(&mut self, now: Timestamp, path: PathId, limits: &SendLimits, choice: Option<Choice>) -> Option<Situation> {
         let entry = self.paths.get(path)?;
@@ -209,6 +128,7 @@ impl Connection {
                 && open
                 && (data
                     || self.datagrams.send.has_pinned(path)
+                    || self.streams.has_pinned(path)
                     || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
             probe: complete && self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });

@@ -1,83 +1,200 @@
-//! Idle capacity helps a slow path: data that a path holds up is copied to a quicker one that has nothing to send.
+//! What one path holds up is copied to another on which it arrives sooner.
 //!
-//! Called by the output before it chooses a path. Only a connection with several open paths, nothing fresh to send (the
-//! application or the peer's credit is the limit) and room on a path that answers copies anything; an acknowledgement
-//! of the original drops a copy that was not sent yet (multipath MP-78, MP-83; attacks F19).
+//! | copies | when | how much |
+//! |---|---|---|
+//! | idle capacity | nothing fresh can be sent: the application or the peer's credit is the limit | all that arrives sooner as a copy |
+//! | scheduler `deadline` | at any time | what is overdue, within its share of all bytes; with idle capacity what arrives sooner, too |
+//! | a plan's `reinject_after` | at any time | what is older |
+//!
+//! Called by the output before it chooses a path. Only a connection with several open paths and room on one that answers
+//! copies anything; an acknowledgement of the original drops a copy that was not sent yet (multipath MP-78, MP-83; attacks
+//! F19). Streams that keep to their path are never copied.
 
 use super::Connection;
-use crate::{burst::SentFrame, path::{PathState, schedule::Scheduler}};
+use crate::{burst::SentFrame, path::{Network, PathState, scheduler::Scheduler}};
 use qbase::{PathId, Timestamp};
 use std::time::Duration;
 
 /// Packets copied from one path at once.
 const BATCH: usize = 32;
-/// Data younger than this is never copied.
+/// Packets of one path looked at, at once.
+const LOOKED_AT: usize = 256;
+/// Time between two looks, and the least age of what counts as overdue.
 const LEAST_AGE: Duration = Duration::from_millis(5);
+/// So much sooner a copy must arrive to be worth its bytes.
+const LEAST_GAIN: Duration = Duration::from_millis(5);
+
+/// Where copies go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Quick {
+    /// When a copy sent now arrives.
+    arrives_at: Timestamp,
+    /// Its smoothed round trip.
+    rtt: Duration,
+    path: PathId,
+    /// Bytes its window leaves.
+    room: u64,
+}
+
+/// What may be copied now.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    /// Whether what arrives sooner as a copy is worth it.
+    idle: Idle,
+    /// A packet this old is overdue; `None`: when its acknowledgement is.
+    late_after: Option<Duration>,
+    /// Bytes at most.
+    budget: u64,
+}
+
+/// Whether the paths have nothing better to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// Fresh data waits.
+    No,
+    /// Fresh data waits for the peer's credit.
+    Blocked,
+    /// The application has no more.
+    Done,
+}
 
 impl Connection {
-    /// Copies what slower paths hold up. Sets when to look again.
+    /// Copies what other paths hold up. Sets when to look again.
     pub(super) fn reinject_stale(&mut self, now: Timestamp) {
         self.reinject_at = None;
-        // The redundant scheduler has copies everywhere already.
-        let redundant = self.config.scheduler == Scheduler::Redundant;
-        if redundant || !self.multipath || self.paths.open_count() < 2 || self.streams.has_data() || self.streams.unacked_bytes() == 0 {
+        if !self.multipath || self.paths.open_count() < 2 || self.streams.unacked_bytes() == 0 {
             return;
         }
-        let Some((quick, patience)) = self.quickest_with_room() else { return };
+        let Some(order) = self.reinjection() else { return };
+        let Some(quick) = self.quickest_with_room(now) else { return };
         for at in 0..self.paths.len() {
             let Some(path) = self.paths.id_at(at) else { return };
-            if path != quick {
-                self.reinject_from(now, path, patience);
+            if path != quick.path {
+                let order = Order { budget: order.budget.min(quick.room), ..order };
+                self.reinject_from(now, path, quick, order);
             }
         }
     }
 
-    /// The quickest answering path with room for a packet, and how old data elsewhere may get: one and a half of its
-    /// round trips.
-    fn quickest_with_room(&self) -> Option<(PathId, Duration)> {
+    /// What the scheduler wants copied; `None`: nothing.
+    fn reinjection(&self) -> Option<Order> {
+        let idle = match self.streams.has_shared() {
+            true => Idle::No,
+            false if self.streams.queued_bytes() > 0 => Idle::Blocked,
+            false => Idle::Done,
+        };
+        if let Some(late_after) = self.scheduling.plan().and_then(|plan| plan.reinject_after) {
+            return Some(Order { idle: Idle::No, late_after: Some(late_after), budget: u64::MAX });
+        }
+        match self.config.scheduler {
+            // Copies are everywhere already, or nowhere while the primary path lives.
+            Scheduler::Redundant | Scheduler::Backup => None,
+            Scheduler::Deadline(deadline) => {
+                let budget = deadline.budget(self.streams.fresh_bytes_sent(), self.counters.bytes_reinjected);
+                (budget > 0 && self.streams.retransmit_bytes() == 0).then_some(Order { idle, late_after: deadline.late_after, budget })
+            }
+            _ => (idle != Idle::No).then_some(Order { idle, late_after: None, budget: u64::MAX }),
+        }
+    }
+
+    /// The answering path with room for a packet on which a copy would arrive first.
+    fn quickest_with_room(&self, now: Timestamp) -> Option<Quick> {
         self.paths
             .iter()
             .filter(|entry| entry.state == PathState::Open && !entry.status.is_backup())
             .filter_map(|entry| entry.network.as_deref().map(|network| (entry.id, network)))
-            .filter(|(path, network)| {
-                let room = network.window_room(self.bytes_in_flight(*path)) >= u64::from(network.mtu());
-                room && network.suspect_since.is_none() && network.pto_count == 0 && network.rtt.first_sample_at().is_some()
+            .filter(|(_, network)| network.suspect_since.is_none() && network.pto_count == 0 && network.rtt.first_sample_at().is_some())
+            .map(|(path, network)| {
+                let room = network.window_room(self.bytes_in_flight(path));
+                Quick { arrives_at: now + network.rtt.one_way(), rtt: network.rtt.smoothed(), path, room }
             })
-            .map(|(path, network)| (network.rtt.smoothed(), path))
+            .filter(|quick| self.network(quick.path).is_some_and(|network| quick.room >= u64::from(network.mtu())))
             .min()
-            .map(|(rtt, path)| (path, rtt.saturating_mul(3).checked_div(2).unwrap_or(rtt).max(LEAST_AGE)))
     }
 
-    fn reinject_from(&mut self, now: Timestamp, path: PathId, patience: Duration) {
-        let mut stale = std::mem::take(&mut self.settled);
-        stale.clear();
+    fn reinject_from(&mut self, now: Timestamp, path: PathId, quick: Quick, order: Order) {
+        let mut found = std::mem::take(&mut self.settled);
+        found.clear();
         let mut again = None;
         if let Some(network) = self.network_mut(path) {
-            let mut copied_below = network.copied_below;
-            network.space.sent.for_oldest_unacked(BATCH.saturating_mul(2), |packet, frames| {
-                if packet.number < copied_below || again.is_some() {
-                    return;
-                }
-                if packet.sent_at + patience > now || stale.len() >= BATCH {
-                    again = Some(packet.sent_at + patience);
-                    return;
-                }
-                copied_below = packet.number.saturating_add(1);
-                stale.extend(frames);
-            });
-            network.copied_below = copied_below;
-        }
-        let mut bytes = 0_u64;
-        for frame in stale.drain(..) {
-            if let SentFrame::Stream(record) = frame {
-                bytes = bytes.saturating_add(self.streams.mark_for_reinjection(record));
+            again = late(network, now, quick, order, &mut found);
+            if order.idle == Idle::Done && found.is_empty() {
+                young(network, quick, order, &mut found);
             }
         }
-        self.settled = stale;
+        let mut bytes = 0_u64;
+        for frame in found.drain(..) {
+            if let SentFrame::Stream(record) = frame {
+                bytes = bytes.saturating_add(self.streams.copy_elsewhere(record));
+            }
+        }
+        self.settled = found;
         self.counters.bytes_reinjected = self.counters.bytes_reinjected.saturating_add(bytes);
         if let Some(network) = self.network_mut(path) {
             network.counters.bytes_reinjected = network.counters.bytes_reinjected.saturating_add(bytes);
         }
         self.reinject_at = Timestamp::earliest(self.reinject_at, again.map(|at| at.max(now + LEAST_AGE)));
+    }
+}
+
+/// Frames of packets that are overdue and, while credit is the limit, of those that arrive sooner as copies: oldest first,
+/// since what is read first opens the window. Answers when the next one will be overdue.
+fn late(network: &mut Network, now: Timestamp, quick: Quick, order: Order, found: &mut Vec<SentFrame>) -> Option<Timestamp> {
+    let one_way = network.rtt.one_way();
+    let usual = || {
+        let usual = network.rtt.smoothed().saturating_add(network.rtt.rttvar().saturating_mul(4));
+        usual.max(quick.rtt.saturating_mul(3).checked_div(2).unwrap_or_default())
+    };
+    let late_after = order.late_after.unwrap_or_else(usual).max(LEAST_AGE);
+    let (mut judged_below, mut overdue_below) = (network.copied_below, network.overdue_below);
+    let (mut left, mut packets, mut again) = (order.budget, BATCH, None);
+    network.space.sent.for_oldest_unacked(LOOKED_AT, |packet, frames| {
+        if packets == 0 || packet.number < overdue_below {
+            return;
+        }
+        let is_overdue = packet.sent_at + late_after <= now;
+        let is_judged = packet.number < judged_below || order.idle != Idle::Blocked;
+        let arrives_sooner = !is_judged && packet.sent_at + one_way > quick.arrives_at + LEAST_GAIN;
+        if is_overdue || arrives_sooner {
+            let size = u64::from(packet.size);
+            packets = if left < size { 0 } else { packets.saturating_sub(1) };
+            if packets == 0 {
+                again = Some(now);
+                return;
+            }
+            left = left.saturating_sub(size);
+            found.extend(frames);
+        }
+        if is_overdue {
+            overdue_below = packet.number.saturating_add(1);
+        } else {
+            again = Timestamp::earliest(again, Some(packet.sent_at + late_after));
+        }
+        if order.idle == Idle::Blocked {
+            judged_below = judged_below.max(packet.number.saturating_add(1));
+        }
+    });
+    (network.copied_below, network.overdue_below) = (judged_below, overdue_below);
+    again
+}
+
+/// Frames of packets that arrive sooner as copies, when nothing else is left to send: the newest first, which would come
+/// last, until what is old arrives by itself as soon.
+fn young(network: &mut Network, quick: Quick, order: Order, found: &mut Vec<SentFrame>) {
+    let one_way = network.rtt.one_way();
+    let next = network.space.sent.next_number();
+    if network.copied.end < next {
+        network.copied = next..next;
+    }
+    let packets = (order.budget.checked_div(u64::from(network.mtu())).unwrap_or(0)).min(BATCH as u64);
+    let from = network.copied.start.saturating_sub(packets).max(network.copied_below);
+    let range = from..network.copied.start;
+    network.space.sent.for_newest_unacked(LOOKED_AT, |packet, frames| {
+        if range.contains(&packet.number) && packet.sent_at + one_way > quick.arrives_at + LEAST_GAIN {
+            found.extend(frames);
+        }
+    });
+    if !found.is_empty() {
+        network.copied.start = from;
     }
 }

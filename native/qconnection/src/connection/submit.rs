@@ -5,7 +5,7 @@
 use super::{Connection, close::CloseCause};
 use crate::{
     burst::{SentFrame, record::{PendingBurst, PendingPacket}},
-    path::validate::Validation,
+    path::{scheduler::served_by, validate::Validation},
 };
 use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, Timestamp, limits};
 use qevent::qlog::BurstKind;
@@ -155,7 +155,9 @@ impl Connection {
             .filter(|packet| usize::from(packet.segment) < segments && packet.weight.in_flight)
             .map(|packet| u64::from(packet.size))
             .sum();
+        let weight = self.weight_of(path);
         let Some(network) = self.network_mut(path) else { return };
+        network.served = network.served.saturating_add(served_by(in_flight, weight));
         match pending.aside.and_then(|aside| network.sides_mut().find(|side| side.four_tuple == aside)) {
             Some(side) => side.amplification.on_sent(sent),
             None => network.amplification.on_sent(sent),

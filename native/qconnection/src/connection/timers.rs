@@ -103,6 +103,7 @@ impl Connection {
         earliest.add(self.timers.handshake_deadline, TimerName::Handshake);
         earliest.add(self.keep_alive_at(), TimerName::KeepAlive);
         earliest.add(self.reinject_at, TimerName::Reinject);
+        earliest.add(self.scheduling.ask_at, TimerName::Scheduler);
         earliest.add(self.datagrams.send.expires_at(), TimerName::DatagramExpiry);
         earliest.add(self.candidates.as_ref().and_then(|candidates| candidates.next_at()), TimerName::HandshakeAttempt);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);

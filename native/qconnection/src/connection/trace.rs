@@ -3,7 +3,10 @@
 //! Called by the output, the submission and the acknowledgements. Changes nothing of the connection but its trace.
 
 use super::{Connection, input::Opened};
-use crate::burst::{record::{PendingBurst, SentFrame}, write::Written};
+use crate::{
+    burst::{record::{PendingBurst, SentFrame}, write::Written},
+    path::scheduler::Reason,
+};
 use qbase::{EncryptionLevel, PathId, Timestamp, frame::Ack, packet::PacketType};
 use qevent::{AckRecord, BlockedRecord, BurstRecord, Event, PacketRecord, Record, SegmentRecord, Signals, TraceMask};
 use qrecovery::sent::AckOutcome;
@@ -27,7 +30,7 @@ impl Connection {
     }
 
     /// Keeps the scheduler's words, the mark and the end of a burst until the socket has answered.
-    pub(super) fn note_burst(&mut self, now: Timestamp, path: PathId, written: &Written, reason: &'static str) {
+    pub(super) fn note_burst(&mut self, now: Timestamp, path: PathId, written: &Written, reason: Reason) {
         let ecn = self.take_mark(now, path);
         if let Some(network) = self.network_mut(path) {
             network.pending.ecn = ecn;
@@ -50,7 +53,7 @@ impl Connection {
             bytes: pending.len as u32,
             ecn: pending.ecn,
             submitted: segments as u16,
-            reason: pending.reason,
+            reason: pending.reason.words(self.scheduling.words()),
             ended_by: pending.ended_by,
         };
         self.trace.push(pending.at, Event::BurstSent(Box::new(record)));

@@ -1,8 +1,9 @@
-//! Data of other paths that is to be copied onto this one (scheduler `redundant`, burst B-101).
+//! Data of other paths that is to be copied onto this one (scheduler `redundant`, plans; burst B-101).
 //!
 //! Called by the burst sources. Bounded: a path that cannot keep up copies the newest data.
 
 use crate::stream::StreamRecord;
+use qbase::StreamId;
 use std::collections::VecDeque;
 
 /// Records kept at most: about one window of full packets.
@@ -15,10 +16,13 @@ pub struct Duplicates {
 }
 
 impl Duplicates {
-    /// Adds the stream records of a packet that another path carried; beyond [`CAPACITY`] the oldest go.
-    pub fn extend_bounded(&mut self, frames: &[crate::burst::SentFrame]) {
+    /// Adds the data of a packet that another path carried, of those streams that `may_go` here; beyond [`CAPACITY`] the
+    /// oldest goes.
+    pub fn extend_bounded(&mut self, frames: &[crate::burst::SentFrame], may_go: impl Fn(StreamId) -> bool) {
         for frame in frames {
-            if let crate::burst::SentFrame::Stream(record) = frame {
+            if let crate::burst::SentFrame::Stream(record @ StreamRecord::Data { id, .. }) = frame
+                && may_go(*id)
+            {
                 if self.records.len() >= CAPACITY {
                     self.records.pop_front();
                 }

@@ -64,6 +64,8 @@ pub struct PathEntry {
     pub status: Status,
     /// State of the network behind it; `None` while unused, so that spare ids cost little (attacks F6).
     pub network: Option<Box<Network>>,
+    /// Its share under the scheduler `weighted`; at least 1.
+    pub weight: u32,
     /// How it ends.
     pub abandon: Option<Abandon>,
     /// The application's name for its request to open this path.
@@ -81,6 +83,7 @@ impl PathEntry {
             remote_cids: RemoteCids::new(),
             status: Status::default(),
             network: None,
+            weight: 1,
             abandon: None,
             ticket: None,
         }

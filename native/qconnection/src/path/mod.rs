@@ -7,7 +7,7 @@ pub mod entry;
 pub mod measured;
 pub mod mtu;
 pub mod network;
-pub mod schedule;
+pub mod scheduler;
 pub mod set;
 pub mod side;
 pub mod spin;

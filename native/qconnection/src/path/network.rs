@@ -5,10 +5,10 @@
 use super::{amplify::Amplification, validate::{Responses, Validation}};
 use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, side::Side, spin::SpinState};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
-use qbase::{FourTuple, PacketNumber, Timestamp, limits};
+use qbase::{FourTuple, PacketNumber, PathId, Timestamp, limits};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
 use qrecovery::sent::Late;
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 /// Longest time between two probes of a suspect path while another path lives: a path that comes back is used again
 /// soon, and the probes (two small packets) cost next to nothing.
@@ -106,12 +106,20 @@ pub struct Network {
     pub reordering: Reordering,
     /// The burst that waits for its socket (burst B-7: at most one per path).
     pub pending: PendingBurst,
-    /// Records of other paths' data to copy here (scheduler `redundant`).
+    /// Records of other paths' data to copy here (scheduler `redundant`, plans).
     pub duplicates: Duplicates,
+    /// Bytes it carried, divided by its weight (scheduler `weighted`).
+    pub served: u64,
     /// The pacer lets the next full packet go at this instant.
     pub pacing_until: Option<Timestamp>,
-    /// Packets with lower numbers were copied to other paths already.
+    /// Packets with lower numbers were copied to other paths, or judged to arrive soon enough by themselves.
     pub copied_below: PacketNumber,
+    /// Packets with these numbers were copied when nothing else was left to send.
+    pub copied: Range<PacketNumber>,
+    /// Packets with lower numbers were copied because their acknowledgement is overdue.
+    pub overdue_below: PacketNumber,
+    /// Path that its acknowledgements came over.
+    pub acked_via: Option<PathId>,
     /// Totals.
     pub counters: PathCounters,
 }
@@ -153,8 +161,12 @@ impl Network {
             reordering: Reordering::new(),
             pending: PendingBurst::default(),
             duplicates: Duplicates::default(),
+            served: 0,
             pacing_until: None,
+            acked_via: None,
             copied_below: 0,
+            copied: 0..0,
+            overdue_below: 0,
             counters: PathCounters::default(),
         }
     }

@@ -117,10 +117,10 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use super::super::StreamsConfig;
+    use super::super::{Asker, StreamsConfig};
     use super::*;
     use crate::stream::StreamRecord;
-    use qbase::{Role, Writer, frame};
+    use qbase::{PathId, Role, Writer, frame};
 
     fn limits(streams: u64, stream_data: u64, data: u64) -> TransportParameters {
         TransportParameters {
@@ -151,7 +151,7 @@ mod tests {
         let mut buffer = vec![0; 60_000];
         let mut writer = Writer::new(&mut buffer);
         streams.write_control(super::super::tests::TEMPO, &mut writer, &mut |record| records.push(record));
-        streams.write_data(&mut writer, &mut |record| records.push(record));
+        streams.write_data(Asker::chosen(PathId::ZERO), &mut writer, &mut |record| records.push(record));
         records
     }
 

@@ -80,6 +80,15 @@ impl Streams {
         0
     }
 
+    /// As [`Self::mark_for_reinjection`], unless the stream keeps to its path.
+    pub fn copy_elsewhere(&mut self, record: StreamRecord) -> u64 {
+        match record {
+            StreamRecord::Data { id, .. } if self.is_kept(id) => 0,
+            StreamRecord::Data { .. } => self.mark_for_reinjection(record),
+            _ => 0,
+        }
+    }
+
     fn on_data_acked(&mut self, id: StreamId, range: Range<u64>, fin: Fin) {
         let Some(key) = self.map.key(id) else { return };
         let Some(Stream { send: Some(part), .. }) = self.map.get_mut(key) else { return };

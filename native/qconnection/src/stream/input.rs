@@ -64,9 +64,13 @@ impl Streams {
         if tell == Tell::Readable {
             self.events.push(StreamEvent::Readable(frame.stream));
         }
+        if self.several_paths && recv.buffer.gaps() > 0 {
+            self.widen(key);
+        }
+        let Some(Stream { recv: Some(recv), control, .. }) = self.map.get_mut(key) else { return Ok(()) };
         if recv.state.is_discarding() {
             if recv.window_update().is_some() {
-                self.control.add(ticket, &mut stream.control);
+                self.control.add(ticket, control);
             }
             self.close_if_ended(key);
         }

@@ -12,6 +12,7 @@
 //! | `fate` | acknowledged, lost, to be copied |
 //! | `send`, `recv` | one part of one stream |
 //! | `schedule`, `queue` | whose turn it is |
+//! | `lanes`, `pins` | streams that keep to one path |
 //! | `early` | 0-RTT: marks, and back to the start |
 //! | `window` | how large receive windows are |
 //! | `map`, `limits` | which streams there are, and how many there may be |
@@ -23,9 +24,11 @@ mod early;
 mod events;
 mod fate;
 mod input;
+mod lanes;
 mod limits;
 mod map;
 mod output;
+mod pins;
 mod progress;
 mod queue;
 mod record;
@@ -38,6 +41,8 @@ mod window;
 
 pub use config::StreamsConfig;
 pub use events::StreamEvent;
+pub use lanes::{Asker, Takes};
+pub use pins::{IfDead, PathChange};
 pub use progress::SendProgress;
 pub use record::StreamRecord;
 pub use statistics::StreamStatistics;
@@ -54,6 +59,7 @@ use qrecovery::{
 };
 use queue::Queue;
 use recv::RecvPart;
+use lanes::Lanes;
 use schedule::Schedule;
 use send::SendPart;
 
@@ -101,7 +107,7 @@ pub struct Streams {
     // Sending.
     initial_credit: InitialCredit,
     credit: SendCredit,
-    schedule: Schedule,
+    schedule: Lanes,
     spare: SpareBlocks,
     /// Streams whose application waits for room in the connection's send buffer.
     room: Queue,
@@ -111,6 +117,8 @@ pub struct Streams {
     wanted_window: u64,
     /// MAX_DATA was sent since the window was settled.
     window_due: bool,
+    /// More than one path carries data.
+    several_paths: bool,
     /// Empty STREAM frames in a row that said nothing (attacks D13).
     useless: u32,
     /// The packet at hand is a 0-RTT packet.
@@ -137,12 +145,13 @@ impl Streams {
             local: PerDirection::default(),
             initial_credit: InitialCredit::default(),
             credit: SendCredit::default(),
-            schedule: Schedule::new(),
+            schedule: Lanes::with(Schedule::new()),
             spare: SpareBlocks::new(SPARE_BLOCKS),
             room: Queue::default(),
             window: ReceiveWindow::new(config.connection_window),
             wanted_window: config.connection_window,
             window_due: false,
+            several_paths: false,
             useless: 0,
             early: false,
             parked: 0,
@@ -314,9 +323,9 @@ impl Streams {
         let Some(stream) = self.map.get_mut(key).filter(|stream| stream.summary() == Summary::Closed) else { return };
         let id = stream.id;
         self.control.lose(&mut stream.control);
-        let mut urgency = None;
+        let mut place = None;
         if let Some(part) = &mut stream.send {
-            urgency = Some(part.urgency);
+            place = Some((part.lane(), part.urgency));
             self.schedule.leave(part);
             self.room.lose(&mut part.room);
             part.restart(&mut self.spare);
@@ -325,8 +334,8 @@ impl Streams {
             part.restart();
         }
         self.map.end(key);
-        if let Some(urgency) = urgency {
-            self.schedule.sweep(urgency, &self.map);
+        if let Some((lane, urgency)) = place {
+            self.schedule.sweep(lane, urgency, &self.map);
             self.room.sweep(|ticket| self.map.is_live(ticket));
         }
         self.control.sweep(|ticket| self.map.is_live(ticket));

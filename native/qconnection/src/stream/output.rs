@@ -5,13 +5,13 @@
 //! it is handed is as large as they allow.
 
 use super::{
-    Stream, StreamRecord, Streams,
+    Asker, Stream, StreamRecord, Streams,
     map::{Key, StreamMap},
     schedule::Turn,
     send::SendPart,
 };
 use qbase::{
-    StreamId, Writer,
+    PathId, StreamId, Writer,
     frame::{self, Fin, stream::write_header},
     varint,
 };
@@ -49,36 +49,69 @@ impl Fit {
 }
 
 impl Streams {
-    /// Some stream byte or FIN may be sent now.
+    /// Some stream byte or FIN may be sent now, wherever it may go.
     #[must_use]
     #[inline]
-    pub const fn has_data(&self) -> bool {
+    pub fn has_data(&self) -> bool {
         self.schedule.has_again() || (self.schedule.has_fresh() && self.credit.available() > 0)
     }
 
-    /// The smallest urgency of a stream with fresh bytes and credit for them.
+    /// The same, of streams that any path may carry.
     #[must_use]
-    pub fn most_urgent(&self) -> Option<u8> {
-        self.schedule.most_urgent().filter(|_| self.credit.available() > 0)
+    #[inline]
+    pub const fn has_shared(&self) -> bool {
+        let shared = self.schedule.shared();
+        shared.has_again() || (shared.has_fresh() && self.credit.available() > 0)
+    }
+
+    /// The same, of streams that keep to this path.
+    #[must_use]
+    #[inline]
+    pub fn has_pinned(&self, path: PathId) -> bool {
+        self.schedule.pinned(path).is_some_and(|own| own.has_again() || (own.has_fresh() && self.credit.available() > 0))
+    }
+
+    /// The smallest urgency of a stream with fresh bytes and credit for them, for such a packet.
+    #[must_use]
+    pub fn most_urgent(&self, asker: Asker) -> Option<u8> {
+        self.schedule.most_urgent(asker).filter(|_| self.credit.available() > 0)
+    }
+
+    /// Fresh bytes that the connection's and the next stream's credit allow.
+    pub(crate) fn credit_left(&mut self) -> u64 {
+        let Self { schedule, map, .. } = self;
+        let turn = schedule.of(None).turn(map);
+        let stream = turn.and_then(|turn| sending(map, turn)).map_or(u64::MAX, |(_, part)| part.credit.available());
+        stream.min(self.credit.available())
+    }
+
+    /// Stream bytes that went out, each counted once.
+    pub(crate) const fn fresh_bytes_sent(&self) -> u64 {
+        self.counters.bytes_sent
+    }
+
+    /// Stream bytes that were sent and not acknowledged.
+    pub(crate) const fn outstanding(&self) -> u64 {
+        self.totals.unacked.saturating_sub(self.totals.unsent).saturating_sub(self.totals.again)
     }
 
     /// Bytes wait that only flow control holds back, of one stream or of the connection.
     #[must_use]
-    pub const fn blocked_by_credit(&self) -> bool {
+    pub fn blocked_by_credit(&self) -> bool {
         self.totals.blocked > 0 || (self.schedule.has_fresh() && self.credit.available() == 0)
     }
 
-    /// Fills the packet with STREAM frames, those that need no credit first, and hands out a record for each. Answers
+    /// Fills a packet with STREAM frames that may go on its path, those that need no credit first, and hands out a record for each. Answers
     /// whether it wrote any.
     ///
     /// A frame that fills the writer to its last byte has no Length: nothing may follow it in the packet.
-    pub fn write_data(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> bool {
+    pub fn write_data(&mut self, asker: Asker, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> bool {
         let before = writer.len();
         while writer.remaining() >= MIN_ROOM {
-            let written = if self.schedule.has_again() {
-                self.write_again(writer, on_record)
-            } else if self.schedule.has_fresh() && self.credit.available() > 0 {
-                self.write_fresh(writer, on_record)
+            let written = if self.schedule.has_again_for(asker) {
+                self.write_again(asker, writer, on_record)
+            } else if self.schedule.has_fresh_for(asker) && self.credit.available() > 0 {
+                self.write_fresh(asker, writer, on_record)
             } else {
                 break;
             };
@@ -125,8 +158,8 @@ impl Streams {
     }
 
     /// A frame of lost bytes, or a FIN alone; `None` if it did not fit.
-    fn write_again(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Option<()> {
-        let turn = self.schedule.turn_again(&mut self.map)?;
+    fn write_again(&mut self, asker: Asker, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Option<()> {
+        let turn = self.schedule.turn_again(asker, &mut self.map)?;
         let (id, part) = sending(&mut self.map, turn)?;
         let waits = part.buffer.first_lost();
         let at = waits.as_ref().map_or_else(|| part.buffer.written(), |lost| lost.start);
@@ -144,8 +177,8 @@ impl Streams {
     }
 
     /// A frame of fresh bytes, charged to the stream and to the connection; `None` if it did not fit.
-    fn write_fresh(&mut self, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Option<()> {
-        let turn = self.schedule.turn(&mut self.map)?;
+    fn write_fresh(&mut self, asker: Asker, writer: &mut Writer<'_>, on_record: &mut dyn FnMut(StreamRecord)) -> Option<()> {
+        let turn = self.schedule.turn(asker, &mut self.map)?;
         let (id, part) = sending(&mut self.map, turn)?;
         let available = fresh_bytes(part, &self.credit).min(turn.budget);
         let head = frame::Stream::header_size(id, part.buffer.sent(), None);

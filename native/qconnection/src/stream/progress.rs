@@ -61,7 +61,7 @@ impl Streams {
 
     /// Nothing written waits to be sent, again or for the first time, or to be acknowledged.
     #[must_use]
-    pub const fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.totals.unacked == 0 && !self.schedule.has_fresh() && !self.schedule.has_again()
     }
 }

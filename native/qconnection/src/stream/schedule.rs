@@ -176,6 +176,18 @@ impl Schedule {
         }
     }
 
+    /// The stream goes to another queue: its tickets are taken out.
+    pub fn take_out(&mut self, ticket: Ticket, part: &mut SendPart) {
+        self.leave(part);
+        if let Some(level) = self.levels.get_mut(usize::from(part.urgency)) {
+            if level.queue.front() == Some(ticket) {
+                level.turn_left = TURN;
+            }
+            level.queue.take_out(ticket, &mut part.fresh);
+        }
+        self.again.take_out(ticket, &mut part.again);
+    }
+
     /// A stream is about to go.
     #[inline]
     pub fn leave(&mut self, part: &mut SendPart) {

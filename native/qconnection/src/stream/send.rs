@@ -3,8 +3,8 @@
 //! Decides what of one stream may go out. Called by the verbs, the frames and the output of the stream room. Never
 //! knows of other streams: queues and sums over streams are kept by its callers.
 
-use super::{Incremental, WriteError, queue::Seat};
-use qbase::frame::Fin;
+use super::{Incremental, WriteError, pins::Standing, queue::Seat};
+use qbase::{PathId, frame::Fin};
 use qrecovery::{
     buffer::{SendBuffer, SpareBlocks},
     flow::SendCredit,
@@ -34,6 +34,8 @@ pub(super) struct SendPart {
     /// What MAX_STREAM_DATA allows.
     pub credit: SendCredit,
     pub ending: Ending,
+    /// Where its bytes go.
+    pub standing: Standing,
     /// 0 is first, 7 is last.
     pub urgency: u8,
     pub incremental: Incremental,
@@ -61,6 +63,7 @@ impl SendPart {
             buffer: SendBuffer::new(),
             credit: SendCredit::new(credit),
             ending: Ending::Open,
+            standing: Standing::Free,
             urgency: DEFAULT_URGENCY,
             incremental: Incremental::Yes,
             fresh: Seat::default(),
@@ -69,6 +72,15 @@ impl SendPart {
             is_blocked: false,
             wants_room: false,
             reset_lost: false,
+        }
+    }
+
+    /// The path its bytes keep to.
+    #[inline]
+    pub const fn lane(&self) -> Option<PathId> {
+        match self.standing {
+            Standing::Kept(path, _) => Some(path),
+            Standing::Free | Standing::Away(_) => None,
         }
     }
 

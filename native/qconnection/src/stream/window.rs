@@ -4,7 +4,7 @@
 //! it only says what it would like to have; [`Streams::settle_window`] asks the pool. Called by the writer of MAX_DATA and
 //! MAX_STREAM_DATA and by the connection when a datagram arrives. Never takes back what the peer was promised.
 
-use super::Streams;
+use super::{Streams, map::Key};
 use qrecovery::{
     buffer::BufferPool,
     flow::{ReceiveWindow, Tempo},
@@ -16,6 +16,32 @@ impl Streams {
         let wanted = self.window.tune(tempo).min(self.config.max_connection_window);
         self.wanted_window = wanted.max(self.window.window());
         self.window_due = true;
+    }
+
+    /// So many paths carry data.
+    pub const fn on_paths(&mut self, open: usize) {
+        self.several_paths = open > 1;
+    }
+
+    /// A stream has a hole that waits for a slow path: its window and the connection's become as large as several paths
+    /// need, without waiting for the application, which cannot take anything (attacks F19).
+    pub(super) fn widen(&mut self, key: Key) {
+        if let Some(wanted) = self.window.behind_hole() {
+            self.wanted_window = self.wanted_window.max(wanted.min(self.config.max_connection_window));
+            self.window_due |= self.wanted_window > self.window.window();
+        }
+        let most = self.config.max_stream_window.min(self.window.window());
+        let Some(stream) = self.map.get_mut(key) else { return };
+        let ticket = stream.ticket(key);
+        let Some(recv) = &mut stream.recv else { return };
+        if let Some(wanted) = recv.window.behind_hole().map(|wanted| wanted.min(most))
+            && wanted > recv.window.window()
+        {
+            recv.window.set_window(wanted);
+            if recv.window_update().is_some() {
+                self.control.add(ticket, &mut stream.control);
+            }
+        }
     }
 
     /// The window of the connection changed its needs: [`Streams::settle_window`] has something to do.

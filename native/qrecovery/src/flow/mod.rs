@@ -154,7 +154,7 @@ const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(750);
 
 /// Over several paths no window that is read stays smaller: a packet in the queue of a slow path holds up what the quick
 /// ones bring meanwhile (attacks F19).
-const SEVERAL_PATHS_WINDOW: u64 = 1_024 * 1_024;
+const SEVERAL_PATHS_WINDOW: u64 = 2 * 1_024 * 1_024;
 
 /// The share of a window that must be taken before the peer is told: the rest must carry it over a round trip.
 const UPDATE_SHARE: u64 = 4;
@@ -209,6 +209,22 @@ impl ReceiveWindow {
     pub const fn note_hole(&mut self) {
         if self.limit.saturating_sub(self.received) < self.window / 4 {
             self.starved = true;
+        }
+    }
+
+    /// Over several paths bytes came and others before them are missing: the window this one should have now, since what
+    /// the quick paths bring fills it long before the application can take anything. `None`: it is large enough, or
+    /// hardly used yet.
+    #[inline]
+    #[must_use]
+    pub const fn behind_hole(&self) -> Option<u64> {
+        let left = self.limit.saturating_sub(self.received);
+        if self.window < SEVERAL_PATHS_WINDOW {
+            if self.window.saturating_sub(left) >= self.window / UPDATE_SHARE { Some(SEVERAL_PATHS_WINDOW) } else { None }
+        } else if left < self.window / UPDATE_SHARE {
+            Some(self.window.saturating_mul(2))
+        } else {
+            None
         }
     }
 

@@ -119,8 +119,8 @@ fn a_window_used_up_behind_a_hole_should_double_where_several_paths_make_holes()
 
 /// attacks F19.
 #[test]
-fn over_several_paths_a_window_that_is_read_becomes_a_mebibyte_at_least() {
-    for (several_paths, taken, expected) in [(true, 60_000, 1 << 20), (true, 10_000, 100_000), (false, 60_000, 100_000)] {
+fn over_several_paths_a_window_that_is_read_becomes_two_mebibytes_at_least() {
+    for (several_paths, taken, expected) in [(true, 60_000, 2 << 20), (true, 10_000, 100_000), (false, 60_000, 100_000)] {
         let mut window = ReceiveWindow::new(100_000);
         window.on_received(80_000).unwrap();
         window.on_taken(taken);
@@ -171,4 +171,22 @@ proptest! {
         }
         prop_assert!(updates <= taken / window.div_ceil(4), "{} updates for {} bytes", updates, taken);
     }
+}
+
+/// attacks F19.
+#[test]
+fn over_several_paths_a_hole_in_a_window_in_use_widens_it_at_once() {
+    let mut window = ReceiveWindow::new(100_000);
+    window.on_received(24_999).unwrap();
+    assert_eq!(window.behind_hole(), None, "hardly used");
+    window.on_received(1).unwrap();
+    assert_eq!(window.behind_hole(), Some(2 << 20));
+    window.set_window(2 << 20);
+    assert_eq!(window.behind_hole(), Some(4 << 20), "nothing of the wider window was told yet");
+    window.on_update_sent(2 << 20);
+    assert_eq!(window.behind_hole(), None);
+    window.on_received((3 << 19) - 25_000).unwrap();
+    assert_eq!(window.behind_hole(), None);
+    window.on_received(1).unwrap();
+    assert_eq!(window.behind_hole(), Some(4 << 20), "three quarters are used up");
 }

@@ -188,6 +188,13 @@ impl<F: Copy> SentPackets<F> {
         eliciting.take(most).for_each(|(record, frames)| each(&record.packet, frames));
     }
 
+    /// The same of the newest `among` packets, oldest first.
+    pub fn for_newest_unacked(&mut self, among: usize, mut each: impl FnMut(&SentPacket, Frames<'_, F>)) {
+        let from = self.cursor.max(self.ring.end().saturating_sub(among as u64));
+        let outstanding = self.ring.walk(from).filter(|(record, _)| record.fate == Fate::Outstanding && record.packet.arms_pto());
+        outstanding.for_each(|(record, frames)| each(&record.packet, frames));
+    }
+
     /// Hands out every packet without a fate and forgets all records: the space or its path is gone
     /// (RFC 9001 §4.9; multipath MP-43), or 0-RTT was rejected. Later ACKs of these numbers are ignored.
     pub fn drain_all(&mut self, mut each: impl FnMut(&SentPacket, Frames<'_, F>)) {

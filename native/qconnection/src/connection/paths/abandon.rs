@@ -8,6 +8,7 @@ use crate::{
         events::{Cause, EndpointAction, OpenFailure, PathEventKind},
     },
     path::{PathState, entry::Abandon},
+    stream::PathChange,
 };
 use qbase::{EncryptionLevel, ErrorCode, PathId, TransportError, Timestamp, frame};
 
@@ -45,6 +46,8 @@ impl Connection {
         entry.abandon = Some(Abandon { code, owed: true, received: false, forget_at });
         entry.remote_cids.retire_all();
         let ticket = entry.ticket;
+        self.streams.on_paths(self.paths.open_count());
+        self.streams.on_path_change(path, PathChange::Gone);
         self.requeue_all(path);
         if was == PathState::Validating && ticket.is_some() {
             let failure = if code == ErrorCode::PATH_UNSTABLE_OR_POOR.0 && by == Cause::Timer { OpenFailure::Validation } else { OpenFailure::Abandoned };
@@ -112,6 +115,7 @@ impl Connection {
         if first {
             network.suspect_since = Some(now);
             self.path_event(path, ticket, PathEventKind::Suspect, Cause::Timer, "silent for a PTO");
+            self.streams.on_path_change(path, PathChange::Suspect);
             let bytes = self.offer_again(EncryptionLevel::OneRtt, path, REINJECT_PACKETS);
             if let Some(network) = self.network_mut(path) {
                 network.counters.bytes_reinjected = network.counters.bytes_reinjected.saturating_add(bytes);
@@ -127,6 +131,8 @@ impl Connection {
 
     /// An acknowledgement arrived for a suspect path.
     pub(in crate::connection) fn on_path_recovered(&mut self, path: PathId) {
+        self.streams.on_path_change(path, PathChange::Answers);
+        self.join_shares(path);
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
         self.path_event(path, ticket, PathEventKind::Recovered, Cause::Peer, "it answered again");
     }

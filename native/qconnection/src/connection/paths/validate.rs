@@ -85,6 +85,8 @@ impl Connection {
         let was_validating = entry.state == PathState::Validating;
         if was_validating {
             entry.state = PathState::Open;
+            self.streams.on_paths(self.paths.open_count());
+            self.join_shares(path);
             self.path_event(path, ticket, PathEventKind::Validated, Cause::Peer, "the peer answered the challenge");
         } else {
             self.on_moved_proved(now, path);

@@ -11,6 +11,7 @@ mod unordered;
 use super::*;
 use qrecovery::flow::Tempo;
 use qbase::{
+    PathId,
     ErrorCode, Reader, TransportError, Writer,
     frame::{self, Fin, Frame},
 };
@@ -79,7 +80,7 @@ impl End {
         let mut writer = Writer::new(&mut buffer);
         let mut records = Vec::new();
         self.streams.write_control(TEMPO, &mut writer, &mut |record| records.push(record));
-        self.streams.write_data(&mut writer, &mut |record| records.push(record));
+        self.streams.write_data(Asker::chosen(PathId::ZERO), &mut writer, &mut |record| records.push(record));
         assert!(!writer.overflowed());
         let len = writer.len();
         buffer.truncate(len);
