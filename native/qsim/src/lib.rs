@@ -13,6 +13,7 @@
 //! | [`host`], [`traffic`], [`pattern`] | the machine with an application that moves recognisable bytes |
 //! | [`log`] | qlogs of the hosts |
 //! | [`world`] | hosts and routers with several links: what the TypeScript simulator is made of |
+//! | [`measure`] | downloads over several paths, in numbers |
 //! | [`pair`], [`script`], [`failure`] | two hosts, what happens to their links, and how a failing run explains itself |
 
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod failure;
 pub mod host;
 pub mod link;
 pub mod log;
+pub mod measure;
 pub mod network;
 pub mod pair;
 pub mod pattern;
