@@ -331,7 +331,11 @@ impl Host {
                 .chunks(burst.segment_size)
                 .find_map(|datagram| network.send(now, burst.four_tuple, burst.ecn, datagram).err());
             if let Some(error) = refused {
-                let failure = if error == SendError::TooLong { SendFailure::TooLarge } else { SendFailure::Unreachable };
+                let failure = match error {
+                    SendError::TooLong => SendFailure::TooLarge,
+                    SendError::InterfaceDown => SendFailure::NetworkDown,
+                    SendError::NoRoute => SendFailure::Unreachable,
+                };
                 self.sent.refused = self.sent.refused.saturating_add(1);
                 self.endpoint.on_send_error(&burst, failure, now);
             } else {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use qbase::{Direction, ErrorCode, PathId, Role, frame::PathStatusKind, limits};
-use qconnection::{Event, Scheduler, TransportConfig, connection::events::PathEventKind};
+use qbase::{Direction, ErrorCode, PathId, Role, Timestamp, frame::PathStatusKind, limits};
+use qconnection::{Event, Scheduler, TransportConfig, connection::events::PathEventKind, endpoint::SendFailure};
 use qsim::{Directions, Failure, Interface, LinkShape, Pair, PairConfig, Paths};
 
 use crate::common;
@@ -202,8 +202,36 @@ fn an_interface_that_goes_down_costs_one_path_and_no_byte() -> Result<(), Failur
     pair.server_mut().traffic_mut().watch_stalls(now);
     pair.run_until_delivered(secs(20))?;
     assert!(pair.client().sent().refused > 0);
-    assert!(pair.client().first(|event| kind(event) == Some(PathEventKind::SendError)).is_some(), "attacks F21");
+    let told = pair.client().first(|event| kind(event) == Some(PathEventKind::SendError(SendFailure::NetworkDown)));
+    assert!(told.is_some(), "attacks F21");
     assert!(pair.server().traffic().longest_stall() <= ms(300), "{:?}", pair.server().traffic().longest_stall());
+    Ok(())
+}
+
+/// A socket that refuses is told at once, then once a second, whatever is refused (attacks F21).
+#[test]
+fn a_socket_that_goes_on_refusing_is_news_once_a_second() -> Result<(), Failure> {
+    let link = delay(10).at_rate(10_000_000);
+    let mut config = PairConfig::new(1, vec![link.clone(), link]);
+    config.client.abandon_after = secs(60);
+    config.server.abandon_after = secs(60);
+    let mut pair = Pair::new(config)?;
+    pair.client_mut().traffic_mut().send(Unidirectional, 3_000_000);
+    pair.run_until(|pair| pair.server().traffic().received() > 500_000, secs(5))?;
+    let (now, local) = (pair.now(), Pair::four_tuple(FIRST, Role::Client).local.ip());
+    pair.network_mut().set_interface(now, local, Interface::Down);
+    pair.run_for(secs(10))?;
+    let told: Vec<Timestamp> = pair
+        .client()
+        .news()
+        .iter()
+        .filter(|(_, event)| matches!(kind(event), Some(PathEventKind::SendError(_))))
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(told.first().copied().map(|at| at.saturating_since(now) < ms(100)), Some(true), "{told:?}");
+    // News are taken a turn later: between two of them may be a little less than a second.
+    assert!((3..=11).contains(&told.len()), "{told:?}");
+    assert!(pair.client().sent().refused > told.len() as u64, "{} refused", pair.client().sent().refused);
     Ok(())
 }
 

@@ -52,8 +52,6 @@ pub struct Connection {
     pub limits: [u64; 2],
     /// The machine's and JavaScript's names of paths that were asked for; `None`: asked for by the options.
     pub tickets: Vec<(PathTicket, Option<u64>)>,
-    /// Interfaces of paths that were asked for, by ticket.
-    pub interfaces: Vec<(PathTicket, String)>,
     /// Steps of the handshake that JavaScript does not know of.
     pub steps: Vec<HandshakeStep>,
     /// Addresses of the paths JavaScript knows.
@@ -121,7 +119,6 @@ impl Connection {
             told: 0,
             limits: [0; 2],
             tickets: Vec::new(),
-            interfaces: Vec::new(),
             steps: Vec::new(),
             paths: Vec::new(),
             unfinished: 0,

@@ -23,9 +23,8 @@ impl Engine {
         let page = self.link.pages.connection(key);
         let ways = self.ways(io, &dial);
         let handle = ways.as_ref().map_err(Clone::clone).and_then(|ways| {
-            let pairs: Vec<Candidate> = ways.iter().map(|(pair, _)| *pair).collect();
-            io.endpoint.connect_over(io.now, &dial.config, &dial.server_name, &pairs).map_err(|error| {
-                let remote = pairs.first().map(|pair| pair.four_tuple.remote.to_string()).unwrap_or_default();
+            io.endpoint.connect_over(io.now, &dial.config, &dial.server_name, ways).map_err(|error| {
+                let remote = ways.first().map(|pair| pair.four_tuple.remote.to_string()).unwrap_or_default();
                 NativeError::new("QB_NO_PATH", format!("no connection to {remote}: {error}; check the address"))
             })
         });
@@ -37,23 +36,22 @@ impl Engine {
         connection.mode = dial.mode;
         connection.server_name = Some(dial.server_name);
         // The request of pair n has the ticket n.
-        for (number, (pair, interface)) in (0..).zip(ways.unwrap_or_default()) {
+        for (number, pair) in (0..).zip(ways.unwrap_or_default()) {
             if matches!(pair.afterwards, Afterwards::Path(_)) {
                 connection.tickets.push((PathTicket(number), None));
-                connection.interfaces.extend(interface.map(|interface| (PathTicket(number), interface)));
             }
         }
         self.table.insert(connection);
         self.tell_early_start(io, key);
     }
 
-    /// The address pairs that the handshake may take, with their interfaces: each path's to the best remote of its family,
+    /// The address pairs that the handshake may take: each path's to the best remote of its family,
     /// then those to the server's other addresses, which are for the handshake only.
-    fn ways(&mut self, io: &mut Io<'_>, dial: &Dial) -> Result<Vec<(Candidate, Option<String>)>, NativeError> {
+    fn ways(&mut self, io: &mut Io<'_>, dial: &Dial) -> Result<Vec<Candidate>, NativeError> {
         let mut ways = Vec::new();
         for spec in &dial.paths {
             match self.way(io, spec, spec.remote.or_else(|| remote_for(spec, &dial.remotes))) {
-                Ok(four_tuple) => ways.push((Candidate { four_tuple, afterwards: Afterwards::Path(spec.status.into()) }, spec.interface.clone())),
+                Ok(four_tuple) => ways.push(Candidate { four_tuple, afterwards: Afterwards::Path(spec.status.into()) }),
                 Err(error) if ways.is_empty() => return Err(error),
                 // The others do without it.
                 Err(_) => {}
@@ -67,7 +65,7 @@ impl Engine {
                 if ways.len() < dial.config.transport.max_candidates
                     && let Ok(four_tuple) = self.way(io, spec, Some(*remote))
                 {
-                    ways.push((Candidate { four_tuple, afterwards: Afterwards::Nothing }, None));
+                    ways.push(Candidate { four_tuple, afterwards: Afterwards::Nothing });
                 }
             }
         }
@@ -99,9 +97,6 @@ impl Engine {
         let machine = io.endpoint.connection_mut(handle).ok_or_else(gone)?;
         let own = machine.open_path(io.now, FourTuple { local, remote }, spec.status.into()).map_err(refusal)?;
         connection.tickets.push((own, ticket));
-        if let Some(interface) = &spec.interface {
-            connection.interfaces.push((own, interface.clone()));
-        }
         Ok(())
     }
 
@@ -113,12 +108,14 @@ impl Engine {
             return Err(NativeError::new("QB_NO_PATH", format!("{wanted} and {remote} are of different families; use addresses of one")));
         }
         let preferred = io.source_for(remote);
-        let serves = |facts: &SocketFacts| match spec.local.or(preferred) {
-            Some(local) => facts.local.ip() == local.ip() && (local.port() == 0 || facts.local.port() == local.port()),
-            None => facts.local.is_ipv4() == remote.is_ipv4(),
+        let serves = |facts: &SocketFacts| {
+            let place = match spec.local.or(preferred) {
+                Some(local) => facts.local.ip() == local.ip() && (local.port() == 0 || facts.local.port() == local.port()),
+                None => facts.local.is_ipv4() == remote.is_ipv4(),
+            };
+            place && facts.interface == spec.interface
         };
-        // Sockets do not tell their interface: one that must pass it is bound anew.
-        let bound = if spec.interface.is_some() { None } else { io.sockets().find(serves).map(|facts| facts.local) };
+        let bound = io.sockets().find(serves).map(|facts| facts.local);
         if let Some(local) = bound {
             return Ok(local);
         }

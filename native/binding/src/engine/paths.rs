@@ -1,5 +1,7 @@
 //! What happens to paths, as events with the facts after it.
 
+use std::net::SocketAddr;
+
 use qbase::{ErrorCode, PathId, Timestamp, frame::PathStatusKind};
 use qconnection::{
     PathView,
@@ -22,7 +24,7 @@ impl Engine {
     pub(super) fn tell_first_path(&mut self, io: &Io<'_>, key: u32) {
         let Some(connection) = self.table.get(key) else { return };
         let Some(view) = io.endpoint.connection(connection.handle).and_then(|machine| machine.path(PathId::ZERO)) else { return };
-        self.tell_facts(key, io.now, &view, "the handshake was complete on it", None);
+        self.tell_facts(io, key, &view, "the handshake was complete on it", None);
     }
 
     /// JavaScript changed the status of a path.
@@ -31,7 +33,7 @@ impl Engine {
         let Some(view) = io.endpoint.connection(connection.handle).and_then(|machine| machine.path(path)) else { return };
         let reason = "set by the application";
         let change = PathChange { kind: "status", by: Some("local"), reason, status: Some(status), ..PathChange::default() };
-        self.tell_facts(key, io.now, &view, reason, Some(change));
+        self.tell_facts(io, key, &view, reason, Some(change));
     }
 
     /// One event of a path.
@@ -62,16 +64,16 @@ impl Engine {
         let machine = io.endpoint.connection(connection.handle);
         let change = (!matches!(event.kind, PathEventKind::MigrationFailed(_))).then(|| change(event));
         match machine.and_then(|machine| machine.path(event.path)) {
-            Some(view) => self.tell_facts(key, now, &view, event.reason, change),
+            Some(view) => self.tell_facts(io, key, &view, event.reason, change),
             None => self.tell_gone(key, now, event, change),
         }
     }
 
-    fn tell_facts(&mut self, key: u32, now: Timestamp, view: &PathView, reason: &'static str, change: Option<PathChange>) {
-        let at_ms = self.out.at_ms(now);
+    fn tell_facts(&mut self, io: &Io<'_>, key: u32, view: &PathView, reason: &'static str, change: Option<PathChange>) {
+        let at_ms = self.out.at_ms(io.now);
         let Some(connection) = self.table.get_mut(key) else { return };
         connection.remember(view.id.0, view.four_tuple);
-        let interface = connection.interfaces.iter().find(|(own, _)| Some(own.0) == view.ticket).map(|(_, name)| name.clone());
+        let interface = io.sockets().find(|socket| leaves_by(socket.local, view.four_tuple.local)).and_then(|socket| socket.interface);
         let event = Event::Path {
             at_ms,
             path: view.id.0,
@@ -117,6 +119,11 @@ impl Engine {
     }
 }
 
+/// Whether a path from `local` leaves by the socket that is bound to `bound`; sockets on one port differ in their address.
+fn leaves_by(bound: SocketAddr, local: SocketAddr) -> bool {
+    bound.port() == local.port() && bound.is_ipv4() == local.is_ipv4() && (bound.ip() == local.ip() || bound.ip().is_unspecified())
+}
+
 const fn state_name(state: PathState) -> &'static str {
     match state {
         PathState::Unused => "opening",
@@ -150,7 +157,7 @@ fn change(event: &PathEvent) -> PathChange {
         PathEventKind::Mtu(bytes) => PathChange { mtu_bytes: Some(bytes), ..plain("mtu") },
         // The path stays as it is; its facts are told once more, with the reason.
         PathEventKind::MigrationFailed(_) => PathChange::default(),
-        PathEventKind::SendError => PathChange { errno: Some(""), ..plain("send-error") },
+        PathEventKind::SendError(failure) => PathChange { errno: Some(failure.name()), ..plain("send-error") },
     }
 }
 

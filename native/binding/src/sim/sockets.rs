@@ -126,9 +126,9 @@ impl Place<'_> {
         } else if !self.sockets.is_free(self.host, address) {
             return Err(refuse(ErrorKind::AddrInUse));
         }
-        let facts = SocketFacts { local: address, wanted: config.buffers, granted: config.buffers, batching: Batching::Gso };
+        let facts = SocketFacts { local: address, interface: None, wanted: config.buffers, granted: config.buffers, batching: Batching::Gso };
         self.sockets.seats.insert((self.host, address), self.seat);
-        self.sockets.bound.entry(self.seat).or_default().push(facts);
+        self.sockets.bound.entry(self.seat).or_default().push(facts.clone());
         Ok(facts)
     }
 
@@ -136,7 +136,8 @@ impl Place<'_> {
     fn put(&mut self, four_tuple: FourTuple, ecn: Ecn, datagram: &[u8]) -> Result<(), SendFailure> {
         self.topology.send(self.now, self.host, four_tuple, ecn, datagram).map_err(|error| match error {
             SendError::TooLong => SendFailure::TooLarge,
-            SendError::NoRoute | SendError::InterfaceDown => SendFailure::Unreachable,
+            SendError::InterfaceDown => SendFailure::NetworkDown,
+            SendError::NoRoute => SendFailure::Unreachable,
         })
     }
 }
@@ -154,7 +155,7 @@ impl Outside<Machine> for Place<'_> {
     }
 
     fn sockets(&self) -> Box<dyn Iterator<Item = SocketFacts> + '_> {
-        Box::new(self.sockets.of(self.seat).iter().copied())
+        Box::new(self.sockets.of(self.seat).iter().cloned())
     }
 
     /// A host has a socket on each of its addresses: the one with the shortest way is taken.

@@ -5,7 +5,7 @@
 pub use qrecovery::datagram::Fate as DatagramFate;
 
 use super::HandshakeStep;
-use crate::stream::StreamEvent;
+use crate::{endpoint::SendFailure, stream::StreamEvent};
 use bytes::Bytes;
 use qbase::{ConnectionId, FourTuple, PathId, ResetToken, Timestamp, frame::PathStatusKind};
 pub use qcrypto::EarlyStatus;
@@ -98,8 +98,8 @@ pub enum PathEventKind {
     Migrated(FourTuple),
     /// It does not: nobody answered there.
     MigrationFailed(FourTuple),
-    /// A socket refused to send.
-    SendError,
+    /// A socket refused to send; told at most once a second for each path.
+    SendError(SendFailure),
 }
 
 /// What a request to open a path waits for.

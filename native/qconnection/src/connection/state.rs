@@ -8,6 +8,9 @@ use qbase::{EncryptionLevel, PathId, packet::Spin};
 use rand_core::RngCore;
 use std::time::Duration;
 
+/// Least time between two events `send-error` of one path: the counter has them all.
+const SEND_ERROR_EVENTS: Duration = Duration::from_secs(1);
+
 impl Connection {
     /// The network of a path in use.
     #[inline]
@@ -175,13 +178,21 @@ impl Connection {
             return self.on_aside_refused(path, aside);
         }
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
+        let mut due = true;
         if let Some(network) = self.network_mut(path) {
             network.counters.send_errors = network.counters.send_errors.saturating_add(1);
+            due = network.send_error_told_at.is_none_or(|told| now.saturating_since(told) >= SEND_ERROR_EVENTS);
+            if due {
+                network.send_error_told_at = Some(now);
+            }
+        }
+        if due {
+            let kind = super::events::PathEventKind::SendError(failure);
+            self.path_event(path, ticket, kind, super::events::Cause::Local, "a socket refused to send");
         }
         if path == PathId::ZERO && !self.has_received() {
             self.on_first_flight_refused(now, failure);
         }
-        self.path_event(path, ticket, super::events::PathEventKind::SendError, super::events::Cause::Local, "a socket refused to send");
         if self.handshake_complete && self.has_live_sibling(path) && self.network(path).is_some_and(|network| network.suspect_since.is_none()) {
             self.suspect_path(now, path);
         }

@@ -13,6 +13,7 @@
 //! | `refuse` | CONNECTION_CLOSE to clients there is no room for |
 //! | `answer` | how many of these may go out |
 //! | `qlog` | logs of connections, the dead ones included |
+//! | `send_failure` | why a socket refused a burst, by name |
 //! | `turn` | who sends next, whose timer is next |
 //!
 //! Called by the driver (datagrams, timers, sockets' answers) and by the application between them. One owner, no locks.
@@ -29,6 +30,7 @@ pub(crate) mod reset;
 mod retry;
 mod rivals;
 pub mod route;
+mod send_failure;
 mod slots;
 mod stats;
 mod token;
@@ -37,6 +39,7 @@ mod version;
 
 pub use connect::ConnectError;
 pub use qlog::{LogEnd, LogPiece};
+pub use send_failure::SendFailure;
 pub use stats::EndpointStatistics;
 
 use crate::{
@@ -253,17 +256,6 @@ impl Endpoint {
         self.random.fill_bytes(&mut seed);
         ChaCha8Rng::from_seed(seed)
     }
-}
-
-/// Why a socket refused a burst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendFailure {
-    /// ENETUNREACH, EHOSTUNREACH, ECONNREFUSED, EPERM …
-    Unreachable,
-    /// EMSGSIZE.
-    TooLarge,
-    /// Any other.
-    Other,
 }
 
 impl std::fmt::Debug for Endpoint {

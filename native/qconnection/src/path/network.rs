@@ -106,6 +106,8 @@ pub struct Network {
     pub reordering: Reordering,
     /// The burst that waits for its socket (burst B-7: at most one per path).
     pub pending: PendingBurst,
+    /// When the application was last told that a socket refused to send here.
+    pub send_error_told_at: Option<Timestamp>,
     /// Records of other paths' data to copy here (scheduler `redundant`, plans).
     pub duplicates: Duplicates,
     /// Bytes it carried, divided by its weight (scheduler `weighted`).
@@ -160,6 +162,7 @@ impl Network {
             episode: LossEpisode::new(),
             reordering: Reordering::new(),
             pending: PendingBurst::default(),
+            send_error_told_at: None,
             duplicates: Duplicates::default(),
             served: 0,
             pacing_until: None,

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod manual;
 mod outbox;
 mod raw;
+mod refusal;
 mod sockets;
 mod stats;
 mod turn;

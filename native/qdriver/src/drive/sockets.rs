@@ -29,13 +29,16 @@ pub(super) struct Entry<B> {
     watching: WatchWritable,
     token: Token,
     wanted: BufferSizes,
+    interface: Option<String>,
 }
 
 /// What a program may know about a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFacts {
     /// The bound address with its real port.
     pub local: SocketAddr,
+    /// Network interface that every datagram passes; `None`: the routing table decides.
+    pub interface: Option<String>,
     /// Kernel buffers asked for, bytes.
     pub wanted: BufferSizes,
     /// Kernel buffers granted, bytes; less than wanted: the system's limit is lower.
@@ -75,6 +78,7 @@ impl<B> Sockets<B> {
             watching: WatchWritable::No,
             token,
             wanted: config.buffers,
+            interface: config.interface.clone(),
         };
         let facts = entry.facts();
         match self.slots.get_mut(slot) {
@@ -144,6 +148,7 @@ impl<B> Entry<B> {
     fn facts(&self) -> SocketFacts {
         SocketFacts {
             local: self.socket.local(),
+            interface: self.interface.clone(),
             wanted: self.wanted,
             granted: self.socket.buffers(),
             batching: self.socket.batching(),

@@ -71,9 +71,9 @@ fn a_burst_refused_for_want_of_buffers_goes_out_after_rests() {
 fn a_failing_way_is_reported_and_the_next_burst_still_goes() {
     for (errno, failure) in [
         (libc::ENETUNREACH, SendFailure::Unreachable),
-        (libc::EHOSTUNREACH, SendFailure::Unreachable),
-        (libc::EPERM, SendFailure::Unreachable),
-        (libc::EBADF, SendFailure::Unreachable),
+        (libc::EHOSTUNREACH, SendFailure::HostUnreachable),
+        (libc::EPERM, SendFailure::NotPermitted),
+        (libc::EBADF, SendFailure::NoSocket),
         (libc::EMSGSIZE, SendFailure::TooLarge),
         (libc::EFAULT, SendFailure::Other),
     ] {
@@ -100,7 +100,7 @@ fn a_way_that_fails_again_is_reported_later_and_does_not_spin() {
     bench.collect();
     assert_eq!(bench.facts.len(), 1);
     bench.turns_until(|facts| facts.len() == 2);
-    assert_eq!(bench.facts[1], Fact::Failed { number: 1, failure: SendFailure::Unreachable });
+    assert_eq!(bench.facts[1], Fact::Failed { number: 1, failure: SendFailure::NotPermitted });
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_burst_that_no_socket_can_send_is_reported() {
     bench.plan(planned(strange, remote, b"x", 1));
     bench.inner.turn();
     bench.collect();
-    assert_eq!(bench.facts, [Fact::Failed { number: 0, failure: SendFailure::Unreachable }]);
+    assert_eq!(bench.facts, [Fact::Failed { number: 0, failure: SendFailure::NoSocket }]);
 }
 
 #[cfg(target_os = "linux")]

@@ -17,6 +17,7 @@ use super::{
     machine::{Departure, Machine, Received, SendFailure},
     outbox::Reason,
     raw::{Kept, RawInbox},
+    refusal::failure_of,
     sockets::Sockets,
     stats::DriverStatistics,
 };
@@ -272,7 +273,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
         };
         let Some(entry) = self.sockets.find(departure.four_tuple) else {
             desk.count_error();
-            return desk.fail(burst, departure.four_tuple, SendFailure::Unreachable);
+            return desk.fail(burst, departure.four_tuple, SendFailure::NoSocket);
         };
         if entry.outbox.is_waiting() {
             desk.count_held();
@@ -359,12 +360,7 @@ impl<M: Machine> Desk<'_, M> {
             statistics.bytes_sent = statistics.bytes_sent.saturating_add(bytes as u64);
             return Judgement::Taken;
         }
-        let failure = match sent.stop {
-            Some(Stop::Full | Stop::NoBuffers) => return Judgement::Wait,
-            Some(Stop::TooLarge(_)) => SendFailure::TooLarge,
-            Some(Stop::Unreachable(_)) => SendFailure::Unreachable,
-            Some(Stop::Other(_)) | None => SendFailure::Other,
-        };
+        let Some(failure) = failure_of(sent.stop.as_ref()) else { return Judgement::Wait };
         self.count_error();
         Judgement::Failed(failure)
     }
