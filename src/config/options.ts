@@ -114,7 +114,7 @@ export interface PathSpec {
   local?: string
   /** @default the connection's peer address */
   remote?: string
-  /** Bind to a device by name. @default none */
+  /** Bind to a device by name (Linux). No such device, or not allowed: QB_BIND_FAILED with ENODEV, EPERM. @default none */
   interface?: string
   /** Advice to both ends. @default 'available' */
   status?: PathStatus

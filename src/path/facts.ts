@@ -44,6 +44,7 @@ export type PathEvent = { atMs: number; path: number; reason: string } & (
   | { type: 'waiting'; for: 'handshake' | 'peer-cids' | 'path-id-limit' | 'socket' }
   | { type: 'status'; by: 'local' | 'peer'; status: PathStatus }
   | { type: 'rebound'; local: string; remote: string }
-  | { type: 'send-error'; /** 'ENETUNREACH' ... */ errno: string }
+  /** 'ENETUNREACH', 'EHOSTUNREACH', 'EPERM', 'ECONNREFUSED' ..., else 'unknown'; the first at once, then at most one a second */
+  | { type: 'send-error'; errno: string }
   | { type: 'mtu'; mtuBytes: number }
 )

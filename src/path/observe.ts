@@ -1,6 +1,12 @@
 /**
- * The observables of paths. Of a set: `all$` [H1] tick, each change of membership; `events$` [H64] tick; both complete with the connection.
- * Of a path: `state$` [H1] tick, completes at 'abandoned' or with the connection; `metrics$` [H1] sample, as `state$`.
+ * The observables of paths; none of them errors.
+ *
+ * | | of | kind | clock | completes |
+ * |---|---|---|---|---|
+ * | `all$` | the set | [H1] | tick: in the event-loop turn that drained the record; each change of membership | with the connection |
+ * | `events$` | the set | [H64] | tick, in the order of the engine; `atMs` is when it happened, on the endpoint's clock | with the connection |
+ * | `state$` | a path | [H1] | tick; each change of its facts | at 'abandoned', or with the connection |
+ * | `metrics$` | a path | [H1] | sample: every `metricsIntervalMs` of real time while somebody is subscribed, and once at the end | as `state$` |
  */
 import { hot, sampled } from '../config/index.ts'
 import type { Feed, Observable, Sampling } from '../config/index.ts'

@@ -198,4 +198,10 @@ describe.skipIf(!BUILT)('examples', () => {
     expect(out).toMatch(/^initial/)
     expect(out).toMatch(/silent: [A-Z_]/)
   })
+
+  it('keep a spare path by a policy of their own', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/11-path-policy.mjs') }).outcome
+    expect({ exit, err }).toEqual({ exit: 0, err: '' })
+    expect(out).toBe('path 1 validated\npath 1 abandoned\npath 2 validated\nnow 127.0.0.1 available and 127.0.0.2 backup\n')
+  })
 })

@@ -1,6 +1,6 @@
 /** Compiled, never run: programs of the public contract as far as this version has it. A line that stops compiling is a broken promise. */
 import { createDevCertificate, Endpoint, isQuicbraidError } from '../../src/index.ts'
-import type { BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, Path, PathSet, QuicbraidError, ReceiveStream, SendStream, Spaces, StreamError } from '../../src/index.ts'
+import type { BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, QuicbraidError, ReceiveStream, SendStream, Spaces, StreamError } from '../../src/index.ts'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined
@@ -34,6 +34,27 @@ export async function bursts(client: Endpoint, address: string): Promise<void> {
   String(connection.explain())
   const info: CloseInfo = await connection.close({ code: 5n, reason: 'x', drainMs: 1 })
   if (isQuicbraidError(info.error)) info.error.codeName?.toString()
+}
+
+export async function policies(client: Endpoint, address: string): Promise<void> {
+  const mine: PathPolicy = {
+    name: 'mine',
+    decide({ nowMs, interfaces, remotes, paths }: PathPolicyView): readonly PathAction[] {
+      const [spare] = interfaces.filter(({ name, address: own, up }) => up && nowMs > 0 && name !== 'lo' && !own.includes(':'))
+      const [path] = paths
+      if (spare === undefined || path === undefined) return []
+      return [{ do: 'open', spec: { local: spare.address, interface: spare.name, ...(remotes[0] === undefined ? {} : { remote: remotes[0] }) } }, { do: 'status', path: path.id, status: 'backup' }, { do: 'abandon', path: 7 }]
+    },
+  }
+  const failover = { maxStallMs: 300, abandonAfterMs: 10_000 }
+  for (const pathPolicy of ['manual', 'all-interfaces', 'backup', 'happy-eyeballs', mine] as const) await client.connect(address, { alpn: 'x', pathPolicy, failover })
+  holds<Same<ConnectionOptions['pathPolicy'], PathPolicyName | PathPolicy | undefined>>()
+  const [connection] = client.connections
+  connection?.paths.events$.subscribe((event) => { if (event.type === 'send-error') event.errno.startsWith('E') })
+  // @ts-expect-error a server opens no paths
+  client.listen({ alpn: 'x', pathPolicy: 'backup' })
+  // @ts-expect-error no such action
+  mine.decide = () => [{ do: 'close' }]
 }
 
 export function shapes(connection: Connection, bidirectional: BidirectionalStream, send: SendStream, receive: ReceiveStream, path: Path): void {
