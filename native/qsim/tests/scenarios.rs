@@ -36,6 +36,7 @@ mod handshake;
 mod handshake_modes;
 mod handshake_wire;
 mod hostile;
+mod idle;
 mod keys;
 mod migration;
 mod mtu;
