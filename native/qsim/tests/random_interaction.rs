@@ -1,5 +1,5 @@
-//! Random scenarios: two applications that open, write, reset, stop, move keys and paths and close while links fail. Whatever they
-//! do: every byte is exact, or its stream or connection ended at both ends; nothing goes on for ever; nothing is left behind.
+//! Random scenarios: two applications that open, write, reset, stop, update keys, open, move and give up paths, close and dial again
+//! with early data, while links fail and corrupt and NATs forget. Whatever they do: every byte is exact, or its stream or connection ended at both ends; nothing goes on for ever; nothing is left behind.
 //!
 //! `QSIM_SCENARIOS=n` plays n seeds in place of a thousand, `QSIM_SEED=n` one. A failure prints its seed and the shortest
 //! list of operations that still fails.

@@ -2,12 +2,15 @@
 //!
 //! Every operation makes sense at every time, so that any part of a list is a list: that is what shrinking needs.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use qbase::{Direction, Role, frame::PathStatusKind};
-use qconnection::{RetryPolicy, Scheduler, SendLimits, TransportConfig};
+use qconnection::{Multipath, RetryPolicy, Scheduler, SendLimits, TransportConfig, connection::Migration};
 use qcongestion::algorithm::Algorithm;
-use qsim::{Directions, LinkShape, LossModel, PairConfig, Paths, Queue, Random, Reorder};
+use qsim::{Directions, LinkShape, LossModel, PairConfig, Paths, Queue, Random, Reorder, pair::TlsSetup};
 
 use crate::common::{ms, secs};
 
@@ -46,7 +49,36 @@ pub enum Operation {
     Wait(Duration),
     /// An application closes the connection.
     Close(Role, u64),
+    /// The client takes a path to one of its addresses; which path, counted round.
+    Migrate(usize, usize, Migration),
+    /// A NAT gives one of the client's addresses another one outside.
+    Rebind(usize, Outside),
+    /// The connection ends and leaves nothing; the client dials again, and what follows may be early data.
+    Again(Memory),
 }
+
+/// What a NAT changes.
+#[derive(Clone, Copy, Debug)]
+pub enum Outside {
+    /// The port.
+    Port(u16),
+    /// The host.
+    Host(u8),
+}
+
+/// What a server remembers of the connection before.
+#[derive(Clone, Copy, Debug)]
+pub enum Memory {
+    /// Its tickets: early data is accepted.
+    Tickets,
+    /// Nothing: early data is rejected.
+    Nothing,
+    /// Its tickets, but it has smaller limits: early data is rejected.
+    LowerLimits,
+}
+
+/// Addresses of the client beside those of its links.
+pub const SPARE_ADDRESSES: usize = 2;
 
 /// A scenario.
 #[derive(Clone, Debug)]
@@ -60,12 +92,13 @@ pub fn scenario(seed: u64) -> Scenario {
     let mut random = Random::labelled(seed, 0x5ce0);
     let links = 1 + random.below(3);
     let config = config(seed, links, &mut random);
-    let operations = (0..10 + random.below(50)).map(|_| operation(links, &mut random)).collect();
+    let operations = (0..10 + random.below(60)).map(|_| operation(links, &mut random)).collect();
     Scenario { config, operations }
 }
 
 fn config(seed: u64, links: u64, random: &mut Random) -> PairConfig {
-    let links = (0..links).map(|_| shape(random)).collect();
+    let links: Vec<LinkShape> = (0..links).map(|_| shape(random)).collect();
+    let multipath = pick(random, &[Multipath::Auto, Multipath::Auto, Multipath::Off]);
     let transport = |random: &mut Random| TransportConfig {
         congestion: pick(random, &[Algorithm::Cubic, Algorithm::NewReno, Algorithm::Bbr3]),
         stream_window: 4_000 + random.below(100_000),
@@ -73,20 +106,29 @@ fn config(seed: u64, links: u64, random: &mut Random) -> PairConfig {
         bidirectional_streams: 1 + random.below(10),
         unidirectional_streams: 1 + random.below(10),
         keep_alive: if random.chance(0.2) { secs(5) } else { Duration::ZERO },
+        ack_frequency: random.chance(0.8),
+        multipath,
         ..TransportConfig::default()
     };
     let limits = SendLimits { max_segments: pick(random, &[1, 3, 64]) };
-    let (client, server) = (transport(random), transport(random));
+    let (client, mut server) = (transport(random), transport(random));
+    server.preferred_address.ipv4 = random.chance(0.2).then_some(PREFERRED);
+    let tls = TlsSetup { early_data: random.chance(0.7), ..TlsSetup::default() };
     let retry = pick(random, &[RetryPolicy::Auto, RetryPolicy::Auto, RetryPolicy::Always]);
     let paths = pick(random, &[Paths::All, Paths::First]);
-    PairConfig { client, server, limits, retry, paths, ..PairConfig::new(seed, links) }
+    PairConfig { client, server, limits, retry, paths, tls, ..PairConfig::new(seed, links) }
 }
+
+/// Where a server would rather be, if it has a wish.
+pub const PREFERRED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 9), 4_433);
 
 fn operation(links: u64, random: &mut Random) -> Operation {
     let role = pick(random, &[Role::Client, Role::Server]);
     let link = u32::try_from(random.below(links)).unwrap_or_default();
     let any = usize::try_from(random.below(16)).unwrap_or_default();
-    match random.below(100) {
+    // Mostly those that the first paths are on.
+    let wire = if random.chance(0.8) { link } else { u32::try_from(random.below(20)).unwrap_or_default() };
+    match random.below(112) {
         0..25 => {
             let direction = pick(random, &[Direction::Bidirectional, Direction::Unidirectional]);
             let bound = pick(random, &[10, 2_000, 20_000, 60_000]);
@@ -102,14 +144,20 @@ fn operation(links: u64, random: &mut Random) -> Operation {
         55..60 => Operation::Open(link),
         60..63 => Operation::Abandon(role, any),
         63..67 => Operation::Status(role, any, pick(random, &[PathStatusKind::Available, PathStatusKind::Backup])),
-        67..71 => Operation::Cut(link, pick(random, &[Directions::Both, Directions::AToB, Directions::BToA])),
-        71..76 => Operation::Restore(link),
-        76..79 => Operation::Shape(link, Box::new(shape(random))),
+        67..71 => Operation::Cut(wire, pick(random, &[Directions::Both, Directions::AToB, Directions::BToA])),
+        71..76 => Operation::Restore(wire),
+        76..79 => Operation::Shape(wire, Box::new(shape(random))),
         79..99 => {
             let bound = pick(random, &[20, 200, 200, 2_000, 2_000, 15_000]);
             Operation::Wait(ms(random.below(bound)))
         }
-        _ => Operation::Close(role, random.below(1_000)),
+        99 => Operation::Close(role, random.below(1_000)),
+        100..105 => Operation::Migrate(any, any / 3, pick(random, &[Migration::WhenProved, Migration::AtOnce])),
+        105..109 => {
+            let number = 1 + random.below(200) as u8;
+            Operation::Rebind(any, if random.chance(0.5) { Outside::Port(1_000 + u16::from(number)) } else { Outside::Host(number) })
+        }
+        _ => Operation::Again(pick(random, &[Memory::Tickets, Memory::Tickets, Memory::Nothing, Memory::LowerLimits])),
     }
 }
 
@@ -126,6 +174,8 @@ fn shape(random: &mut Random) -> LinkShape {
             2 => LossModel::bursty(share, 1.0 + random.fraction() * 5.0),
             _ => LossModel::Independent(share),
         },
+        corrupt: if random.chance(0.2) { random.fraction() * 0.05 } else { 0.0 },
+        truncate: if random.chance(0.1) { random.fraction() * 0.02 } else { 0.0 },
         duplicate: if random.chance(0.3) { random.fraction() * 0.2 } else { 0.0 },
         reorder: random.chance(0.3).then_some(reorder),
         ..LinkShape::default()
