@@ -55,6 +55,11 @@ export class Engine {
     this.#call(() => this.#native.tell(connection, JSON.stringify(order)))
   }
 
+  /** Early data may be written from now on: the first flight goes when this turn of the event loop has been handed over. */
+  begin(connection: number): void {
+    setImmediate(() => this.tell(connection, { do: 'begin' }))
+  }
+
   /** Waits for the I/O thread: for what a person asks. @throws QB_CONNECTION_CLOSED */
   ask(connection: number, question: NativeQuestion): unknown {
     this.outbox.handOver()

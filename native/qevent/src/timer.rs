@@ -62,7 +62,7 @@ timers! {
     DatagramExpiry = "datagram-expiry",
     /// A larger datagram is tried (RFC 9000 §14.3).
     MtuProbe = "mtu-probe",
-    /// The next candidate of the handshake starts (multipath MP-88).
+    /// The next candidate of the handshake starts (multipath MP-88), or a first flight that waited for early data.
     HandshakeAttempt = "handshake-attempt",
     /// The answer of a certificate check is overdue.
     Verify = "verify",

@@ -43,6 +43,7 @@ impl Engine {
         }
         self.table.insert(connection);
         self.tell_early_start(io, key);
+        self.hold_for_early_data(io, key);
     }
 
     /// The address pairs that the handshake may take: each path's to the best remote of its family,

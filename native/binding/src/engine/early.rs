@@ -3,11 +3,16 @@
 //! Decides nothing: the machine does. Called by the dial, which knows at once whether early data can be sent, and by the
 //! visit.
 
+use std::time::Duration;
+
 use qcrypto::EarlyStatus;
 use qdriver::Io;
 
 use super::Engine;
 use crate::messages::events::Event;
+
+/// Longest that a first flight waits for what JavaScript writes at once.
+const EARLY_PATIENCE: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// What became of early data. Streams may be used from the moment it is sent or accepted.
@@ -36,6 +41,15 @@ impl Engine {
         let handle = self.table.get(key).map(|connection| connection.handle);
         let status = handle.and_then(|handle| io.endpoint.connection(handle)).map(qconnection::Connection::early_status);
         self.tell_early(io, key, status.unwrap_or_default());
+    }
+
+    /// JavaScript hears of early data a moment after the dial: the first flight waits for what it writes then, until its
+    /// order `begin`.
+    pub(super) fn hold_for_early_data(&mut self, io: &mut Io<'_>, key: u32) {
+        let Some(connection) = self.table.get(key).filter(|connection| connection.sent_early) else { return };
+        if let Some(machine) = io.endpoint.connection_mut(connection.handle) {
+            machine.hold_first_flight(io.now + EARLY_PATIENCE);
+        }
     }
 
     /// Tickets that came since this was asked last.

@@ -23,11 +23,13 @@ pub(crate) struct Early {
     first_one_rtt: PacketNumber,
     /// Server: the keys go then (RFC 9001 §4.9.3).
     pub(super) discard_at: Option<Timestamp>,
+    /// Client: the first flight waits for early data until then.
+    pub(super) held_until: Option<Timestamp>,
 }
 
 impl Early {
     fn new(keys: DirectionKeys, status: EarlyStatus, remembered: TransportParameters) -> Box<Self> {
-        Box::new(Self { keys: Some(keys), status, remembered, first_one_rtt: 0, discard_at: None })
+        Box::new(Self { keys: Some(keys), status, remembered, first_one_rtt: 0, discard_at: None, held_until: None })
     }
 }
 
@@ -172,6 +174,32 @@ impl Connection {
         {
             (early.keys, early.discard_at) = (None, None);
         }
+        if !self.waits_for_early(now) {
+            self.release_first_flight();
+        }
+    }
+
+    /// Client with early keys: nothing leaves before [`Self::release_first_flight`], or before `until`, so that what the
+    /// application writes first travels in 0-RTT however slowly it does. Without early keys it does nothing.
+    pub const fn hold_first_flight(&mut self, until: Timestamp) {
+        if let Some(early) = &mut self.early
+            && self.role.is_client()
+            && self.application.is_none()
+        {
+            early.held_until = Some(until);
+        }
+    }
+
+    /// The first flight goes, with all that was written so far.
+    pub const fn release_first_flight(&mut self) {
+        if let Some(early) = &mut self.early {
+            early.held_until = None;
+        }
+    }
+
+    /// Nothing may leave yet.
+    pub(super) fn waits_for_early(&self, now: Timestamp) -> bool {
+        self.early.as_ref().and_then(|early| early.held_until).is_some_and(|until| now < until)
     }
 
     /// What became of early data.
@@ -317,6 +345,25 @@ mod tests {
         assert!(world.connection().check_early_ack(PathId::ZERO, &ack(first - 1)).is_err());
         assert!(world.connection().check_early_ack(PathId::ZERO, &ack(first)).is_ok());
         assert!(world.connection().check_early_ack(PathId(1), &ack(0)).is_ok());
+    }
+
+    #[test]
+    fn a_first_flight_that_is_held_goes_when_it_is_released_or_its_time_has_come() {
+        let mut buffer = vec![0; 65_535];
+        let mut poll = |world: &mut World, now| world.client.poll_transmit(now, &mut buffer, &SendLimits::default()).is_some();
+        let until = NOW + Duration::from_millis(250);
+        let mut world = World::new();
+        world.connection().hold_first_flight(until);
+        assert!(!poll(&mut world, NOW));
+        assert!(world.connection().next_timer().is_some_and(|(at, _)| at == until));
+        world.connection().release_first_flight();
+        assert!(poll(&mut world, NOW));
+        let mut world = World::new();
+        world.connection().hold_first_flight(until);
+        assert!(!poll(&mut world, NOW));
+        world.client.on_timer(until);
+        assert!(poll(&mut world, until));
+        assert!(world.connection().next_timer().is_some_and(|(at, _)| at > until));
     }
 
     /// Shows 9001-5.6-8.

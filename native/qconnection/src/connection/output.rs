@@ -21,6 +21,10 @@ impl Connection {
             State::Draining | State::Drained => return None,
             State::Handshaking | State::Open => {}
         }
+        if self.waits_for_early(now) {
+            self.blocked = Signals::WRITTEN;
+            return None;
+        }
         if let Some(copy) = self.poll_copy(buffer) {
             return Some(copy);
         }

@@ -108,6 +108,7 @@ impl Connection {
         earliest.add(self.candidates.as_ref().and_then(|candidates| candidates.next_at()), TimerName::HandshakeAttempt);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
         earliest.add(self.early.as_ref().and_then(|early| early.discard_at), TimerName::KeyDiscard);
+        earliest.add(self.early.as_ref().and_then(|early| early.held_until), TimerName::HandshakeAttempt);
         let may_answer = self.network(PathId::ZERO).is_some_and(|network| network.amplification.credit() > 0 && !network.pending.open);
         for space in [&self.initial, &self.handshake].into_iter().flatten() {
             // An acknowledgement that the credit holds back waits for the peer's next datagram, not for time.
