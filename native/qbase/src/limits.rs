@@ -12,6 +12,8 @@ pub const HALF_OPEN_MAX: usize = 1_024;
 pub const UNDECRYPTABLE_PACKETS: usize = 16;
 /// L3: bytes of those packets.
 pub const UNDECRYPTABLE_BYTES: usize = 24 * 1_024;
+/// Flights that a server repeats before its PTO because the client asks again, on one connection (RFC 9002 §6.2.3).
+pub const HURRIED_FLIGHTS: u8 = 4;
 /// L4: CRYPTO bytes buffered beyond the read offset in the Initial space.
 pub const CRYPTO_BUFFER_INITIAL: u64 = 16 * 1_024;
 /// L4: CRYPTO bytes buffered beyond the read offset in the other spaces.

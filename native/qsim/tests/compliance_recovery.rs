@@ -257,3 +257,71 @@ fn an_idle_timeout_is_never_shorter_than_three_ptos() -> Result<(), Failure> {
     assert_eq!(pair.client().ended().map(|end| end.by), Some(ClosedBy::IdleTimeout));
     Ok(())
 }
+
+/// The levels of what was heard since the last call, with CRYPTO or without.
+fn heard_crypto(arena: &mut Arena) -> Vec<EncryptionLevel> {
+    let has_crypto = |frames: &[Frame<'_>]| frames.iter().any(|frame| matches!(frame, Frame::Crypto(_)));
+    let levels = arena.evil.heard.iter().filter(|packet| has_crypto(&packet.frames())).map(|packet| packet.level).collect();
+    arena.forget_heard();
+    levels
+}
+
+/// Shows 9002-6.2.4-4; burst B-63.
+#[test]
+fn a_pto_of_the_handshake_brings_what_both_its_spaces_lack() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::during_handshake())?;
+    for _ in 0..3 {
+        let before = arena.connection()?.statistics().ptos;
+        arena.forget_heard();
+        while arena.connection()?.statistics().ptos == before {
+            arena.wait(ms(1))?;
+        }
+        let levels = heard_crypto(&mut arena);
+        assert!(levels.contains(&EncryptionLevel::Initial) && levels.contains(&EncryptionLevel::Handshake), "{levels:?}");
+        // The next one needs credit.
+        arena.send(EncryptionLevel::Initial, &[Frame::Padding(frame::Padding { len: 3 })])?;
+    }
+    Ok(())
+}
+
+/// Shows 9002-6.2.3-1.
+#[test]
+fn a_client_that_asks_again_is_answered_before_the_pto_but_not_for_ever() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::during_handshake())?;
+    arena.forget_heard();
+    arena.send(EncryptionLevel::Initial, &[Frame::Ping])?;
+    assert_eq!(heard_crypto(&mut arena), [], "the first flight is still under way");
+    let mut answered = 0;
+    for _ in 0..10 {
+        arena.wait(ms(200))?;
+        arena.forget_heard();
+        arena.send(EncryptionLevel::Initial, &[Frame::Ping])?;
+        let levels = heard_crypto(&mut arena);
+        answered += u8::from(levels.contains(&EncryptionLevel::Initial) && levels.contains(&EncryptionLevel::Handshake));
+    }
+    assert_eq!(answered, qbase::limits::HURRIED_FLIGHTS);
+    Ok(())
+}
+
+/// burst B-62.
+#[test]
+fn a_pto_repeats_an_acknowledgement_that_may_be_lost() -> Result<(), Failure> {
+    let mut arena = Arena::new(&Setup::single_path())?;
+    arena.ack()?;
+    arena.wait(secs(1))?;
+    arena.ack()?;
+    arena.say(&[Frame::Ping])?;
+    arena.wait(ms(100))?;
+    let connection = arena.connection_mut()?;
+    let stream = connection.open(Direction::Unidirectional).ok_or_else(|| Failure::new("no stream".to_owned()))?;
+    connection.write(stream, &[7; 500]).map_err(common::ends::failure)?;
+    arena.pump()?;
+    let before = arena.connection()?.statistics().ptos;
+    arena.forget_heard();
+    while arena.connection()?.statistics().ptos == before {
+        arena.wait(ms(1))?;
+    }
+    let acked = arena.evil.heard.iter().any(|packet| packet.frames().iter().any(|frame| matches!(frame, Frame::Ack(_))));
+    assert!(acked, "{:?}", arena.evil.heard);
+    Ok(())
+}

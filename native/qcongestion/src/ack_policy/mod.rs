@@ -214,6 +214,11 @@ impl AckPolicy {
         self.acked_at = Some(now);
     }
 
+    /// The ACK sent last may be lost: it goes out again with a packet that goes out anyway.
+    pub fn repeat(&mut self) {
+        self.unacked = self.unacked.max(1);
+    }
+
     /// The ACK written last never left: what it told is due at once.
     pub fn on_ack_cancelled(&mut self, now: Timestamp) {
         self.unacked = self.unacked.max(1);

@@ -161,7 +161,7 @@ impl Connection {
             let Some(of) = self.paths.id_at(at) else { return };
             let wanted = self.network(of).is_some_and(|network| {
                 let acks = &network.space.acks;
-                acks.due(now) || (allow.bundle && allow.in_flight && acks.pending())
+                acks.due(now) || ((allow.bundle || allow.probe) && allow.in_flight && acks.pending())
             });
             if !wanted || self.ack_carrier(of) != Some(path) {
                 continue;

@@ -488,6 +488,9 @@ impl Connection {
         let packet = qcongestion::Arrived { number: opened.number, ack_eliciting, order, ecn, smoothed_rtt };
         let crate::space::Space { acks, received, .. } = space;
         acks.on_packet(now, &packet, |range| received.first_missing(range));
+        if opened.level == EncryptionLevel::Initial && ack_eliciting == qcongestion::ack_policy::AckEliciting::Yes {
+            self.hurry_handshake(now);
+        }
     }
 }
 

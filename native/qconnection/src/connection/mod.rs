@@ -39,6 +39,7 @@ pub mod events;
 mod explain;
 mod facts;
 mod handshake;
+mod hurry;
 mod input;
 mod marks;
 mod mtu;
@@ -195,6 +196,8 @@ pub struct Connection {
     pub(crate) candidates: Option<Box<candidates::Candidates>>,
     /// When data that a slow path holds up may be copied to a quicker one.
     pub(crate) reinject_at: Option<Timestamp>,
+    /// Server: flights repeated because the client asked again.
+    hurried: u8,
     /// Why the last call of the output sent nothing.
     pub(crate) blocked: Signals,
     /// Reused list of frames whose fate became known.
@@ -299,6 +302,7 @@ impl Connection {
             callers: candidates::Callers::default(),
             candidates: role.is_client().then(|| Box::new(candidates::Candidates::new(config.handshake, birth.four_tuple))),
             reinject_at: None,
+            hurried: 0,
             blocked: Signals::NONE,
             settled: Vec::new(),
             acked_rows: Vec::new(),

@@ -265,8 +265,14 @@ impl Connection {
             network.pto_fired_at = now;
             network.ecn.on_pto(network.pto_count);
         }
+        // Our own acknowledgement may be what was lost. In the handshake the peer asks again, and over another path it would
+        // make a dead one look alive.
+        let repeats_ack = level == EncryptionLevel::OneRtt && self.siblings(path) == Siblings::None;
         if let Some(space) = self.space_mut(level, path) {
             space.probes_owed = 2;
+            if repeats_ack && space.received.largest().is_some() {
+                space.acks.repeat();
+            }
         }
         if let Some(network) = self.network_mut(path) {
             // The anti-deadlock timer counts from here when nothing is in flight.
@@ -285,8 +291,15 @@ impl Connection {
             // The probe's datagram has room for what may be lost with it.
             self.offer_again(EncryptionLevel::ZeroRtt, path, 2);
         }
-        if level == EncryptionLevel::Initial && self.handshake.as_ref().is_some_and(|space| space.crypto.has_unacked()) {
-            self.offer_again(EncryptionLevel::Handshake, path, 2);
+        // The other space of the handshake rides along: the peer can use neither without the other (RFC 9002 §6.2.4).
+        match level {
+            EncryptionLevel::Initial if self.handshake.as_ref().is_some_and(|space| space.crypto.has_unacked()) => {
+                self.offer_again(EncryptionLevel::Handshake, path, 2);
+            }
+            EncryptionLevel::Handshake if self.initial.as_ref().is_some_and(|space| space.crypto.has_unacked()) => {
+                self.offer_again(EncryptionLevel::Initial, path, 2);
+            }
+            _ => {}
         }
     }
 
