@@ -90,11 +90,12 @@ pub enum PathEventKind {
     Failed(OpenFailure),
     /// A status of ours or the peer's.
     Status(PathStatusKind),
-    /// The peer's address changed.
+    /// The peer's address changed without its doing, as by a NAT; or the path is back where it was.
     Rebound(FourTuple),
     /// Full datagrams have this many bytes from now on.
     Mtu(u16),
-    /// It goes over other addresses, because this end wanted so (RFC 9000 §9.2, §9.6).
+    /// It goes over other addresses, because one end wanted so (RFC 9000 §9.2, §9.6): this one, or the peer, which took
+    /// another connection id for it.
     Migrated(FourTuple),
     /// It does not: nobody answered there.
     MigrationFailed(FourTuple),

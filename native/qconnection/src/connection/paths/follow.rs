@@ -4,11 +4,12 @@
 //! Called by the dispatch after each packet that holds more than probing frames, and for challenges from elsewhere.
 //! Never moves for an old packet, and never further than the peer has proved.
 
-use super::moves::{AskLeft, Why};
+use super::moves::{AskLeft, Meant, Why};
 use crate::{
     connection::{Connection, events::Cause, input::{Arrival, Opened}},
     path::{
         amplify::Amplification,
+        network::Network,
         side::{Purpose, Side, is_same_address, is_same_path},
     },
 };
@@ -64,7 +65,12 @@ impl Connection {
         }
         let now = arrival.now;
         let first_at = self.provoked_at(now, path);
-        let why = Why { by: Cause::Peer, reason: "a newer packet came from another address", ask_left: AskLeft::At(first_at) };
+        let (meant, reason) = if self.network(path).is_some_and(|network| has_chosen_id(network, &arrival)) {
+            (Meant::Yes, "the peer moved to another address")
+        } else {
+            (Meant::No, "a newer packet came from another address")
+        };
+        let why = Why { by: Cause::Peer, meant, reason, ask_left: AskLeft::At(first_at) };
         self.move_to(&arrival, first_at, why);
         if let Some(network) = self.network_mut(path) {
             network.peer_uses = Some(arrival.route.sequence);
@@ -91,7 +97,7 @@ impl Connection {
     /// fresh one if the peer took one itself (RFC 9000 §9.5); `None` while it has given none.
     fn cid_towards(&mut self, arrival: &Arrival) -> Option<u64> {
         let entry = self.paths.get_mut(arrival.route.path)?;
-        let meant = entry.network.as_deref()?.peer_uses.is_some_and(|sequence| sequence != arrival.route.sequence);
+        let meant = has_chosen_id(entry.network.as_deref()?, arrival);
         if meant && !entry.remote_cids.is_empty_id() {
             entry.remote_cids.take_unused().map(|taken| taken.sequence)
         } else {
@@ -109,7 +115,7 @@ impl Connection {
             candidate.four_tuple == arrival.four_tuple && candidate.proved
         });
         if proved {
-            let why = Why { by: Cause::Local, reason: "the client is at the preferred address", ask_left: AskLeft::No };
+            let why = Why { by: Cause::Local, meant: Meant::Yes, reason: "the client is at the preferred address", ask_left: AskLeft::No };
             self.take_candidate(arrival.now, path, why);
         }
     }
@@ -171,8 +177,7 @@ impl Connection {
         }
         match self.network(path) {
             Some(network) => {
-                let meant = network.peer_uses.is_some_and(|sequence| sequence != arrival.route.sequence);
-                meant && self.known_addresses(path, arrival.four_tuple).is_none()
+                has_chosen_id(network, arrival) && self.known_addresses(path, arrival.four_tuple).is_none()
             }
             // A path id of its own, from an address of its own.
             None => !self.paths.iter().any(|entry| self.known_addresses(entry.id, arrival.four_tuple).is_some()),
@@ -196,6 +201,11 @@ impl Connection {
         }) || self.opens.iter().any(|open| known(open.four_tuple))
             || (!self.confirmed && self.candidates.as_ref().is_some_and(|candidates| candidates.was_dialled(seen.remote)))
     }
+}
+
+/// The peer took another connection id for this packet than for those before: what it does, it means (RFC 9000 §9.5).
+fn has_chosen_id(network: &Network, arrival: &Arrival) -> bool {
+    network.peer_uses.is_some_and(|sequence| sequence != arrival.route.sequence)
 }
 
 /// The credit of an address that one datagram came from.

@@ -3,7 +3,7 @@
 //!
 //! Called by the application's verb and when the handshake is confirmed. Never moves before that.
 
-use super::moves::{AskLeft, Why};
+use super::moves::{AskLeft, Meant, Why};
 use crate::{
     config::FollowPreferred,
     connection::{Connection, events::Cause},
@@ -97,11 +97,18 @@ impl Connection {
         match when {
             Migration::WhenProved => self.set_candidate(path, side),
             Migration::AtOnce => {
-                let why = Why { by: Cause::Local, reason: "asked for by the application", ask_left: AskLeft::No };
+                let why = Why { by: Cause::Local, meant: Meant::Yes, reason: "asked for by the application", ask_left: AskLeft::No };
                 self.move_path(now, path, side, why);
             }
         }
         Ok(())
+    }
+
+    /// Gives up a [`Self::migrate`] that waits for the peer's answer; without one it does nothing.
+    pub fn cancel_migration(&mut self, path: PathId) {
+        if self.network(path).and_then(|network| network.candidate.as_ref()).is_some_and(|candidate| candidate.purpose == Purpose::Move) {
+            self.forget_candidate(path);
+        }
     }
 
     /// The server wants no packets from this local address to the address of its handshake (RFC 9000 §9; multipath MP-12).

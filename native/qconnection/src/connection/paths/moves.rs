@@ -22,9 +22,17 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Why {
     pub(super) by: Cause,
+    pub(super) meant: Meant,
     pub(super) reason: &'static str,
     /// Whether the address it leaves is asked if the peer is still there (RFC 9000 §9.3.3).
     pub(super) ask_left: AskLeft,
+}
+
+/// Whether an end wanted a move, or the network made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    Yes,
+    No,
 }
 
 /// Whether the address a path leaves gets a challenge.
@@ -102,7 +110,7 @@ impl Connection {
         self.release_cid(path, candidate.and_then(|candidate| candidate.cid));
         self.moves.has_sides = true;
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
-        let kind = if why.by == Cause::Local { PathEventKind::Migrated(four_tuple) } else { PathEventKind::Rebound(four_tuple) };
+        let kind = if why.meant == Meant::Yes { PathEventKind::Migrated(four_tuple) } else { PathEventKind::Rebound(four_tuple) };
         self.path_event(path, ticket, kind, why.by, why.reason);
     }
 
@@ -125,7 +133,7 @@ impl Connection {
         if let Some(failed) = failed.filter(|_| self.role.is_client()) {
             self.tell_failed(path, failed);
         }
-        let why = Why { by: Cause::Timer, reason: "nobody answered at its new address", ask_left: AskLeft::No };
+        let why = Why { by: Cause::Timer, meant: Meant::No, reason: "nobody answered at its new address", ask_left: AskLeft::No };
         self.move_path(now, path, Side { validation: None, ..*left }, why);
         true
     }
@@ -172,10 +180,10 @@ impl Connection {
         }
         let Some(purpose) = network.candidate.as_ref().map(|candidate| candidate.purpose) else { return };
         let why = match purpose {
-            Purpose::Move => Why { by: Cause::Local, reason: "asked for by the application", ask_left: AskLeft::No },
-            Purpose::Preferred => Why { by: Cause::Local, reason: "the server prefers this address", ask_left: AskLeft::No },
+            Purpose::Move => Why { by: Cause::Local, meant: Meant::Yes, reason: "asked for by the application", ask_left: AskLeft::No },
+            Purpose::Preferred => Why { by: Cause::Local, meant: Meant::Yes, reason: "the server prefers this address", ask_left: AskLeft::No },
             Purpose::AwaitsClient if self.moves.client_is_at(path, four_tuple) => {
-                Why { by: Cause::Local, reason: "the client is at the preferred address", ask_left: AskLeft::No }
+                Why { by: Cause::Local, meant: Meant::Yes, reason: "the client is at the preferred address", ask_left: AskLeft::No }
             }
             Purpose::AwaitsClient | Purpose::Probed { .. } | Purpose::Left { .. } => return,
         };

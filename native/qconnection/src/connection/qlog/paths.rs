@@ -220,6 +220,8 @@ fn news(log: &mut Log, now: Timestamp, event: &PathEvent) {
         PathEventKind::Validated => Some("probing_successful"),
         PathEventKind::Failed(_) => Some("probing_abandoned"),
         PathEventKind::Rebound(_) => Some("migration_started"),
+        // Of a peer's move only its answer tells whether it is complete.
+        PathEventKind::Migrated(_) if event.by == Cause::Peer => Some("migration_started"),
         PathEventKind::Migrated(_) => Some("migration_complete"),
         PathEventKind::MigrationFailed(_) => Some("migration_abandoned"),
         // Stands in mtu_updated.
