@@ -117,6 +117,8 @@ export interface NativeServer {
   retry?: 'always' | 'auto' | 'never'
   maxConnections?: { total?: number; perAddress?: number }
   multiAddressHandshake?: boolean
+  /** `ip:port`, one of each family at most. */
+  preferredAddress?: string[]
 }
 
 export interface NativeDevCertificateOptions { names: string[]; kind: 'p256' | 'ed25519'; days: number }
@@ -132,6 +134,12 @@ export type NativeOrder =
   | { do: 'abandon-path'; path: number; code: JsonCode }
   | { do: 'path-status'; path: number; status: 'available' | 'backup' }
   | { do: 'path-weight'; path: number; weight: number }
+  /** Moves a path to another address of ours. The answer is a `path-migrated` event with the same ticket. Feature `migrate`. */
+  | { do: 'migrate-path'; ticket: number; path: number; spec: NativePathSpec }
+  /** The path stays where it is; a move under way is answered as failed. */
+  | { do: 'cancel-migration'; path: number }
+  /** What the program wrote at once has crossed: a first flight that waited for early data goes. Without it, it goes a little later. */
+  | { do: 'begin' }
   /** Bits of `Trace`. */
   | { do: 'trace'; mask: number }
 
@@ -234,6 +242,8 @@ export type NativeEvent =
   /** An `open-path` (or a path of the options: ticket null) cannot go on yet. `path`: the id it will have. */
   | { type: 'path-waiting'; atMs: number; path: number; ticket: number | null; for: 'handshake' | 'peer-cids' | 'path-id-limit' | 'socket'; reason: string }
   | { type: 'path-failed'; atMs: number; ticket: number; error: NativeError }
+  /** What came of a `migrate-path`; error null: the path has moved, its facts were told before. */
+  | { type: 'path-migrated'; atMs: number; ticket: number; error: NativeError | null }
   /** The end for the application: CONNECTION_CLOSE was sent or received, or time ran out. Last record of its key. Before it every receiving part whose bytes had all arrived is handed over whole, whatever `AHEAD_BYTES` says. */
   | { type: 'closed'; atMs: number; info: NativeCloseInfo }
   // Of the endpoint (word 1 = 0):

@@ -96,12 +96,13 @@ export function sessionKey(serverName: string, port: number, options: Connection
 
 export function nativeServer(options: ServerOptions): NativeServer {
   const { retry, maxConnections, multiAddressHandshake } = options
+  const preferredAddress = options.preferredAddress?.map(fullAddress)
   const tls = nativeTls(options, 'server')
   if (options.clientAuth !== undefined) tls.clientAuth = options.clientAuth
   if (options.sni !== undefined) {
     tls.sni = Object.fromEntries(Object.entries(options.sni).map(([name, own]) => [name, { cert: pemList(own.cert), key: pemOne(own.key) }]))
   }
-  return { tls, transport: nativeTransport(options), ...defined({ retry, maxConnections, multiAddressHandshake }) }
+  return { tls, transport: nativeTransport(options), ...defined({ retry, maxConnections, multiAddressHandshake, preferredAddress }) }
 }
 
 export function nativePath(spec: PathSpec): NativePathSpec {

@@ -205,7 +205,7 @@ export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'f
   maxConnections?: { total?: number; perAddress?: number }
   /** Take Initials of one connection from several addresses (for `race`, `shared`). @default true */
   multiAddressHandshake?: boolean
-  /** Addresses offered in preferred_address. @default none */
+  /** Addresses offered in preferred_address, one of each family at most; the endpoint must be reachable there (`local` binds them). @default none */
   preferredAddress?: readonly string[]
   /** Allow server data before the client's Finished. @default false */
   halfRttData?: boolean

@@ -31,6 +31,11 @@ const bytes = (min: number, max: number) =>
 
 const ADDRESS = "an address like '192.0.2.7', '192.0.2.7:4433' or '[2001:db8::1]:4433'"
 const address = () => v.pipe(v.string(ADDRESS), v.check((value) => parseAddress(value) !== null, ADDRESS))
+const PREFERRED = 'at most one ip:port of each family, such as 192.0.2.7:4433'
+const isOneOfEach = (addresses: string[]): boolean => {
+  const parsed = addresses.map(parseAddress)
+  return parsed.every((one) => one !== null && one.port !== 0) && new Set(parsed.map((one) => one?.family)).size === parsed.length
+}
 const milliseconds = (max = 2_147_483_647) => amount(0, max, ' of milliseconds')
 
 const PEM = 'PEM text or DER bytes, or a non-empty list of them'
@@ -136,7 +141,7 @@ const serverOptions = strict({
   backlog: v.optional(whole(1, 65_536)),
   maxConnections: v.optional(strict({ total: v.optional(whole(0, 1_000_000)), perAddress: v.optional(whole(0, 1_000_000)) }, 'an object { total, perAddress }')),
   multiAddressHandshake: v.optional(flag()),
-  preferredAddress: v.optional(v.array(address())),
+  preferredAddress: v.optional(v.pipe(v.array(address()), v.check(isOneOfEach, PREFERRED))),
   halfRttData: v.optional(flag()),
 }, anObject)
 

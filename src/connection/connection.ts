@@ -291,6 +291,7 @@ export class Connection implements AsyncDisposable {
       callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
       remote: () => this.#remote,
       hasPath: (path) => this.paths.get(path) !== undefined,
+      confirmed: () => this.confirmed,
       error: () => this.#life.error,
       row: () => this.#numbers.row(),
       explain: (about) => this.#explain(about),
@@ -322,6 +323,7 @@ export class Connection implements AsyncDisposable {
         return this.paths.onPath(event)
       case 'path-waiting': return this.paths.onWaiting(event)
       case 'path-failed': return this.paths.onFailed(event)
+      case 'path-migrated': return this.paths.onMigrated(event)
       case 'closed': return this.#end(closeInfo(event.info), event.atMs)
       default: return undefined
     }
@@ -343,7 +345,10 @@ export class Connection implements AsyncDisposable {
     if (event.status === 'rejected') return this.#emit({ type: 'early-rejected' }, event.atMs)
     this.#alpn ??= event.alpn
     this.#serverName ??= event.serverName
-    if (event.status === 'sent') return this.#life.usable.resolve()
+    if (event.status === 'sent') {
+      this.#owner.engine.begin(this.#key)
+      return this.#life.usable.resolve()
+    }
     // A server's newcomer can be used before its handshake is complete.
     if (this.role === 'server' && this.#life.state === 'handshaking') this.#announce()
     return undefined

@@ -43,7 +43,8 @@ export type PathEvent = { atMs: number; path: number; reason: string } & (
   | { type: 'opening' | 'validated' | 'suspect' | 'recovered' | 'abandoning' | 'abandoned'; by: 'local' | 'peer' | 'timer' }
   | { type: 'waiting'; for: 'handshake' | 'peer-cids' | 'path-id-limit' | 'socket' }
   | { type: 'status'; by: 'local' | 'peer'; status: PathStatus }
-  | { type: 'rebound'; local: string; remote: string }
+  /** 'rebound': the network did it, or the path is back. 'migrated': one end wanted it. 'migration-failed': nobody answered at these addresses. */
+  | { type: 'rebound' | 'migrated' | 'migration-failed'; by: 'local' | 'peer' | 'timer'; local: string; remote: string }
   /** 'ENETUNREACH', 'EHOSTUNREACH', 'EPERM', 'ECONNREFUSED' ..., else 'unknown'; the first at once, then at most one a second */
   | { type: 'send-error'; errno: string }
   | { type: 'mtu'; mtuBytes: number }

@@ -28,6 +28,8 @@ export interface PathOwner {
   readonly maxPaths: number
   readonly surroundings: Surroundings
   readonly logger: Logger
+  /** When paths may move. */
+  confirmed(): Promise<void>
   /** What calls throw once the connection has ended. */
   error(): Error | null
   explain(about: 'paths'): Explanation

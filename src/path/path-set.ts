@@ -6,6 +6,7 @@ import type { Observable, PathSpec, Settle, Waiting } from '../config/index.ts'
 import type { Explanation } from '../connection/index.ts'
 import { PathError } from '../errors/index.ts'
 import type { PathEvent } from './facts.ts'
+import { Migrations } from './migrations.ts'
 import { PathSetFeeds } from './observe.ts'
 import type { PathOwner } from './owner.ts'
 import { Path } from './path.ts'
@@ -18,6 +19,7 @@ const TROUBLE: ReadonlySet<string> = new Set(['suspect', 'send-error', 'abandoni
 
 type PathMessage = Extract<NativeEvent, { type: 'path' }>
 type WaitingMessage = Extract<NativeEvent, { type: 'path-waiting' }>
+type MigratedMessage = Extract<NativeEvent, { type: 'path-migrated' }>
 type FailedMessage = Extract<NativeEvent, { type: 'path-failed' }>
 
 /** An `open()` under way. */
@@ -33,6 +35,7 @@ export class PathSet implements Iterable<Path> {
   readonly #paths = new Map<number, Path>()
   readonly #openings = new Map<number, Opening>()
   readonly #policy: PolicyRunner | null
+  readonly #migrations: Migrations
   #readers: { check(): void }[] = []
   #tickets = 0
   #ended = false
@@ -40,6 +43,7 @@ export class PathSet implements Iterable<Path> {
   constructor(owner: PathOwner) {
     this.#owner = owner
     this.#policy = createRunner(owner, { paths: () => [...this.#paths.values()], open: (spec, signal) => this.open(spec, { signal }) })
+    this.#migrations = new Migrations(owner)
   }
 
   /** Paths not abandoned. */
@@ -136,7 +140,7 @@ export class PathSet implements Iterable<Path> {
     const known = path !== undefined
     if (path === undefined) {
       if (facts.state === 'abandoned') return
-      const fresh: Path = new Path(this.#owner, id, message.interface, message, () => this.#open().every((other) => other === fresh))
+      const fresh: Path = new Path(this.#owner, id, message.interface, message, () => this.#open().every((other) => other === fresh), this.#migrations)
       path = fresh
       this.#paths.set(id, path)
     }
@@ -161,6 +165,10 @@ export class PathSet implements Iterable<Path> {
     opening?.settle.reject(fromNative(message.error))
   }
 
+  onMigrated(message: MigratedMessage): void {
+    this.#migrations.onMigrated(message)
+  }
+
   /** The connection has ended. */
   end(error: Error): void {
     if (this.#ended) return
@@ -169,6 +177,7 @@ export class PathSet implements Iterable<Path> {
     for (const path of this.#paths.values()) path.end()
     for (const opening of this.#openings.values()) opening.settle.reject(error)
     this.#openings.clear()
+    this.#migrations.end(error)
     for (const reader of this.#readers) reader.check()
     this.#feeds.end()
   }

@@ -3,7 +3,8 @@ import { PATH_NUMBERS, Scope } from '../binding/index.ts'
 import type { NativePathFacts } from '../binding/index.ts'
 import { codeToJson, PathError } from '../errors/index.ts'
 import { checkCall, deferHandled, invalidOption, isCode, unavailableOption } from '../config/index.ts'
-import type { Deferred, Observable, PathStatus } from '../config/index.ts'
+import type { Deferred, Observable, PathSpec, PathStatus, Waiting } from '../config/index.ts'
+import type { Migrations } from './migrations.ts'
 import type { PathFacts, PathMetrics } from './facts.ts'
 import { PathFeeds } from './observe.ts'
 import type { PathOwner } from './owner.ts'
@@ -27,6 +28,7 @@ export class Path {
   readonly #owner: PathOwner
   readonly #feeds: PathFeeds
   readonly #isLast: () => boolean
+  readonly #migrations: Migrations
   #local: string
   #remote: string
   #facts: PathFacts
@@ -34,8 +36,9 @@ export class Path {
   #abandoned: Deferred<void> | null = null
 
   /** `isLast`: whether no other path carries the connection. */
-  constructor(owner: PathOwner, id: number, device: string | null, change: PathChange, isLast: () => boolean) {
+  constructor(owner: PathOwner, id: number, device: string | null, change: PathChange, isLast: () => boolean, migrations: Migrations) {
     this.#owner = owner
+    this.#migrations = migrations
     this.#isLast = isLast
     this.id = id
     this.interface = device
@@ -85,6 +88,17 @@ export class Path {
     if (!this.#owner.features.has('scheduler.weighted')) throw unavailableOption('weight', weight)
     this.#checkAlive()
     this.#owner.engine.tell(this.#owner.key, { do: 'path-weight', path: this.id, weight })
+  }
+
+  /**
+   * Client only. Moves this path to another address of this end, by default another socket of the endpoint (made if there is none), when the handshake is
+   * confirmed and the server has answered there. @throws QB_PATH_VALIDATION QB_PATH_TIMEOUT (5 s) QB_PATH_ABANDONED QB_PATH_ROLE QB_PATH_LIMIT (the server
+   * disabled it) QB_BIND_FAILED QB_OPTION_INVALID
+   */
+  async migrate(spec: PathSpec = {}, options: Waiting = {}): Promise<void> {
+    const checked = this.#migrations.check(spec, options)
+    this.#checkAlive()
+    await this.#migrations.move(this.id, checked, options.signal)
   }
 
   /** PATH_ABANDON; resolves when the peer answered or 3 PTO passed. @throws QB_PATH_LAST, the connection's error */

@@ -103,6 +103,8 @@ export class FakeNetwork {
       this.later(() => connection.close(mine, theirs, order.drainMs > 0))
     } else if (order.do === 'open-path') {
       this.later(() => this.#openPath(connection, order.ticket, order.spec))
+    } else if (order.do === 'migrate-path') {
+      this.later(() => this.#migrate(connection, order.ticket, order.path, order.spec.local ?? '127.0.0.8:4000'))
     } else if (order.do === 'abandon-path') {
       this.later(() => this.path(connection, order.path, 'abandoned', null, { type: 'abandoned', by: 'local' }))
     } else if (order.do === 'path-status') {
@@ -115,11 +117,11 @@ export class FakeNetwork {
   }
 
   /** Tells of a path, for tests too. */
-  path(connection: FakeConnection, path: number, state: NativePathFacts['state'], ticket: number | null, change: object | null, more: Partial<NativePathFacts> = {}): void {
+  path(connection: FakeConnection, path: number, state: NativePathFacts['state'], ticket: number | null, change: object | null, more: Partial<NativePathFacts> = {}, addresses: { local?: string; remote?: string } = {}): void {
     const status = state === 'abandoned' ? 'available' : (connection.paths.get(path)?.status ?? 'available')
     const facts = { state, suspect: false, status, peerStatus: 'unknown', reason: 'test', atMs: 1, ...more }
     const { local, remote, device } = connection.paths.get(path) ?? { local: `127.0.0.${path + 1}:4000`, remote: connection.remote, device: null }
-    connection.endpoint.queue.event(connection.key, { type: 'path', atMs: 1, path, local, remote, interface: device, ticket, facts, change: change === null ? null : { reason: 'test', ...change } })
+    connection.endpoint.queue.event(connection.key, { type: 'path', atMs: 1, path, local, remote, ...addresses, interface: device, ticket, facts, change: change === null ? null : { reason: 'test', ...change } })
     if (state === 'abandoned') connection.paths.delete(path)
   }
 
@@ -140,6 +142,17 @@ export class FakeNetwork {
       this.path(connection, id, 'validating', ticket, { type: 'opening', by: 'local' })
       this.later(() => this.path(connection, id, 'open', ticket, { type: 'validated', by: 'peer' }))
     }
+  }
+
+  /** To 127.0.0.9 nobody answers, about 127.0.0.10 nothing is ever heard. */
+  #migrate(connection: FakeConnection, ticket: number, path: number, local: string): void {
+    const answer = (error: NativeError | null): void => connection.endpoint.queue.event(connection.key, { type: 'path-migrated', atMs: 1, ticket, error })
+    const [host = ''] = local.split(':')
+    if (host === '127.0.0.10') return
+    if (host === '127.0.0.9') return answer({ code: 'QB_PATH_VALIDATION', message: `path ${path} stays where it is: the server did not answer at ${local}`, path })
+    const changed = { local, remote: connection.remote }
+    this.path(connection, path, 'open', null, { type: 'migrated', by: 'local', ...changed }, {}, changed)
+    answer(null)
   }
 
   #complete(client: FakeConnection, server: FakeConnection, options: NativeConnect, local: string, remote: string): void {

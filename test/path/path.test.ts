@@ -79,6 +79,52 @@ describe('a path', () => {
     await done()
   })
 
+  it('moves to another address when the server has answered there', async () => {
+    const { near, done } = await connectedPair({ features: ['migrate'] })
+    await turns(5)
+    const [path] = near.paths
+    if (path === undefined) throw new Error('no path')
+    const events: string[] = []
+    near.paths.events$.subscribe((event) => { if (event.type === 'migrated') events.push(`${event.by} ${event.local}`) })
+    await path.migrate({ local: '127.0.0.7' })
+    expect([path.id, path.local, near.local, events]).toEqual([0, '127.0.0.7:0', '127.0.0.7:0', ['local 127.0.0.7:0']])
+    await path.migrate()
+    expect(path.local).toBe('127.0.0.8:4000')
+    await expect(path.migrate({ local: '127.0.0.9' })).rejects.toMatchObject({ code: 'QB_PATH_VALIDATION', path: 0, message: expect.stringContaining('stays where it is') })
+    expect(path.local).toBe('127.0.0.8:4000')
+    await done()
+  })
+
+  it('does not move for a server, to another family, or with what is no address, and says so', async () => {
+    const { near, far, done } = await connectedPair({ features: ['migrate'] })
+    await turns(5)
+    const [[mine], [theirs]] = [[...near.paths], [...far.paths]]
+    const moved = (spec: object): Promise<unknown> => codeOf(mine?.migrate(spec as never) ?? Promise.resolve())
+    expect(await codeOf(theirs?.migrate() ?? Promise.resolve())).toBe('QB_PATH_ROLE')
+    expect(await moved({ local: '::1' })).toBe('QB_OPTION_INVALID')
+    expect(await moved({ status: 'backup' })).toBe('QB_OPTION_INVALID')
+    expect(await moved({ weight: 2 })).toBe('QB_OPTION_INVALID')
+    expect(await moved({ from: '127.0.0.7' })).toBe('QB_OPTION_UNKNOWN')
+    await done()
+  })
+
+  it('stays where it is when nobody waits for its move any more', async () => {
+    const { network, near, done } = await connectedPair({ features: ['migrate'] })
+    await turns(5)
+    const [path] = near.paths
+    const abort = new AbortController()
+    const gone = codeOf(path?.migrate({ local: '127.0.0.10' }, { signal: abort.signal }) ?? Promise.resolve())
+    await turns(5)
+    abort.abort(Object.assign(new Error('x'), { code: 'MINE' }))
+    expect(await gone).toBe('MINE')
+    expect(network.endpoints[1]?.connections.get(1)?.orders.at(-1)).toEqual({ do: 'cancel-migration', path: 0 })
+    const cut = codeOf(path?.migrate({ local: '127.0.0.10' }) ?? Promise.resolve())
+    await turns(5)
+    near.destroy()
+    expect(await cut).toBe('QB_CONNECTION_DESTROYED')
+    await done()
+  })
+
   it('cannot be the last one abandoned, and has numbers before and after', async () => {
     const { near, done } = await connectedPair()
     await turns(5)

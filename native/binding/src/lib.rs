@@ -43,10 +43,10 @@ use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle, sim::Na
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 23] = [
+const FEATURES: [&str; 25] = [
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
     "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency", "handshake.race", "handshake.shared",
-    "handshake.independent", "multiAddressHandshake", "interface",
+    "handshake.independent", "multiAddressHandshake", "interface", "preferredAddress", "migrate",
 ];
 
 /// The contract this build answers.

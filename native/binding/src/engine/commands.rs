@@ -149,6 +149,9 @@ impl Engine {
                 machine.set_path_status(PathId(path), status.into()).unwrap_or_default();
                 self.tell_status(io, key, PathId(path), status);
             }
+            Order::MigratePath { ticket, path, spec } => self.migrate_path(io, key, ticket, path, &spec),
+            Order::CancelMigration { path } => self.cancel_migration(io, key, path),
+            Order::Begin => machine.release_first_flight(),
             Order::PathWeight {} => {}
             Order::Trace { mask } => {
                 connection.trace = mask;

@@ -13,7 +13,7 @@ use qconnection::{
     connection::{HandshakeStep, PathTicket},
 };
 
-use super::{datagrams::Messages, stall::Stall, stream::Stream};
+use super::{datagrams::Messages, migrate::Move, stall::Stall, stream::Stream};
 use crate::{
     error::NativeError,
     messages::orders::CloseLayer,
@@ -54,6 +54,8 @@ pub struct Connection {
     pub tickets: Vec<(PathTicket, Option<u64>)>,
     /// Steps of the handshake that JavaScript does not know of.
     pub steps: Vec<HandshakeStep>,
+    /// Moves of paths that JavaScript waits for.
+    pub moves: Vec<Move>,
     /// Addresses of the paths JavaScript knows.
     paths: Vec<(u32, FourTuple)>,
     /// Streams on which the peer has not said its last word.
@@ -120,6 +122,7 @@ impl Connection {
             limits: [0; 2],
             tickets: Vec::new(),
             steps: Vec::new(),
+            moves: Vec::new(),
             paths: Vec::new(),
             unfinished: 0,
             receiving: Stall::default(),

@@ -144,7 +144,7 @@ fn remote_for(spec: &PathSpec, remotes: &[SocketAddr]) -> Option<SocketAddr> {
 }
 
 /// Every address of a remote's family, any port.
-const fn any_address(remote: SocketAddr) -> SocketAddr {
+pub(super) const fn any_address(remote: SocketAddr) -> SocketAddr {
     let ip = if remote.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     SocketAddr::new(ip, 0)
 }

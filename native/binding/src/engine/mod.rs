@@ -9,6 +9,7 @@
 //! | `stream`, `connection` | what is kept of each for JavaScript |
 //! | `fill` | stream bytes, in turns |
 //! | `datagrams` | messages, both ways |
+//! | `migrate` | moves of paths |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
 //! | `answers`, `pages`, `stall` | questions, numbers |
 //! | `qlog` | logs of connections |
@@ -25,6 +26,7 @@ mod datagrams;
 mod dial;
 mod early;
 mod fill;
+mod migrate;
 mod outbox;
 mod pages;
 mod paths;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use qbase::{ErrorCode, PathId, Timestamp, frame::PathStatusKind};
+use qbase::{ErrorCode, FourTuple, PathId, Timestamp, frame::PathStatusKind};
 use qconnection::{
     PathView,
     connection::events::{Cause, OpenFailure, PathEvent, PathEventKind, WaitingFor},
@@ -62,11 +62,12 @@ impl Engine {
             _ => {}
         }
         let machine = io.endpoint.connection(connection.handle);
-        let change = (!matches!(event.kind, PathEventKind::MigrationFailed(_))).then(|| change(event));
+        let change = Some(change(event));
         match machine.and_then(|machine| machine.path(event.path)) {
             Some(view) => self.tell_facts(io, key, &view, event.reason, change),
             None => self.tell_gone(key, now, event, change),
         }
+        self.settle_moves(io, key, event);
     }
 
     fn tell_facts(&mut self, io: &Io<'_>, key: u32, view: &PathView, reason: &'static str, change: Option<PathChange>) {
@@ -149,16 +150,18 @@ fn change(event: &PathEvent) -> PathChange {
         PathEventKind::Abandoning(_) => plain("abandoning"),
         PathEventKind::Abandoned(_) | PathEventKind::Failed(_) => plain("abandoned"),
         PathEventKind::Status(status) => PathChange { status: Some(status.into()), ..plain("status") },
-        PathEventKind::Rebound(four_tuple) | PathEventKind::Migrated(four_tuple) => PathChange {
-            local: Some(four_tuple.local.to_string()),
-            remote: Some(four_tuple.remote.to_string()),
-            ..plain("rebound")
-        },
+        PathEventKind::Rebound(four_tuple) => between(four_tuple, plain("rebound")),
+        PathEventKind::Migrated(four_tuple) => between(four_tuple, plain("migrated")),
+        // The path stays as it is.
+        PathEventKind::MigrationFailed(four_tuple) => between(four_tuple, plain("migration-failed")),
         PathEventKind::Mtu(bytes) => PathChange { mtu_bytes: Some(bytes), ..plain("mtu") },
-        // The path stays as it is; its facts are told once more, with the reason.
-        PathEventKind::MigrationFailed(_) => PathChange::default(),
         PathEventKind::SendError(failure) => PathChange { errno: Some(failure.name()), ..plain("send-error") },
     }
+}
+
+/// A change that has to do with these addresses.
+fn between(four_tuple: FourTuple, change: PathChange) -> PathChange {
+    PathChange { local: Some(four_tuple.local.to_string()), remote: Some(four_tuple.remote.to_string()), ..change }
 }
 
 /// Why a path was not opened.

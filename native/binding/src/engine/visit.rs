@@ -67,6 +67,7 @@ impl Engine {
             }
         }
         self.tell_steps(io, key);
+        self.retry_moves(io, key);
         self.look(io, key);
         Visited::Whole
     }

@@ -57,6 +57,8 @@ pub enum Event {
     },
     /// An opening path failed.
     PathFailed { at_ms: f64, ticket: u64, error: NativeError },
+    /// What came of a `migrate-path`; the facts of the path came before.
+    PathMigrated { at_ms: f64, ticket: u64, error: Option<NativeError> },
     /// The end: last record of its key.
     Closed { at_ms: f64, info: CloseInfo },
     /// A socket was bound.

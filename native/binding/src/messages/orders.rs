@@ -62,6 +62,22 @@ pub enum Order {
         /// What it is from now on.
         status: PathUse,
     },
+    /// Moves a path to another address of this end.
+    MigratePath {
+        /// JavaScript's name for it.
+        ticket: u64,
+        /// The path.
+        path: u32,
+        /// Where it goes.
+        spec: PathSpec,
+    },
+    /// Gives up a move of a path.
+    CancelMigration {
+        /// The path.
+        path: u32,
+    },
+    /// The first flight need wait no longer for early data.
+    Begin,
     /// For a scheduler that weighs; this engine has none.
     PathWeight {},
     /// Chooses what is traced.
@@ -138,6 +154,10 @@ mod tests {
         assert!(matches!(serde_json::from_str(r#"{"do":"cancel-path","ticket":3}"#), Ok(Order::CancelPath { ticket: 3 })));
         assert!(matches!(serde_json::from_str(r#"{"do":"abandon-path","path":1,"code":62}"#), Ok(Order::AbandonPath { path: 1, code: JsonCode(62) })));
         assert!(matches!(serde_json::from_str(r#"{"do":"path-weight","path":1,"weight":2.5}"#), Ok(Order::PathWeight {})));
+        let migrate = r#"{"do":"migrate-path","ticket":4,"path":0,"spec":{"local":"127.0.0.2:0"}}"#;
+        assert!(matches!(serde_json::from_str(migrate), Ok(Order::MigratePath { ticket: 4, path: 0, .. })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"cancel-migration","path":0}"#), Ok(Order::CancelMigration { path: 0 })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"begin"}"#), Ok(Order::Begin)));
         assert!(matches!(serde_json::from_str(r#"{"do":"trace","mask":3}"#), Ok(Order::Trace { mask: 3 })));
     }
 

@@ -1,8 +1,8 @@
 //! `NativeServer`: connections of others.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use qconnection::{RetryPolicy, ServerConfig, TransportConfig};
+use qconnection::{PreferredAddresses, RetryPolicy, ServerConfig, TransportConfig};
 use serde::Deserialize;
 
 use super::{
@@ -24,6 +24,8 @@ struct Server {
     max_connections: Option<MaxConnections>,
     retry: Option<String>,
     multi_address_handshake: Option<bool>,
+    #[serde(default)]
+    preferred_address: Vec<SocketAddr>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +59,10 @@ impl Listen {
         if let Some(multi_address_handshake) = options.multi_address_handshake {
             transport.config = Arc::new(TransportConfig { multi_address_handshake, ..(*transport.config).clone() });
         }
+        if !options.preferred_address.is_empty() {
+            let preferred_address = preferred(&options.preferred_address);
+            transport.config = Arc::new(TransportConfig { preferred_address, ..transport.config.as_ref().clone() });
+        }
         let tls = options.tls.server(surroundings)?;
         let retry = match options.retry.as_deref() {
             None | Some("auto") => RetryPolicy::Auto,
@@ -68,4 +74,11 @@ impl Listen {
         let config = ServerConfig { retry, versions, ..ServerConfig::new(tls, Arc::clone(&transport.config), max_connections) };
         Ok(Self { config: Arc::new(config), transport })
     }
+}
+
+/// The first address of each family.
+fn preferred(addresses: &[SocketAddr]) -> PreferredAddresses {
+    let v4 = addresses.iter().find_map(|address| if let SocketAddr::V4(v4) = address { Some(*v4) } else { None });
+    let v6 = addresses.iter().find_map(|address| if let SocketAddr::V6(v6) = address { Some(*v6) } else { None });
+    PreferredAddresses { ipv4: v4, ipv6: v6 }
 }
