@@ -2,6 +2,7 @@
  * SIGINT and SIGTERM: the first asks the command to stop (an AbortSignal; the command drains and prints what it has), the
  * second ends the process at once.
  */
+import { setMaxListeners } from 'node:events'
 import { CommandError, Exit } from './exit.ts'
 
 export class Interruption {
@@ -10,6 +11,8 @@ export class Interruption {
   readonly #onTerminate = (): void => this.#stop('SIGTERM')
 
   constructor() {
+    // Every download of a command listens.
+    setMaxListeners(0, this.#controller.signal)
     process.on('SIGINT', this.#onInterrupt)
     process.on('SIGTERM', this.#onTerminate)
   }

@@ -18,7 +18,7 @@ import { handshakeLine } from './facts.ts'
 /** Files that are open at once; streams beyond wait for their turn. */
 const PARALLEL = 128
 /** A session ticket comes right behind the handshake. If none has come by then, the next connection does without. */
-const TICKET_MS = 1000
+const TICKET_MS = 3000
 
 /** Resolves when every file is complete. @throws CommandError, exit 127 if this build lacks what the case needs */
 export async function runClient(row: InteropCase, environment: InteropEnvironment, terminal: Terminal): Promise<void> {
@@ -64,7 +64,7 @@ class Fetching {
   async overOneConnection(requests: readonly FileUrl[]): Promise<void> {
     const connection = await this.#connect(requests[0]?.origin ?? '')
     const ticket = eventOf(connection, 'session-stored')
-    if (this.#row.updatesKey) void this.#updateKey(connection)
+    if (this.#row.updatesKey) await this.#updateKey(connection)
     const queue = [...requests]
     const worker = async (): Promise<void> => {
       for (let request = queue.shift(); request !== undefined; request = queue.shift()) await this.#fetch(connection, request)
@@ -104,6 +104,7 @@ class Fetching {
     }
   }
 
+  /** Before anything is asked for, so that the files come under both keys however slow this end is. */
   async #updateKey(connection: Connection): Promise<void> {
     try {
       await connection.confirmed
