@@ -10,6 +10,7 @@ import { preflight } from './lib/preflight.mjs'
 import { ROOT, run } from './lib/run.mjs'
 
 const PEERS = join(ROOT, 'test/peers/run.mjs')
+const INTEROP = join(ROOT, 'test/interop/run.mjs')
 
 /** A machine that builds once needs neither debug information nor the bookkeeping for the next build. */
 const ONCE = process.env.CI === 'true' ? { CARGO_INCREMENTAL: '0', CARGO_PROFILE_DEV_DEBUG: '0' } : {}
@@ -22,6 +23,7 @@ const LAYERS = {
   lints: { what: 'Rust: lints', test: lints },
   js: { what: 'JavaScript: over the native module', test: js },
   peers: { what: 'Peers: other QUIC implementations', test: peers },
+  interop: { what: 'Interop: cases of the quic-interop-runner in small sizes', test: interop },
 }
 
 async function types() {
@@ -62,6 +64,12 @@ async function js() {
 async function peers() {
   if (!existsSync(PEERS)) return NONE
   const { code, text } = await run(process.execPath, [PEERS], { keep: true })
+  return withCode(summaryCounts(text), code)
+}
+
+async function interop() {
+  if (!existsSync(INTEROP)) return NONE
+  const { code, text } = await run(process.execPath, [INTEROP, '--quick'], { keep: true })
   return withCode(summaryCounts(text), code)
 }
 

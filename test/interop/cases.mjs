@@ -22,9 +22,9 @@ const LIGHT_CORRUPTION = { corruption: 0.02, maxInARow: 3 }
 const MANY = { limitS: 300 }
 
 /**
- * name -> { told, files, quick?, network?, limitS?, checks, decrypted?, many? }.
- * `network`: fields of a relay link, `events`: things that happen while the transfer runs. `decrypted`: checks that need tshark and the key log.
- * `quick: null`: not part of quick runs.
+ * name -> { told, files, quick?, network?, limitS?, checks, decrypted?, timed?, many? }.
+ * `network`: fields of a relay link, `events`: things that happen while the transfer runs. `decrypted`: checks that need tshark and the key log;
+ * `timed`: such checks that a busy machine can fail, not made in quick runs. `quick: null`: not part of quick runs.
  */
 export const CASES = {
   versionnegotiation: { told: told('versionnegotiation'), files: [KB], checks: [judge.versionNegotiated] },
@@ -35,7 +35,7 @@ export const CASES = {
   multiplexing: { told: told('transfer'), files: times(1999, 32), quick: times(300, 32), checks: [ONCE, V1], decrypted: [judge.streamLimit(1000)] },
   retry: { told: told('retry'), files: [10 * KB], checks: [ONCE, V1, judge.retried], decrypted: [judge.packetNumbersGoOn] },
   resumption: { told: told('resumption'), files: [5 * KB, 10 * KB], checks: [judge.handshakes(2), V1], decrypted: [judge.secondWithoutCertificate] },
-  zerortt: { told: told('zerortt'), files: times(40, 32), nameLength: 250, checks: [judge.handshakes(2), V1, judge.earlyData] },
+  zerortt: { told: told('zerortt'), files: times(40, 32), nameLength: 250, checks: [judge.handshakes(2), V1, judge.earlyDataSent], timed: [judge.requestsWereEarly] },
   blackhole: { told: told('transfer'), files: [10 * MB], quick: null, events: { blackhole: { onMs: 5000, offMs: 2000 } }, checks: [ONCE, V1] },
   keyupdate: { told: told('keyupdate', 'transfer'), files: [3 * MB], quick: [300 * KB], checks: [ONCE, V1], decrypted: [judge.bothKeyPhases] },
   ecn: { told: told('ecn'), files: [100 * KB], quick: null, checks: [ONCE, V1, judge.ecnMarks], decrypted: [judge.ecnAcknowledged] },

@@ -6,7 +6,7 @@ import { readCapture } from './pcap.mjs'
 import { dissect } from './tshark.mjs'
 
 /** Answers { reasons, notes }. */
-export async function judgeTraces({ row, at, folder, tshark, bytes, facts }) {
+export async function judgeTraces({ row, at, folder, tshark, bytes, facts, quick }) {
   const ports = { client: [at.relayPort, at.relayPort + 1], server: [at.serverPort, at.serverPort + 1] }
   const names = row.preferred === true ? ['', '-2'] : ['']
   const plain = Object.fromEntries(['client', 'server'].map((side) => {
@@ -16,7 +16,7 @@ export async function judgeTraces({ row, at, folder, tshark, bytes, facts }) {
   }))
   const reasons = row.checks.map((check) => check({ ...plain, bytes, facts })).filter((words) => words !== null)
   facts.datagrams = { up: plain.client.up.length, down: plain.client.down.length }
-  const decrypted = row.decrypted ?? []
+  const decrypted = [...(row.decrypted ?? []), ...(quick ? [] : (row.timed ?? []))]
   if (decrypted.length === 0) return { reasons, notes: [] }
   if (tshark === null) return { reasons, notes: decrypted.map(({ name }) => `trace check ${name || 'of tshark'} skipped: tshark is not installed`) }
   const keylog = joinedKeys(folder)

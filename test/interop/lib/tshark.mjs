@@ -5,6 +5,7 @@ import { spawn, spawnSync } from 'node:child_process'
 const FIELDS = [
   'udp.srcport', 'udp.dstport', 'ip.src', 'ip.dst', 'ipv6.src', 'ipv6.dst', 'quic.long.packet_type', 'quic.packet_number', 'quic.token_length', 'quic.scid',
   'quic.key_phase', 'quic.path_challenge.data', 'quic.path_response.data', 'quic.ack.ect0_count', 'quic.crypto.offset', 'quic.crypto.length',
+  'quic.header_form', 'quic.packet_length', 'quic.frame_type',
   'tls.handshake.type', 'tls.handshake.ciphersuite', 'tls.quic.parameter.initial_max_streams_bidi',
 ]
 
