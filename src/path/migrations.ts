@@ -43,6 +43,8 @@ export class Migrations {
       let over = false
       owner.confirmed().then(() => {
         if (over) return
+        const ended = owner.error()
+        if (ended !== null) return settle.reject(ended)
         ticket = this.#tickets += 1
         this.#waiting.set(ticket, settle)
         owner.engine.tell(owner.key, { do: 'migrate-path', ticket, path, spec: nativePath(spec) })
