@@ -12,6 +12,9 @@ use std::time::Duration;
 /// A path whose validation failed is asked again if an authentic packet came so recently.
 const STILL_HEARD: Duration = Duration::from_secs(1);
 
+/// PTOs in a row from which on probes repeat the last acknowledgement.
+const ACK_REPEATED_FROM: u32 = 3;
+
 /// Deadlines of the whole connection.
 #[derive(Debug)]
 pub(crate) struct Timers {
@@ -265,9 +268,10 @@ impl Connection {
             network.pto_fired_at = now;
             network.ecn.on_pto(network.pto_count);
         }
-        // Our own acknowledgement may be what was lost. In the handshake the peer asks again, and over another path it would
-        // make a dead one look alive.
-        let repeats_ack = level == EncryptionLevel::OneRtt && self.siblings(path) == Siblings::None;
+        // Our own acknowledgement may be what was lost. In the handshake the peer asks again, over another path it would make
+        // a dead one look alive, and told late it spoils the peer's idea of the round trip: not before several PTOs.
+        let is_lossy = self.network(path).is_some_and(|network| network.pto_count >= ACK_REPEATED_FROM);
+        let repeats_ack = level == EncryptionLevel::OneRtt && is_lossy && self.siblings(path) == Siblings::None;
         if let Some(space) = self.space_mut(level, path) {
             space.probes_owed = 2;
             if repeats_ack && space.received.largest().is_some() {
