@@ -15,6 +15,7 @@ export class Engine {
   readonly #native: NativeEndpoint
   /** By `Scope`. */
   readonly #rows = [row(ENDPOINT_NUMBERS), row(CONNECTION_NUMBERS), row(PATH_NUMBERS)] as const
+  readonly #soon: (run: () => void) => void
   #calls = 0
   #rootsGiven = false
 
@@ -22,6 +23,7 @@ export class Engine {
   constructor(module: NativeModule, options: NativeEndpointOptions, sink: EndpointSink, soon: (run: () => void) => void) {
     // The engine wakes us only from the event loop, never inside this call.
     this.#native = guarded(() => module.createEndpoint(JSON.stringify(options), () => this.inbox.wake()))
+    this.#soon = soon
     this.outbox = new Outbox(this.#native, soon)
     this.inbox = new Inbox(this.#native, sink, () => this.outbox.flushCredit(), soon)
   }
@@ -57,7 +59,7 @@ export class Engine {
 
   /** Early data may be written from now on: the first flight goes when this turn of the event loop has been handed over. */
   begin(connection: number): void {
-    setImmediate(() => this.tell(connection, { do: 'begin' }))
+    this.#soon(() => this.tell(connection, { do: 'begin' }))
   }
 
   /** Waits for the I/O thread: for what a person asks. @throws QB_CONNECTION_CLOSED */

@@ -1,7 +1,7 @@
 /** Moves of paths that somebody waits for (RFC 9000 section 9). Whether a path may move is the engine's to say. */
 import { fromNative } from '../binding/index.ts'
 import type { NativeEvent } from '../binding/index.ts'
-import { after, checkCall, checkFamily, checkPathSpec, invalidOption, nativePath, refuseUnavailable, unavailableOption, waitFor } from '../config/index.ts'
+import { checkCall, checkFamily, checkPathSpec, invalidOption, nativePath, refuseUnavailable, unavailableOption, waitFor } from '../config/index.ts'
 import type { PathSpec, Settle, Waiting } from '../config/index.ts'
 import { PathError } from '../errors/index.ts'
 import type { PathOwner } from './owner.ts'
@@ -39,7 +39,7 @@ export class Migrations {
     const owner = this.#owner
     return waitFor(signal, (settle) => {
       let ticket = 0
-      const cancel = after(TIMEOUT_MS, () => settle.reject(new PathError('QB_PATH_TIMEOUT', `path ${path} had not moved after ${TIMEOUT_MS} ms: the server gave no connection id to spare, or no answer; try again`, { path })))
+      const cancel = owner.sampling.timing.after(TIMEOUT_MS, () => settle.reject(new PathError('QB_PATH_TIMEOUT', `path ${path} had not moved after ${TIMEOUT_MS} ms: the server gave no connection id to spare, or no answer; try again`, { path })))
       let over = false
       owner.confirmed().then(() => {
         if (over) return
