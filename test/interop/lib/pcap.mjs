@@ -22,6 +22,20 @@ export function readCapture(file) {
   return datagrams
 }
 
+/** Captures as one, in the order of time. */
+export function joinCaptures(captures) {
+  const records = []
+  for (const bytes of captures) {
+    for (let at = 24; at + 16 <= bytes.length;) {
+      const end = at + 16 + bytes.readUInt32LE(at + 8)
+      records.push({ atMs: bytes.readUInt32LE(at) * 1000 + bytes.readUInt32LE(at + 4) / 1e6, record: bytes.subarray(at, end) })
+      at = end
+    }
+  }
+  records.sort((a, b) => a.atMs - b.atMs)
+  return Buffer.concat([captures[0].subarray(0, 24), ...records.map(({ record }) => record)])
+}
+
 function datagramOf(bytes) {
   const family = bytes[0] >> 4
   const header = family === 4 ? 20 : 40

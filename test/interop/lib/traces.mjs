@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readCapture } from './pcap.mjs'
+import { joinCaptures, readCapture } from './pcap.mjs'
 import { dissect } from './tshark.mjs'
 
 /** Answers { reasons, notes }. */
@@ -21,11 +21,19 @@ export async function judgeTraces({ row, at, folder, tshark, bytes, facts, quick
   if (tshark === null) return { reasons, notes: decrypted.map(({ name }) => `trace check ${name || 'of tshark'} skipped: tshark is not installed`) }
   const keylog = joinedKeys(folder)
   const sides = await Promise.all(['client', 'server'].map(async (side) => {
-    const rows = await Promise.all(names.map((name) => dissect(join(folder, `${side}${name}.pcap`), keylog, ports[side])))
-    return [side, rows.flat().map((fields) => ({ ...fields, isUp: ports[side].includes(Number(fields['udp.dstport'][0])) }))]
+    const rows = await dissect(oneCapture(folder, side, names), keylog, ports[side])
+    return [side, rows.map((fields) => ({ ...fields, isUp: ports[side].includes(Number(fields['udp.dstport'][0])) }))]
   }))
   const dissected = Object.fromEntries(sides)
   return { reasons: [...reasons, ...decrypted.map((check) => check(dissected)).filter((words) => words !== null)], notes: [] }
+}
+
+/** All that passed on one side, in one file: whoever moved can be decrypted only behind its handshake. */
+function oneCapture(folder, side, names) {
+  if (names.length === 1) return join(folder, `${side}.pcap`)
+  const file = join(folder, `${side}-all.pcap`)
+  writeFileSync(file, joinCaptures(names.map((name) => readFileSync(join(folder, `${side}${name}.pcap`)))))
+  return file
 }
 
 function joinedKeys(folder) {
