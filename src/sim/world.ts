@@ -247,7 +247,8 @@ export class World implements AsyncDisposable {
     return {
       ...this.#module,
       contract: () => this.#module.contract(),
-      features: () => this.#module.features(),
+      // Sockets of a world follow its routes: they cannot be tied to a device.
+      features: () => this.#module.features().filter((name) => name !== 'interface'),
       createEndpoint: (options: string, wake: () => void): NativeEndpoint => {
         const native = this.#native.createEndpoint(node, options)
         this.#wakes.push(wake)

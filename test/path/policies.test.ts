@@ -69,6 +69,14 @@ describe('all-interfaces', () => {
     expect(bench.open()).toEqual(['10.0.0.1:4000>192.0.2.1:443', '10.9.0.1:4000>192.0.2.1:443', '[2001:db8::3]:4000>[2001:db8::443]:443'])
   })
 
+  it('asks for another address of the server on an interface from which the first does not answer', async () => {
+    const bench = new PolicyBench('all-interfaces', { interfaces: [WIFI, CELL], remotes: ['192.0.2.1:443', '198.51.100.1:443'] })
+    bench.deadPairs.add('10.9.0.1 192.0.2.1:443')
+    await bench.start()
+    await bench.clock.advance(9000)
+    expect(bench.open()).toEqual(['10.0.0.1:4000>192.0.2.1:443', '10.9.0.1:4000>198.51.100.1:443'])
+  })
+
   it('leaves paths alone that the application opened elsewhere, and loopback addresses that no system lists', async () => {
     const bench = await new PolicyBench('all-interfaces', { interfaces: [device('lo', '127.0.0.1')], remotes: ['127.0.0.1:443'], first: '127.0.0.2' }).start()
     await bench.clock.advance(20_000)

@@ -62,6 +62,8 @@ export class PolicyBench {
   readonly notes: object[] = []
   /** Local addresses (without port) from which nobody answers. */
   readonly dead = new Set<string>()
+  /** The same for one address of the server: `local remote`. */
+  readonly deadPairs = new Set<string>()
   /** Devices that sockets cannot be tied to. */
   readonly unbindable = new Set<string>()
   readonly runner: PolicyRunner
@@ -140,7 +142,7 @@ export class PolicyBench {
     this.runner.changed('news')
     await new Promise<void>((resolve) => this.clock.setTimeout(resolve, this.answerMs))
     signal.throwIfAborted()
-    if (this.dead.has(host)) {
+    if (this.dead.has(host) || this.deadPairs.has(`${host} ${spec.remote ?? ''}`)) {
       this.end(path.id)
       throw new PathError('QB_PATH_VALIDATION', `nobody answered ${host}`)
     }

@@ -1,6 +1,6 @@
 /**
  * The policies that have a name: which paths a connection should have, given the addresses of both ends. Each is a function of
- * what it sees; only `happy-eyeballs` remembers what it tried. Called by the runner, which keeps them from storms and mistakes.
+ * what it sees and of what it tried. Called by the runner, which keeps them from storms and mistakes.
  * Never touches a path whose address is there because it likes another better: paths that the application opened stay.
  */
 import type { PathSpec } from '../../config/index.ts'
@@ -11,7 +11,7 @@ import type { PathAction, PathPolicy, PathPolicyName, PathPolicyView } from './t
 
 /** `happy-eyeballs`: one more candidate every so often (RFC 8305 §5). */
 export const ATTEMPT_GAP_MS = 250
-/** `happy-eyeballs`: a candidate is left alone for so long after it was tried. */
+/** A candidate that does not open in this time is left for the next one; so long does an open take at most. */
 const TRIED_MS = 5000
 /** Probe timeouts in a row after which the only path counts as silent. */
 export const SILENT_PTOS = 2
@@ -20,35 +20,64 @@ export const SILENT_PTOS = 2
 export function policyNamed(name: PathPolicyName): PathPolicy | null {
   switch (name) {
     case 'manual': return null
-    case 'all-interfaces': return { name, decide: (view) => allInterfaces(view, {}) }
-    case 'backup': return { name, decide: backup }
+    case 'all-interfaces': return new AllInterfaces()
+    case 'backup': return new Backup()
     case 'happy-eyeballs': return new HappyEyeballs()
   }
 }
 
 /** One path an interface: opened where none is, abandoned where the address has gone. */
-function allInterfaces(view: PathPolicyView, more: PathSpec): PathAction[] {
-  const taken = new Set(view.paths.map((path) => hostOf(path.local)))
-  const opens = wantedPlaces(view, taken).filter(({ local }) => !taken.has(local))
-  return [
-    ...opens.map(({ name, local, remote }): PathAction => ({ do: 'open', spec: { local, remote, interface: name, ...more } })),
-    ...view.paths.filter((path) => path.facts.state !== 'abandoning' && !isThere(path, view)).map(({ id }): PathAction => ({ do: 'abandon', path: id })),
-  ]
+class AllInterfaces implements PathPolicy {
+  readonly name: PathPolicyName = 'all-interfaces'
+  /** By device: which of its candidates is asked for, and since when. */
+  readonly #turns = new Map<string, { turn: number; sinceMs: number }>()
+
+  decide(view: PathPolicyView): PathAction[] {
+    return this.pathsFor(view, {})
+  }
+
+  protected pathsFor(view: PathPolicyView, more: PathSpec): PathAction[] {
+    const taken = new Set(view.paths.map((path) => hostOf(path.local)))
+    const opens = byDevice(places(view), view).flatMap(([device, own]): PathAction[] => {
+      if (own.some(({ local }) => taken.has(local))) {
+        this.#turns.delete(device)
+        return []
+      }
+      const { name, local, remote } = own[this.#turn(device, view.nowMs) % own.length] ?? own[0]
+      return [{ do: 'open', spec: { local, remote, interface: name, ...more } }]
+    })
+    const gone = view.paths.filter((path) => path.facts.state !== 'abandoning' && !isThere(path, view))
+    return [...opens, ...gone.map(({ id }): PathAction => ({ do: 'abandon', path: id }))]
+  }
+
+  #turn(device: string, nowMs: number): number {
+    const known = this.#turns.get(device) ?? { turn: 0, sinceMs: nowMs }
+    const now = nowMs - known.sinceMs < TRIED_MS ? known : { turn: known.turn + 1, sinceMs: nowMs }
+    this.#turns.set(device, now)
+    return now.turn
+  }
 }
 
 /** As `all-interfaces`; one path is available, the others wait as backups. */
-function backup(view: PathPolicyView): PathAction[] {
+class Backup extends AllInterfaces {
+  override readonly name = 'backup'
+
+  override decide(view: PathPolicyView): PathAction[] {
+    return [...this.pathsFor(view, { status: 'backup' }), ...statuses(view)]
+  }
+}
+
+function statuses(view: PathPolicyView): PathAction[] {
   const open = view.paths.filter((path) => path.facts.state === 'open').sort((a, b) => a.id - b.id)
   const there = open.filter((path) => isThere(path, view))
   const usable = there.length > 0 ? there : open
   const available = usable.filter((path) => path.facts.status === 'available')
   // One that is only suspect stays the first: the scheduler takes backups by itself until it answers.
   const primary = available.find((path) => !path.facts.suspect) ?? available[0] ?? usable.find((path) => !path.facts.suspect) ?? usable[0]
-  const statuses = usable.flatMap((path): PathAction[] => {
+  return usable.flatMap((path): PathAction[] => {
     const status = path === primary ? 'available' : 'backup'
     return path.facts.status === status ? [] : [{ do: 'status', path: path.id, status }]
   })
-  return [...allInterfaces(view, { status: 'backup' }), ...statuses]
 }
 
 /** One path. When it is silent or its address has gone, candidates of both families are tried in turn; the first that is validated stays. */
@@ -76,19 +105,16 @@ class HappyEyeballs implements PathPolicy {
   }
 }
 
-/** One place for each interface: where a path is already, else in the family of the first path, else the likeliest. */
-function wantedPlaces(view: PathPolicyView, taken: ReadonlySet<string>): Place[] {
+/** Candidates by device: in the family of the first path before the other, the likelier before the less likely. */
+function byDevice(all: readonly Place[], view: PathPolicyView): [string, [Place, ...Place[]]][] {
   const family = familyOf(view)
-  return byDevice(places(view)).flatMap((own) => {
-    const best = own.find(({ local }) => taken.has(local)) ?? own.filter((place) => place.family === family).sort(byLikelihood)[0] ?? own.sort(byLikelihood)[0]
-    return best === undefined ? [] : [best]
-  })
-}
-
-function byDevice(all: readonly Place[]): Place[][] {
-  const devices = new Map<string, Place[]>()
-  for (const place of all) devices.set(place.name, [...(devices.get(place.name) ?? []), place])
-  return [...devices.values()]
+  const devices = new Map<string, [Place, ...Place[]]>()
+  for (const place of [...all].sort((a, b) => Number(b.family === family) - Number(a.family === family) || byLikelihood(a, b))) {
+    const known = devices.get(place.name)
+    if (known === undefined) devices.set(place.name, [place])
+    else known.push(place)
+  }
+  return [...devices]
 }
 
 /** Of the oldest path: the server is known to answer there. */
