@@ -123,7 +123,11 @@ impl Streams {
         on_record: &mut dyn FnMut(StreamRecord),
     ) -> Room {
         let most = self.config.max_stream_window.min(self.window.window());
-        let Some(Stream { id, send, recv, .. }) = self.map.by_ticket(ticket) else { return Room::Left };
+        let Some(Stream { id, send, recv, parked, .. }) = self.map.by_ticket(ticket) else { return Room::Left };
+        if *parked {
+            // It waited here before its limit was taken back; when it is allowed again it asks again.
+            return Room::Left;
+        }
         let id = *id;
         if let Some(part) = send {
             if let (true, Some(abort)) = (part.owes_reset(), part.state.abort()) {

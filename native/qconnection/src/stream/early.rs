@@ -118,6 +118,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::super::{Asker, StreamsConfig};
+    use qrecovery::buffer::pool::BufferPool;
     use super::*;
     use crate::stream::StreamRecord;
     use qbase::{PathId, Role, Writer, frame};
@@ -206,6 +207,25 @@ mod tests {
         assert!(freed.contains(&StreamRecord::Reset(opened[2])));
         streams.on_max_stream_data(&frame::MaxStreamData { stream: opened[0], maximum: 300 }).unwrap();
         assert_eq!(data(&send_all(&mut streams)), [(0, 100, 200, false)]);
+    }
+
+    #[test]
+    fn what_waits_to_be_told_of_a_stream_waits_on_when_its_limit_is_taken_back() {
+        let mut streams = streams();
+        streams.on_peer_parameters(&limits(3, 5_000, 5_000));
+        let opened: Vec<StreamId> = (0..3).map(|_| streams.open(Direction::Bidirectional).unwrap()).collect();
+        for id in &opened {
+            streams.write(*id, &[1; 300]).unwrap();
+        }
+        send_all(&mut streams);
+        streams.reset(opened[1], 9).unwrap();
+        streams.stop(opened[2], 9, &mut BufferPool::new(1 << 20)).unwrap();
+        streams.rewind(&limits(1, 5_000, 5_000));
+        let named = |records: &[StreamRecord]| records.contains(&StreamRecord::Reset(opened[1])) || records.contains(&StreamRecord::Stop(opened[2]));
+        assert!(!named(&send_all(&mut streams)), "the server would close the connection");
+        streams.on_max_streams(&frame::MaxStreams { direction: Direction::Bidirectional, maximum: 3 }).unwrap();
+        let freed = send_all(&mut streams);
+        assert!(freed.contains(&StreamRecord::Reset(opened[1])) && freed.contains(&StreamRecord::Stop(opened[2])), "{freed:?}");
     }
 
     #[test]
