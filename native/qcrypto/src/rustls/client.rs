@@ -10,7 +10,7 @@ use rustls::{
 };
 
 use super::{
-    Captured, Digest, KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust,
+    Captured, Digest, Judge, KeyLog, Provider, Randomness, Roots, Verify, check_alpn, keylog::Lines, provider::Sources, verify::Trust,
 };
 use crate::{
     error::TlsError,
@@ -62,6 +62,7 @@ pub struct ClientTls {
     sources: Sources,
     sessions: Option<ClientSessions>,
     offer: Offer,
+    judge: Option<Judge>,
 }
 
 impl ClientTls {
@@ -94,7 +95,7 @@ impl ClientTls {
         if let Some(keylog) = &options.keylog {
             config.key_log = Arc::new(Lines(Arc::clone(keylog)));
         }
-        Ok(Self { config: Arc::new(config), sources, sessions: options.sessions.clone(), offer: Offer::Newest })
+        Ok(Self { config: Arc::new(config), sessions: options.sessions.clone(), offer: Offer::Newest, judge: trust.judge_of_servers(&sources)?, sources })
     }
 
     /// The same options for a connection that offers no ticket; those it gets are kept.
@@ -132,6 +133,17 @@ impl ClientTls {
             config.key_log = sink;
         }
         ClientSetup { config: Arc::new(config), tickets, captured }
+    }
+
+    /// The application judges the peer: the handshake has to wait for its word.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        self.judge.is_some()
+    }
+
+    /// The default check's opinion, where the application judges.
+    pub(crate) fn judge(&self) -> Option<Judge> {
+        self.judge.clone()
     }
 
     pub(crate) fn randomness(&self) -> Randomness {

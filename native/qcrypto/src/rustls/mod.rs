@@ -6,6 +6,7 @@
 mod captured;
 mod client;
 mod identities;
+mod judge;
 mod keylog;
 mod provider;
 mod seeded;
@@ -15,6 +16,7 @@ mod verify;
 pub(crate) use captured::Captured;
 pub use client::{ClientTls, ClientTlsOptions};
 pub(crate) use client::{Capture, ClientSetup};
+pub(crate) use judge::Judge;
 pub use keylog::KeyLog;
 pub use provider::Provider;
 pub(crate) use seeded::Randomness;

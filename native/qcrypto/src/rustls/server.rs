@@ -6,7 +6,7 @@ use qbase::{Role, limits::TICKETS_GIVEN, param::TransportParameters};
 use rustls::{ServerConfig, server::NoServerSessionStorage, version::TLS13};
 
 use super::{
-    Digest, KeyLog, Provider, Randomness, Roots, Verify, check_alpn,
+    Digest, Judge, KeyLog, Provider, Randomness, Roots, Verify, check_alpn,
     identities::Identities,
     keylog::Lines,
     provider::Sources,
@@ -86,6 +86,7 @@ pub struct ServerTls {
     sessions: Option<ServerSessions>,
     /// Digest of what decides which clients are let in: a ticket got under other rules is worth nothing.
     policy: [u8; 32],
+    judge: Option<Judge>,
 }
 
 impl ServerTls {
@@ -129,7 +130,11 @@ impl ServerTls {
         if let Some(keylog) = &options.keylog {
             config.key_log = Arc::new(Lines(Arc::clone(keylog)));
         }
-        Ok(Self { config: Arc::new(config), sources, sessions, policy: policy.finish() })
+        let judge = match options.client_auth {
+            ClientAuth::None => None,
+            ClientAuth::Request | ClientAuth::Require => trust.judge_of_clients(&sources)?,
+        };
+        Ok(Self { config: Arc::new(config), sources, sessions, policy: policy.finish(), judge })
     }
 
     /// Early data of clients with a ticket is taken.
@@ -145,6 +150,17 @@ impl ServerTls {
         let mut config = ServerConfig::clone(&self.config);
         config.session_storage = sessions.slot(self.policy, version, &parameters);
         Arc::new(config)
+    }
+
+    /// The application judges the peer: the handshake has to wait for its word.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        self.judge.is_some()
+    }
+
+    /// The default check's opinion, where the application judges.
+    pub(crate) fn judge(&self) -> Option<Judge> {
+        self.judge.clone()
     }
 
     pub(crate) fn randomness(&self) -> Randomness {

@@ -7,7 +7,8 @@
 //! | no | yes | fit a pin: name and time do not matter |
 //! | no | no | impossible, unless verification is off |
 //!
-//! With verification off chains are not looked at, pins still are. The handshake signature always is.
+//! With verification off chains are not looked at, pins still are. Where the application judges (`Verify::Ask`), the same
+//! holds: it is asked when TLS is done, and told what this table says (`judge`). The handshake signature always is checked.
 
 use std::sync::Arc;
 
@@ -26,7 +27,11 @@ use rustls::{
     },
 };
 
-use super::Digest;
+use super::{
+    Digest,
+    judge::{Judge, Law},
+    provider::Sources,
+};
 use crate::{
     error::{PinMismatch, TlsError},
     identity::{check_certificate, pem_certificates},
@@ -72,6 +77,16 @@ pub enum Verify {
     Default,
     /// Only by pins, if there are any: whoever answers is believed.
     None,
+    /// By pins, if there are any, and by the application once TLS is done: whoever drives the session holds it back until
+    /// then. The number tells one judge from another: what a ticket of one stands for is worth nothing to the next.
+    Ask(u64),
+}
+
+impl Verify {
+    /// Chains are looked at while TLS runs.
+    const fn is_default(self) -> bool {
+        matches!(self, Self::Default)
+    }
 }
 
 /// The trust a set of options asks for.
@@ -96,7 +111,11 @@ impl Trust<'_> {
                 into.add(text.as_bytes());
             }
         }
-        into.add(&[u8::from(self.verify == Verify::None)]);
+        match self.verify {
+            Verify::Default => into.add(&[0]),
+            Verify::None => into.add(&[1]),
+            Verify::Ask(judge) => into.add(&judge.to_be_bytes()),
+        }
         for pin in self.pins {
             match pin {
                 Pin::PublicKey(hash) => into.add(&[&[0], hash.as_slice()].concat()),
@@ -107,14 +126,7 @@ impl Trust<'_> {
 
     /// Verifies servers, for clients.
     pub(super) fn of_servers(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-        let chain = match self.anchors()? {
-            Some(store) => Some(
-                WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
-                    .build()
-                    .map_err(|error| Error::General(error.to_string()))?,
-            ),
-            None => None,
-        };
+        let chain = self.anchors()?.map(|store| server_chain(store, provider)).transpose()?;
         Ok(Arc::new(PeerVerifier::new(chain, self.pins, provider)))
     }
 
@@ -124,20 +136,36 @@ impl Trust<'_> {
         provider: &Arc<CryptoProvider>,
         demand: Demand,
     ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-        let chain = match self.anchors()? {
-            Some(store) => Some(
-                WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
-                    .build()
-                    .map_err(|error| Error::General(error.to_string()))?,
-            ),
-            None => None,
-        };
+        let chain = self.anchors()?.map(|store| client_chain(store, provider)).transpose()?;
         Ok(Arc::new(ClientVerifier { peer: PeerVerifier::new(chain, self.pins, provider), demand }))
+    }
+
+    /// What the table says of servers, for an application that judges itself; `None`: it does not.
+    pub(super) fn judge_of_servers(&self, sources: &Sources) -> Result<Option<Judge>, TlsError> {
+        self.judge(sources, |store| server_chain(store, &sources.crypto).map(Law::Servers))
+    }
+
+    /// The same of clients.
+    pub(super) fn judge_of_clients(&self, sources: &Sources) -> Result<Option<Judge>, TlsError> {
+        self.judge(sources, |store| client_chain(store, &sources.crypto).map(Law::Clients))
+    }
+
+    fn judge(&self, sources: &Sources, law: impl FnOnce(RootCertStore) -> Result<Law, TlsError>) -> Result<Option<Judge>, TlsError> {
+        if !matches!(self.verify, Verify::Ask(_)) {
+            return Ok(None);
+        }
+        let store = self.roots.store()?;
+        let law = match (store.is_empty(), self.pins.is_empty()) {
+            (true, true) => Law::Nobody,
+            (true, false) => Law::Pins,
+            (false, _) => law(store)?,
+        };
+        Ok(Some(Judge::new(law, Arc::clone(&sources.time))))
     }
 
     /// The anchors that chains must lead to; `None` if chains are not looked at.
     fn anchors(&self) -> Result<Option<RootCertStore>, TlsError> {
-        if self.verify == Verify::None {
+        if !self.verify.is_default() {
             return Ok(None);
         }
         let store = self.roots.store()?;
@@ -147,6 +175,16 @@ impl Trust<'_> {
             (false, _) => Ok(Some(store)),
         }
     }
+}
+
+fn server_chain(store: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    let built = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider)).build();
+    Ok(built.map_err(|error| Error::General(error.to_string()))?)
+}
+
+fn client_chain(store: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider)).build();
+    Ok(built.map_err(|error| Error::General(error.to_string()))?)
 }
 
 /// Whether a client must show a certificate.

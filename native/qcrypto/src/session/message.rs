@@ -11,7 +11,9 @@ const MESSAGE_HEADER_LEN: usize = 4;
 /// Longest handshake message we collect, bytes. The TLS library stops at the same length.
 const MAX_MESSAGE_LEN: usize = 0xffff + MESSAGE_HEADER_LEN;
 
-/// new_session_ticket, a kind of message (RFC 8446 §4).
+/// client_hello, a kind of message (RFC 8446 §4).
+pub(super) const CLIENT_HELLO: u8 = 1;
+/// new_session_ticket, a kind of message.
 pub(super) const NEW_SESSION_TICKET: u8 = 4;
 /// encrypted_extensions, a kind of message.
 pub(super) const ENCRYPTED_EXTENSIONS: u8 = 8;

@@ -20,13 +20,14 @@ use rustls::{
 };
 
 use alert::NO_APPLICATION_PROTOCOL;
-use message::{CERTIFICATE_REQUEST, ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET, message_len, starts_with_whole_message};
+use message::{CERTIFICATE_REQUEST, CLIENT_HELLO, ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET, message_len, starts_with_whole_message};
 
 use crate::{
     error::{CertificateFault, TlsError},
+    hello,
     key_update::OneRttKeys,
     keys::{Cipher, DirectionKeys, Keys},
-    rustls::{Capture, Captured, ClientSetup, ClientTls, Randomness, ServerTls},
+    rustls::{Capture, Captured, ClientSetup, ClientTls, Judge, Randomness, ServerTls},
     tickets::ClientSlot,
 };
 
@@ -68,7 +69,7 @@ pub struct Session {
     has_handshake_keys: bool,
     /// The client read EncryptedExtensions: the parameters TLS shows are no longer remembered ones.
     has_extensions: bool,
-    /// The client made early keys.
+    /// The client made early keys, or told the server so.
     offered_early: bool,
     /// Where the client's tickets go.
     tickets: Option<Arc<ClientSlot>>,
@@ -80,6 +81,10 @@ pub struct Session {
     captured: Option<Arc<Captured>>,
     /// The version that keys are made for, if it is another than the session's.
     other_version: Option<u32>,
+    /// The default check, if the application judges the peer.
+    judge: Option<Judge>,
+    /// Client: the name the server must have.
+    asked_name: Option<ServerName<'static>>,
 }
 
 /// Bytes of one level and the keys that come after them.
@@ -141,11 +146,13 @@ impl Session {
             .map_err(|_| TlsError::ServerName { name: server_name.to_owned() })?;
         let label = quic_version(version)?;
         let mut randomness = tls.randomness();
+        let asked = name.clone();
         let inner = randomness
             .lend(|| ClientConnection::new(setup.config, label, name, params.to_vec()).map_err(TlsError::from))?;
         let mut session = Self::new(Connection::Client(inner), Role::Client, randomness);
         session.offered_early = session.inner.zero_rtt_keys().is_some();
         (session.tickets, session.captured) = (setup.tickets, setup.captured);
+        (session.judge, session.asked_name) = (tls.judge(), Some(asked));
         Ok(session)
     }
 
@@ -175,7 +182,9 @@ impl Session {
         let config = tls.config(version, params);
         let mut randomness = tls.randomness();
         let inner = randomness.lend(|| ServerConnection::new(config, label, params.to_vec()).map_err(TlsError::from))?;
-        Ok(Self::new(Connection::Server(inner), Role::Server, randomness))
+        let mut session = Self::new(Connection::Server(inner), Role::Server, randomness);
+        session.judge = tls.judge();
+        Ok(session)
     }
 
     fn new(inner: Connection, role: Role, randomness: Randomness) -> Self {
@@ -194,6 +203,8 @@ impl Session {
             randomness,
             captured: None,
             other_version: None,
+            judge: None,
+            asked_name: None,
         }
     }
 
@@ -262,7 +273,7 @@ impl Session {
         self.inner.zero_rtt_keys().map(DirectionKeys::from)
     }
 
-    /// What became of early data. A server that refuses says [`EarlyStatus::None`].
+    /// What became of early data.
     #[must_use]
     pub fn early_status(&self) -> EarlyStatus {
         match &self.inner {
@@ -271,6 +282,7 @@ impl Session {
             Connection::Client(client) if client.is_early_data_accepted() => EarlyStatus::Accepted,
             Connection::Client(_) => EarlyStatus::Rejected,
             Connection::Server(server) if server.zero_rtt_keys().is_some() => EarlyStatus::Accepted,
+            Connection::Server(_) if self.offered_early && self.has_handshake_keys => EarlyStatus::Rejected,
             Connection::Server(_) => EarlyStatus::None,
         }
     }
@@ -306,6 +318,14 @@ impl Session {
     #[must_use]
     pub fn peer_certificates(&self) -> Vec<Vec<u8>> {
         self.inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect()
+    }
+
+    /// Why the default check would refuse the peer's certificates, for an application that judges itself
+    /// (`Verify::Ask`); `None`: it would accept, or nobody judges.
+    #[must_use]
+    pub fn default_fault(&self) -> Option<String> {
+        let chain = self.inner.peer_certificates().unwrap_or_default();
+        self.judge.as_ref().and_then(|judge| judge.fault(chain, self.asked_name.as_ref()))
     }
 
     /// The cipher both ends agreed on; `None` before it is chosen.
@@ -364,6 +384,9 @@ impl Session {
         if self.read_level == EncryptionLevel::OneRtt && kind == Some(CERTIFICATE_REQUEST) {
             // RFC 9001 §4.4 wants this code, not the alert that TLS would raise.
             return Err(TransportError::violation("a certificate was asked for after the handshake"));
+        }
+        if self.role == Role::Server && kind == Some(CLIENT_HELLO) {
+            self.offered_early |= hello::offers_early_data(message);
         }
         let inner = &mut self.inner;
         let result = self.randomness.lend(|| inner.read_hs(message));

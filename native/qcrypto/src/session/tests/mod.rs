@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+mod judge;
 mod offers;
 
 const INITIAL: EncryptionLevel = EncryptionLevel::Initial;
