@@ -8,6 +8,18 @@ use std::time::Duration;
 pub const HALF_OPEN_BEFORE_RETRY: usize = 64;
 /// L2: half-open connections at most; beyond, Initials are dropped.
 pub const HALF_OPEN_MAX: usize = 1_024;
+/// Pings of the application that wait for an answer per connection.
+pub const PINGS_WAITING: usize = 64;
+/// L2: datagrams kept of an attempt that waits for the application's word.
+pub const ATTEMPT_DATAGRAMS: usize = 8;
+/// L2: bytes kept of all attempts that wait.
+pub const ATTEMPT_BYTES: usize = 4 * 1_024 * 1_024;
+/// L2: an attempt that the application does not decide for so long is refused.
+pub const ATTEMPT_PATIENCE: Duration = Duration::from_secs(5);
+/// L2: verdicts remembered for what clients repeat; the oldest goes first.
+pub const ATTEMPTS_DECIDED: usize = 1_024;
+/// L26: refusals and Retries of an endpoint that wait for its application; newer ones are not told.
+pub const ENDPOINT_NEWS: usize = 256;
 /// L3: packets kept per connection until their keys exist.
 pub const UNDECRYPTABLE_PACKETS: usize = 16;
 /// L3: bytes of those packets.

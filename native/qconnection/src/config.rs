@@ -166,6 +166,9 @@ pub struct TransportConfig {
     /// The handshake waits for the application's word on the peer's certificates (`Connection::verdict`), under the
     /// handshake timeout.
     pub hold_for_verdict: bool,
+    /// Server: data may go out before the client has shown that it is there (0.5-RTT), to whoever sent its ClientHello, or
+    /// sent a copy of it. Not for servers that ask for certificates.
+    pub half_rtt: bool,
     /// The spin bit of our short headers.
     pub spin: Spin,
     /// The fixed bit of packets may be 0, both ways, once both ends have said so (RFC 9287).
@@ -215,6 +218,7 @@ impl Default for TransportConfig {
             keep_alive: Duration::ZERO,
             ecn: true,
             hold_for_verdict: false,
+            half_rtt: false,
             spin: Spin::default(),
             grease_quic_bit: true,
             disable_active_migration: false,

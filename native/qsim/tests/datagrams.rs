@@ -233,7 +233,7 @@ fn a_message_that_is_too_old_is_given_up_in_time() -> Result<(), Failure> {
     pair.run_for(secs(2))?;
     let id = id.and_then(Result::ok).unwrap_or_default();
     assert!(fates(&pair, Role::Client).contains(&(id, DatagramFate::Abandoned)));
-    let told = pair.client().first(|event| *event == Event::DatagramFate { id, fate: DatagramFate::Abandoned });
+    let told = pair.client().first(|event| *event == Event::DatagramFate { id, fate: DatagramFate::Abandoned, path: None });
     assert_eq!(told, Some(expires), "its timer told");
     assert_eq!(took(&mut pair, Role::Server).len(), 40);
     Ok(())
@@ -381,7 +381,7 @@ fn took(pair: &mut Pair, role: Role) -> Vec<Bytes> {
 
 fn fates(pair: &Pair, role: Role) -> Vec<(u64, DatagramFate)> {
     let of = |event: &Event| match event {
-        Event::DatagramFate { id, fate } => Some((*id, *fate)),
+        Event::DatagramFate { id, fate, .. } => Some((*id, *fate)),
         _ => None,
     };
     pair.host(role).news().iter().filter_map(|(_, event)| of(event)).collect()

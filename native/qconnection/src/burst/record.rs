@@ -31,6 +31,15 @@ pub enum SentFrame {
     Datagram {
         /// The message's id.
         id: u64,
+        /// The path that carries it.
+        path: PathId,
+    },
+    /// PING whose answer the application waits for.
+    Echo {
+        /// The path it measures.
+        path: PathId,
+        /// When it was written.
+        sent_at: Timestamp,
     },
     /// PING.
     Ping,

@@ -98,14 +98,14 @@ impl Connection {
         }
     }
 
-    /// The sources of a 0-RTT packet (row 2): what streams owe, and their bytes.
+    /// The sources of a 0-RTT packet (row 2): what streams owe, messages (RFC 9221 §3), and stream bytes.
     fn write_zero_rtt(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
         if !allow.in_flight {
             return;
         }
         self.streams.begin_early();
         self.write_stream_control(now, frames);
-        self.write_streams(Asker::chosen(path), frames);
+        self.write_payload(Asker::chosen(path), frames);
         self.streams.end_early();
     }
 
@@ -119,11 +119,13 @@ impl Connection {
         if allow.acks {
             self.write_acks(now, path, allow, frames);
         }
-        if !self.handshake_complete {
+        if !self.sends_data() {
             // Before that only 0-RTT packets are acknowledged (burst B-27).
             return;
         }
-        self.write_path_frames(now, path, allow, frames);
+        if self.handshake_complete {
+            self.write_path_frames(now, path, allow, frames);
+        }
         let Some(entry) = self.paths.get(path) else { return };
         let probe = allow.probe && entry.network.as_deref().is_some_and(|network| network.space.probes_owed > 0);
         let open = entry.state == PathState::Open;
@@ -132,6 +134,7 @@ impl Connection {
             self.write_immediate_ack(frames);
         }
         if allow.in_flight && open {
+            self.write_echo(now, path, frames);
             if allow.data {
                 if allow.control {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
@@ -145,6 +148,13 @@ impl Connection {
         }
         if probe && allow.in_flight && !frames.weight.ack_eliciting {
             frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));
+        }
+    }
+
+    /// The PING of an application that wants to know the round-trip time of this path.
+    fn write_echo(&mut self, now: Timestamp, path: PathId, frames: &mut Frames<'_, '_>) {
+        if let Some(network) = self.network_mut(path).filter(|network| network.ping_owed) {
+            network.ping_owed = !frames.put(1, SentFrame::Echo { path, sent_at: now }, |writer| writer.u8(0x01));
         }
     }
 
@@ -354,7 +364,7 @@ impl Connection {
     fn write_datagrams(&mut self, carrier: Carrier, frames: &mut Frames<'_, '_>) {
         while frames.writer.remaining() > 0 {
             let Some(id) = self.datagrams.send.write(carrier, frames.writer) else { return };
-            frames.book(SentFrame::Datagram { id });
+            frames.book(SentFrame::Datagram { id, path: carrier.path });
         }
     }
 

@@ -21,6 +21,7 @@ impl Connection {
         }
         let now = opened.arrival.now;
         let delay = self.decode_ack_delay(ack.delay);
+        self.pings.on_ack_delay(delay);
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
         if self.space_mut(opened.level, path).is_none() {
@@ -217,7 +218,8 @@ impl Connection {
                     entry.remote_cids.on_retire_acked(sequence);
                 }
             }
-            SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Acknowledged),
+            SentFrame::Datagram { id, path } => self.datagrams.send.settle(id, DatagramFate::Acknowledged, Some(path)),
+            SentFrame::Echo { path, sent_at } => self.on_echo(now, path, sent_at),
             SentFrame::NewToken { serial } => self.control.new_token.on_acked(serial),
             SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
             SentFrame::MtuProbe { path, id } => self.on_mtu_probe_acked(path, id),
@@ -243,7 +245,8 @@ impl Connection {
                     crypto.on_lost(offset, u64::from(len));
                 }
             }
-            SentFrame::Datagram { id } => self.datagrams.send.settle(id, DatagramFate::Lost),
+            SentFrame::Datagram { id, path } => self.datagrams.send.settle(id, DatagramFate::Lost, Some(path)),
+            SentFrame::Echo { path, .. } => self.on_echo_lost(path),
             SentFrame::HandshakeDone => self.control.handshake_done = true,
             SentFrame::NewToken { serial } => self.control.new_token.on_lost(serial),
             SentFrame::NewCid { path, sequence } => {

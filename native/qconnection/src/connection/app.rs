@@ -42,10 +42,11 @@ pub enum OpenPathError {
 
 impl Connection {
     /// Opens a stream; `None` without credit of the peer (an event tells when there is some) or before completion, unless
-    /// early data is sent.
+    /// early data or 0.5-RTT data is sent.
     pub fn open(&mut self, direction: Direction) -> Option<StreamId> {
         let early = self.state == State::Handshaking && self.sends_early();
-        if self.state != State::Open && !early {
+        let half = self.state == State::Handshaking && self.half_rtt;
+        if self.state != State::Open && !early && !half {
             return None;
         }
         self.streams.open(direction)

@@ -115,7 +115,7 @@ impl Connection {
     /// Asks the scheduler which path carries control frames and data.
     pub(super) fn choose_data_path(&mut self, now: Timestamp) -> Option<Choice> {
         self.scheduling.ask_at = None;
-        if !self.handshake_complete || !(self.streams.has_data() || self.datagrams.send.has_shared() || self.has_control()) {
+        if !self.sends_data() || !(self.streams.has_data() || self.datagrams.send.has_shared() || self.has_control()) {
             self.note_app_limited();
             return None;
         }

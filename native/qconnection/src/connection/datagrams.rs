@@ -6,8 +6,8 @@
 use super::{Connection, State, events::Event};
 use crate::path::PathState;
 use bytes::Bytes;
-use qbase::{PathId, Timestamp, TransportError, frame, limits::TAG_LEN, varint};
-pub use qrecovery::datagram::DatagramStatistics;
+use qbase::{EncryptionLevel, PathId, Timestamp, TransportError, frame, limits::TAG_LEN, varint};
+pub use qrecovery::datagram::{DatagramStatistics, Earliness};
 use qrecovery::datagram::{ReceiveQueue, SendOrder, SendQueue};
 
 /// How a message is to be sent.
@@ -48,7 +48,7 @@ impl Datagrams {
         if self.receive.take_news() {
             return Some(Event::DatagramReceived);
         }
-        self.send.poll_fate().map(|(id, fate)| Event::DatagramFate { id, fate })
+        self.send.poll_fate().map(|(id, fate, path)| Event::DatagramFate { id, fate, path })
     }
 
     pub(super) fn statistics(&self) -> DatagramStatistics {
@@ -76,7 +76,7 @@ impl Connection {
         if !matches!(self.state, State::Handshaking | State::Open) {
             return Err(DatagramError::Closed);
         }
-        if self.peer_parameters.max_datagram_frame_size == 0 {
+        if self.datagram_frame_limit() == 0 {
             return Err(DatagramError::Refused);
         }
         if order.path.is_some_and(|path| !self.paths.get(path).is_some_and(|entry| entry.is_live())) {
@@ -99,6 +99,11 @@ impl Connection {
 
     /// The oldest message of the peer that waits.
     pub fn receive_datagram(&mut self) -> Option<Bytes> {
+        self.receive_marked_datagram().map(|(data, _)| data)
+    }
+
+    /// The same, and whether it came in 0-RTT.
+    pub fn receive_marked_datagram(&mut self) -> Option<(Bytes, Earliness)> {
         self.datagrams.receive.pop()
     }
 
@@ -109,7 +114,7 @@ impl Connection {
     }
 
     /// DATAGRAM of the peer, `size` bytes on the wire.
-    pub(super) fn on_datagram(&mut self, frame: &frame::Datagram<'_>, size: usize) -> Result<(), TransportError> {
+    pub(super) fn on_datagram(&mut self, level: EncryptionLevel, frame: &frame::Datagram<'_>, size: usize) -> Result<(), TransportError> {
         let limit = self.config.max_datagram_frame;
         if limit == 0 {
             return Err(TransportError::violation("DATAGRAM was not offered"));
@@ -117,7 +122,8 @@ impl Connection {
         if size as u64 > limit {
             return Err(TransportError::violation("DATAGRAM is larger than we take"));
         }
-        self.datagrams.receive.push(frame.data);
+        let earliness = if level == EncryptionLevel::ZeroRtt { Earliness::Early } else { Earliness::Ordinary };
+        self.datagrams.receive.push(frame.data, earliness);
         Ok(())
     }
 
@@ -129,11 +135,17 @@ impl Connection {
         }
         let mut send = std::mem::take(&mut self.datagrams.send);
         let shared = self.datagram_limit(None);
-        send.prune(now, |path, len| match path {
+        let is_taken = self.datagram_frame_limit() > 0;
+        send.prune(now, |path, len| is_taken && match path {
             None => len <= shared,
             Some(path) => self.paths.get(path).is_some_and(|entry| entry.is_live()) && len <= self.datagram_limit(Some(path)),
         });
         self.datagrams.send = send;
+    }
+
+    /// The largest frame the peer takes: in 0-RTT what it took in an earlier connection (RFC 9221 §3).
+    fn datagram_frame_limit(&self) -> u64 {
+        self.remembered_parameters().unwrap_or(&self.peer_parameters).max_datagram_frame_size
     }
 
     /// Bytes a message may have on a path, or on each of those that carry data.
@@ -147,16 +159,19 @@ impl Connection {
         };
         // The frame that fills a packet has no Length; the peer's limit counts it all the same, since a smaller packet
         // needs it.
-        let peer = self.peer_parameters.max_datagram_frame_size.min(1 << 30);
+        let peer = self.datagram_frame_limit().min(1 << 30);
         let peer = peer.saturating_sub(1).saturating_sub(varint::size(peer) as u64);
         room.unwrap_or(0).min(usize::try_from(peer).unwrap_or(usize::MAX))
     }
 
-    /// Bytes of a message that fill a 1-RTT packet of a path: header with the longest packet number, type and tag off.
+    /// Bytes of a message that fill a 1-RTT packet of a path, or a 0-RTT packet as long as none other can be sent: header with
+    /// the longest packet number, type and tag off.
     fn datagram_room(&self, path: PathId) -> Option<usize> {
         let entry = self.paths.get(path)?;
         let network = entry.network.as_deref()?;
         let cid = entry.remote_cids.active().map_or(qbase::limits::LOCAL_CID_LEN, |cid| cid.len());
-        Some(usize::from(network.mtu()).saturating_sub(1 + 4 + 1 + TAG_LEN).saturating_sub(cid))
+        // Version, both lengths, our id, Length.
+        let long = if self.sends_early() { 4 + 2 + 4 + self.cids.local.len() } else { 0 };
+        Some(usize::from(network.mtu()).saturating_sub(1 + 4 + 1 + TAG_LEN).saturating_sub(cid).saturating_sub(long))
     }
 }

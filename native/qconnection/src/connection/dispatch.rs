@@ -38,7 +38,7 @@ impl Connection {
             });
             probing &= frame.is_probing();
             if let Frame::Datagram(datagram) = &frame {
-                self.on_datagram(datagram, before.saturating_sub(reader.remaining())).map_err(|error| error.by_frame(frame_type))?;
+                self.on_datagram(opened.level, datagram, before.saturating_sub(reader.remaining())).map_err(|error| error.by_frame(frame_type))?;
                 continue;
             }
             self.on_frame(opened, frame, pool).map_err(|error| if error.frame_type.is_none() { error.by_frame(frame_type) } else { error })?;

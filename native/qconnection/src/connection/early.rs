@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  client  Sent --EncryptedExtensions, handshake complete--> Accepted | Rejected: streams start again in 1-RTT
-//!  server  ClientHello read --> Accepted: keys until 3 PTO after completion | nothing: packets are dropped
+//!  server  ClientHello read --> Accepted: keys until 3 PTO after completion | Rejected: packets are dropped
 //! ```
 //! Called by the handshake as TLS goes on. Never writes packets: the burst writer asks whether it may.
 
@@ -53,12 +53,19 @@ impl Connection {
         if let Some(keys) = self.tls.early_keys() {
             self.early = Some(Early::new(keys, EarlyStatus::Accepted, TransportParameters::default()));
             self.events.push_back(Event::EarlyData(EarlyStatus::Accepted));
+        } else if self.tls.early_status() == EarlyStatus::Rejected && !std::mem::replace(&mut self.early_refused, true) {
+            self.events.push_back(Event::EarlyData(EarlyStatus::Rejected));
         }
     }
 
     /// The limits that streams follow now are remembered ones (RFC 9000 §7.4.1).
     pub(super) fn uses_remembered_limits(&self) -> bool {
         self.early.as_ref().is_some_and(|early| early.status == EarlyStatus::Sent)
+    }
+
+    /// Those limits.
+    pub(super) fn remembered_parameters(&self) -> Option<&TransportParameters> {
+        self.early.as_ref().filter(|early| early.status == EarlyStatus::Sent).map(|early| &early.remembered)
     }
 
     /// The handshake is complete: on a client 0-RTT is over one way or the other, on a server it will be soon.
@@ -205,7 +212,8 @@ impl Connection {
     /// What became of early data.
     #[must_use]
     pub fn early_status(&self) -> EarlyStatus {
-        self.early.as_ref().map_or(EarlyStatus::None, |early| early.status)
+        let refused = if self.early_refused { EarlyStatus::Rejected } else { EarlyStatus::None };
+        self.early.as_ref().map_or(refused, |early| early.status)
     }
 
     /// The handshake was shortened by a ticket.

@@ -9,13 +9,13 @@ use crate::{endpoint::SendFailure, stream::StreamEvent};
 use bytes::Bytes;
 use qbase::{ConnectionId, FourTuple, PathId, ResetToken, Timestamp, frame::PathStatusKind};
 pub use qcrypto::EarlyStatus;
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Client: the server took early data, or refused it, and all of it is sent again. Server: the client's early data is
-    /// taken; stream events may come before the handshake is complete.
+    /// taken, and stream events may come before the handshake is complete; or it was refused.
     EarlyData(EarlyStatus),
     /// The handshake waits for [`super::Connection::verdict`] on the peer's certificates.
     VerdictWanted {
@@ -24,6 +24,18 @@ pub enum Event {
     },
     /// A step of a client's handshake with one of its address pairs (multipath MP-97).
     Handshake(HandshakeStep),
+    /// Server: data may be sent though the client has not shown that it is there (0.5-RTT): it may go to whoever replays a
+    /// ClientHello.
+    HalfRtt,
+    /// An answer to [`super::Connection::ping_path`].
+    Pong {
+        /// The ping.
+        id: u64,
+        /// The path that answered first.
+        path: PathId,
+        /// Its round-trip time, without the delay that the peer owned up to.
+        rtt: Duration,
+    },
     /// The handshake is complete: streams may be used.
     HandshakeComplete,
     /// The handshake is confirmed (RFC 9001 §4.1.2).
@@ -40,6 +52,8 @@ pub enum Event {
         id: u64,
         /// Its fate.
         fate: DatagramFate,
+        /// The path that carried it; `None`: it never left.
+        path: Option<PathId>,
     },
     /// The keys were updated.
     KeyUpdated,

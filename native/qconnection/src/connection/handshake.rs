@@ -2,7 +2,7 @@
 //!
 //! Called by the dispatch for CRYPTO frames and once at the start. Never writes packets: bytes wait in CRYPTO streams.
 
-use super::{Application, Connection, State, StepKind, events::Event};
+use super::{Application, Connection, State, StepKind, events::Event, verdict::Hold};
 use crate::{path::PathState, space::HandshakeSpace};
 use qbase::{EncryptionLevel, ErrorCode, PathId, TransportError, Timestamp, frame, limits};
 use qcrypto::{KeyChange, Keys, key_update::AeadLimits};
@@ -87,10 +87,31 @@ impl Connection {
         }
         self.read_peer_parameters()?;
         self.accept_early();
+        self.begin_half_rtt();
         if !self.handshake_complete && !self.tls.is_handshaking() {
             self.on_handshake_complete(now)?;
         }
         Ok(())
+    }
+
+    /// Server: 1-RTT keys are there and the application wants to use them before the client has shown that it is
+    /// (0.5-RTT; burst B-27). Not while its word on the client is wanted.
+    fn begin_half_rtt(&mut self) {
+        let is_free = self.hold == Hold::Off || self.tls.is_resumed();
+        let may = !self.role.is_client() && self.config.half_rtt && is_free && self.application.is_some() && self.counters.has_peer_parameters;
+        if !may || self.half_rtt || self.handshake_complete {
+            return;
+        }
+        self.half_rtt = true;
+        if let Some(entry) = self.paths.get_mut(PathId::ZERO) {
+            entry.state = PathState::Open;
+        }
+        self.events.push_back(Event::HalfRtt);
+    }
+
+    /// Data may go out under 1-RTT keys.
+    pub(crate) const fn sends_data(&self) -> bool {
+        self.handshake_complete || self.half_rtt
     }
 
     /// TLS is finished on this side (RFC 9001 §4.1.1).

@@ -46,6 +46,7 @@ mod mtu;
 mod output;
 mod params;
 mod paths;
+mod pings;
 mod pins;
 pub(crate) mod qlog;
 mod reinject;
@@ -65,9 +66,10 @@ pub use candidates::{Afterwards, Attempt, AttemptState, Candidate, HandshakeStep
 pub(crate) use input::Arrival;
 pub(crate) use params::server_parameters;
 pub use close::State;
-pub use datagrams::{DatagramError, DatagramStatistics, SendDatagram};
+pub use datagrams::{DatagramError, DatagramStatistics, Earliness, SendDatagram};
 pub use facts::{SpaceState, SpaceView};
 pub use paths::{MigrateError, Migration};
+pub use pings::PingError;
 pub use pins::PinError;
 pub use stats::Statistics;
 pub use verdict::Verdict;
@@ -160,6 +162,12 @@ pub struct Connection {
     /// 0-RTT, if there is any.
     pub(crate) early: Option<Box<early::Early>>,
     pub(crate) handshake_complete: bool,
+    /// Server: it sends data before the handshake is complete (0.5-RTT).
+    pub(crate) half_rtt: bool,
+    /// Server: its application was told that early data was refused.
+    pub(crate) early_refused: bool,
+    /// Pings of the application that wait for an answer.
+    pub(crate) pings: pings::Pings,
     pub(crate) confirmed: bool,
     pub(crate) peer_parameters: TransportParameters,
     /// Both ends sent `initial_max_path_id` and the handshake is complete (multipath MP-5, MP-14).
@@ -275,6 +283,9 @@ impl Connection {
             hold: if config.hold_for_verdict { verdict::Hold::Armed } else { verdict::Hold::Off },
             early: None,
             handshake_complete: false,
+            half_rtt: false,
+            early_refused: false,
+            pings: pings::Pings::default(),
             confirmed: false,
             peer_parameters: TransportParameters::default(),
             multipath: false,

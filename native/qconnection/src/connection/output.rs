@@ -123,17 +123,18 @@ impl Connection {
         let data = self.carries_data(path, choice);
         let complete = self.handshake_complete;
         let zero_rtt = (handshake_path && self.sends_early()).then(|| Wants {
-            frames: self.streams.has_data() || self.streams.has_control(),
+            frames: self.streams.has_data() || self.streams.has_control() || !self.datagrams.send.is_empty(),
             ..Wants::default()
         });
-        let one_rtt = (complete || (handshake_path && self.acknowledges_early())).then(|| Wants {
+        let sends = self.sends_data();
+        let one_rtt = (sends || (handshake_path && self.acknowledges_early())).then(|| Wants {
             ack: self.ack_due_on(path, now),
-            frames: complete
+            frames: sends
                 && open
                 && (data
                     || self.datagrams.send.has_pinned(path)
                     || self.streams.has_pinned(path)
-                    || self.network(path).is_some_and(|network| !network.duplicates.is_empty())),
+                    || self.network(path).is_some_and(|network| network.ping_owed || !network.duplicates.is_empty())),
             probe: complete && self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });
         let idle = self.idle_signals(path);

@@ -85,7 +85,7 @@ impl Connection {
                     space.acks.on_ack_cancelled(now);
                 }
             }
-            SentFrame::Datagram { id } => self.datagrams.send.take_back(id),
+            SentFrame::Datagram { id, .. } => self.datagrams.send.take_back(id),
             frame => self.on_frame_lost(frame),
         }
     }

@@ -143,6 +143,7 @@ impl SentFrame {
             Self::Crypto { .. } => "CRYPTO",
             Self::Ack { .. } => "ACK",
             Self::Datagram { .. } => "DATAGRAM",
+            Self::Echo { .. } => "PING",
             Self::Ping | Self::MtuProbe { .. } => "PING",
             Self::AckFrequency { .. } => "ACK_FREQUENCY",
             Self::ImmediateAck => "IMMEDIATE_ACK",

@@ -31,10 +31,13 @@ impl Endpoint {
         if header.dcid.len() < MIN_CLIENT_DCID {
             return self.drops.count(DropReason::ShortConnectionId);
         }
+        if self.admission.knows(&header.dcid) {
+            return self.on_more_of_attempt(Arriving { now, four_tuple, ecn }, header, bytes);
+        }
         if !server.versions.contains(&header.version) {
             return self.answer_version(now, four_tuple, bytes);
         }
-        if self.counters.half_open >= limits::HALF_OPEN_MAX {
+        if self.half_open() >= limits::HALF_OPEN_MAX {
             return self.drops.count(DropReason::HalfOpenLimit);
         }
         let token = bytes.get(header.token.clone()).unwrap_or_default();
@@ -53,11 +56,15 @@ impl Endpoint {
         if proof.is_none() && self.must_retry(server.retry) {
             return self.answer_with_retry(now, four_tuple, header);
         }
-        self.open(&server, proof, Arriving { now, four_tuple, ecn }, header, bytes);
+        let arriving = Arriving { now, four_tuple, ecn };
+        if self.admission.is_asked() {
+            return self.begin_attempt(arriving, proof.is_some(), header, bytes);
+        }
+        self.open(&server, proof, arriving, header, bytes);
     }
 
     /// Makes the connection and hands it its first datagram; without an authentic packet in it nothing stays.
-    fn open(&mut self, server: &Arc<ServerConfig>, proof: Option<Proof>, arriving: Arriving, header: &ProtectedHeader, bytes: &mut [u8]) {
+    pub(super) fn open(&mut self, server: &Arc<ServerConfig>, proof: Option<Proof>, arriving: Arriving, header: &ProtectedHeader, bytes: &mut [u8]) {
         let Arriving { now, four_tuple, ecn } = arriving;
         let local = self.new_cid();
         let original = proof.and_then(|proof| proof.original_dcid);
@@ -124,8 +131,8 @@ impl Endpoint {
 
 /// When and where the datagram came.
 #[derive(Clone, Copy)]
-struct Arriving {
-    now: Timestamp,
-    four_tuple: FourTuple,
-    ecn: Ecn,
+pub(super) struct Arriving {
+    pub(super) now: Timestamp,
+    pub(super) four_tuple: FourTuple,
+    pub(super) ecn: Ecn,
 }

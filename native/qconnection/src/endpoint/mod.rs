@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `route` | connection id → connection and path |
 //! | `accept` | first Initial of a client → connection |
+//! | `admission` | attempts that wait for the application's word |
 //! | `early` | 0-RTT packets before the first Initial |
 //! | `connect` | connection of our own |
 //! | `rivals` | several attempts that look like one connection |
@@ -20,6 +21,7 @@
 
 mod accept;
 mod active;
+mod admission;
 mod answer;
 mod connect;
 mod early;
@@ -37,6 +39,7 @@ mod token;
 mod turn;
 mod version;
 
+pub use admission::{Admission, Attempt, AttemptId, EndpointNews};
 pub use connect::ConnectError;
 pub use qlog::{LogEnd, LogPiece};
 pub use send_failure::SendFailure;
@@ -87,6 +90,8 @@ pub struct Endpoint {
     reset_tokens: reset::ResetTokens,
     tokens: token::Tokens,
     rivals: rivals::Rivals,
+    /// Attempts that wait for the application.
+    admission: admission::Attempts,
     /// Logs, if connections write any.
     logs: Option<qlog::Logs>,
 }
@@ -120,6 +125,7 @@ impl Endpoint {
             reset_tokens: reset::ResetTokens::new(random.next_u64()),
             tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
             rivals: rivals::Rivals::default(),
+            admission: admission::Attempts::default(),
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             random,
         }

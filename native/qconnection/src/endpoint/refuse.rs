@@ -3,7 +3,7 @@
 //! Called by the accept step for clients there is no room for and for bad tokens. Rationed (attacks L20), keeps no state,
 //! and is far smaller than the Initial that it answers.
 
-use super::Endpoint;
+use super::{Endpoint, EndpointNews};
 use qbase::{
     ErrorCode, FourTuple, PathId, Role, Timestamp, Writer,
     frame::{CloseKind, ConnectionClose},
@@ -29,11 +29,12 @@ impl Endpoint {
             return self.drops.count(DropReason::AnswerLimit);
         }
         let keys = Keys::initial(header.version, &header.dcid, Role::Server);
-        if !opens(&keys, header, bytes) {
+        if open(&keys, header, bytes).is_none() {
             return self.drops.count(DropReason::Undecryptable);
         }
         if let Some(bytes) = self.refusal(header, &keys, refusal) {
             self.counters.refused = self.counters.refused.saturating_add(1);
+            self.admission.tell(EndpointNews::Refused { remote: four_tuple.remote, reason: refusal.1 });
             self.answer(four_tuple, bytes);
         }
     }
@@ -59,11 +60,13 @@ impl Endpoint {
     }
 }
 
-/// The client's packet is authentic, as far as an Initial packet can be.
-fn opens(keys: &Keys, header: &ProtectedHeader, bytes: &mut [u8]) -> bool {
-    let Some(packet) = bytes.get_mut(..header.end) else { return false };
-    let Some(number_len) = keys.remote.header.unprotect(packet, header.pn_offset) else { return false };
-    let number = number::read(packet, header.pn_offset, number_len).map(|read| number::decode(read, number_len, None));
-    let header_len = header.pn_offset.saturating_add(number_len);
-    number.is_some_and(|number| keys.remote.packet.open(PathId::ZERO, number, packet, header_len).is_ok())
+/// The payload of a client's first packet, opened in place; `None`: it is not authentic, as far as an Initial packet can be.
+pub(super) fn open<'a>(keys: &Keys, header: &ProtectedHeader, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    let packet = bytes.get_mut(..header.end)?;
+    let number_at = header.pn_offset;
+    let number_len = keys.remote.header.unprotect(packet, number_at)?;
+    let number = number::read(packet, number_at, number_len).map(|read| number::decode(read, number_len, None))?;
+    let header_len = number_at.saturating_add(number_len);
+    let payload = keys.remote.packet.open(PathId::ZERO, number, packet, header_len).ok()?;
+    packet.get(payload)
 }

@@ -3,7 +3,7 @@
 //! Called by the accept step. Keeps no state: everything stands in the token. Not rationed, since a ration would lock
 //! honest clients out of a flood; a Retry is always smaller than the Initial that it answers.
 
-use super::Endpoint;
+use super::{Endpoint, EndpointNews};
 use crate::config::RetryPolicy;
 use qbase::{FourTuple, Timestamp, Writer, limits, packet::{ProtectedHeader, retry}};
 
@@ -12,10 +12,10 @@ const MAX_RETRY: usize = 512;
 
 impl Endpoint {
     /// A client without a proof of its address must come again with a token.
-    pub(super) const fn must_retry(&self, policy: RetryPolicy) -> bool {
+    pub(super) fn must_retry(&self, policy: RetryPolicy) -> bool {
         match policy {
             RetryPolicy::Always => true,
-            RetryPolicy::Auto => self.counters.half_open >= limits::HALF_OPEN_BEFORE_RETRY,
+            RetryPolicy::Auto => self.half_open() >= limits::HALF_OPEN_BEFORE_RETRY,
             RetryPolicy::Never => false,
         }
     }
@@ -36,6 +36,7 @@ impl Endpoint {
         let len = writer.len();
         buffer.truncate(len);
         self.counters.retries = self.counters.retries.saturating_add(1);
+        self.admission.tell(EndpointNews::Retried { remote: four_tuple.remote });
         self.answer(four_tuple, buffer);
     }
 }

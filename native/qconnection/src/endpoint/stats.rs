@@ -41,7 +41,7 @@ pub struct EndpointStatistics {
     pub bytes_sent: u64,
     /// Connections alive.
     pub connections: u64,
-    /// Accepted ones whose handshake is not complete.
+    /// Accepted ones whose handshake is not complete, and attempts that wait for the application's word.
     pub half_open: u64,
     /// Connections ever accepted.
     pub accepted: u64,
@@ -78,7 +78,7 @@ impl Endpoint {
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
             connections: self.slots.len() as u64,
-            half_open: counters.half_open as u64,
+            half_open: self.half_open() as u64,
             accepted: counters.accepted,
             version_negotiations: counters.version_negotiations,
             retries: counters.retries,

@@ -198,12 +198,14 @@ impl Endpoint {
     #[must_use]
     pub fn next_timer(&self) -> Option<(Timestamp, TimerName)> {
         let early = self.early.next_timer().map(|at| (at, TimerName::Handshake));
-        [self.turns.next(), early].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let attempt = self.admission.next_timer().map(|at| (at, TimerName::Handshake));
+        [self.turns.next(), early, attempt].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due. Connections with work get a turn to send.
     pub fn on_timer(&mut self, now: Timestamp) {
         self.early.expire(now);
+        self.expire_attempts(now);
         while let Some(index) = self.turns.take_due(now) {
             let Some(connection) = self.slots.at(index) else { continue };
             connection.on_timer(now);

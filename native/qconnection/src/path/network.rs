@@ -108,6 +108,8 @@ pub struct Network {
     pub pending: PendingBurst,
     /// When the application was last told that a socket refused to send here.
     pub send_error_told_at: Option<Timestamp>,
+    /// The application waits for an answer on this path: a PING is owed.
+    pub ping_owed: bool,
     /// Records of other paths' data to copy here (scheduler `redundant`, plans).
     pub duplicates: Duplicates,
     /// Bytes it carried, divided by its weight (scheduler `weighted`).
@@ -163,6 +165,7 @@ impl Network {
             reordering: Reordering::new(),
             pending: PendingBurst::default(),
             send_error_told_at: None,
+            ping_owed: false,
             duplicates: Duplicates::default(),
             served: 0,
             pacing_until: None,

@@ -7,7 +7,7 @@
 mod receive;
 mod send;
 
-pub use receive::ReceiveQueue;
+pub use receive::{Earliness, ReceiveQueue};
 pub use send::{Carrier, SendOrder, SendQueue};
 
 /// What became of a message that was handed to [`SendQueue::push`]; told once.

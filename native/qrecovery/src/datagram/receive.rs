@@ -11,10 +11,20 @@ use std::collections::VecDeque;
 /// used again.
 const PIECE: usize = 16 * 1_024;
 
+/// Whether a message may be a replay (RFC 9001 §9.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Earliness {
+    /// It came in a 0-RTT packet: somebody may have sent it again.
+    Early,
+    /// It came under 1-RTT keys: once.
+    #[default]
+    Ordinary,
+}
+
 /// The queue.
 #[derive(Debug, Default)]
 pub struct ReceiveQueue {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<(Bytes, Earliness)>,
     bytes: usize,
     piece: BytesMut,
     received: u64,
@@ -27,14 +37,14 @@ pub struct ReceiveQueue {
 
 impl ReceiveQueue {
     /// Keeps a message.
-    pub fn push(&mut self, data: &[u8]) {
+    pub fn push(&mut self, data: &[u8], earliness: Earliness) {
         self.received = self.received.saturating_add(1);
         if self.piece.capacity() < data.len() {
             self.piece.reserve(data.len().max(PIECE));
         }
         self.piece.put_slice(data);
         self.bytes = self.bytes.saturating_add(data.len());
-        self.queue.push_back(self.piece.split().freeze());
+        self.queue.push_back((self.piece.split().freeze(), earliness));
         while self.queue.len() > DATAGRAMS_QUEUED || self.bytes > DATAGRAM_BYTES_QUEUED {
             if self.take().is_none() {
                 break;
@@ -45,7 +55,7 @@ impl ReceiveQueue {
     }
 
     /// The oldest message; `None` when none waits: the next one is told again.
-    pub fn pop(&mut self) -> Option<Bytes> {
+    pub fn pop(&mut self) -> Option<(Bytes, Earliness)> {
         let oldest = self.take();
         self.told = oldest.is_some();
         oldest
@@ -88,9 +98,9 @@ impl ReceiveQueue {
         (self.received, self.dropped)
     }
 
-    fn take(&mut self) -> Option<Bytes> {
+    fn take(&mut self) -> Option<(Bytes, Earliness)> {
         let oldest = self.queue.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(oldest.len());
+        self.bytes = self.bytes.saturating_sub(oldest.0.len());
         Some(oldest)
     }
 }
@@ -99,16 +109,29 @@ impl ReceiveQueue {
 mod tests {
     use super::*;
 
+    fn pop(queue: &mut ReceiveQueue) -> Option<Bytes> {
+        queue.pop().map(|(data, _)| data)
+    }
+
+    #[test]
+    fn a_message_of_early_data_stays_known_as_that() {
+        let mut queue = ReceiveQueue::default();
+        queue.push(b"early", Earliness::Early);
+        queue.push(b"later", Earliness::Ordinary);
+        let marks = std::iter::from_fn(|| queue.pop()).map(|(_, earliness)| earliness);
+        assert_eq!(marks.collect::<Vec<_>>(), [Earliness::Early, Earliness::Ordinary]);
+    }
+
     #[test]
     fn messages_come_out_in_order_and_empty_ones_count() {
         let mut queue = ReceiveQueue::default();
         for data in [b"one".as_slice(), b"", b"three"] {
-            queue.push(data);
+            queue.push(data, Earliness::Ordinary);
         }
         assert!(queue.take_news());
         assert!(!queue.take_news(), "told once");
-        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), ["one", "", "three"]);
-        queue.push(b"four");
+        assert_eq!(std::iter::from_fn(|| pop(&mut queue)).collect::<Vec<_>>(), ["one", "", "three"]);
+        queue.push(b"four", Earliness::Ordinary);
         assert!(queue.take_news(), "it was found empty");
     }
 
@@ -117,36 +140,36 @@ mod tests {
     fn attack_l14_the_receive_queue_keeps_64_messages_and_drops_the_oldest() {
         let mut queue = ReceiveQueue::default();
         for number in 0..64_u8 {
-            queue.push(&[number]);
+            queue.push(&[number], Earliness::Ordinary);
         }
         assert_eq!((queue.len(), queue.totals()), (64, (64, 0)));
-        queue.push(&[64]);
+        queue.push(&[64], Earliness::Ordinary);
         assert_eq!((queue.len(), queue.totals()), (64, (65, 1)));
-        assert_eq!(queue.pop().as_deref(), Some([1].as_slice()));
+        assert_eq!(pop(&mut queue).as_deref(), Some([1].as_slice()));
     }
 
     #[test]
     fn attack_l14_the_receive_queue_keeps_64_kib_and_no_byte_more() {
         let mut queue = ReceiveQueue::default();
-        queue.push(&[1; 40_000]);
-        queue.push(&[2; 25_536]);
+        queue.push(&[1; 40_000], Earliness::Ordinary);
+        queue.push(&[2; 25_536], Earliness::Ordinary);
         assert_eq!((queue.bytes(), queue.len()), (64 * 1_024, 2));
-        queue.push(&[3; 1]);
+        queue.push(&[3; 1], Earliness::Ordinary);
         assert_eq!((queue.bytes(), queue.totals().1), (25_537, 1));
-        queue.push(&[4; 65_536]);
+        queue.push(&[4; 65_536], Earliness::Ordinary);
         assert_eq!((queue.bytes(), queue.len()), (65_536, 1), "one as large as the queue has it for itself");
-        queue.push(&[5; 65_537]);
+        queue.push(&[5; 65_537], Earliness::Ordinary);
         assert!(queue.is_empty(), "larger than the queue: nothing is kept");
     }
 
     #[test]
     fn memory_of_messages_that_are_gone_is_used_again() {
         let mut queue = ReceiveQueue::default();
-        queue.push(&[7; 1_000]);
-        let first = queue.pop().map(|data| data.as_ptr());
+        queue.push(&[7; 1_000], Earliness::Ordinary);
+        let first = pop(&mut queue).map(|data| data.as_ptr());
         for round in 0..100 {
-            queue.push(&[round; 1_000]);
-            queue.pop();
+            queue.push(&[round; 1_000], Earliness::Ordinary);
+            pop(&mut queue);
         }
         let spread = queue.piece.capacity();
         assert!(first.is_some() && spread <= PIECE, "{spread} bytes of memory");

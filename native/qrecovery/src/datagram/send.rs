@@ -64,7 +64,7 @@ pub struct SendQueue {
     pinned: usize,
     /// Written into a burst that no socket has taken yet.
     written: Vec<Message>,
-    fates: VecDeque<(u64, Fate)>,
+    fates: VecDeque<(u64, Fate, Option<PathId>)>,
     last_id: u64,
     sent: u64,
     acknowledged: u64,
@@ -82,7 +82,7 @@ impl SendQueue {
         while self.queue.len() > DATAGRAMS_QUEUED || self.bytes > DATAGRAM_BYTES_QUEUED {
             let oldest = self.queue.iter().enumerate().min_by_key(|(_, message)| message.id).map(|(at, _)| at);
             let Some(message) = oldest.and_then(|at| self.remove(at)) else { break };
-            self.settle(message.id, Fate::Abandoned);
+            self.settle(message.id, Fate::Abandoned, None);
         }
         id
     }
@@ -127,7 +127,7 @@ impl SendQueue {
             if !is_old && fits(message.order.path, message.data.len()) {
                 at = at.saturating_add(1);
             } else if let Some(message) = self.remove(at) {
-                self.settle(message.id, Fate::Abandoned);
+                self.settle(message.id, Fate::Abandoned, None);
             }
         }
     }
@@ -163,19 +163,19 @@ impl SendQueue {
         self.sent = self.sent.saturating_add(before.saturating_sub(self.written.len()) as u64);
     }
 
-    /// The fate of a message became known.
-    pub fn settle(&mut self, id: u64, fate: Fate) {
+    /// The fate of a message became known; `path` carried it.
+    pub fn settle(&mut self, id: u64, fate: Fate, path: Option<PathId>) {
         let count = match fate {
             Fate::Acknowledged => &mut self.acknowledged,
             Fate::Lost => &mut self.lost,
             Fate::Abandoned => &mut self.abandoned,
         };
         *count = count.saturating_add(1);
-        self.fates.push_back((id, fate));
+        self.fates.push_back((id, fate, path));
     }
 
-    /// The next fate the application has not been told of.
-    pub fn poll_fate(&mut self) -> Option<(u64, Fate)> {
+    /// The next fate the application has not been told of, and the path that carried the message.
+    pub fn poll_fate(&mut self) -> Option<(u64, Fate, Option<PathId>)> {
         self.fates.pop_front()
     }
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn fates(queue: &mut SendQueue) -> Vec<(u64, Fate)> {
-        std::iter::from_fn(|| queue.poll_fate()).collect()
+        std::iter::from_fn(|| queue.poll_fate()).map(|(id, fate, _)| (id, fate)).collect()
     }
 
     #[test]
