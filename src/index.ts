@@ -1,8 +1,8 @@
 /** The door of the package: endpoints, connections, streams, paths, errors. Everything not exported here is private. */
 export { createDevCertificate, Endpoint } from './endpoint/index.ts'
-export type { EndpointEvent, EndpointStatistics } from './endpoint/index.ts'
+export type { Attempt, EndpointEvent, EndpointStatistics } from './endpoint/index.ts'
 export type {
-  CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode,
+  CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong,
 } from './connection/index.ts'
 export type { BidirectionalStream, ReceiveStream, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
 export type { DatagramOptions, Datagrams, DatagramStatus } from './datagram/index.ts'
@@ -11,7 +11,7 @@ export type { Bursts, BurstStatistics } from './burst/index.ts'
 export type { AckRecord, SpaceName, Spaces, SpaceView } from './space/index.ts'
 export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord, Signal } from './binding/index.ts'
 export type {
-  Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
+  Admit, AdmitVerdict, AttemptFacts, Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
   PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName, Waiting,
 } from './config/index.ts'
 export { ConnectionError, EndpointError, OptionError, PathError, QuicbraidError, ServiceError, StreamError, isQuicbraidError } from './errors/index.ts'

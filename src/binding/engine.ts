@@ -47,6 +47,12 @@ export class Engine {
     this.#call(() => this.#native.listen(JSON.stringify(options)))
   }
 
+  /** `options`: terms of its own for an accepted one. @throws QB_TLS_IDENTITY QB_OPTION_INVALID */
+  admit(attempt: number, verdict: 'accept' | 'refuse' | 'retry' | 'ignore', options: NativeServer | null, roots: () => readonly string[]): void {
+    this.#giveRoots(options?.tls.ca === 'default', roots)
+    this.#call(() => this.#native.admit(attempt, verdict, options === null ? null : JSON.stringify(options)))
+  }
+
   unlisten(): void {
     this.#call(() => this.#native.unlisten())
   }

@@ -24,10 +24,10 @@ export interface ConnectionSink {
   onReset(stream: number, flags: number, code: bigint): void
   onStreams(direction: number, limit: number): void
   onConnectionWritable(left: number): void
-  /** The bytes are `staging` from `start` to `end`, until the call returns. */
-  onDatagram(staging: Buffer, start: number, end: number): void
+  /** The bytes are `staging` from `start` to `end`, until the call returns. `flags`: `DataFlag.EARLY` or 0. */
+  onDatagram(flags: number, staging: Buffer, start: number, end: number): void
   /** `fate`: 0 acknowledged, 1 lost, 2 never sent. */
-  onDatagramFate(number: number, fate: number): void
+  onDatagramFate(number: number, fate: number, path: number | null): void
   onDatagramRoom(left: number, size: number): void
   onEvent(event: NativeEvent): void
   onTrace(record: BurstRecord | BlockedRecord): void
@@ -126,8 +126,8 @@ export class Inbox {
       case Record.RESET: return sink.onReset(stream, flags, this.#code(at))
       case Record.STREAMS: return sink.onStreams(words[at + 3] ?? 0, this.#b(at))
       case Record.CONNECTION_WRITABLE: return sink.onConnectionWritable(this.#b(at))
-      case Record.DATAGRAM: return sink.onDatagram(this.#staging, start, end)
-      case Record.DATAGRAM_FATE: return sink.onDatagramFate(stream, words[at + 3] ?? 0)
+      case Record.DATAGRAM: return sink.onDatagram(flags, this.#staging, start, end)
+      case Record.DATAGRAM_FATE: return sink.onDatagramFate(stream, words[at + 3] ?? 0, this.#b(at) === 0 ? null : this.#b(at) - 1)
       case Record.DATAGRAM_ROOM: return sink.onDatagramRoom(this.#b(at), words[at + 3] ?? 0)
       case Record.EVENT: return sink.onEvent(JSON.parse(this.#text(start, end)) as NativeEvent)
       case Record.TRACE: return sink.onTrace(JSON.parse(this.#text(start, end)) as BurstRecord | BlockedRecord)

@@ -44,6 +44,8 @@ export interface NativeTls {
   ca?: JsonPem[] | 'default'
   pins?: string[]
   verify?: 'default' | 'none'
+  /** JavaScript judges the peer's chain: a `verify` event comes and the handshake waits for the order `verdict`. The number tells one function from another. */
+  judge?: number
   ciphers?: string[]
   clientAuth?: 'none' | 'request' | 'require'
   /** Clients: use a ticket's early keys. Servers: take early data. */
@@ -83,6 +85,9 @@ export interface NativeTransport {
   /** Clients: version of the first Initial, 'reserved' for 0x?a?a?a?a (feature `firstVersion`). */
   firstVersion?: string
   spin?: 'off' | 'random' | 'on'
+  greaseQuicBit?: boolean
+  disableActiveMigration?: boolean
+  hystart?: boolean
 }
 
 export interface NativePathSpec {
@@ -119,6 +124,8 @@ export interface NativeServer {
   multiAddressHandshake?: boolean
   /** `ip:port`, one of each family at most. */
   preferredAddress?: string[]
+  newTokens?: boolean
+  halfRttData?: boolean
 }
 
 export interface NativeDevCertificateOptions { names: string[]; kind: 'p256' | 'ed25519'; days: number }
@@ -140,6 +147,12 @@ export type NativeOrder =
   | { do: 'cancel-migration'; path: number }
   /** What the program wrote at once has crossed: a first flight that waited for early data goes. Without it, it goes a little later. */
   | { do: 'begin' }
+  /** PING on a path, or on all; the answer is `pong` or `ping-failed` with the same ticket. */
+  | { do: 'ping'; ticket: number; path: number | null }
+  /** To the endpoint (connection 0): whether an `attempt` event asks for each newcomer. */
+  | { do: 'admission'; mode: 'ask' | 'open' }
+  /** Answer to a `verify` event, once; `reason`: for the error of a refusal. */
+  | { do: 'verdict'; answer: 'accept' | 'refuse'; reason: string }
   /** Bits of `Trace`. */
   | { do: 'trace'; mask: number }
 
@@ -213,7 +226,9 @@ export interface NativeCloseInfo {
 /** Payload of `Record.EVENT`. Connection events carry their key in word 1. */
 export type NativeEvent =
   /** The peer began a handshake and was accepted; first record of its key. */
-  | { type: 'connection'; atMs: number; id: string; remote: string; local: string; serverName: string | null }
+  | { type: 'connection'; atMs: number; id: string; remote: string; local: string; serverName: string | null; /** It was this attempt. */ attempt: number | null }
+  /** The handshake waits for the order `verdict`; at most `handshakeTimeoutMs`. Only with `judge`, and not where a ticket stands for the word given before. */
+  | { type: 'verify'; atMs: number; peer: NativePeer; serverName: string | null; defaultError: string | null }
   /** Handshake complete; STREAMS records come before it. `id` as given to `connect` or told by `connection`. */
   | {
       type: 'opened'; atMs: number; id: string; remote: string; local: string; serverName: string | null; peer: NativePeer | null
@@ -223,11 +238,15 @@ export type NativeEvent =
         datagramsSent: number; datagramsReceived: number; coalesced: number
       }
     }
+  /** Servers with `halfRttData`: streams and messages may be used before `opened` (STREAMS records come before it). */
+  | { type: 'half-rtt'; atMs: number; alpn: string | null; serverName: string | null }
+  | { type: 'pong'; atMs: number; ticket: number; path: number; rttMs: number }
+  | { type: 'ping-failed'; atMs: number; ticket: number; error: NativeError }
   | { type: 'confirmed'; atMs: number }
   | { type: 'key-update'; atMs: number }
   /** The server gave tickets for later connections; they stay in the engine of this endpoint. */
   | { type: 'tickets'; atMs: number; count: number }
-  /** 0-RTT. Clients: 'sent' right after `connect`, when early data may be sent (STREAMS records come before it), then what became of it. Servers: 'accepted', before any early stream. */
+  /** 0-RTT. Clients: 'sent' right after `connect`, when early data may be sent (STREAMS records come before it), then what became of it. Servers: 'accepted', before any early stream, or 'rejected'. */
   | { type: 'early'; atMs: number; status: 'sent' | 'accepted' | 'rejected'; alpn: string | null; serverName: string | null }
   /** The server gave a token for a later connection; hex, as it goes into `NativeConnect`. */
   | { type: 'token'; atMs: number; bytes: string }
@@ -250,6 +269,10 @@ export type NativeEvent =
   | { type: 'bound' | 'unbound'; atMs: number; local: string; reason: string }
   | { type: 'buffer-clamped'; atMs: number; local: string; wantedBytes: number; gotBytes: number }
   | { type: 'refused' | 'retried'; atMs: number; remote: string; reason: string }
+  /** A client wants in and waits for `admit`, at most 5 s; then it is refused. */
+  | { type: 'attempt'; atMs: number; attempt: number; remote: string; local: string; serverName: string | null; alpn: string[]; validated: boolean }
+  /** It is over without a connection. */
+  | { type: 'attempt-over'; atMs: number; attempt: number }
   /** The thread has ended. With an error: it broke. Last record of the endpoint. */
   | { type: 'endpoint-closed'; atMs: number; error: NativeError | null }
 

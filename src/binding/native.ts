@@ -38,9 +38,9 @@ export const Record = {
   STREAMS: 6,
   /** b = bytes of all streams of this connection that have left the send queues (cumulative). Every >= 1/4 of `connectionSendBufferBytes`. */
   CONNECTION_WRITABLE: 7,
-  /** payload = one message of the peer (RFC 9221). */
+  /** payload = one message of the peer (RFC 9221); flags: `DataFlag.EARLY` if it came in 0-RTT. */
   DATAGRAM: 8,
-  /** a = number of a message of ours; c = its fate: 0 acknowledged, 1 lost, 2 never sent; only while `Trace.DATAGRAMS` is set. */
+  /** a = number of a message of ours; c = its fate: 0 acknowledged, 1 lost, 2 never sent; b = path that carried it + 1, 0 = none; only while `Trace.DATAGRAMS` is set. */
   DATAGRAM_FATE: 9,
   /** b = messages of ours that have left the queue (cumulative); c = bytes a message may have now, 0 = the peer takes none. When the size changes; and every half window while a window of messages has not been told to have left. */
   DATAGRAM_ROOM: 10,
@@ -61,7 +61,7 @@ export const DataFlag = {
   FIN: 1,
   /** First record of a stream that the peer opened. Of one direction they come in the order of their ids, none left out. */
   OPENED: 2,
-  /** With `OPENED`: its first bytes came in 0-RTT and may be a replay. */
+  /** With `OPENED`: its first bytes came in 0-RTT and may be a replay. Of a message: all of it. */
   EARLY: 4,
 } as const
 
@@ -192,9 +192,11 @@ export interface NativeEndpoint {
   /** Starts accepting, or replaces the options for new connections; in force when it returns (it waits for the I/O thread as `ask` does). JSON of `NativeServer`. */
   listen(options: string): void
   unlisten(): void
+  /** Verdict on an `attempt` (feature `admit`); `options`: JSON of `NativeServer`, terms of its own for an accepted one, checked here. An accepted one is told by `connection` with its `attempt`; anything else, and an attempt that is over, by `attempt-over`. */
+  admit(attempt: number, verdict: 'accept' | 'refuse' | 'retry' | 'ignore', options: string | null): void
   /** Trust anchors for `ca: 'default'`, PEM; given once, before the first `connect` or `listen` that names them. */
   setDefaultRoots(pem: string[]): void
-  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`; taken from the moment `connect` returns. An unknown or ended connection: nothing happens. */
+  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`; taken from the moment `connect` returns. Connection 0 is the endpoint (`admission` alone). An unknown or ended connection: nothing happens. */
   tell(connection: number, order: string): void
   /** A question answered by the I/O thread while JavaScript waits (about 0.1 ms, at most 1 s, then QB_INTERNAL). JSON of a `NativeQuestion` in; JSON out. An unknown or ended connection throws QB_CONNECTION_CLOSED. */
   ask(connection: number, question: string): string

@@ -8,7 +8,8 @@ import { formatAddress, parseAddress } from './address.ts'
 import { refuseUnavailable } from './availability.ts'
 import { invalidOption } from './check.ts'
 import { checkCombinations } from './combine.ts'
-import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes } from './options.ts'
+import { judgeNumber } from './judges.ts'
+import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes, Verify } from './options.ts'
 import { schedulerChoice } from './scheduler.ts'
 import { checkConnection, checkServer } from './schema.ts'
 
@@ -16,12 +17,15 @@ import { checkConnection, checkServer } from './schema.ts'
 export const SEND_BUFFER_BYTES = 262_144
 export const CONNECTION_SEND_BUFFER_BYTES = 8_388_608
 const MAX_PATHS = 8
+const VERIFY_TIMEOUT_MS = 5000
 
 /** What the TypeScript side of a connection keeps of its options. */
 export interface KeptOptions {
   sendBufferBytes: number
   connectionSendBufferBytes: number
   streamCodes: StreamCodes
+  verify: Verify | null
+  verifyTimeoutMs: number
   /** Paths that `paths.ready()` waits for. */
   wantedPaths: number
   maxPaths: number
@@ -55,8 +59,9 @@ export function prepareServer(defaults: ConnectionOptions, own: unknown, feature
   if (options.alpn === undefined) throw invalidOption(at('alpn'), undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
   if (options.cert === undefined && options.sni === undefined) throw invalidOption(at('cert'), undefined, 'PEM or DER of the certificate, with its `key`; for development createDevCertificate() makes both')
   const asks = (options.clientAuth ?? 'none') !== 'none'
-  if (asks && options.ca === undefined && options.pins === undefined && options.verify !== 'none') {
-    throw invalidOption(at('clientAuth'), options.clientAuth, "with `ca` or `pins` to check client certificates against, or 'none'")
+  if (asks && options.halfRttData === true) throw invalidOption(at('halfRttData'), true, "false, or clientAuth 'none': data would go to clients that nobody has looked at")
+  if (asks && options.ca === undefined && options.pins === undefined && (options.verify ?? 'default') === 'default') {
+    throw invalidOption(at('clientAuth'), options.clientAuth, "with `ca`, `pins` or a `verify` function to check client certificates, or 'none'")
   }
   return options
 }
@@ -74,6 +79,8 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
     sendBufferBytes: options.limits?.sendBufferBytes ?? SEND_BUFFER_BYTES,
     connectionSendBufferBytes: options.limits?.connectionSendBufferBytes ?? CONNECTION_SEND_BUFFER_BYTES,
     streamCodes: options.streamCodes ?? {},
+    verify: typeof options.verify === 'function' ? options.verify : null,
+    verifyTimeoutMs: options.verifyTimeoutMs ?? VERIFY_TIMEOUT_MS,
     wantedPaths: 'paths' in options ? (options.paths?.length ?? 1) : 1,
     maxPaths: options.maxPaths ?? MAX_PATHS,
     pathPolicy: ('pathPolicy' in options ? options.pathPolicy : undefined) ?? 'manual',
@@ -95,14 +102,14 @@ export function sessionKey(serverName: string, port: number, options: Connection
 }
 
 export function nativeServer(options: ServerOptions): NativeServer {
-  const { retry, maxConnections, multiAddressHandshake } = options
+  const { retry, maxConnections, multiAddressHandshake, newTokens, halfRttData } = options
   const preferredAddress = options.preferredAddress?.map(fullAddress)
   const tls = nativeTls(options, 'server')
   if (options.clientAuth !== undefined) tls.clientAuth = options.clientAuth
   if (options.sni !== undefined) {
     tls.sni = Object.fromEntries(Object.entries(options.sni).map(([name, own]) => [name, { cert: pemList(own.cert), key: pemOne(own.key) }]))
   }
-  return { tls, transport: nativeTransport(options), ...defined({ retry, maxConnections, multiAddressHandshake, preferredAddress }) }
+  return { tls, transport: nativeTransport(options), ...defined({ retry, maxConnections, multiAddressHandshake, preferredAddress, newTokens, halfRttData }) }
 }
 
 export function nativePath(spec: PathSpec): NativePathSpec {
@@ -119,13 +126,13 @@ export function fullAddress(text: string): string {
 }
 
 function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTransport {
-  const { multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes } = options
+  const { multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart } = options
   const scheduler = options.scheduler === undefined ? undefined : schedulerChoice(options.scheduler, 'scheduler')
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
   const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
   const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
-  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, scheduler, versions }) }
+  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart, scheduler, versions }) }
 }
 
 function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {
@@ -135,7 +142,8 @@ function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 
   if (options.pins !== undefined && options.pins.length > 0) tls.pins = options.pins.map((pin) => (pin.startsWith('sha256//') ? pin : pin.replaceAll(':', '').toLowerCase()))
   if (options.ciphers !== undefined) tls.ciphers = [...options.ciphers]
   if (options.earlyData !== undefined) tls.earlyData = options.earlyData
-  if (options.verify === 'default' || options.verify === 'none') tls.verify = options.verify
+  if (typeof options.verify === 'function') tls.judge = judgeNumber(options.verify)
+  else if (options.verify !== undefined) tls.verify = options.verify
   if (options.ca !== undefined) tls.ca = pemList(options.ca)
   else if (side === 'client' && tls.pins === undefined && tls.verify !== 'none') tls.ca = 'default'
   return tls

@@ -61,9 +61,12 @@ export interface TlsOptions {
   ca?: Pem
   /** `sha256//BASE64` (public key) or 64 hex digits (certificate). With pins and no `ca`, a pin alone is trust. @default none */
   pins?: readonly string[]
-  /** `'default'`: chain, name and time. `'none'`: nothing (a `warn`). @default 'default' */
+  /**
+   * `'default'`: chain, name and time. `'none'`: nothing (a `warn`). A function replaces the chain check while the handshake waits for it; the
+   * peer's signature and `pins` are checked all the same. Of servers it judges clients, with `clientAuth`. @default 'default'
+   */
   verify?: 'default' | 'none' | Verify
-  /** Limit of a `verify` function. @default 5000 */
+  /** Limit of a `verify` function, within `limits.handshakeTimeoutMs`; a late or missing answer refuses. @default 5000 */
   verifyTimeoutMs?: number
   /** @default ['aes-128-gcm', 'aes-256-gcm', 'chacha20-poly1305'] */
   ciphers?: readonly CipherName[]
@@ -82,7 +85,10 @@ export interface PeerIdentity {
   serverName: string | null
 }
 
-/** Replaces the chain check. @experimental Not available in this version. */
+/**
+ * Judges a peer that has proved its key. Returning (or resolving with) nothing accepts; a throw, a rejection and any other answer refuse.
+ * `defaultError`: why `'default'` would refuse, null if it would accept.
+ */
 export type Verify = (peer: PeerIdentity & { defaultError: string | null }) => void | Promise<void>
 
 export type HandshakeMode = 'single' | 'stagger' | 'race' | 'shared' | 'independent'
@@ -184,11 +190,33 @@ export interface ConnectionOptions extends TlsOptions {
   /** Datagrams (RFC 9221) we accept, 0 = off. @default 65535 */
   maxDatagramFrameBytes?: number
   streamCodes?: StreamCodes
-  /** Spin bit. @default 'random' */
+  /** Spin bit (RFC 9000 §17.4): a truth for observers, noise, or nothing. @default 'random' */
   spin?: 'off' | 'random' | 'on'
+  /** The fixed bit of packets may be 0 once both ends have said so (RFC 9287). @default true */
+  greaseQuicBit?: boolean
+  /** The peer is told not to come from another address by its own will; what a NAT does is followed (RFC 9000 §18.2). @default false */
+  disableActiveMigration?: boolean
+  /** Slow start ends when round trips grow longer (HyStart++, RFC 9406); `cubic` and `newreno`. @default true */
+  hystart?: boolean
   /** @default false (off: no traversal frame is ever sent) */
   traversal?: false
 }
+
+/** A client that wants in. Nothing of it is proved but, where it says so, its address. */
+export interface AttemptFacts {
+  remote: string
+  local: string
+  /** The name it asks for. */
+  serverName: string | null
+  /** Protocols it offers, the preferred one first. */
+  alpn: readonly string[]
+  /** The address is proved (Retry or NEW_TOKEN). */
+  validated: boolean
+}
+
+/** `'retry'` makes a client prove its address and come again; one that has is accepted. */
+export type AdmitVerdict = 'accept' | 'refuse' | 'retry' | 'ignore'
+export type Admit = (attempt: AttemptFacts) => AdmitVerdict | Promise<AdmitVerdict>
 
 export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'firstVersion' | 'paths' | 'handshake' | 'pathPolicy'> {
   /** Identities by SNI; `*.example.net` and `*` allowed; merged over `cert`/`key`. @default {} */
@@ -197,8 +225,8 @@ export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'f
   clientAuth?: 'none' | 'request' | 'require'
   /** Retry (address validation): always, or when many attempts are half open, or never. @default 'auto' */
   retry?: 'always' | 'auto' | 'never'
-  /** Verdict per attempt. @experimental Not available in this version. */
-  admit?: (attempt: object) => unknown
+  /** Verdict per attempt; a throw, a rejection, anything else than a verdict and no answer within 5 s refuse. Not asked while a loop over `attempts()` runs. @default accept */
+  admit?: Admit
   /** Complete connections nobody took from `incoming()`; beyond: CONNECTION_REFUSED. @default 256 */
   backlog?: number
   /** @default { total: 100000, perAddress: 1000 } */
@@ -207,7 +235,9 @@ export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'f
   multiAddressHandshake?: boolean
   /** Addresses offered in preferred_address, one of each family at most; the endpoint must be reachable there (`local` binds them). @default none */
   preferredAddress?: readonly string[]
-  /** Allow server data before the client's Finished. @default false */
+  /** Give clients tokens that prove their address in a later connection (RFC 9000 §8.1.3). @default true */
+  newTokens?: boolean
+  /** Allow server data before the client's Finished: it may go to whoever replays a first flight. Not with `clientAuth`. @default false */
   halfRttData?: boolean
 }
 

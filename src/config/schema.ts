@@ -113,6 +113,9 @@ const transport = {
     cancelCode: v.optional(whole(0, Number.MAX_SAFE_INTEGER)),
   }, 'an object { toCode, toReason, cancelCode }')),
   spin: v.optional(names(['off', 'random', 'on'])),
+  greaseQuicBit: v.optional(flag()),
+  disableActiveMigration: v.optional(flag()),
+  hystart: v.optional(flag()),
   traversal: v.optional(v.union([v.literal(false), v.looseObject({})], 'false')),
 }
 
@@ -142,6 +145,7 @@ const serverOptions = strict({
   maxConnections: v.optional(strict({ total: v.optional(whole(0, 1_000_000)), perAddress: v.optional(whole(0, 1_000_000)) }, 'an object { total, perAddress }')),
   multiAddressHandshake: v.optional(flag()),
   preferredAddress: v.optional(v.pipe(v.array(address()), v.check(isOneOfEach, PREFERRED))),
+  newTokens: v.optional(flag()),
   halfRttData: v.optional(flag()),
 }, anObject)
 

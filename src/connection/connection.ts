@@ -2,62 +2,31 @@
  * One QUIC connection as people hold it. Puts the parts together (life, streams, paths, bursts, spaces, numbers) and routes
  * the engine's records to them; each part does its own work. Made by the endpoint, for `connect` or for a newcomer.
  */
-import type { Engine, NativeEvent, NativeExplanation } from '../binding/index.ts'
+import type { NativeEvent, NativeExplanation } from '../binding/index.ts'
 import { Bursts } from '../burst/index.ts'
 import { createDatagrams } from '../datagram/index.ts'
 import type { DatagramOwner, DatagramSink, Datagrams } from '../datagram/index.ts'
 import { checkClose } from '../config/index.ts'
-import type { CloseOptions, KeptOptions, Logger, Observable, PeerIdentity, Sampling, Waiting } from '../config/index.ts'
+import type { CloseOptions, Observable, PeerIdentity, Waiting } from '../config/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
 import { codeToJson, isQuicbraidError } from '../errors/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 import { PathSet } from '../path/index.ts'
-import type { Surroundings } from '../path/index.ts'
 import { Spaces } from '../space/index.ts'
 import { priorityWord } from '../stream/index.ts'
 import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } from '../stream/index.ts'
 import { endedExplanation, explanation } from './explain.ts'
-import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeInfo, MultipathMode } from './facts.ts'
+import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
+import { Judge } from './judge.ts'
 import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
 import type { ConnectionState } from './lifecycle.ts'
 import { ConnectionNumbers } from './numbers.ts'
 import { ConnectionFeeds } from './observe.ts'
+import type { ConnectionOrigin, ConnectionOwner, SessionPlace } from './origin.ts'
 import { peerIdentity } from './peer.ts'
+import { Pings } from './ping.ts'
 import { connectionSink } from './sink.ts'
 import { StreamTable } from './streams.ts'
-
-/** What a connection asks of its endpoint. */
-export interface ConnectionOwner {
-  readonly endpoint: Endpoint
-  readonly engine: Engine
-  readonly features: ReadonlySet<string>
-  readonly sampling: Sampling
-  readonly logger: Logger
-  readonly surroundings: Surroundings
-  onOpened(connection: Connection): void
-  onClosed(connection: Connection): void
-}
-
-/** Where it comes from. */
-export interface ConnectionOrigin {
-  key: number
-  id: string
-  role: 'client' | 'server'
-  remote: string
-  /** Clients: all addresses of the server. */
-  remotes: readonly string[]
-  local: string
-  serverName: string | null
-  kept: KeptOptions
-  /** Clients: where what the server gives is put. */
-  sessions: SessionPlace | null
-}
-
-/** What a server gives for later connections to it; each resolves when it is stored. */
-export interface SessionPlace {
-  putToken(bytes: Uint8Array): Promise<void>
-  putTickets(count: number): Promise<void>
-}
 
 const DRAIN_MS = 2000
 
@@ -81,6 +50,8 @@ export class Connection implements AsyncDisposable {
   readonly #numbers: ConnectionNumbers
   readonly #feeds: ConnectionFeeds
   readonly #sessions: SessionPlace | null
+  readonly #judge: Judge
+  readonly #pings: Pings
   #remote: string
   #local: string
   #alpn: string | null = null
@@ -97,6 +68,8 @@ export class Connection implements AsyncDisposable {
     this.#remote = origin.remote
     this.#local = origin.local
     this.#serverName = origin.serverName
+    this.#judge = new Judge(origin, owner.logger, owner.sampling.timing)
+    this.#pings = new Pings(owner.engine, origin.key)
     this.#sessions = origin.sessions
     this.id = origin.id
     this.endpoint = owner.endpoint
@@ -204,6 +177,12 @@ export class Connection implements AsyncDisposable {
     return this.#streams.incomingUnidirectional.iterate(options)
   }
 
+  /** PING on one path or all; resolves with the round-trip time of the first answer. Before the handshake is complete it waits. @throws QB_CONNECTION_CLOSED or the connection's error, QB_PATH_UNKNOWN QB_PATH_ABANDONED QB_PATH_LIMIT (64 under way) */
+  async ping(options: Waiting & { path?: number } = {}): Promise<Pong> {
+    this.#checkUsable()
+    return this.#pings.ask(options, (id) => this.paths.get(id))
+  }
+
   /** Begins a key update; false if one is under way, or keys are not there yet or no more. */
   updateKey(): boolean {
     if (this.#life.state !== 'open') return false
@@ -302,12 +281,16 @@ export class Connection implements AsyncDisposable {
   #onEvent(event: NativeEvent): void {
     switch (event.type) {
       case 'opened': return this.#onOpened(event)
+      case 'verify': return this.#judge.ask(event, (order) => this.#owner.engine.tell(this.#key, order))
       case 'confirmed':
         this.#life.confirmed.resolve()
         this.paths.onConfirmed()
         return this.#emit({ type: 'confirmed' }, event.atMs)
       case 'key-update': return this.#emit({ type: 'key-update' }, event.atMs)
       case 'early': return this.#onEarly(event)
+      case 'half-rtt': return this.#onUsable(event)
+      case 'pong': return this.#pings.onPong(event)
+      case 'ping-failed': return this.#pings.onFailed(event)
       case 'token':
         void this.#sessions?.putToken(new Uint8Array(Buffer.from(event.bytes, 'hex'))).then(() => this.#emit({ type: 'token-stored' }))
         return undefined
@@ -324,7 +307,7 @@ export class Connection implements AsyncDisposable {
       case 'path-waiting': return this.paths.onWaiting(event)
       case 'path-failed': return this.paths.onFailed(event)
       case 'path-migrated': return this.paths.onMigrated(event)
-      case 'closed': return this.#end(closeInfo(event.info), event.atMs)
+      case 'closed': return this.#end(closeInfo(event.info, this.#judge.cause), event.atMs)
       default: return undefined
     }
   }
@@ -343,15 +326,16 @@ export class Connection implements AsyncDisposable {
   #onEarly(event: Extract<NativeEvent, { type: 'early' }>): void {
     this.#early = event.status
     if (event.status === 'rejected') return this.#emit({ type: 'early-rejected' }, event.atMs)
-    this.#alpn ??= event.alpn
-    this.#serverName ??= event.serverName
-    if (event.status === 'sent') {
-      this.#owner.engine.begin(this.#key)
-      return this.#life.usable.resolve()
-    }
-    // A server's newcomer can be used before its handshake is complete.
-    if (this.role === 'server' && this.#life.state === 'handshaking') this.#announce()
-    return undefined
+    if (event.status === 'sent') this.#owner.engine.begin(this.#key)
+    this.#onUsable(event)
+  }
+
+  /** Data can be sent, or comes, before the handshake is complete. */
+  #onUsable({ alpn, serverName }: { alpn: string | null; serverName: string | null }): void {
+    this.#alpn ??= alpn
+    this.#serverName ??= serverName
+    if (this.role === 'client') this.#life.usable.resolve()
+    else if (this.#life.state === 'handshaking') this.#announce()
   }
 
   /** The endpoint hears of us once. */
@@ -372,6 +356,9 @@ export class Connection implements AsyncDisposable {
     this.#numbers.keep()
     const error = this.#life.end(info)
     if (error === null) return
+    this.#judge.stop()
+    // Before the paths end, which would say that they were abandoned.
+    this.#pings.end(error)
     this.#emit({ type: 'closing', info }, atMs)
     this.#streams.end(error)
     this.paths.end(error)

@@ -14,6 +14,14 @@ export interface CloseInfo {
   error: ConnectionError | null
 }
 
+/** Answer to `ping()`. */
+export interface Pong {
+  /** Without the delay that the peer owned up to. */
+  rttMs: number
+  /** The path that answered. */
+  path: number
+}
+
 export type MultipathMode = 'pending' | 'ietf' | 'shared-space' | 'none'
 
 export interface HandshakeInfo {

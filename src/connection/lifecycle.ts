@@ -48,8 +48,9 @@ export class Lifecycle {
   }
 }
 
-export function closeInfo(info: NativeCloseInfo): CloseInfo {
-  const error = info.error === null ? null : fromNative(info.error)
+/** `cause`: what a callback of the user's refused with, if that ended the connection. */
+export function closeInfo(info: NativeCloseInfo, cause?: unknown): CloseInfo {
+  const error = info.error === null ? null : fromNative(info.error, info.error.code === 'QB_TLS_CERTIFICATE' ? cause : undefined)
   const known = error === null || error instanceof ConnectionError ? error : new ConnectionError(error.code, error.message, { cause: error, by: info.by, path: info.path })
   return { ...info, errorCode: codeFromJson(info.errorCode), error: known }
 }

@@ -4,6 +4,7 @@
  */
 import { WritableStream } from 'node:stream/web'
 import type { ReadableStream, WritableStreamDefaultController } from 'node:stream/web'
+import { DataFlag } from '../binding/index.ts'
 import { checkCall, defer, invalidOption } from '../config/index.ts'
 import type { Bytes, Observable, Waiting } from '../config/index.ts'
 import { PathError, StreamError } from '../errors/index.ts'
@@ -29,6 +30,7 @@ export class Datagrams {
   readonly #owner: DatagramOwner
   readonly #feeds: DatagramFeeds
   readonly #inlet = new Inlet()
+  readonly #early = new WeakSet<Bytes>()
   #size = 0
   #last = 0
   #left = 0
@@ -41,7 +43,7 @@ export class Datagrams {
     this.#feeds = new DatagramFeeds((bit, on) => owner.trace(bit, on))
   }
 
-  /** What every path in use can carry now. 0: the peer takes none, or the handshake is not complete. */
+  /** What every path in use can carry now. 0: the peer takes none, or nothing can be sent yet. Before the handshake is complete that is so without early data. */
   get maxDatagramSizeBytes(): number {
     return this.#size
   }
@@ -99,15 +101,21 @@ export class Datagrams {
     return this.#inlet.batches(options)
   }
 
+  /** A received message came in 0-RTT: it may be a replay. The message itself is asked for, not a copy. */
+  isEarly(message: Bytes): boolean {
+    return this.#early.has(message)
+  }
+
   /** The engine's side. */
   static sinkOf(datagrams: Datagrams): DatagramSink {
     return {
-      onDatagram: (staging, start, end) => {
+      onDatagram: (flags, staging, start, end) => {
         const message = new Uint8Array(end - start)
         staging.copy(message, 0, start, end)
+        if ((flags & DataFlag.EARLY) !== 0) datagrams.#early.add(message)
         datagrams.#inlet.push(message)
       },
-      onFate: (id, fate) => datagrams.#feeds.status.emit({ id, status: STATUS[fate] ?? 'abandoned', path: null }),
+      onFate: (id, fate, path) => datagrams.#feeds.status.emit({ id, status: STATUS[fate] ?? 'abandoned', path }),
       onRoom: (left, size) => datagrams.#onRoom(left, size),
       end: (error) => datagrams.#end(error),
     }

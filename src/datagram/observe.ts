@@ -7,7 +7,7 @@ export interface DatagramStatus {
   id: number
   /** Acknowledged by the peer's transport · its packet is believed lost · it never left. */
   status: 'acknowledged' | 'lost' | 'abandoned'
-  /** Path that carried it; null where the engine does not say. */
+  /** Path that carried it; null: it never left. */
   path: number | null
 }
 

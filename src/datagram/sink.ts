@@ -15,8 +15,8 @@ export interface DatagramOwner {
 
 /** Records of one connection's messages. */
 export interface DatagramSink {
-  onDatagram(staging: Buffer, start: number, end: number): void
-  onFate(number: number, fate: number): void
+  onDatagram(flags: number, staging: Buffer, start: number, end: number): void
+  onFate(number: number, fate: number, path: number | null): void
   onRoom(left: number, size: number): void
   /** The connection ended. */
   end(error: ConnectionError): void

@@ -5,13 +5,15 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, waitFor } from '../config/index.ts'
-import type { CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
+import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unavailableOption, waitFor } from '../config/index.ts'
+import type { AdmitVerdict, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import { InterfaceWatch } from '../path/index.ts'
 import { SessionKeeper, memoryStore } from '../session/index.ts'
+import { Admission } from './admission.ts'
+import type { Attempt } from './admission.ts'
 import type { EndpointEvent, EndpointStatistics } from './facts.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
@@ -28,6 +30,7 @@ const BACKLOG = 256
 
 /** The server side as it stands. */
 interface Listening {
+  options: ServerOptions
   kept: KeptOptions
   backlog: number
 }
@@ -53,6 +56,9 @@ export class Endpoint implements AsyncDisposable {
   readonly #realm: Uint8Array
   readonly #ownStore = memoryStore()
   readonly #incoming = new Supply<Connection>()
+  readonly #admission: Admission
+  /** Terms of attempts that were accepted on their own. */
+  readonly #terms = new Map<number, KeptOptions>()
   readonly #closed: Deferred<void> = deferHandled()
   #listening: Listening | null = null
   #state: 'open' | 'closing' | 'closed' = 'open'
@@ -93,6 +99,7 @@ export class Endpoint implements AsyncDisposable {
       onOpened: (connection) => this.#onOpened(connection),
       onClosed: (connection) => this.#onClosed(connection),
     }
+    this.#admission = new Admission({ engine: this.#engine, logger: prepared.logger, decide: (id, verdict, own) => this.#decide(id, verdict, own) })
     if (prepared.server === null) return
     try {
       this.#startListening(prepared.server)
@@ -186,15 +193,25 @@ export class Endpoint implements AsyncDisposable {
   unlisten(): void {
     if (this.#listening === null) return
     this.#listening = null
-    if (!this.#shut) this.#engine.unlisten()
+    if (!this.#shut) {
+      this.#admission.drop()
+      this.#admission.use(null)
+      this.#engine.unlisten()
+    }
     this.#keepAlive()
   }
 
   /** Accepted connections whose handshake is complete (0-RTT: usable earlier). Ends when the endpoint closes. Two loops share the supply. @throws QB_NOT_LISTENING QB_ENDPOINT_CLOSED */
   incoming(options: Waiting = {}): AsyncIterableIterator<Connection> {
-    this.#checkOpen()
-    if (this.#listening === null) throw new EndpointError('QB_NOT_LISTENING', `the endpoint (${this.local.join(', ') || 'not bound'}) does not listen; call listen() or pass \`server\` to bind()`)
+    this.#checkListening()
     return this.#incoming.iterate(options)
+  }
+
+  /** Undecided attempts, for those who want each verdict in their hands; from this call until the loop is left nothing is accepted by itself, and an attempt without a verdict is refused after 5 s. Ends when the endpoint closes. @throws QB_NOT_LISTENING QB_ENDPOINT_CLOSED */
+  attempts(options: Waiting = {}): AsyncIterableIterator<Attempt> {
+    this.#checkListening()
+    if (!this.#features.has('admit')) throw unavailableOption('attempts', undefined)
+    return this.#admission.attempts(options)
   }
 
   /** Of a closed endpoint: the last numbers. */
@@ -255,6 +272,7 @@ export class Endpoint implements AsyncDisposable {
     this.unlisten()
     this.#incoming.drop()
     this.#incoming.end()
+    this.#admission.end()
     this.#keepAlive()
   }
 
@@ -270,10 +288,22 @@ export class Endpoint implements AsyncDisposable {
     if (this.#state !== 'open') throw new EndpointError('QB_ENDPOINT_CLOSED', `the endpoint (${this.local.join(', ') || 'not bound'}) is closed; bind another`)
   }
 
+  #checkListening(): void {
+    this.#checkOpen()
+    if (this.#listening === null) throw new EndpointError('QB_NOT_LISTENING', `the endpoint (${this.local.join(', ') || 'not bound'}) does not listen; call listen() or pass \`server\` to bind()`)
+  }
+
   #startListening(server: ServerOptions): void {
-    this.#engine.listen(nativeServer(server), () => rootCertificates)
+    // Asked from the first newcomer on; and not at all if the options turn out to be bad.
+    this.#admission.use(server.admit ?? null)
+    try {
+      this.#engine.listen(nativeServer(server), () => rootCertificates)
+    } catch (error) {
+      this.#admission.use(this.#listening?.options.admit ?? null)
+      throw error
+    }
     if (server.verify === 'none' && (server.clientAuth ?? 'none') !== 'none') this.#logger.warn?.('client certificates are not verified (verify: none)', {})
-    this.#listening = { kept: keptOptions(server), backlog: server.backlog ?? BACKLOG }
+    this.#listening = { options: server, kept: keptOptions(server), backlog: server.backlog ?? BACKLOG }
     this.#keepAlive()
   }
 
@@ -294,12 +324,25 @@ export class Endpoint implements AsyncDisposable {
       this.#engine.forget(key)
       return
     }
-    const { id, remote, local, serverName } = event
-    this.#add(key, { id, role: 'server', remote, remotes: [], local, serverName, kept: this.#listening.kept, sessions: null })
+    const { id, remote, local, serverName, attempt } = event
+    const kept = this.#terms.get(attempt ?? -1) ?? this.#listening.kept
+    const connection = this.#add(key, { id, role: 'server', remote, remotes: [], local, serverName, kept, sessions: null })
+    if (attempt === null) return
+    this.#terms.delete(attempt)
+    this.#admission.onConnection(attempt, connection)
+  }
+
+  /** A verdict on an attempt; `own` goes over the options of `listen`. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_TLS_IDENTITY QB_NOT_LISTENING QB_ENDPOINT_CLOSED */
+  #decide(id: number, verdict: AdmitVerdict, own: Partial<ServerOptions> | null): void {
+    if (this.#shut) return
+    if (verdict === 'accept') this.#checkListening()
+    const terms = own === null || this.#listening === null ? null : prepareServer(this.#listening.options as ConnectionOptions, own, this.#features, '')
+    this.#engine.admit(id, verdict, terms === null ? null : nativeServer(terms), () => rootCertificates)
+    if (terms !== null) this.#terms.set(id, keptOptions(terms))
   }
 
   #onOpened(connection: Connection): void {
-    if (connection.role === 'client' || this.#state !== 'open') return
+    if (connection.role === 'client' || this.#state !== 'open' || this.#admission.onUsable(connection)) return
     if (this.#incoming.size >= (this.#listening?.backlog ?? BACKLOG)) Connection.refuse(connection)
     else this.#incoming.push(connection)
   }
@@ -318,6 +361,10 @@ export class Endpoint implements AsyncDisposable {
       case 'unbound':
       case 'refused':
       case 'retried': return this.#feeds.emit(event)
+      case 'attempt': return this.#admission.onAttempt(event)
+      case 'attempt-over':
+        this.#terms.delete(event.attempt)
+        return this.#admission.onOver(event.attempt)
       case 'endpoint-closed': return this.#onEngineClosed(event.error)
       default: return undefined
     }

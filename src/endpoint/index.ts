@@ -1,5 +1,6 @@
 /** Endpoints: sockets, connections, and development certificates. */
 export { createDevCertificate, devCertificateWith } from './dev-certificate.ts'
+export type { Attempt } from './admission.ts'
 export { Endpoint, bindWith } from './endpoint.ts'
 export type { Habitat, HostAddress, World } from './habitat.ts'
 export type { EndpointEvent, EndpointStatistics } from './facts.ts'

@@ -21,7 +21,7 @@ function sinkOf(log: unknown[]): ConnectionSink {
   return {
     onData: (stream, flags, staging, start, end) => log.push(['data', stream, flags, Buffer.from(staging.subarray(start, end))]),
     onWritable: note('writable'), onFinished: note('finished'), onStopped: note('stopped'), onReset: note('reset'), onStreams: note('streams'),
-    onDatagram: (staging, start, end) => log.push(['datagram', Buffer.from(staging.subarray(start, end))]), onDatagramFate: note('datagramFate'), onDatagramRoom: note('datagramRoom'),
+    onDatagram: (flags, staging, start, end) => log.push(['datagram', flags, Buffer.from(staging.subarray(start, end))]), onDatagramFate: note('datagramFate'), onDatagramRoom: note('datagramRoom'),
     onConnectionWritable: note('connectionWritable'), onEvent: note('event'), onTrace: note('trace'), onAcks: note('acks'),
   }
 }

@@ -192,6 +192,16 @@ describe.skipIf(!BUILT)('examples', () => {
     expect(out).toMatch(/^received 4194304\npath 0 127\.0\.0\.1:\d+: used\npath 1 127\.0\.0\.2:\d+: used\n$/)
   })
 
+  it('send messages and tell their fate', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/09-datagrams.mjs') }).outcome
+    expect({ exit, err, out }).toEqual({ exit: 0, err: '', out: 'ping true acknowledged\n' })
+  })
+
+  it('say hello in early data', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/11-early-data.mjs') }).outcome
+    expect({ exit, err, out }).toEqual({ exit: 0, err: '', out: 'sent while handshaking\nhello again (may be a replay)\naccepted true\n' })
+  })
+
   it('show bursts and the reason of silence', { timeout: LIMIT_MS }, async () => {
     const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/10-bursts.mjs') }).outcome
     expect({ exit, err }).toEqual({ exit: 0, err: '' })

@@ -23,7 +23,7 @@ function setUp(size = 1200): Setup {
 }
 
 const arrive = (sink: DatagramSink, ...messages: string[]): void => {
-  for (const message of messages) sink.onDatagram(Buffer.from(`..${message}..`), 2, 2 + message.length)
+  for (const message of messages) sink.onDatagram(0, Buffer.from(`..${message}..`), 2, 2 + message.length)
 }
 const text = (messages: Iterable<Uint8Array>): string[] => [...messages].map((message) => Buffer.from(message).toString())
 
@@ -58,6 +58,14 @@ describe('sending', () => {
     expect(sent.length).toBe(1)
   })
 
+  it('knows the messages that may be replays', async () => {
+    const { datagrams, sink } = setUp(0)
+    sink.onDatagram(4, Buffer.from('early'), 0, 5)
+    sink.onDatagram(0, Buffer.from('later'), 0, 5)
+    const [early, later] = (await datagrams.batches().next()).value as Uint8Array[]
+    expect([datagrams.isEarly(early as Uint8Array), datagrams.isEarly(later as Uint8Array), datagrams.isEarly(Buffer.from('early'))]).toEqual([true, false, false])
+  })
+
   it('tells fates only while somebody watches, and sizes from the start', () => {
     const { datagrams, sink, traces } = setUp(0)
     const [fates, sizes]: [unknown[], number[]] = [[], []]
@@ -65,9 +73,10 @@ describe('sending', () => {
     const watching = datagrams.status$.subscribe((status) => fates.push(status))
     sink.onRoom(0, 1200)
     sink.onRoom(0, 1200)
-    sink.onFate(3, 1)
+    sink.onFate(3, 1, 2)
+    sink.onFate(4, 2, null)
     watching.unsubscribe()
-    expect([fates, sizes, traces]).toEqual([[{ id: 3, status: 'lost', path: null }], [0, 1200], [[4, true], [4, false]]])
+    expect([fates, sizes, traces]).toEqual([[{ id: 3, status: 'lost', path: 2 }, { id: 4, status: 'abandoned', path: null }], [0, 1200], [[4, true], [4, false]]])
   })
 
   it('ends with the error of the connection', async () => {
@@ -114,7 +123,7 @@ describe('receiving', () => {
     const many = text((await datagrams.batches().next()).value)
     expect([many.length, many[0], many.at(-1)]).toEqual([1024, '6', '1029'])
     const large = setUp()
-    for (let index = 0; index < 20; index++) large.sink.onDatagram(Buffer.alloc(65_535), 0, 65_535)
+    for (let index = 0; index < 20; index++) large.sink.onDatagram(0, Buffer.alloc(65_535), 0, 65_535)
     expect((await large.datagrams.batches().next()).value.length).toBe(16)
   })
 

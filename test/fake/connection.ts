@@ -45,6 +45,9 @@ export class FakeConnection {
   remote = '127.0.0.1:4433'
   opened = false
   ended = false
+  /** Its judge was asked. */
+  judged = false
+  onVerdict: (order: { answer: 'accept' | 'refuse'; reason: string }) => void = () => this.#violate('a verdict that nobody asked for')
   /** What the test wants to know of orders. */
   readonly orders: object[] = []
   /** Where paths run, by id, and their probe timeouts in a row. */

@@ -17,6 +17,10 @@ export class FakeEndpoint implements NativeEndpoint {
   alive = false
   closed = false
   server: NativeServer | null = null
+  admission: 'ask' | 'open' = 'open'
+  /** Attempts that wait, and what became of the others. */
+  readonly attempts = new Map<number, (verdict: string, options: NativeServer | null) => void>()
+  readonly verdicts: string[] = []
   roots: string[] | null = null
   readonly connects: NativeConnect[] = []
   #keys = 0
@@ -89,7 +93,19 @@ export class FakeEndpoint implements NativeEndpoint {
     this.roots = pem
   }
 
+  admit(attempt: number, verdict: 'accept' | 'refuse' | 'retry' | 'ignore', options: string | null): void {
+    const waiting = this.attempts.get(attempt)
+    const server = options === null ? null : (JSON.parse(options) as NativeServer)
+    if (server?.tls.key === 'bad') throw nativeError({ code: 'QB_TLS_IDENTITY', message: 'key is not PEM: no private key block; pass PKCS#8', field: 'key' })
+    this.attempts.delete(attempt)
+    this.verdicts.push(verdict)
+    if (verdict !== 'accept' || waiting === undefined) this.queue.event(0, { type: 'attempt-over', atMs: 1, attempt })
+    waiting?.(verdict, server)
+  }
+
   tell(key: number, json: string): void {
+    const asked = JSON.parse(json) as NativeOrder
+    if (key === 0 && asked.do === 'admission') this.admission = asked.mode
     const connection = this.connections.get(key)
     if (connection === undefined || connection.ended) return
     const order = JSON.parse(json) as NativeOrder

@@ -2,7 +2,7 @@
  * The fake native module: endpoints of one process, wired by address, moved in turns of `setImmediate`. Same calls, same order of
  * everything. Handshakes take one turn; `hold()` keeps them (and all bytes) back until `release()`.
  */
-import type { NativeConnect, NativeEndpointOptions, NativeError, NativeOrder, NativePathFacts, NativePathSpec } from '../../src/binding/messages.ts'
+import type { NativeConnect, NativeEndpointOptions, NativeError, NativeOrder, NativePathFacts, NativePathSpec, NativeServer, NativeTls } from '../../src/binding/messages.ts'
 import type { NativeModule } from '../../src/binding/native.ts'
 import { FakeConnection } from './connection.ts'
 import { FakeEndpoint } from './endpoint.ts'
@@ -19,6 +19,7 @@ export class FakeNetwork {
   readonly unanswered = new Set<string>()
   readonly #bound = new Map<string, FakeEndpoint>()
   #ports = 50_000
+  #attempts = 0
   #scheduled = false
   #held = false
   #tasks: (() => void)[] = []
@@ -82,19 +83,47 @@ export class FakeNetwork {
       if (!target.server.tls.alpn.some((name) => options.tls.alpn.includes(name))) {
         return client.end(endInfo('peer', { code: 'QB_TLS_ALPN', message: 'no common protocol', errorCode: 0x178, codeName: 'no_application_protocol' }))
       }
-      const server = new FakeConnection(target, target.newKey(), 'server', target.server.transport)
-      target.connections.set(server.key, server)
-      client.peer = server
-      server.peer = client
-      const local = options.paths[0]?.local ?? '127.0.0.1:40000'
-      target.queue.event(server.key, { type: 'connection', atMs: 1, id: `s${options.id}`, remote: local, local: remote, serverName: options.serverName })
-      this.later(() => this.#complete(client, server, options, local, remote))
-      return undefined
+      if (target.admission === 'ask') return this.#ask(target, client, options, remote)
+      return this.#accept(target, target.server, client, options, remote, null)
     })
   }
 
+  /** A client waits for the verdict of the server's program. */
+  #ask(target: FakeEndpoint, client: FakeConnection, options: NativeConnect, remote: string): void {
+    const attempt = (this.#attempts += 1)
+    const from = options.paths[0]?.local ?? '127.0.0.1:40000'
+    target.attempts.set(attempt, (verdict, own) => {
+      const server = own ?? target.server
+      if (verdict === 'accept' && server !== null) return this.#accept(target, server, client, options, remote, attempt)
+      if (verdict === 'refuse') return client.end(endInfo('peer', { code: 'QB_CONNECT_REFUSED', message: 'not wanted', errorCode: 2, by: 'peer' }))
+      return undefined
+    })
+    target.queue.event(0, { type: 'attempt', atMs: 1, attempt, remote: from, local: remote, serverName: options.serverName, alpn: options.tls.alpn, validated: false })
+  }
+
+  /** Time is up for an attempt, as after 5 s. */
+  expire(target: FakeEndpoint, attempt: number): void {
+    target.attempts.get(attempt)?.('refuse', null)
+    target.attempts.delete(attempt)
+    target.queue.event(0, { type: 'attempt-over', atMs: 1, attempt })
+  }
+
+  #accept(target: FakeEndpoint, terms: NativeServer, client: FakeConnection, options: NativeConnect, remote: string, attempt: number | null): void {
+    const server = new FakeConnection(target, target.newKey(), 'server', terms.transport)
+    target.connections.set(server.key, server)
+    client.peer = server
+    server.peer = client
+    const local = options.paths[0]?.local ?? '127.0.0.1:40000'
+    target.queue.event(server.key, { type: 'connection', atMs: 1, id: `s${options.id}`, remote: local, local: remote, serverName: options.serverName, attempt })
+    this.#judged([client, server], [options.tls, terms.tls], options.serverName, () => this.#complete(client, server, options, local, remote))
+  }
+
   order(connection: FakeConnection, order: NativeOrder): void {
-    if (order.do === 'close') {
+    if (order.do === 'ping') {
+      this.later(() => this.#pong(connection, order.ticket, order.path))
+    } else if (order.do === 'verdict') {
+      this.later(() => connection.onVerdict(order))
+    } else if (order.do === 'close') {
       const error = order.layer === 'transport' || Number(order.code) !== 0
         ? { code: order.layer === 'transport' ? 'QB_TRANSPORT_CLOSED' : 'QB_APPLICATION_CLOSED', message: `closed by the peer: ${order.reason}`, errorCode: order.code, by: 'peer' as const }
         : null
@@ -128,6 +157,32 @@ export class FakeNetwork {
   cutConnection(connection: FakeConnection): void {
     connection.end(endInfo('local', null))
     connection.peer?.end(endInfo('peer', null))
+  }
+
+  /** Path 0 is at 20 ms, each further one 10 ms longer; path 7 never answers, and path 8 is one too many. */
+  #pong(connection: FakeConnection, ticket: number, path: number | null): void {
+    if (path === 7) return
+    const answer = { type: 'pong' as const, atMs: 1, ticket, path: path ?? 0, rttMs: 20 + 10 * (path ?? 0) }
+    const failed = { type: 'ping-failed' as const, atMs: 1, ticket, error: { code: 'QB_PATH_LIMIT', message: 'too many pings wait for an answer; wait for an answer' } }
+    connection.endpoint.queue.event(connection.key, path === 8 ? failed : answer)
+  }
+
+  /** Each side with a judge waits for its word. */
+  #judged(sides: [FakeConnection, FakeConnection], tls: [NativeTls, NativeTls], serverName: string, then: () => void): void {
+    const at = sides.findIndex((side, index) => !side.judged && tls[index]?.judge !== undefined && (index === 0 || (tls[1].clientAuth ?? 'none') !== 'none'))
+    const side = sides[at]
+    if (side === undefined) return this.later(then)
+    side.judged = true
+    this.later(() => {
+      const peer = { chain: ['AAEC'], fingerprint: 'AB', pin: 'sha256//x', names: ['localhost'] }
+      side.endpoint.queue.event(side.key, { type: 'verify', atMs: 1, peer, serverName, defaultError: at === 0 ? null : 'unknown issuer' })
+      side.onVerdict = ({ answer, reason }) => {
+        if (side.ended) return
+        if (answer === 'accept') return this.#judged(sides, tls, serverName, then)
+        side.end(endInfo('local', { code: 'QB_TLS_CERTIFICATE', message: `refused by verify: ${reason}`, errorCode: 0x12a, by: 'local' }))
+        return side.peer?.end(endInfo('peer', { code: 'QB_TLS_ALERT', message: 'bad_certificate', errorCode: 0x12a, by: 'peer' }))
+      }
+    })
   }
 
   #openPath(connection: FakeConnection, ticket: number, { local = '127.0.0.9:1', remote = connection.remote, interface: device, status = 'available' }: NativePathSpec): void {

@@ -111,7 +111,7 @@ describe.skipIf(!MODULE_BUILT)('early data', () => {
     const early = echo(await far)
     expect(Buffer.from(await stream.bytes()).equals(pattern(1000))).toBe(true)
     await rejected
-    expect([near.early, (await far).early, stream.early]).toEqual(['rejected', 'none', false])
+    expect([near.early, (await far).early, stream.early]).toEqual(['rejected', 'rejected', false])
     await near.close()
     expect(await early).toEqual([false])
     close()

@@ -1,6 +1,6 @@
 /** Compiled, never run: programs of the public contract as far as this version has it. A line that stops compiling is a broken promise. */
 import { createDevCertificate, Endpoint, isQuicbraidError } from '../../src/index.ts'
-import type { BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, QuicbraidError, ReceiveStream, SendStream, Spaces, StreamError } from '../../src/index.ts'
+import type { Admit, AdmitVerdict, Attempt, AttemptFacts, BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, DatagramStatus, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Pong, QuicbraidError, ReceiveStream, SendStream, Spaces, StreamError, Verify } from '../../src/index.ts'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined
@@ -55,6 +55,27 @@ export async function policies(client: Endpoint, address: string): Promise<void>
   client.listen({ alpn: 'x', pathPolicy: 'backup' })
   // @ts-expect-error no such action
   mine.decide = () => [{ do: 'close' }]
+}
+
+export async function whomToTrust(client: Endpoint, server: Endpoint, key: string, cert: string): Promise<void> {
+  const verify: Verify = async ({ chain, defaultError, fingerprint, names, pin, serverName }) => {
+    if (defaultError !== null && chain.length > 1 && !names.includes(serverName ?? '')) throw new Error(`${fingerprint} ${pin}`)
+  }
+  const connection = await client.connect('a:1', { alpn: 'x', verify, verifyTimeoutMs: 10, spin: 'on', greaseQuicBit: false, disableActiveMigration: true, hystart: false })
+  const { rttMs, path }: Pong = await connection.ping({ path: 0, signal: AbortSignal.timeout(1) })
+  ;(rttMs + path).toFixed()
+  const admit: Admit = ({ remote, validated }: AttemptFacts): AdmitVerdict => (validated ? 'accept' : remote === '' ? 'ignore' : 'retry')
+  server.listen({ alpn: 'x', key, cert, admit, newTokens: false, halfRttData: true })
+  for await (const attempt of server.attempts({ signal: AbortSignal.timeout(1) })) {
+    const facts: AttemptFacts = attempt
+    if (facts.alpn.includes('x')) holds<Same<typeof attempt, Attempt>>()
+    else attempt.refuse()
+    const far: Connection = await attempt.accept({ limits: { idleTimeoutMs: 1 } })
+    far.datagrams.status$.subscribe(({ path: carrier }: DatagramStatus) => carrier?.toFixed())
+    for await (const batch of far.datagrams.batches()) batch.filter((message) => far.datagrams.isEarly(message))
+  }
+  // @ts-expect-error no such verdict
+  server.listen({ alpn: 'x', key, cert, admit: () => 'maybe' })
 }
 
 export function shapes(connection: Connection, bidirectional: BidirectionalStream, send: SendStream, receive: ReceiveStream, path: Path): void {

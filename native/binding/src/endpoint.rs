@@ -268,6 +268,17 @@ impl NativeEndpoint {
         })
     }
 
+    /// A verdict on an attempt: `accept`, `refuse`, `retry` or `ignore`; with `options` it is let in on terms of its own.
+    #[napi]
+    pub fn admit(&self, attempt: f64, verdict: String, options: Option<String>) -> napi::Result<()> {
+        self.with(|half| {
+            let terms = options.map(|options| Listen::read(&options, &half.surroundings)).transpose()?;
+            let verdict = serde_json::from_value(serde_json::Value::String(verdict))?;
+            half.send(Command::Admit(attempt as u64, verdict, terms.map(Box::new)));
+            Ok(())
+        })
+    }
+
     /// Accepts no more.
     #[napi]
     pub fn unlisten(&self) -> napi::Result<()> {

@@ -59,8 +59,12 @@ impl Engine {
         self.write_page(io, key);
         let Some(connection) = self.table.get_mut(key) else { return };
         let is_ours = matches!(connection.phase, Phase::Closing(_)) && info.by == ClosedBy::Local;
+        let refused = connection.refused.take();
         let error = match (connection.broken.take(), io.endpoint.connection(connection.handle)) {
             (Some(error), _) => Some(error),
+            (None, Some(machine)) if info.code == BAD_CERTIFICATE && info.by == ClosedBy::Local && refused.is_some() => {
+                fault(info, machine).map(|error| error.with(|facts| unjudged(facts, &refused.unwrap_or_default())))
+            }
             (None, Some(machine)) if !is_ours => fault(info, machine),
             _ => None,
         };
@@ -84,6 +88,15 @@ impl Engine {
         let at_ms = self.out.at_ms(now);
         self.out.event(key, &events::Event::Closed { at_ms, info });
     }
+}
+
+/// The code with which a peer is refused that JavaScript does not accept.
+const BAD_CERTIFICATE: u64 = 0x12a;
+
+/// The error of a peer that JavaScript refused.
+fn unjudged(facts: &mut crate::error::Facts, reason: &str) {
+    facts.code = "QB_TLS_CERTIFICATE";
+    facts.message = format!("the peer's certificate was refused here by `verify`: {reason}");
 }
 
 fn close(machine: &mut Machine, now: Timestamp, closing: &Closing) {

@@ -3,17 +3,18 @@
 //! Called once per turn, before anything else. A command for what is gone does nothing (docs/design/ring, section 1).
 
 use qbase::{Direction, ErrorCode, PathId, StreamId, Timestamp};
-use qconnection::{connection::PathTicket, stream::Incremental};
+use qconnection::{connection::{PathTicket, Verdict}, stream::Incremental};
 use qdriver::Io;
 
 use super::{
     Engine,
+    admission::set_admission,
     connection::{Closing, Connection, Phase},
     stream::{Room, Stream},
 };
 use crate::{
     error::NativeError,
-    messages::orders::Order,
+    messages::orders::{Answer, Order},
     options::millis,
     queue::commands::{Action, Command, Ending, Priority, StreamCommand},
 };
@@ -33,6 +34,12 @@ impl Engine {
                 Command::Listen(listen) => {
                     self.newcomers = Some(listen.transport);
                     io.endpoint.listen(Some(listen.config));
+                }
+                Command::Admit(attempt, verdict, terms) => self.admit(io, attempt, verdict, terms.map(|terms| *terms)),
+                Command::Order(0, order) => {
+                    if let Order::Admission { mode } = *order {
+                        set_admission(io, mode);
+                    }
                 }
                 Command::Unlisten => {
                     self.newcomers = None;
@@ -152,7 +159,13 @@ impl Engine {
             Order::MigratePath { ticket, path, spec } => self.migrate_path(io, key, ticket, path, &spec),
             Order::CancelMigration { path } => self.cancel_migration(io, key, path),
             Order::Begin => machine.release_first_flight(),
-            Order::PathWeight {} => {}
+            Order::Verdict { answer: Answer::Accept, .. } => machine.verdict(now, Verdict::Accept),
+            Order::Verdict { answer: Answer::Refuse, reason } => {
+                connection.refused = Some(reason);
+                machine.verdict(now, Verdict::Refuse);
+            }
+            Order::Ping { ticket, path } => self.ping(io, key, ticket, path.map(PathId)),
+            Order::PathWeight {} | Order::Admission { .. } => {}
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));

@@ -74,8 +74,14 @@ pub struct Connection {
     pub trace: u8,
     /// Where it stands.
     pub phase: Phase,
+    /// Pings under way: the machine's name and JavaScript's.
+    pub pings: Vec<(u64, u64)>,
+    /// It sends before its handshake is complete.
+    pub half_rtt: bool,
     /// What we broke it with.
     pub broken: Option<NativeError>,
+    /// Why JavaScript refused the peer.
+    pub refused: Option<String>,
 }
 
 /// Where a connection stands.
@@ -132,7 +138,10 @@ impl Connection {
             stale: false,
             trace: 0,
             phase: Phase::Live,
+            pings: Vec::new(),
+            half_rtt: false,
             broken: None,
+            refused: None,
         }
     }
 
@@ -140,6 +149,12 @@ impl Connection {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         !matches!(self.phase, Phase::Ended)
+    }
+
+    /// Its streams and messages may be used: the handshake is complete, or data may go out before.
+    #[must_use]
+    pub fn is_usable(&self, machine: &qconnection::Connection) -> bool {
+        machine.is_handshake_complete() || self.half_rtt || machine.early_status() == qcrypto::EarlyStatus::Sent
     }
 
     /// JavaScript may be waiting for room in a send queue, so that it should hear soon when bytes left one.

@@ -6,7 +6,7 @@
 use qbase::PathId;
 use qconnection::{
     Connection as Machine,
-    connection::{SendDatagram, events::DatagramFate},
+    connection::{Earliness, SendDatagram, events::DatagramFate},
 };
 use qdriver::Io;
 
@@ -15,7 +15,7 @@ use crate::{
     error::NativeError,
     queue::{
         commands::DatagramCommand,
-        layout::{Kind, Record},
+        layout::{EARLY, Kind, Record},
     },
 };
 
@@ -51,9 +51,8 @@ impl Messages {
         if fit == 0 { 1 } else if fit > WINDOW { WINDOW as u64 } else { fit as u64 }
     }
 
-    /// Tells how many messages left the queue and how large one may be, if JavaScript should know.
-    pub fn tell_room(&mut self, key: u32, machine: &Machine, out: &mut Outbox) {
-        let size = if machine.is_handshake_complete() { machine.max_datagram_size() } else { 0 };
+    /// Tells how many messages left the queue and how large one may be (`size`), if JavaScript should know.
+    pub fn tell_room(&mut self, key: u32, size: usize, machine: &Machine, out: &mut Outbox) {
         let left = if self.given == self.told {
             self.given
         } else {
@@ -86,7 +85,7 @@ impl Engine {
         }
         if refused {
             // It was too large for the paths as they are since a moment ago, or its path has gone.
-            self.tell_fate(key, id, DatagramFate::Abandoned);
+            self.tell_fate(key, id, DatagramFate::Abandoned, None);
         }
     }
 
@@ -94,13 +93,14 @@ impl Engine {
     pub(super) fn tell_messages(&mut self, io: &mut Io<'_>, key: u32) {
         let Some(connection) = self.table.get(key).filter(|connection| connection.is_live()) else { return };
         let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
-        while let Some(message) = machine.receive_datagram() {
-            self.out.payload(Kind::Datagram, key, &message);
+        while let Some((message, earliness)) = machine.receive_marked_datagram() {
+            let flags = if earliness == Earliness::Early { EARLY } else { 0 };
+            self.out.flagged(Kind::Datagram, key, flags, &message);
         }
     }
 
     /// What became of a message, if JavaScript wants to know.
-    pub(super) fn tell_fate(&mut self, key: u32, id: u64, fate: DatagramFate) {
+    pub(super) fn tell_fate(&mut self, key: u32, id: u64, fate: DatagramFate, path: Option<PathId>) {
         if self.table.get(key).is_none_or(|connection| connection.trace & FATES == 0) {
             return;
         }
@@ -109,6 +109,7 @@ impl Engine {
             DatagramFate::Lost => 1,
             DatagramFate::Abandoned => 2,
         };
-        self.out.push(Record::new(Kind::DatagramFate, key).stream(id).small(word));
+        let path = path.map_or(0, |path| u64::from(path.0).saturating_add(1));
+        self.out.push(Record::new(Kind::DatagramFate, key).stream(id).small(word).number(path));
     }
 }

@@ -1,4 +1,4 @@
-//! Tickets and early data (RFC 9001 §4.5, §4.6), as far as JavaScript is told of them.
+//! Tickets and data before the handshake is complete (RFC 9001 §4.5, §4.6), as far as JavaScript is told of them.
 //!
 //! Decides nothing: the machine does. Called by the dial, which knows at once whether early data can be sent, and by the
 //! visit.
@@ -34,6 +34,21 @@ impl Engine {
         let alpn = machine.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned());
         let event = Event::Early { at_ms, status, alpn, server_name: connection.server_name.clone() };
         self.out.event(key, &event);
+    }
+
+    /// A server may send: streams and messages may be used from now on.
+    pub(super) fn tell_half_rtt(&mut self, io: &mut Io<'_>, key: u32) {
+        let at_ms = self.out.at_ms(io.now);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection(connection.handle) else { return };
+        connection.half_rtt = true;
+        if connection.server_name.is_none() {
+            connection.server_name = machine.tls().server_name().map(str::to_owned);
+        }
+        let server_name = connection.server_name.clone();
+        let alpn = machine.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned());
+        self.tell_stream_limits(io, key);
+        self.out.event(key, &Event::HalfRtt { at_ms, alpn, server_name });
     }
 
     /// Early data can be sent since the connection was dialled.

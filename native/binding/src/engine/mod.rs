@@ -11,13 +11,15 @@
 //! | `datagrams` | messages, both ways |
 //! | `migrate` | moves of paths |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
-//! | `answers`, `pages`, `stall` | questions, numbers |
+//! | `admission` | attempts of clients, refusals, Retries |
+//! | `answers`, `pages`, `stall`, `pings` | questions, numbers, round-trip times |
 //! | `qlog` | logs of connections |
 //! | `outbox` | records |
 //!
 //! Called by the driver once per turn. Never waits for JavaScript: when too much waits to be drained, events and bytes
 //! stay in the machine, whose windows then close (attacks L26).
 
+mod admission;
 mod answers;
 mod close;
 mod commands;
@@ -31,6 +33,7 @@ mod outbox;
 mod pages;
 mod paths;
 mod peer;
+mod pings;
 mod qlog;
 mod stall;
 mod steps;
@@ -149,6 +152,7 @@ impl Engine {
         }
         self.obey(io);
         self.close_quiet_connections(io);
+        self.tell_news(io);
         self.visit_active(io);
         self.fill(io);
         self.hand_over_keylog();

@@ -72,7 +72,12 @@ impl Outbox {
 
     /// A record with these bytes as its payload.
     pub fn payload(&mut self, kind: Kind, key: u32, bytes: &[u8]) {
+        self.flagged(kind, key, 0, bytes);
+    }
+
+    /// The same with flags.
+    pub fn flagged(&mut self, kind: Kind, key: u32, flags: u32, bytes: &[u8]) {
         self.records.append(bytes);
-        self.push(Record::new(kind, key).length(u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+        self.push(Record::new(kind, key).flags(flags).length(u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
     }
 }

@@ -1,6 +1,7 @@
 //! The completion of a handshake: what was agreed, and who the peer is.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use qconnection::connection::Verdict;
 use qcrypto::{Pin, pin::fingerprint};
 use qdriver::Io;
 
@@ -51,6 +52,21 @@ impl Engine {
         self.out.event(key, &event);
         self.out.event(key, &Event::Multipath { at_ms, mode: multipath, reason });
         self.tell_first_path(io, key);
+    }
+}
+
+impl Engine {
+    /// The handshake waits for JavaScript. A client that may come without a certificate is no one to judge.
+    pub(super) fn ask_for_verdict(&mut self, io: &mut Io<'_>, key: u32, chain: &[Vec<u8>]) {
+        let (now, at_ms) = (io.now, self.out.at_ms(io.now));
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
+        let Some(peer) = peer(chain) else { return machine.verdict(now, Verdict::Accept) };
+        if connection.server_name.is_none() {
+            connection.server_name = machine.tls().server_name().map(str::to_owned);
+        }
+        let server_name = connection.server_name.clone();
+        self.out.event(key, &Event::Verify { at_ms, peer: Box::new(peer), server_name, default_error: machine.tls().default_fault() });
     }
 }
 

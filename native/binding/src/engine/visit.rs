@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     messages::events::Event,
-    options::to_hex,
+    options::{to_hex, transport::TransportSettings},
     queue::layout::{Kind, Record},
 };
 
@@ -45,7 +45,7 @@ impl Engine {
     }
 
     fn visit(&mut self, io: &mut Io<'_>, handle: ConnectionHandle) -> Visited {
-        let Some(key) = self.table.key(handle).or_else(|| self.greet(io, handle)) else {
+        let Some(key) = self.table.key(handle).or_else(|| self.greet(io, handle, None)) else {
             // A newcomer that nobody wants: it was closed, and its events are nobody's.
             while io.endpoint.poll_event_of(handle).is_some() {}
             return Visited::Whole;
@@ -72,10 +72,13 @@ impl Engine {
         Visited::Whole
     }
 
-    /// A newcomer gets its key; `None`: there is none left, or nobody listens.
-    fn greet(&mut self, io: &mut Io<'_>, handle: ConnectionHandle) -> Option<u32> {
+    /// A newcomer gets its key; `None`: there is none left, or nobody listens. `admitted`: the attempt it was, and the terms
+    /// on which it was let in.
+    pub(super) fn greet(&mut self, io: &mut Io<'_>, handle: ConnectionHandle, admitted: Option<(u64, TransportSettings)>) -> Option<u32> {
         let machine = io.endpoint.connection_mut(handle)?;
-        let Some((settings, key)) = self.newcomers.clone().zip(self.link.next_key()) else {
+        let attempt = admitted.as_ref().map(|(attempt, _)| *attempt);
+        let settings = admitted.map(|(_, settings)| settings).or_else(|| self.newcomers.clone());
+        let Some((settings, key)) = settings.zip(self.link.next_key()) else {
             machine.close_transport(io.now, qbase::ErrorCode::CONNECTION_REFUSED, "no room for another connection");
             return None;
         };
@@ -89,6 +92,7 @@ impl Engine {
             remote: address(|four_tuple| four_tuple.remote),
             local: address(|four_tuple| four_tuple.local),
             server_name: connection.server_name.clone(),
+            attempt,
         };
         self.out.event(key, &event);
         self.table.insert(connection);
@@ -135,11 +139,12 @@ impl Engine {
             // JavaScript counts its streams; the limits are told by `look`.
             events::Event::Stream(StreamEvent::Available(_)) | events::Event::Closed(_) | events::Event::Drained => {}
             events::Event::DatagramReceived => self.tell_messages(io, key),
-            events::Event::DatagramFate { id, fate } => self.tell_fate(key, id, fate),
+            events::Event::DatagramFate { id, fate, path } => self.tell_fate(key, id, fate, path),
+            events::Event::HalfRtt => self.tell_half_rtt(io, key),
+            events::Event::Pong { id, path, rtt } => self.tell_pong(key, id, path, rtt, at_ms),
             events::Event::NewToken(token) => self.out.event(key, &Event::Token { at_ms, bytes: to_hex(&token) }),
             events::Event::EarlyData(status) => self.tell_early(io, key, status),
-            // No option asks for it.
-            events::Event::VerdictWanted { .. } => {}
+            events::Event::VerdictWanted { chain } => self.ask_for_verdict(io, key, &chain),
         }
     }
 
@@ -177,7 +182,8 @@ impl Engine {
             return;
         }
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
-        connection.messages.tell_room(key, machine, &mut self.out);
+        let size = if connection.is_usable(machine) { machine.max_datagram_size() } else { 0 };
+        connection.messages.tell_room(key, size, machine, &mut self.out);
         let streams = machine.stream_facts();
         let acknowledged = connection.written.saturating_sub(streams.unacked_bytes());
         connection.sending.look(io.now, acknowledged, Expected::of(streams.unacked_bytes()));
@@ -200,8 +206,7 @@ impl Engine {
     pub(super) fn tell_stream_limits(&mut self, io: &Io<'_>, key: u32) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
-        let is_early = machine.early_status() == qcrypto::EarlyStatus::Sent;
-        if !(machine.is_handshake_complete() || is_early) || matches!(connection.phase, Phase::Ended) {
+        if !connection.is_usable(machine) || matches!(connection.phase, Phase::Ended) {
             return;
         }
         for (word, direction) in (0..).zip([Direction::Bidirectional, Direction::Unidirectional]) {

@@ -10,9 +10,11 @@ use crate::error::NativeError;
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
     /// A newcomer: first record of its key.
-    Connection { at_ms: f64, id: String, remote: String, local: String, server_name: Option<String> },
+    Connection { at_ms: f64, id: String, remote: String, local: String, server_name: Option<String>, attempt: Option<u64> },
     /// What a client's handshake did since the last time.
     Handshake { at_ms: f64, steps: Vec<Step> },
+    /// The handshake waits for JavaScript's word on the peer: the order `verdict`.
+    Verify { at_ms: f64, peer: Box<Peer>, server_name: Option<String>, default_error: Option<String> },
     /// The handshake is complete.
     Opened {
         at_ms: f64,
@@ -33,6 +35,12 @@ pub enum Event {
     Early { at_ms: f64, status: &'static str, alpn: Option<String>, server_name: Option<String> },
     /// The server gave a token for a later connection, in hex.
     Token { at_ms: f64, bytes: String },
+    /// A server may send before the handshake is complete.
+    HalfRtt { at_ms: f64, alpn: Option<String>, server_name: Option<String> },
+    /// A path answered a ping.
+    Pong { at_ms: f64, ticket: u64, path: u32, rtt_ms: f64 },
+    /// A ping will not be answered.
+    PingFailed { at_ms: f64, ticket: u64, error: NativeError },
     /// What was negotiated.
     Multipath { at_ms: f64, mode: &'static str, reason: &'static str },
     /// A change of a path, with the facts after it.
@@ -61,6 +69,14 @@ pub enum Event {
     PathMigrated { at_ms: f64, ticket: u64, error: Option<NativeError> },
     /// The end: last record of its key.
     Closed { at_ms: f64, info: CloseInfo },
+    /// A client wants in; JavaScript decides.
+    Attempt { at_ms: f64, attempt: u64, remote: String, local: String, server_name: Option<String>, alpn: Vec<String>, validated: bool },
+    /// An attempt is over without a connection.
+    AttemptOver { at_ms: f64, attempt: u64 },
+    /// A client was refused.
+    Refused { at_ms: f64, remote: String, reason: &'static str },
+    /// A client must prove its address.
+    Retried { at_ms: f64, remote: String, reason: &'static str },
     /// A socket was bound.
     Bound { at_ms: f64, local: String, reason: &'static str },
     /// The kernel gave a smaller buffer than asked for.

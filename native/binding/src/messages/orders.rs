@@ -78,6 +78,25 @@ pub enum Order {
     },
     /// The first flight need wait no longer for early data.
     Begin,
+    /// The word on the peer that `verify` asked for.
+    Verdict {
+        /// Whether the peer is who it should be.
+        answer: Answer,
+        /// Why not, for the error here; the peer is not told.
+        reason: String,
+    },
+    /// PING; the answer is `pong` or `ping-failed` with the same ticket.
+    Ping {
+        /// JavaScript's name for it.
+        ticket: u64,
+        /// The path; none: all.
+        path: Option<u32>,
+    },
+    /// To the endpoint: who decides about newcomers.
+    Admission {
+        /// Whether JavaScript is asked.
+        mode: AdmissionMode,
+    },
     /// For a scheduler that weighs; this engine has none.
     PathWeight {},
     /// Chooses what is traced.
@@ -85,6 +104,40 @@ pub enum Order {
         /// Bits of `Trace`.
         mask: u8,
     },
+}
+
+/// Who decides about newcomers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdmissionMode {
+    /// Whoever comes is let in.
+    Open,
+    /// JavaScript, attempt by attempt.
+    Ask,
+}
+
+/// A verdict on an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admit {
+    /// It becomes a connection.
+    Accept,
+    /// CONNECTION_REFUSED.
+    Refuse,
+    /// It has to prove its address.
+    Retry,
+    /// Silence.
+    Ignore,
+}
+
+/// A word on a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// The handshake goes on.
+    Accept,
+    /// It ends with bad_certificate.
+    Refuse,
 }
 
 /// Whose error code a close carries.
@@ -159,6 +212,10 @@ mod tests {
         assert!(matches!(serde_json::from_str(r#"{"do":"cancel-migration","path":0}"#), Ok(Order::CancelMigration { path: 0 })));
         assert!(matches!(serde_json::from_str(r#"{"do":"begin"}"#), Ok(Order::Begin)));
         assert!(matches!(serde_json::from_str(r#"{"do":"trace","mask":3}"#), Ok(Order::Trace { mask: 3 })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"ping","ticket":3,"path":null}"#), Ok(Order::Ping { ticket: 3, path: None })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"admission","mode":"ask"}"#), Ok(Order::Admission { mode: AdmissionMode::Ask })));
+        let verdict = r#"{"do":"verdict","answer":"refuse","reason":"a stranger"}"#;
+        assert!(matches!(serde_json::from_str(verdict), Ok(Order::Verdict { answer: Answer::Refuse, reason }) if reason == "a stranger"));
     }
 
     #[test]

@@ -116,8 +116,8 @@ impl Dial {
         let mut transport = options.transport.settings()?;
         let handshake = options.handshake.mode()?;
         let max_candidates = options.handshake.max_candidates.unwrap_or(limits::HANDSHAKE_CANDIDATES);
-        transport.config = Arc::new(TransportConfig { handshake, max_candidates, ..(*transport.config).clone() });
         let tls = cache.read(options.tls.get(), surroundings)?;
+        transport.config = Arc::new(TransportConfig { handshake, max_candidates, hold_for_verdict: tls.asks(), ..(*transport.config).clone() });
         let tls = if options.ticket { tls } else { tls.without_offer() };
         if options.remotes.is_empty() || options.paths.is_empty() {
             return Err(NativeError::internal("a connection without an address or a path"));

@@ -26,6 +26,8 @@ struct Server {
     multi_address_handshake: Option<bool>,
     #[serde(default)]
     preferred_address: Vec<SocketAddr>,
+    new_tokens: Option<bool>,
+    half_rtt_data: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +66,7 @@ impl Listen {
             transport.config = Arc::new(TransportConfig { preferred_address, ..transport.config.as_ref().clone() });
         }
         let tls = options.tls.server(surroundings)?;
+        transport.config = Arc::new(TransportConfig { hold_for_verdict: tls.asks(), half_rtt: options.half_rtt_data.unwrap_or(false), ..(*transport.config).clone() });
         let retry = match options.retry.as_deref() {
             None | Some("auto") => RetryPolicy::Auto,
             Some("always") => RetryPolicy::Always,
@@ -71,7 +74,8 @@ impl Listen {
             Some(_) => return Err(unavailable("retry")),
         };
         let versions = options.transport.versions()?;
-        let config = ServerConfig { retry, versions, ..ServerConfig::new(tls, Arc::clone(&transport.config), max_connections) };
+        let new_tokens = options.new_tokens.unwrap_or(true);
+        let config = ServerConfig { retry, versions, new_tokens, ..ServerConfig::new(tls, Arc::clone(&transport.config), max_connections) };
         Ok(Self { config: Arc::new(config), transport })
     }
 }

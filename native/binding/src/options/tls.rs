@@ -26,6 +26,8 @@ pub struct Tls {
     #[serde(default)]
     pins: Vec<String>,
     verify: Option<VerifyMode>,
+    /// JavaScript judges the peer; the number tells one function from another.
+    judge: Option<u64>,
     #[serde(default)]
     ciphers: Vec<String>,
     client_auth: Option<Demand>,
@@ -172,9 +174,10 @@ impl Tls {
     }
 
     const fn verify(&self) -> Verify {
-        match self.verify {
-            Some(VerifyMode::None) => Verify::None,
-            Some(VerifyMode::Default) | None => Verify::Default,
+        match (self.judge, self.verify) {
+            (Some(judge), _) => Verify::Ask(judge),
+            (None, Some(VerifyMode::None)) => Verify::None,
+            (None, Some(VerifyMode::Default) | None) => Verify::Default,
         }
     }
 
@@ -321,6 +324,16 @@ mod tests {
         assert_eq!((error.facts().code, error.facts().field.as_deref()), ("QB_TLS_IDENTITY", Some("sni.a.example.key")));
         let tls = read(&serde_json::json!({"alpn": ["x"], "sni": {"no name": named}}));
         assert_eq!(tls.server(&Surroundings::default()).expect_err("refused").facts().field.as_deref(), Some("sni"));
+    }
+
+    #[test]
+    fn a_judge_needs_no_anchors() {
+        let own = certificate();
+        let tls = read(&serde_json::json!({"alpn": ["x"], "judge": 3, "cert": [own.cert_pem], "key": own.key_pem, "clientAuth": "require"}));
+        assert!(tls.client(&Surroundings::default()).is_ok_and(|tls| tls.asks()));
+        assert!(tls.server(&Surroundings::default()).is_ok_and(|tls| tls.asks()));
+        let unasked = read(&serde_json::json!({"alpn": ["x"], "judge": 3, "cert": [own.cert_pem], "key": own.key_pem}));
+        assert!(unasked.server(&Surroundings::default()).is_ok_and(|tls| !tls.asks()), "no certificate comes");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use qcongestion::algorithm::Algorithm;
-use qconnection::{Multipath, Scheduler, TransportConfig};
+use qconnection::{Multipath, Scheduler, Spin, TransportConfig};
 use serde::Deserialize;
 
 use super::{millis, unavailable};
@@ -25,6 +25,10 @@ pub struct Transport {
     first_version: Option<String>,
     max_datagram_frame_bytes: Option<u64>,
     ack_frequency: Option<bool>,
+    spin: Option<String>,
+    grease_quic_bit: Option<bool>,
+    disable_active_migration: Option<bool>,
+    hystart: Option<bool>,
     limits: Limits,
 }
 
@@ -110,6 +114,10 @@ impl Transport {
             scheduler: self.scheduler()?,
             multipath: self.multipath()?,
             max_paths: self.max_paths.unwrap_or(default.max_paths),
+            spin: self.spin()?,
+            grease_quic_bit: self.grease_quic_bit.unwrap_or(default.grease_quic_bit),
+            disable_active_migration: self.disable_active_migration.unwrap_or(default.disable_active_migration),
+            hystart: self.hystart.unwrap_or(default.hystart),
             ..default
         };
         Ok(TransportSettings {
@@ -149,6 +157,16 @@ impl Transport {
     fn scheduler(&self) -> Result<Scheduler, NativeError> {
         let Some(choice) = &self.scheduler else { return Ok(Scheduler::default()) };
         Scheduler::from_name(&choice.name).ok_or_else(|| unavailable("scheduler"))
+    }
+
+    fn spin(&self) -> Result<Spin, NativeError> {
+        match self.spin.as_deref() {
+            None => Ok(Spin::default()),
+            Some("off") => Ok(Spin::Off),
+            Some("random") => Ok(Spin::Random),
+            Some("on") => Ok(Spin::On),
+            Some(_) => Err(unavailable("spin")),
+        }
     }
 
     fn multipath(&self) -> Result<Multipath, NativeError> {
@@ -197,6 +215,8 @@ mod tests {
     #[test]
     fn given_options_reach_the_machine() {
         let fields = r#""multipath":"require","maxPaths":2,"scheduler":{"name":"round-robin"},"congestion":"newreno","ackFrequency":false,"failover":{"maxStallMs":100},"#;
+        let marks = settings(r#""spin":"on","greaseQuicBit":false,"disableActiveMigration":true,"hystart":false,"#, "").expect("settings").config;
+        assert_eq!((marks.spin, marks.grease_quic_bit, marks.disable_active_migration, marks.hystart), (Spin::On, false, true, false));
         let limits = r#""idleTimeoutMs":1500.5,"keepAliveMs":250,"streamWindowBytes":70000,"maxStreamWindowBytes":65536,"#;
         let config = settings(fields, limits).expect("settings").config;
         assert_eq!((config.multipath, config.max_paths, config.scheduler), (Multipath::Require, 2, Scheduler::RoundRobin));

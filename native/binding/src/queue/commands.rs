@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::NativeError,
     lock::{Lock, lock},
-    messages::orders::{Order, Question},
+    messages::orders::{Admit, Order, Question},
     options::{connect::Dial, server::Listen},
 };
 
@@ -31,6 +31,8 @@ pub enum Command {
     Listen(Box<Listen>),
     /// Newcomers are not welcome.
     Unlisten,
+    /// A verdict on an attempt; with terms of its own, if it is let in on those.
+    Admit(u64, Admit, Option<Box<Listen>>),
     /// To a connection.
     Order(u32, Box<Order>),
     /// About a connection (0: the endpoint).

@@ -1,0 +1,39 @@
+/** Where a connection comes from, and what it asks of its endpoint. Types only. */
+import type { Engine } from '../binding/index.ts'
+import type { KeptOptions, Logger, Sampling } from '../config/index.ts'
+import type { Endpoint } from '../endpoint/index.ts'
+import type { Surroundings } from '../path/index.ts'
+import type { Connection } from './connection.ts'
+
+/** What a connection asks of its endpoint. */
+export interface ConnectionOwner {
+  readonly endpoint: Endpoint
+  readonly engine: Engine
+  readonly features: ReadonlySet<string>
+  readonly sampling: Sampling
+  readonly logger: Logger
+  readonly surroundings: Surroundings
+  onOpened(connection: Connection): void
+  onClosed(connection: Connection): void
+}
+
+/** Where it comes from. */
+export interface ConnectionOrigin {
+  key: number
+  id: string
+  role: 'client' | 'server'
+  remote: string
+  /** Clients: all addresses of the server. */
+  remotes: readonly string[]
+  local: string
+  serverName: string | null
+  kept: KeptOptions
+  /** Clients: where what the server gives is put. */
+  sessions: SessionPlace | null
+}
+
+/** What a server gives for later connections to it; each resolves when it is stored. */
+export interface SessionPlace {
+  putToken(bytes: Uint8Array): Promise<void>
+  putTickets(count: number): Promise<void>
+}

@@ -1,0 +1,50 @@
+/** Round-trip times that the user asks for: tickets under way, and the first answer to each. */
+import type { Engine, NativeEvent } from '../binding/index.ts'
+import { fromNative } from '../binding/index.ts'
+import { checkCall, waitFor } from '../config/index.ts'
+import type { Settle, Waiting } from '../config/index.ts'
+import { PathError } from '../errors/index.ts'
+import type { Path } from '../path/index.ts'
+import type { Pong } from './facts.ts'
+
+export class Pings {
+  readonly #engine: Engine
+  readonly #key: number
+  readonly #waiting = new Map<number, Settle<Pong>>()
+  #last = 0
+
+  constructor(engine: Engine, key: number) {
+    this.#engine = engine
+    this.#key = key
+  }
+
+  /** `find`: the path of an id. */
+  ask(options: Waiting & { path?: number }, find: (id: number) => Path | undefined): Promise<Pong> {
+    checkCall(options, ['signal', 'path'])
+    const { signal, path } = options
+    const target = path === undefined ? undefined : find(path)
+    if (path !== undefined && target === undefined) throw new PathError('QB_PATH_UNKNOWN', `there is no path ${String(path)}; connection.paths lists those there are`, typeof path === 'number' ? { path } : {})
+    return waitFor(signal, (settle) => {
+      const ticket = (this.#last += 1)
+      this.#waiting.set(ticket, settle)
+      this.#engine.tell(this.#key, { do: 'ping', ticket, path: path ?? null })
+      const gone = target?.state$.subscribe({ complete: () => settle.reject(new PathError('QB_PATH_ABANDONED', `path ${String(path)} was abandoned before it answered; ping another`, { path: path ?? null })) })
+      return () => {
+        this.#waiting.delete(ticket)
+        gone?.unsubscribe()
+      }
+    })
+  }
+
+  onPong({ ticket, path, rttMs }: Extract<NativeEvent, { type: 'pong' }>): void {
+    this.#waiting.get(ticket)?.resolve({ rttMs, path })
+  }
+
+  onFailed({ ticket, error }: Extract<NativeEvent, { type: 'ping-failed' }>): void {
+    this.#waiting.get(ticket)?.reject(fromNative(error))
+  }
+
+  end(error: Error): void {
+    for (const settle of this.#waiting.values()) settle.reject(error)
+  }
+}
