@@ -61,22 +61,35 @@ export async function until(check: () => boolean, ms = 5000): Promise<void> {
   }
 }
 
-/** A relay of one client's datagrams, `delayMs` late in each direction, whose server can be exchanged. */
-export async function relayTo(first: string, delayMs = 0): Promise<{ address: string; goTo(server: string): void; close(): void }> {
+/** A relay of one client's datagrams, `delayMs` late in each direction, whose server can be exchanged. `pass`: so many more datagrams of the client go through, the others wait for the next `pass`. */
+export async function relayTo(first: string, delayMs = 0): Promise<{ address: string; goTo(server: string): void; pass(count: number): void; close(): void }> {
   const socket = createSocket('udp4')
   let server = first
   let client = 0
+  const later = (bytes: Buffer, to: number): void => void setTimeout(() => { if (!closed) socket.send(bytes, to, '127.0.0.1') }, delayMs)
   let closed = false
+  let allowed = Infinity
+  const held: Buffer[] = []
   socket.on('message', (bytes, { port }) => {
     const serverPort = Number(server.split(':')[1])
     if (port !== serverPort) client = port
-    const to = port === serverPort ? client : serverPort
-    setTimeout(() => { if (!closed) socket.send(bytes, to, '127.0.0.1') }, delayMs)
+    if (port === serverPort) return later(bytes, client)
+    if (allowed === 0) held.push(bytes)
+    else {
+      allowed -= 1
+      later(bytes, serverPort)
+    }
+    return undefined
   })
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
   return {
     address: `127.0.0.1:${socket.address().port}`,
     goTo: (next) => { server = next },
+    pass: (count) => {
+      const through = held.splice(0, count)
+      allowed = count - through.length
+      for (const bytes of through) later(bytes, Number(server.split(':')[1]))
+    },
     close: () => {
       closed = true
       socket.close()
