@@ -9,13 +9,12 @@ const ticket = new Promise((resolve) => client.connections$.subscribe(({ events$
 const [first] = await Promise.all([client.connect(server.local[0], options), incoming.next(), ticket])
 await first.close()
 const second = await client.connect(server.local[0], options) // at once, since there is a ticket
-console.log('sent while', second.state)
 const stream = await second.openUnidirectional()
 stream.write(new TextEncoder().encode('hello again'))
 stream.end()
 const far = (await incoming.next()).value
 const received = (await far.incomingUnidirectional().next()).value
-console.log(new TextDecoder().decode(await received.bytes()), received.early ? '(may be a replay)' : '')
+console.log(new TextDecoder().decode(await received.bytes()), received.early ? '(may be a replay)' : '(the handshake was quicker)')
 const { resumed } = await second.opened
 console.log(second.early, resumed)
 await Promise.all([client.close(), server.close()])

@@ -199,7 +199,8 @@ describe.skipIf(!BUILT)('examples', () => {
 
   it('say hello in early data', { timeout: LIMIT_MS }, async () => {
     const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/11-early-data.mjs') }).outcome
-    expect({ exit, err, out }).toEqual({ exit: 0, err: '', out: 'sent while handshaking\nhello again (may be a replay)\naccepted true\n' })
+    expect({ exit, err }).toEqual({ exit: 0, err: '' })
+    expect(out).toMatch(/^hello again \((may be a replay|the handshake was quicker)\)\naccepted true\n$/)
   })
 
   it('show bursts and the reason of silence', { timeout: LIMIT_MS }, async () => {
