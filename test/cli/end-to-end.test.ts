@@ -198,7 +198,7 @@ describe.skipIf(!BUILT)('examples', () => {
   })
 
   it('say hello in early data', { timeout: LIMIT_MS }, async () => {
-    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/11-early-data.mjs') }).outcome
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/12-early-data.mjs') }).outcome
     expect({ exit, err }).toEqual({ exit: 0, err: '' })
     expect(out).toMatch(/^hello again \((may be a replay|the handshake was quicker)\)\naccepted true\n$/)
   })

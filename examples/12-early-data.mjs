@@ -1,4 +1,4 @@
-// 11-early-data.mjs: the second connection says hello before its handshake is complete
+// 12-early-data.mjs: the second connection says hello before its handshake is complete
 import { Endpoint, createDevCertificate } from 'quicbraid'
 const { cert, key } = createDevCertificate()
 const server = await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'hello', earlyData: true } })
