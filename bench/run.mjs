@@ -9,9 +9,10 @@
 import { parseArgs } from 'node:util'
 import { native } from './native.mjs'
 import { node } from './node.mjs'
+import { sim } from './sim.mjs'
 import { keep, print } from './lib/output.mjs'
 
-const BENCHES = { native, node }
+const BENCHES = { native, node, sim }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

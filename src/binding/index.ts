@@ -6,7 +6,7 @@ export type { ConnectionSink, EndpointSink } from './inbox.ts'
 export { loadNative } from './load.ts'
 export type {
   JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeOrder, NativePathFacts,
-  NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
+  NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
 export { Command, DataFlag, StepEnd, Trace } from './native.ts'
 export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'

@@ -298,9 +298,23 @@ export interface NativeLinkShape {
   ecnMark?: boolean
 }
 
+/** What is absent is the default of docs/spec/api.md §2.7. */
+export interface NativeNat {
+  mapping?: 'endpoint-independent' | 'address' | 'address-port'
+  filtering?: 'endpoint-independent' | 'address' | 'address-port'
+  ports?: 'preserving' | 'sequential' | 'random' | 'parity'
+  hairpin?: boolean
+  timeoutMs?: number
+  linux?: boolean
+  blocked?: boolean
+}
+
 export interface NativeLink {
   a: number
   b: number
+  /** The end is the inside of a translator. */
+  insideA?: boolean
+  insideB?: boolean
   shape: NativeLinkShape
   addressA?: string
   addressB?: string
@@ -324,7 +338,7 @@ export interface NativeSimEvent {
   from: string
   to: string
   bytes: number
-  fate: 'delivered' | 'loss' | 'queue' | 'cut' | 'mtu'
+  fate: 'delivered' | 'loss' | 'queue' | 'cut' | 'mtu' | 'nat'
   deliverAtMs: number | null
 }
 

@@ -133,6 +133,13 @@ export interface NativeModule {
 export interface NativeWorld {
   host(): number
   router(): number
+  /** An address translator: JSON of `NativeNat`. */
+  nat(options: string): number
+  /** JSON of `NativeNat`: all of it, in place of what was. */
+  setNat(nat: number, options: string): void
+  rebind(nat: number): void
+  /** JSON of `[inside, outside][]`, addresses with ports. */
+  mappings(nat: number): string
   /** JSON of `NativeLink`. Refuses addresses in use and ends that are one node. */
   link(options: string): number
   /** JSON of `NativeLinkShape`, in force from now on; `direction`: 'both', 'a-to-b' or 'b-to-a'. */

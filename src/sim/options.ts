@@ -1,7 +1,7 @@
-/** Options of worlds and links: types and checks. What each field means stands in docs/spec/api.md §2.7. */
+/** Options of worlds, links and address translators: types and checks. What each field means stands in docs/spec/api.md §2.7. */
 import { isIP } from 'node:net'
 import * as v from 'valibot'
-import type { NativeLinkShape } from '../binding/index.ts'
+import type { NativeLinkShape, NativeNat } from '../binding/index.ts'
 import { check } from '../config/index.ts'
 
 export type LossModel =
@@ -44,6 +44,24 @@ export interface LinkOptions extends LinkShape {
 }
 
 export type Direction = 'both' | 'a-to-b' | 'b-to-a'
+
+/** What an address translator is like (RFC 4787). */
+export interface NatOptions {
+  /** On what an outside port depends. @default 'endpoint-independent' */
+  mapping?: 'endpoint-independent' | 'address' | 'address-port'
+  /** Who may answer. @default 'address-port' */
+  filtering?: 'endpoint-independent' | 'address' | 'address-port'
+  /** Which outside port: the same, the next, any, or the next of the same parity. @default 'preserving' */
+  ports?: 'preserving' | 'sequential' | 'random' | 'parity'
+  /** Hosts inside reach each other by their outside addresses. @default false */
+  hairpin?: boolean
+  /** Life of a mapping that nothing leaves by. @default 120000 */
+  timeoutMs?: number
+  /** Another outside port towards a peer whose datagram came first. @default false */
+  linux?: boolean
+  /** Drops all UDP. @default false */
+  blocked?: boolean
+}
 
 export interface WorldOptions {
   /** @default 1 */
@@ -104,6 +122,11 @@ const shape = {
 
 const SHAPE = strict(shape)
 const LINK = strict({ ...shape, name: v.optional(text('a name')), addressA: v.optional(address()), addressB: v.optional(address()) })
+const DEPENDENCE = names(['endpoint-independent', 'address', 'address-port'])
+const NAT = strict({
+  mapping: v.optional(DEPENDENCE), filtering: v.optional(DEPENDENCE), ports: v.optional(names(['preserving', 'sequential', 'random', 'parity'])),
+  hairpin: v.optional(flag()), timeoutMs: v.optional(milliseconds()), linux: v.optional(flag()), blocked: v.optional(flag()),
+})
 const WORLD = strict({ seed: v.optional(whole(0, Number.MAX_SAFE_INTEGER)), limitMs: v.optional(amount(0, 1e9, ' of milliseconds')), record: v.optional(flag()) })
 const DIRECTION = names(['both', 'a-to-b', 'b-to-a'])
 
@@ -122,6 +145,11 @@ export function checkLink(value: unknown): { shape: NativeLinkShape; name?: stri
 export function checkWorld(value: unknown): Required<WorldOptions> {
   const { seed = 1, limitMs = 600_000, record = false } = check(WORLD, value ?? {}, '') as WorldOptions
   return { seed, limitMs, record }
+}
+
+/** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+export function checkNat(value: unknown): NativeNat {
+  return check(NAT, value ?? {}, '') as NativeNat
 }
 
 /** @throws QB_OPTION_INVALID */

@@ -14,10 +14,11 @@ import { Host } from './host.ts'
 import type { Attachable, HostOwner } from './host.ts'
 import { Link } from './link.ts'
 import { Loop } from './loop.ts'
+import { Nat } from './nat.ts'
 import { eventFeed } from './observe.ts'
 import type { SimEvent } from './observe.ts'
-import { checkLink, checkWorld } from './options.ts'
-import type { LinkOptions, LinkShape, WorldOptions } from './options.ts'
+import { checkLink, checkNat, checkWorld } from './options.ts'
+import type { LinkOptions, LinkShape, NatOptions, WorldOptions } from './options.ts'
 
 /** An identity of a world: `ca` is what others trust. */
 export interface Identity {
@@ -55,8 +56,8 @@ export class World implements AsyncDisposable {
   readonly #native: NativeWorld
   readonly #module: NativeModule
   readonly #loop: Loop
-  readonly #nodes = new Map<Attachable, number>()
-  readonly #names = new Map<string, Attachable>()
+  readonly #nodes = new Map<Attachable, { node: number; inside: boolean }>()
+  readonly #names = new Map<string, unknown>()
   readonly #links: Link[] = []
   /** By number of the engine. */
   readonly #wakes: (() => void)[] = []
@@ -121,21 +122,37 @@ export class World implements AsyncDisposable {
 
   /** @throws QB_OPTION_INVALID for a name in use */
   host(name: string): Host & Attachable {
-    return this.#add(name, this.#native.host(), (node) => new Host(this.#owner, node, name))
+    this.#checkName(name)
+    const node = this.#native.host()
+    return this.#add(node, new Host(this.#owner, node, name))
   }
 
   /** Forwards between its links; routes are shortest paths, kept up to date. @throws QB_OPTION_INVALID for a name in use */
   router(name: string): Attachable {
-    return this.#add(name, this.#native.router(), () => new Router(name))
+    this.#checkName(name)
+    return this.#add(this.#native.router(), new Router(name))
+  }
+
+  /** An address translator: hosts inside are seen from outside under its addresses. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+  nat(name: string, options: NatOptions = {}): Nat {
+    this.#checkName(name)
+    const checked = checkNat(options)
+    const node = this.#native.nat(JSON.stringify(checked))
+    const nat = new Nat(this.#native, node, name)
+    this.#names.set(name, nat)
+    this.#nodes.set(nat.inside, { node, inside: true })
+    this.#nodes.set(nat.outside, { node, inside: false })
+    return nat
   }
 
   /**
-   * The n-th link (from 1) gets 10.0.n.1 at `a` and 10.0.n.2 at `b` (198.18.n.x, globally routable here, if one end is a router), unless
+   * The n-th link (from 1) gets 10.0.n.1 at `a` and 10.0.n.2 at `b` (198.18.n.x, globally routable here, if one end is a router or a NAT's outside), unless
    * addresses are given. A host routes by its source address. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN
    */
   link(a: Attachable, b: Attachable, shape: LinkOptions = {}): Link {
     const { name, ...own } = checkLink(shape)
-    const ends = { a: this.#node(a, 'a'), b: this.#node(b, 'b') }
+    const [from, to] = [this.#end(a, 'a'), this.#end(b, 'b')]
+    const ends = { a: from.node, b: to.node, insideA: from.inside, insideB: to.inside }
     const number = guarded(() => this.#native.link(JSON.stringify({ ...ends, ...own })))
     const link = new Link(this.#native, number, name ?? `${a.name}-${b.name}`, a.name, b.name)
     this.#links.push(link)
@@ -228,18 +245,20 @@ export class World implements AsyncDisposable {
     else pieces.push(piece.slice(at + 1))
   }
 
-  #add<T extends Attachable>(name: string, node: number, make: (node: number) => T): T {
-    if (typeof name !== 'string' || name === '' || this.#names.has(name)) throw invalidOption('name', name, 'a name that no other host or router of the world has')
-    const made = make(node)
-    this.#nodes.set(made, node)
-    this.#names.set(name, made)
+  #checkName(name: string): void {
+    if (typeof name !== 'string' || name === '' || this.#names.has(name)) throw invalidOption('name', name, 'a name that nothing else of the world has')
+  }
+
+  #add<T extends Attachable>(node: number, made: T): T {
+    this.#nodes.set(made, { node, inside: false })
+    this.#names.set(made.name, made)
     return made
   }
 
-  #node(attachable: Attachable, field: string): number {
-    const node = this.#nodes.get(attachable)
-    if (node === undefined) throw invalidOption(field, attachable, 'a host or router of this world')
-    return node
+  #end(attachable: Attachable, field: string): { node: number; inside: boolean } {
+    const end = this.#nodes.get(attachable)
+    if (end === undefined) throw invalidOption(field, attachable, "a host, a router, or a translator's inside or outside, of this world")
+    return end
   }
 
   /** The native module as a host sees it: endpoints are made in the world. */

@@ -23,6 +23,8 @@ pub enum Fate {
     Cut,
     /// Dropped because it is longer than the link carries.
     Mtu,
+    /// It has arrived at an address translator that lets it not pass.
+    Nat,
 }
 
 impl Fate {
@@ -35,6 +37,7 @@ impl Fate {
             Self::Queue => "queue",
             Self::Cut => "cut",
             Self::Mtu => "mtu",
+            Self::Nat => "nat",
         }
     }
 }

@@ -96,10 +96,23 @@ pub struct Engine {
     wake_at: Option<Timestamp>,
 }
 
+/// When stream bytes are worth a call into JavaScript.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Calls {
+    /// When no more of them seem to be on their way: the next turn costs time.
+    #[default]
+    WhenQuiet,
+    /// At once, but not twice within [`WAKE_AFTER`]: turns cost no time, calls do.
+    Spaced,
+}
+
 /// What the last turns were like, to choose when to call JavaScript.
 #[derive(Debug, Default)]
 struct Pace {
     started: bool,
+    calls: Calls,
+    /// When JavaScript was called last.
+    called: Option<Timestamp>,
     /// Messages and bytes the driver had read before this turn.
     messages: u64,
     bytes: u64,
@@ -138,6 +151,13 @@ impl Engine {
             broken: None,
             wake_at: None,
         }
+    }
+
+    /// For virtual time: JavaScript is called at once for stream bytes, but not twice within 0.25 ms.
+    #[must_use]
+    pub const fn with_spaced_calls(mut self) -> Self {
+        self.pace.calls = Calls::Spaced;
+        self
     }
 
     /// Its endpoint ends at once; these words reach JavaScript.
@@ -202,16 +222,21 @@ impl Engine {
             return;
         }
         let since = *self.pace.waiting_since.get_or_insert(io.now);
-        let is_quiet = messages < FULL_READ && bytes < FULL_READ_BYTES;
+        let (is_due, due_at) = match (self.pace.calls, self.pace.called) {
+            (Calls::WhenQuiet, _) => (messages < FULL_READ && bytes < FULL_READ_BYTES, since + WAKE_AFTER),
+            (Calls::Spaced, None) => (true, since),
+            (Calls::Spaced, Some(called)) => (io.now >= called + WAKE_AFTER, called + WAKE_AFTER),
+        };
         let is_old = io.now.saturating_since(since) >= WAKE_AFTER;
-        if self.out.urgent || is_quiet || is_old || self.out.records.waiting_bytes() >= WAKE_BYTES {
+        if self.out.urgent || is_due || is_old || self.out.records.waiting_bytes() >= WAKE_BYTES {
             self.out.urgent = false;
             self.pace.waiting_since = None;
+            self.pace.called = Some(io.now);
             if self.out.records.claim_wake() == records::Wake::Yes {
                 self.wake.call();
             }
         } else {
-            self.want_turn(since + WAKE_AFTER);
+            self.want_turn(due_at);
         }
     }
 

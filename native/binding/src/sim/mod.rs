@@ -6,10 +6,11 @@
 //! | `world` | the order of events |
 //! | `sockets` | what endpoints see of their host |
 //! | `seat` | an endpoint's hold on its world |
-//! | `shape` | qualities of links as they cross |
+//! | `shape`, `nat` | qualities of links and address translators as they cross |
 //!
 //! The machine, the engine and the queues are those of real endpoints. Decides when they get their turns, nothing else.
 
+mod nat;
 mod object;
 mod seat;
 mod shape;

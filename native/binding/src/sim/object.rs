@@ -12,12 +12,13 @@ use qdriver::drive::Manual;
 use qsim::{
     Clock, Directions, Interface, LinkDirection,
     wires::{LinkId, Observation},
-    world::{Addressing, NodeId, PortId, UNIX_TIME},
+    world::{Addressing, NodeId, Plug, PortId, Side, UNIX_TIME},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     Seat,
+    nat::NatShape,
     shape::Shape,
     world::{Waits, Watching, World},
 };
@@ -45,6 +46,11 @@ struct Options {
 struct NewLink {
     a: u32,
     b: u32,
+    /// The end is the inside of a translator.
+    #[serde(default)]
+    inside_a: bool,
+    #[serde(default)]
+    inside_b: bool,
     shape: Shape,
     address_a: Option<IpAddr>,
     address_b: Option<IpAddr>,
@@ -160,7 +166,7 @@ impl NativeWorld {
         parts.link.set_local(local);
         let segments = parts.options.max_segments();
         Ok(NativeEndpoint::seated(parts, |machine, engine, wake| {
-            world.sit(host, wake, Manual::new(machine, engine, segments));
+            world.sit(host, wake, Manual::new(machine, engine.with_spaced_calls(), segments));
             Seat::new(Rc::clone(&self.world), seat)
         }))
     }
@@ -181,14 +187,52 @@ impl NativeWorld {
         self.with(|world| Ok(world.topology.router().0))
     }
 
+    /// An address translator's number; JSON of `NativeNat`.
+    #[napi]
+    pub fn nat(&self, options: String) -> napi::Result<u32> {
+        self.with(|world| {
+            let options = serde_json::from_str::<NatShape>(&options)?.read()?;
+            Ok(world.topology.nat(options).0)
+        })
+    }
+
+    /// Another kind of translator from now on: JSON of `NativeNat`.
+    #[napi]
+    pub fn set_nat(&self, nat: u32, options: String) -> napi::Result<()> {
+        self.with(|world| {
+            let options = serde_json::from_str::<NatShape>(&options)?.read()?;
+            world.topology.set_nat(NodeId(nat), options);
+            Ok(())
+        })
+    }
+
+    /// Forgets all mappings of a translator.
+    #[napi]
+    pub fn rebind(&self, nat: u32) -> napi::Result<()> {
+        self.with(|world| {
+            world.topology.rebind(NodeId(nat));
+            Ok(())
+        })
+    }
+
+    /// Mappings of a translator: JSON of `[inside, outside][]`.
+    #[napi]
+    pub fn mappings(&self, nat: u32) -> napi::Result<String> {
+        self.with(|world| {
+            let now = world.now();
+            let pairs = world.topology.mappings(now, NodeId(nat)).map(|(inside, outside)| (inside.to_string(), outside.to_string()));
+            Ok(serde_json::to_string(&pairs.collect::<Vec<_>>())?)
+        })
+    }
+
     /// Joins two nodes; answers the link's number.
     #[napi]
     pub fn link(&self, options: String) -> napi::Result<u32> {
         self.with(|world| {
-            let NewLink { a, b, shape, address_a, address_b } = serde_json::from_str(&options)?;
+            let NewLink { a, b, inside_a, inside_b, shape, address_a, address_b } = serde_json::from_str(&options)?;
             let (shape, now) = (shape.read()?, world.now());
             let addressing = Addressing { a: address_a, b: address_b };
-            let link = world.topology.link(now, NodeId(a), NodeId(b), &shape, addressing);
+            let link = world.topology.link(now, plug(a, inside_a), plug(b, inside_b), &shape, addressing);
             link.map(|link| link.0).map_err(|error| NativeError::option("link", error))
         })
     }
@@ -381,6 +425,10 @@ impl NativeWorld {
 
 fn port(world: &World, link: u32, end: u32) -> Option<PortId> {
     world.topology.ports(LinkId(link))?.get(usize::try_from(end).ok()?).copied()
+}
+
+fn plug(node: u32, is_inside: bool) -> Plug {
+    Plug { node: NodeId(node), side: if is_inside { Side::Inside } else { Side::Outside } }
 }
 
 fn directions(name: &str) -> Directions {

@@ -54,6 +54,8 @@ impl LinkStatistics {
             Fate::Queue => &mut self.queue_full,
             Fate::Cut => &mut self.cut,
             Fate::Mtu => &mut self.too_long,
+            // The link has delivered it.
+            Fate::Nat => return,
         };
         *counter = counter.saturating_add(1);
     }

@@ -193,6 +193,15 @@ impl Wires {
         Some(Arrival { at, four_tuple, ecn, bytes, link: lane_id.link, direction: lane_id.direction })
     }
 
+    /// What has arrived goes no further, for this reason.
+    pub fn refuse(&mut self, arrival: Arrival, fate: Fate) {
+        let Arrival { at, four_tuple, ecn, bytes, link, direction } = arrival;
+        let datagram = Datagram { lane: LaneId { link, direction }, four_tuple, ecn, bytes };
+        let event = datagram.event(at, fate, None);
+        Self::record(&mut self.trace, self.watch, &mut self.observed, event, &datagram);
+        self.slots.recycle(datagram.bytes);
+    }
+
     /// Takes the buffer of an arrival back for the next datagram.
     pub fn recycle(&mut self, bytes: Vec<u8>) {
         self.slots.recycle(bytes);

@@ -1,4 +1,4 @@
-//! Hosts and routers with several links each: where a datagram goes, hop by hop, until a host has it.
+//! Hosts, routers and address translators with several links each: where a datagram goes, hop by hop, until a host has it.
 //!
 //! ```text
 //!   host ── port ══ link ══ port ── router ── port ══ link ══ port ── host
@@ -7,26 +7,34 @@
 //! datagram an endpoint sends, and for every one that arrives. What happens on a link is the [`Wires`]' business. Never
 //! looks into a datagram.
 
+mod nat;
 mod ports;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod translate;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use qbase::{Ecn, FourTuple, Timestamp};
 
-pub use self::ports::{Addressing, AttachError, NodeId, PortId};
+pub use self::{
+    nat::{Dependence, Habit, NatOptions, PortChoice},
+    ports::{Addressing, AttachError, NodeId, Plug, PortId, Side},
+};
 use self::{
+    nat::Nat,
     ports::{Node, NodeKind, Port},
     routes::Routes,
 };
 use crate::{
     link::{Directions, LinkDirection, LinkShape, LinkStatistics, lane::LaneState},
     network::{Interface, SendError},
+    random::Random,
     trace::Trace,
     wires::{FarEnd, LaneId, LinkId, Observation, Watch, Wires},
 };
@@ -56,13 +64,16 @@ pub struct World {
     /// The ports `a` and `b` of each link.
     joints: Vec<[PortId; 2]>,
     routes: Routes,
+    nats: BTreeMap<NodeId, Nat>,
+    /// Where the luck of translators comes from.
+    seed: u64,
 }
 
 impl World {
     /// Nothing yet; everything random comes from the seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { wires: Wires::new(seed), nodes: Vec::new(), ports: Vec::new(), joints: Vec::new(), routes: Routes::default() }
+        Self { wires: Wires::new(seed), nodes: Vec::new(), ports: Vec::new(), joints: Vec::new(), routes: Routes::default(), nats: BTreeMap::new(), seed }
     }
 
     /// A host: datagrams end here.
@@ -75,24 +86,38 @@ impl World {
         self.add(NodeKind::Router)
     }
 
+    /// An address translator: it forwards between its inside and its outside under other addresses.
+    pub fn nat(&mut self, options: NatOptions) -> NodeId {
+        let id = self.add(NodeKind::Nat);
+        // Behind the labels of lanes, which are small, and before those of endpoints.
+        let random = Random::labelled(self.seed, (1 << 40) | u64::from(id.0));
+        self.nats.insert(id, Nat::new(options, random));
+        id
+    }
+
     /// Joins two nodes. Addresses that are not given are 10.0.n.1 and 10.0.n.2 for the n-th link, 198.18.n.1 and
-    /// 198.18.n.2 if one end is a router.
+    /// 198.18.n.2 if one end is a router or the outside of a translator.
     ///
     /// # Errors
     /// The ends are one node, or an address is in use or of another family than the other one.
     pub fn link(
         &mut self,
         now: Timestamp,
-        a: NodeId,
-        b: NodeId,
+        a: impl Into<Plug>,
+        b: impl Into<Plug>,
         shape: &LinkShape,
         addressing: Addressing,
     ) -> Result<LinkId, AttachError> {
-        if a == b {
+        let (a, b) = (a.into(), b.into());
+        if a.node == b.node {
             return Err(AttachError::SameNode);
         }
         let number = self.joints.len().saturating_add(1);
-        let is_public = [a, b].iter().any(|node| self.kind(*node) == Some(NodeKind::Router));
+        let is_public = [a, b].iter().any(|plug| match self.kind(plug.node) {
+            Some(NodeKind::Router) => true,
+            Some(NodeKind::Nat) => plug.side == Side::Outside,
+            _ => false,
+        });
         let addresses = ports::addresses(number, is_public.into(), addressing);
         if addresses[0].is_ipv4() != addresses[1].is_ipv4() {
             return Err(AttachError::MixedFamilies);
@@ -102,11 +127,11 @@ impl World {
         }
         let link = self.wires.add(now, shape);
         let joint = [(a, LinkDirection::AToB), (b, LinkDirection::BToA)]
-            .map(|(node, outgoing)| (node, LaneId { link, direction: outgoing }));
+            .map(|(plug, outgoing)| (plug, LaneId { link, direction: outgoing }));
         let mut made = [PortId(0); 2];
-        for ((port, (node, lane)), address) in made.iter_mut().zip(joint).zip(addresses) {
+        for ((port, (Plug { node, side }, lane)), address) in made.iter_mut().zip(joint).zip(addresses) {
             *port = PortId(u32::try_from(self.ports.len()).unwrap_or(u32::MAX));
-            self.ports.push(Port { node, lane, address, interface: Interface::Up });
+            self.ports.push(Port { node, side, lane, address, interface: Interface::Up });
             if let Some(node) = self.node_mut(node) {
                 node.ports.push(*port);
             }
@@ -219,6 +244,10 @@ impl World {
             let arrival = self.wires.pop_arrival(now)?;
             let lane = LaneId { link: arrival.link, direction: arrival.direction };
             let Some(node) = self.far_port(lane).map(|(_, port)| port.node) else { continue };
+            if self.kind(node) == Some(NodeKind::Nat) {
+                self.pass_nat(lane, arrival);
+                continue;
+            }
             let is_own = self.addresses(node).any(|address| address == arrival.four_tuple.local.ip());
             if is_own && self.kind(node) == Some(NodeKind::Host) {
                 let Some((_, Port { interface: Interface::Up, .. })) = self.far_port(lane) else { continue };

@@ -46,6 +46,30 @@ pub enum AttachError {
     NoSuchPort,
 }
 
+/// Which side of an address translator a port is on; of other nodes all ports are outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Its hosts are not seen from outside.
+    Inside,
+    /// What the world sees.
+    Outside,
+}
+
+/// What a link is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plug {
+    /// The host, router or translator.
+    pub node: NodeId,
+    /// Of a translator.
+    pub side: Side,
+}
+
+impl From<NodeId> for Plug {
+    fn from(node: NodeId) -> Self {
+        Self { node, side: Side::Outside }
+    }
+}
+
 /// What a node does with datagrams for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NodeKind {
@@ -53,6 +77,8 @@ pub(super) enum NodeKind {
     Host,
     /// Sends them on.
     Router,
+    /// Sends them on under other addresses.
+    Nat,
 }
 
 /// A host or router.
@@ -67,6 +93,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) node: NodeId,
+    pub(super) side: Side,
     /// What leaves by it goes this way.
     pub(super) lane: LaneId,
     pub(super) address: IpAddr,

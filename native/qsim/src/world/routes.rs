@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     NodeId, PortId, World,
-    ports::{NodeKind, Port},
+    ports::{NodeKind, Port, Side},
 };
 use crate::network::Interface;
 
@@ -44,7 +44,7 @@ impl World {
         if is_there || self.addresses(node).any(|address| address == remote) {
             return Some(u32::from(!is_there));
         }
-        if self.kind(node) != Some(NodeKind::Router) {
+        if self.kind(node) == Some(NodeKind::Host) {
             return None;
         }
         self.ways_to(remote).get(&node).map(|(links, _)| links.saturating_add(1))
@@ -58,20 +58,33 @@ impl World {
         self.routes.to.entry(remote).or_default()
     }
 
-    /// Walks from the owner of the address outwards, link by link; only routers are passed.
+    /// The inside ports of a translator.
+    pub(super) fn inside_of(&self, nat: NodeId) -> impl Iterator<Item = PortId> {
+        self.ports_of(nat).filter(|(_, port)| port.side == Side::Inside).map(|(id, _)| id)
+    }
+
+    /// Walks from the owner of the address outwards, link by link; only routers are passed, and translators inwards.
     fn find_ways(&self, remote: IpAddr) -> Ways {
         let mut ways = Ways::new();
         let Some(index) = self.ports.iter().position(|port| port.address == remote) else { return ways };
         let goal = PortId(u32::try_from(index).unwrap_or(u32::MAX));
         let mut edge: VecDeque<(u32, PortId)> = VecDeque::from([(1, goal)]);
+        if let Some(Port { node, side: Side::Outside, .. }) = self.port(goal)
+            && self.kind(*node) == Some(NodeKind::Nat)
+        {
+            edge.extend(self.inside_of(*node).map(|inside| (1, inside)));
+        }
         while let Some((links, id)) = edge.pop_front() {
             let Some(near) = self.port(id).filter(|port| port.interface == Interface::Up) else { continue };
             let Some((far_id, far)) = self.far_port(near.lane).filter(|(_, port)| port.interface == Interface::Up) else { continue };
-            if self.kind(far.node) != Some(NodeKind::Router) || ways.contains_key(&far.node) {
+            if self.kind(far.node) == Some(NodeKind::Host) || ways.contains_key(&far.node) {
                 continue;
             }
             ways.insert(far.node, (links, far_id));
-            edge.extend(self.ports_of(far.node).map(|(next, _)| (links.saturating_add(1), next)).filter(|(_, next)| *next != far_id));
+            // Nobody outside a translator knows a way to what is inside.
+            let is_nat = self.kind(far.node) == Some(NodeKind::Nat);
+            let onwards = self.ports_of(far.node).filter(|(next, port)| *next != far_id && (!is_nat || port.side == Side::Inside));
+            edge.extend(onwards.map(|(next, _)| (links.saturating_add(1), next)));
         }
         ways
     }

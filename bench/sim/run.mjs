@@ -1,0 +1,52 @@
+// One case of the simulator's benchmark in a process of its own: `run.mjs CASE SCALE` prints {perSecond, perCpuSecond}.
+
+import { World } from '../../dist/sim.mjs'
+
+const [name, scale] = [process.argv[2], Number(process.argv[3])]
+
+const CASES = {
+  bulk: () => bulk([{ delayMs: 5, rateBitsPerSec: 1e9 }], 100e6 * scale),
+  'bulk-two-paths': () => bulk([{ delayMs: 5, rateBitsPerSec: 100e6 }, { delayMs: 10, rateBitsPerSec: 100e6 }], 50e6 * scale),
+  'handshakes-two-paths': () => handshakes(400 * scale),
+}
+
+/** Runs `main` with a connection over all links; how many datagrams arrived. */
+async function connected(links, main, seed = 1) {
+  const pair = World.pair(links, { seed })
+  const { world, client, server, paths, tls } = pair
+  await world.run(async () => {
+    const far = await server.bind({ server: { ...tls, alpn: 'x' } })
+    const connection = await (await client.bind()).connect(far.local[0], { alpn: 'x', ca: tls.ca, serverName: 'server', paths })
+    await connection.paths.ready()
+    await main(connection, (await far.incoming().next()).value)
+  })
+  return pair.links.reduce((sum, link) => sum + link.statistics().delivered, 0)
+}
+
+function bulk(links, bytes) {
+  return connected(links, async (near, far) => {
+    const stream = await near.openUnidirectional()
+    const reading = count(far.incomingUnidirectional())
+    const chunk = new Uint8Array(65_536)
+    for (let left = bytes; left > 0; await stream.ready()) left -= stream.write(left < chunk.length ? chunk.subarray(0, left) : chunk)
+    stream.end()
+    if ((await reading) !== bytes) throw new Error('bytes are missing')
+  })
+}
+
+async function count(streams) {
+  let bytes = 0
+  const { value } = await streams.next()
+  for await (const batch of value) for (const chunk of batch) bytes += chunk.length
+  return bytes
+}
+
+async function handshakes(total) {
+  for (let seed = 0; seed < total; seed++) await connected([{ delayMs: 10 }, { delayMs: 20 }], async () => {}, seed)
+  return total
+}
+
+const [started, used] = [performance.now(), process.cpuUsage()]
+const done = await CASES[name]()
+const { user, system } = process.cpuUsage(used)
+console.log(JSON.stringify({ perSecond: done / ((performance.now() - started) / 1000), perCpuSecond: done / ((user + system) / 1e6) }))
