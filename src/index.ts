@@ -11,7 +11,7 @@ export type { Bursts, BurstStatistics } from './burst/index.ts'
 export type { AckRecord, SpaceName, Spaces, SpaceView } from './space/index.ts'
 export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord, Signal } from './binding/index.ts'
 export type {
-  Admit, AdmitVerdict, AttemptFacts, Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
+  Admit, AdmitVerdict, AttemptFacts, Bytes, CipherName, Clock, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
   PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName, Waiting,
 } from './config/index.ts'
 export { ConnectionError, EndpointError, OptionError, PathError, QuicbraidError, ServiceError, StreamError, isQuicbraidError } from './errors/index.ts'
