@@ -171,7 +171,7 @@ impl Connection {
         let network = entry.network.as_deref()?;
         let cid = entry.remote_cids.active().map_or(qbase::limits::LOCAL_CID_LEN, |cid| cid.len());
         // Version, both lengths, our id, Length.
-        let long = if self.sends_early() { 4 + 2 + 4 + self.cids.local.len() } else { 0 };
+        let long = if self.sends_early() { self.cids.local.len().saturating_add(4 + 2 + 4) } else { 0 };
         Some(usize::from(network.mtu()).saturating_sub(1 + 4 + 1 + TAG_LEN).saturating_sub(cid).saturating_sub(long))
     }
 }

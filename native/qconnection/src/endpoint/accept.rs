@@ -58,7 +58,8 @@ impl Endpoint {
         }
         let arriving = Arriving { now, four_tuple, ecn };
         if self.admission.is_asked() {
-            return self.begin_attempt(arriving, proof.is_some(), header, bytes);
+            let address = if proof.is_some() { AddressProof::Token } else { AddressProof::Missing };
+            return self.begin_attempt(arriving, address, header, bytes);
         }
         self.open(&server, proof, arriving, header, bytes);
     }

@@ -18,7 +18,7 @@ use super::{
     refuse::{self, Refusal},
     token::Verdict as TokenVerdict,
 };
-use crate::{config::ServerConfig, handle::ConnectionHandle};
+use crate::{config::ServerConfig, connection::AddressProof, handle::ConnectionHandle};
 use qbase::{
     ConnectionId, ErrorCode, FourTuple, Reader, Role, Timestamp,
     frame::Frame,
@@ -321,9 +321,10 @@ impl Endpoint {
     }
 
     /// A first Initial that the application has to decide about.
-    pub(super) fn begin_attempt(&mut self, arriving: Arriving, validated: bool, header: &ProtectedHeader, bytes: &[u8]) {
+    pub(super) fn begin_attempt(&mut self, arriving: Arriving, address: AddressProof, header: &ProtectedHeader, bytes: &[u8]) {
         let until = arriving.now + limits::ATTEMPT_PATIENCE;
         let id = AttemptId(self.admission.last.saturating_add(1));
+        let validated = address == AddressProof::Token;
         let mut kept = Kept { id, datagrams: Vec::new(), validated, is_asked: false, crypto: CryptoStream::initial(), hello: Vec::new() };
         let reading = kept.read(bytes, header.dcid);
         if reading == Reading::Forged {
