@@ -134,7 +134,6 @@ impl Tls {
             sessions: Some(surroundings.client_sessions.clone()),
             early_data: self.early_data,
             provider: surroundings.providers.next(),
-            ..ClientTlsOptions::default()
         };
         ClientTls::new(&options).map_err(refusal)
     }

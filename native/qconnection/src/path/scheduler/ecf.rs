@@ -42,23 +42,24 @@ mod tests {
     use super::super::{Memory, Scheduler, Standing::Available, decide, tests::candidate};
     use super::*;
 
-    fn decided(queued: u64, waits: bool) -> Decision {
+    /// With a memory of having sent, or of waiting.
+    fn decided(queued: u64, mut memory: Memory) -> Decision {
         let paths = [candidate(0, Available, 20, 0), candidate(1, Available, 300, 12_000)];
-        let mut memory = Memory { ecf_waits: waits, ..Memory::default() };
         decide(Scheduler::Ecf, &paths, Demand { queued, ..Demand::default() }, &mut memory)
     }
 
     #[test]
     fn the_slow_path_rests_while_the_quick_one_is_sooner_through() {
         // 20 ms a window of 12,000 bytes: 60,000 bytes take 120 ms, the slow path 300 ms
-        assert_eq!(decided(60_000, false), Decision::Wait(Reason::WaitingIsSooner));
-        assert_eq!(decided(180_000, false), Decision::send(qbase::PathId(1), Reason::SoonerThanWaiting), "320 ms");
+        assert_eq!(decided(60_000, Memory::default()), Decision::Wait(Reason::WaitingIsSooner));
+        assert_eq!(decided(180_000, Memory::default()), Decision::send(qbase::PathId(1), Reason::SoonerThanWaiting), "320 ms");
     }
 
     #[test]
     fn a_wait_that_has_begun_goes_on_a_little_longer() {
-        assert_eq!(decided(200_000, true), Decision::Wait(Reason::WaitingIsSooner));
-        assert_eq!(decided(300_000, true), Decision::send(qbase::PathId(1), Reason::SoonerThanWaiting));
+        let waiting = Memory { ecf_waits: true, ..Memory::default() };
+        assert_eq!(decided(200_000, waiting), Decision::Wait(Reason::WaitingIsSooner));
+        assert_eq!(decided(300_000, waiting), Decision::send(qbase::PathId(1), Reason::SoonerThanWaiting));
     }
 
     #[test]
