@@ -7,7 +7,7 @@ use std::{fmt::Debug, time::Duration};
 
 use qbase::Timestamp;
 
-use crate::RttEstimator;
+use crate::{RttEstimator, algorithm::Subflow};
 
 /// Largest congestion window, bytes: 100 ms at 10 Gbit/s. Bounds the records a path keeps (attacks L13).
 pub const MAX_WINDOW: u64 = 128 * 1_024 * 1_024;
@@ -121,6 +121,14 @@ pub trait Controller: Send + Debug {
     fn reset(&mut self);
     /// The largest datagram of the path changed to `mtu` bytes (RFC 9002 §7.2).
     fn on_mtu(&mut self, mtu: u64);
+    /// What the controllers of the connection's other paths need to know, with the path's smoothed round trip; `None`:
+    /// this one is not coupled.
+    fn subflow(&self, _rtt: Duration) -> Option<Subflow> {
+        None
+    }
+    /// What the paths of the connection are, this one among them. Before [`on_acked`](Self::on_acked) and
+    /// [`on_lost`](Self::on_lost), if [`subflow`](Self::subflow) answers something.
+    fn couple(&mut self, _own: &Subflow, _all: &[Subflow]) {}
     /// Bytes that may be in flight; at least two datagrams.
     fn window(&self) -> u64;
     /// Bytes per second at which packets are to leave; `None`: as fast as spreads the window over a round trip.

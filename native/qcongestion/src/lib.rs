@@ -23,7 +23,7 @@ use std::time::Duration;
 use qbase::Timestamp;
 
 pub use ack_policy::{AckEliciting, AckFrequency, AckPolicy, Arrived, Order};
-pub use algorithm::{Algorithm, SlowStart};
+pub use algorithm::{Algorithm, Coupling, SlowStart, Subflow};
 pub use controller::{Acked, AppLimited, Controller, Lost, Persistence, Phase};
 pub use loss::{LossEpisode, PersistentCongestion, Reordering};
 pub use pacer::Pacer;

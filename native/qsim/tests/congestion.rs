@@ -19,7 +19,7 @@ const LOSS_BASED: [Algorithm; 2] = [Algorithm::NewReno, Algorithm::Cubic];
 
 #[test]
 fn a_bulk_transfer_keeps_its_bottleneck_busy() -> Result<(), Failure> {
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::UNCOUPLED {
         let mut pair = bulk(with(algorithm), bottleneck(1))?;
         pair.run_for(secs(3))?;
         let share = share_of(&mut pair, secs(8))?;
@@ -58,7 +58,7 @@ fn bbr_keeps_queues_short_and_empties_them() -> Result<(), Failure> {
 
 #[test]
 fn delivery_and_pacing_rates_are_those_of_the_bottleneck() -> Result<(), Failure> {
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::UNCOUPLED {
         let mut pair = bulk(with(algorithm), bottleneck(2))?;
         pair.run_for(secs(4))?;
         let path = view(&pair);
@@ -85,7 +85,7 @@ fn slow_start_ends_before_a_deep_queue_is_full() -> Result<(), Failure> {
 // attacks C9
 #[test]
 fn attack_c9_reordering_costs_little_and_spurious_losses_are_counted() -> Result<(), Failure> {
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::UNCOUPLED {
         // At 50 Mbit/s, 1 ms is about five packets.
         for (by, least) in [(1, 0.9), (5, 0.8), (13, 0.7)] {
             let reorder = Some(Reorder { probability: 0.02, by: ms(by) });
@@ -145,7 +145,7 @@ fn a_window_that_only_the_pacer_holds_back_grows() -> Result<(), Failure> {
 /// Shows 9002-7.7-2. Shows 9002-7.7-3.
 #[test]
 fn what_follows_silence_is_paced() -> Result<(), Failure> {
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::UNCOUPLED {
         let mut pair = Pair::new(config(with(algorithm), delay(20)))?;
         pair.client_mut().traffic_mut().send(Unidirectional, 20_000_000);
         pair.run_until_delivered(secs(20))?;

@@ -74,6 +74,8 @@ pub(super) struct Flow {
     largest_acked: u64,
     heard_at: Timestamp,
     app_limited: bool,
+    /// Flows of one connection have the same.
+    group: Option<u32>,
     /// When the flow polls again anyway.
     poll_at: Timestamp,
 }
@@ -99,6 +101,28 @@ impl World {
         Self { shape, now: Timestamp::ZERO, flows, refused: 0, events, counter: 0, busy_until: Timestamp::ZERO, random: 1 }
     }
 
+    /// With luck of its own.
+    pub fn seeded(shape: Shape, seed: u64) -> Self {
+        Self { random: seed, ..Self::new(shape) }
+    }
+
+    /// The same on one path of a connection.
+    pub fn add_to_group(&mut self, algorithm: Algorithm, slow_start: SlowStart, group: u32) -> usize {
+        let id = self.add(algorithm, slow_start);
+        self.flows[id].group = Some(group);
+        id
+    }
+
+    /// Tells a flow what the others of its connection have.
+    fn couple(&mut self, id: usize) {
+        let Some(group) = self.flows[id].group else { return };
+        let subflow = |flow: &Flow| flow.controller.subflow(flow.rtt.first_sample_at().map_or(Duration::ZERO, |_| flow.rtt.smoothed()));
+        let all: Vec<_> = self.flows.iter().filter(|flow| flow.group == Some(group)).filter_map(subflow).collect();
+        if let Some(own) = subflow(&self.flows[id]) {
+            self.flows[id].controller.couple(&own, &all);
+        }
+    }
+
     /// A bulk transfer from now on.
     pub fn add(&mut self, algorithm: Algorithm, slow_start: SlowStart) -> usize {
         let flow = Flow {
@@ -114,6 +138,7 @@ impl World {
             largest_acked: 0,
             heard_at: self.now,
             app_limited: false,
+            group: None,
             poll_at: Timestamp::FAR_FUTURE,
         };
         self.flows.push(flow);
@@ -175,6 +200,7 @@ impl World {
                 self.send(flow);
             }
             Event::Ack(flow, number) => {
+                self.couple(flow);
                 self.flows[flow].on_ack(self.now, number);
                 self.send(flow);
             }

@@ -44,3 +44,19 @@ fn a_bulk_transfer_keeps_its_bottleneck_busy() {
         }
     }
 }
+
+#[test]
+fn bbr_and_cubic_leave_each_other_a_part_of_the_bottleneck() {
+    for (products, least) in [(1, 0.1), (2, 0.15), (4, 0.15)] {
+        for seed in 1..=2 {
+            let mut world = World::seeded(bottleneck(products), seed);
+            world.add(Algorithm::Cubic, SlowStart::Hystart);
+            world.run(ms(211 * seed));
+            world.add(Algorithm::Bbr3, SlowStart::Hystart);
+            world.run(secs(10));
+            let shares = world.shares(secs(60));
+            assert!(shares.iter().all(|share| *share >= least), "queue of {products} products, seed {seed}: {shares:?}");
+            assert!(shares.iter().sum::<f64>() > 0.9, "queue of {products} products, seed {seed}: {shares:?}");
+        }
+    }
+}

@@ -144,7 +144,10 @@ impl Connection {
             } else {
                 self.write_payload(Asker { path, takes: Takes::Pinned }, frames);
             }
-            self.write_duplicates(path, frames);
+            // Copies take what fresh data leave (scheduler `redundant`): together the paths are never slower than without.
+            if !self.streams.has_shared() {
+                self.write_duplicates(path, frames);
+            }
         }
         if probe && allow.in_flight && !frames.weight.ack_eliciting {
             frames.put(1, SentFrame::Ping, |writer| writer.u8(0x01));

@@ -87,6 +87,7 @@ impl Connection {
         let in_flight = self.bytes_in_flight(path);
         let late = outcome.late.map_or(0, |late| late.packets);
         self.counters.packets_spuriously_lost = self.counters.packets_spuriously_lost.saturating_add(late);
+        self.couple(path);
         let Some(network) = self.network_mut(path) else { return Ok(()) };
         let rtt_sample = outcome.rtt_from.map(|sent_at| now.saturating_since(sent_at));
         if network.acked_via.replace(opened.path).is_some_and(|via| via != opened.path) {
@@ -162,6 +163,9 @@ impl Connection {
         }
         self.settled = settled;
         self.counters.packets_lost = self.counters.packets_lost.saturating_add(outcome.packets);
+        if outcome.packets > 0 {
+            self.couple(path);
+        }
         if let Some(network) = self.network_mut(path) {
             network.counters.packets_lost = network.counters.packets_lost.saturating_add(outcome.packets);
             if marked_lost > 0 {

@@ -6,6 +6,7 @@
 //! | `dispatch` | frame → owner part |
 //! | `acks` | acknowledgements, losses and the fate of frames |
 //! | `ack_frequency` | how often either end wants acknowledgements |
+//! | `couple` | what coupled controllers know of each other |
 //! | `marks` | ECN: which mark goes out, what the peer counted |
 //! | `mtu` | path MTU discovery: probes, black holes, refusals |
 //! | `handshake`, `params` | TLS bytes, keys, transport parameters |
@@ -32,6 +33,7 @@ mod attempt;
 mod candidates;
 mod choose;
 mod close;
+mod couple;
 mod datagrams;
 mod dispatch;
 mod early;

@@ -134,7 +134,7 @@ impl Connection {
                 && (data
                     || self.datagrams.send.has_pinned(path)
                     || self.streams.has_pinned(path)
-                    || self.network(path).is_some_and(|network| network.ping_owed || !network.duplicates.is_empty())),
+                    || self.network(path).is_some_and(|network| network.ping_owed || (!self.streams.has_shared() && !network.duplicates.is_empty()))),
             probe: complete && self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });
         let idle = self.idle_signals(path);

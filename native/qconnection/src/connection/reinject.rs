@@ -15,6 +15,8 @@ use crate::{burst::SentFrame, path::{Network, PathState, scheduler::Scheduler}};
 use qbase::{PathId, Timestamp};
 use std::time::Duration;
 
+/// Packets copied when a path falls silent: more than any window holds.
+const MOST: usize = 1 << 16;
 /// Packets copied from one path at once.
 const BATCH: usize = 32;
 /// Packets of one path looked at, at once.
@@ -74,6 +76,31 @@ impl Connection {
                 self.reinject_from(now, path, quick, order);
             }
         }
+    }
+
+    /// Copies all that a silent path holds up and that was not copied before; answers the stream bytes (multipath MP-83).
+    pub(super) fn reinject_all(&mut self, path: PathId) -> u64 {
+        let mut found = std::mem::take(&mut self.settled);
+        found.clear();
+        if let Some(network) = self.network_mut(path) {
+            let (below, range) = (network.overdue_below, network.copied.clone());
+            network.space.sent.for_oldest_unacked(MOST, |packet, frames| {
+                let is_copied = packet.number < below || range.contains(&packet.number);
+                found.extend(frames.filter(|frame| !is_copied || !matches!(frame, SentFrame::Stream(_))));
+            });
+            network.overdue_below = network.space.sent.next_number();
+        }
+        let mut bytes = 0_u64;
+        for frame in found.drain(..) {
+            match frame {
+                SentFrame::Stream(record) => bytes = bytes.saturating_add(self.streams.mark_for_reinjection(record)),
+                // A message is never copied, and what is only late is not lost (RFC 9221 §5).
+                SentFrame::Datagram { .. } => {}
+                other => self.on_frame_lost(other),
+            }
+        }
+        self.settled = found;
+        bytes
     }
 
     /// What the scheduler wants copied; `None`: nothing.

@@ -10,10 +10,7 @@ use crate::{
     path::{PathState, entry::Abandon},
     stream::PathChange,
 };
-use qbase::{EncryptionLevel, ErrorCode, PathId, TransportError, Timestamp, frame};
-
-/// Records copied to other paths when a path falls silent, so many packets at once at most: more than any window holds.
-const REINJECT_PACKETS: usize = 1 << 16;
+use qbase::{ErrorCode, PathId, TransportError, Timestamp, frame};
 
 impl Connection {
     /// PATH_ABANDON of the peer (multipath MP-64, MP-67).
@@ -116,7 +113,7 @@ impl Connection {
             network.suspect_since = Some(now);
             self.path_event(path, ticket, PathEventKind::Suspect, Cause::Timer, "silent for a PTO");
             self.streams.on_path_change(path, PathChange::Suspect);
-            let bytes = self.offer_again(EncryptionLevel::OneRtt, path, REINJECT_PACKETS);
+            let bytes = self.reinject_all(path);
             if let Some(network) = self.network_mut(path) {
                 network.counters.bytes_reinjected = network.counters.bytes_reinjected.saturating_add(bytes);
             }

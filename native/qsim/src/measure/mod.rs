@@ -4,6 +4,10 @@
 //! `docs/guide/schedulers.md`. Called by the example `multipath`, which prints the table, and by the scenarios that
 //! hold the targets. Never tunes the machine: everything but the case is its default.
 
+mod homes;
+
+pub use homes::{Home, Outcome};
+
 use std::time::Duration;
 
 use qbase::{Direction, PathId};
