@@ -105,9 +105,9 @@ export type SchedulerName = 'min-rtt' | 'round-robin' | 'weighted' | 'backup' | 
 
 export interface SchedulerChoice {
   name: SchedulerName
-  /** `deadline`: most extra bytes, share. @default 0.03 */
+  /** `deadline`: most extra bytes, share. @default 0.05 */
   maxExtraRatio?: number
-  /** `deadline`: reinject when later than. @default 1.5 x fastest RTT */
+  /** `deadline`: a packet is late when it waits so long for its acknowledgement. @default what is usual on its path */
   deadlineMs?: number
 }
 

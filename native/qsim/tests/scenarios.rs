@@ -53,6 +53,7 @@ mod random_interaction;
 mod reset;
 mod resumption;
 mod retry;
+mod schedulers;
 mod transfer;
 mod verdict;
 mod version;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use qcongestion::algorithm::Algorithm;
-use qconnection::{Multipath, Scheduler, Spin, TransportConfig};
+use qconnection::{AckPath, Multipath, Scheduler, Spin, TransportConfig, path::scheduler::Deadline};
 use serde::Deserialize;
 
 use super::{millis, unavailable};
@@ -20,6 +20,7 @@ pub struct Transport {
     max_paths: Option<u32>,
     scheduler: Option<SchedulerChoice>,
     congestion: Option<String>,
+    ack_path: Option<String>,
     failover: Option<Failover>,
     versions: Option<Vec<String>>,
     first_version: Option<String>,
@@ -33,8 +34,13 @@ pub struct Transport {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct SchedulerChoice {
     name: String,
+    /// `deadline`: copies at most, as a share of all bytes.
+    max_extra_ratio: Option<f64>,
+    /// `deadline`: when a packet is late, milliseconds.
+    deadline_ms: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,6 +118,7 @@ impl Transport {
             congestion: self.algorithm()?,
             ack_frequency: self.ack_frequency.unwrap_or(default.ack_frequency),
             scheduler: self.scheduler()?,
+            ack_path: self.ack_path()?,
             multipath: self.multipath()?,
             max_paths: self.max_paths.unwrap_or(default.max_paths),
             spin: self.spin()?,
@@ -156,7 +163,19 @@ impl Transport {
 
     fn scheduler(&self) -> Result<Scheduler, NativeError> {
         let Some(choice) = &self.scheduler else { return Ok(Scheduler::default()) };
-        Scheduler::from_name(&choice.name).ok_or_else(|| unavailable("scheduler"))
+        let scheduler = Scheduler::from_name(&choice.name).ok_or_else(|| unavailable("scheduler"))?;
+        let Scheduler::Deadline(default) = scheduler else { return Ok(scheduler) };
+        let extra_permille = choice.max_extra_ratio.map_or(default.extra_permille, |ratio| (ratio.clamp(0.0, 1.0) * 1_000.0).round() as u16);
+        let late_after = choice.deadline_ms.map(|value| millis("scheduler.deadlineMs", value)).transpose()?;
+        Ok(Scheduler::Deadline(Deadline { extra_permille, late_after }))
+    }
+
+    fn ack_path(&self) -> Result<AckPath, NativeError> {
+        match self.ack_path.as_deref() {
+            None | Some("same") => Ok(AckPath::Same),
+            Some("fastest") => Ok(AckPath::Fastest),
+            Some(_) => Err(unavailable("ackPath")),
+        }
     }
 
     fn spin(&self) -> Result<Spin, NativeError> {
@@ -226,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn every_scheduler_of_the_engine_has_its_name_and_parameters() {
+        for scheduler in Scheduler::ALL {
+            let fields = format!(r#""scheduler":{{"name":"{}"}},"#, scheduler.name());
+            assert_eq!(settings(&fields, "").expect("settings").config.scheduler, scheduler);
+        }
+        let fields = r#""scheduler":{"name":"deadline","maxExtraRatio":0.1,"deadlineMs":40},"ackPath":"fastest","#;
+        let config = settings(fields, "").expect("settings").config;
+        let deadline = Deadline { extra_permille: 100, late_after: Some(Duration::from_millis(40)) };
+        assert_eq!((config.scheduler, config.ack_path), (Scheduler::Deadline(deadline), AckPath::Fastest));
+    }
+
+    #[test]
     fn every_congestion_controller_of_the_engine_has_its_name() {
         for algorithm in Algorithm::ALL {
             let fields = format!(r#""congestion":"{}","#, algorithm.name());
@@ -236,8 +267,9 @@ mod tests {
     #[test]
     fn what_the_engine_has_not_is_refused() {
         for (fields, limits, field) in [
-            (r#""scheduler":{"name":"blest"},"#, "", "scheduler"),
-            (r#""congestion":"lia","#, "", "congestion"),
+            (r#""scheduler":{"name":"best"},"#, "", "scheduler"),
+            (r#""congestion":"vegas","#, "", "congestion"),
+            (r#""ackPath":"other","#, "", "ackPath"),
             (r#""multipath":"shared-space","#, "", "multipath"),
             ("", r#""connectionIdBytes":20,"#, "limits.connectionIdBytes"),
             ("", r#""idleTimeoutMs":-1,"#, "limits.idleTimeoutMs"),

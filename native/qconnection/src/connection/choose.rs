@@ -102,7 +102,12 @@ impl Connection {
                 let _ = self.pin_stream(*stream, pin);
             }
         }
+        let weights = |plan: Option<&SchedulerPlan>| plan.map(|plan| plan.weights.clone()).unwrap_or_default();
+        let changed = weights(self.scheduling.plan()) != weights(plan.as_ref());
         self.scheduling.plan = plan.map(Box::new);
+        if changed {
+            self.restart_shares();
+        }
         Ok(())
     }
 
@@ -218,6 +223,15 @@ impl Connection {
     pub(super) fn weight_of(&self, path: PathId) -> u32 {
         let planned = self.scheduling.plan().and_then(|plan| plan.weight_of(path));
         planned.or_else(|| self.paths.get(path).map(|entry| entry.weight)).unwrap_or(1)
+    }
+
+    /// The weights changed: shares are counted from here.
+    pub(super) fn restart_shares(&mut self) {
+        for entry in self.paths.iter_mut() {
+            if let Some(network) = entry.network.as_deref_mut() {
+                network.served = 0;
+            }
+        }
     }
 
     /// A path carries data from now on, or again: it owes the others nothing for the time before.

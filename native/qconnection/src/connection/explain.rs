@@ -31,8 +31,9 @@ impl Connection {
         ));
         let words = |reason: Reason| reason.words(self.scheduling.words());
         lines.push(format!(
-            "scheduler {}: {}{}",
+            "scheduler {}{}: {}{}",
             self.scheduling.name(self.config.scheduler),
+            self.scheduling.words().filter(|words| !words.is_empty()).map_or_else(String::new, |words| format!(" ({words})")),
             match self.scheduling.decision {
                 Decision::Send(choice) => format!("last path {}, {}", choice.path.0, words(choice.reason)),
                 Decision::Wait(reason) => format!("waits, {}", words(reason)),

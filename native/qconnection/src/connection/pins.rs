@@ -40,12 +40,7 @@ impl Connection {
     pub fn set_path_weight(&mut self, path: PathId, weight: u32) -> Result<(), PinError> {
         let entry = self.paths.get_mut(path).filter(|entry| entry.is_live()).ok_or(PinError::UnknownPath)?;
         entry.weight = weight.max(1);
-        for at in 0..self.paths.len() {
-            // Shares are counted from here, in the new measure.
-            if let Some(network) = self.paths.id_at(at).and_then(|path| self.network_mut(path)) {
-                network.served = 0;
-            }
-        }
+        self.restart_shares();
         Ok(())
     }
 }
