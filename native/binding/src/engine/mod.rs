@@ -65,6 +65,8 @@ use crate::{
 const WAKE_BYTES: usize = 192 * 1_024;
 /// Longest that stream bytes wait for more of them (streams-over-ring S2).
 const WAKE_AFTER: Duration = Duration::from_micros(250);
+/// In virtual time: least time between two calls for stream bytes.
+const CALL_SPACING: Duration = Duration::from_millis(1);
 /// Datagrams read in a turn that mean "there may be more": the driver's budget per socket.
 const FULL_READ: u64 = 64;
 /// The same in bytes.
@@ -102,7 +104,7 @@ enum Calls {
     /// When no more of them seem to be on their way: the next turn costs time.
     #[default]
     WhenQuiet,
-    /// At once, but not twice within [`WAKE_AFTER`]: turns cost no time, calls do.
+    /// At once, but not twice within [`CALL_SPACING`]: turns cost no time, calls do.
     Spaced,
 }
 
@@ -153,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// For virtual time: JavaScript is called at once for stream bytes, but not twice within 0.25 ms.
+    /// For virtual time: JavaScript is called at once for stream bytes, but not twice within a millisecond.
     #[must_use]
     pub const fn with_spaced_calls(mut self) -> Self {
         self.pace.calls = Calls::Spaced;
@@ -223,12 +225,14 @@ impl Engine {
         }
         let since = *self.pace.waiting_since.get_or_insert(io.now);
         let (is_due, due_at) = match (self.pace.calls, self.pace.called) {
-            (Calls::WhenQuiet, _) => (messages < FULL_READ && bytes < FULL_READ_BYTES, since + WAKE_AFTER),
+            (Calls::WhenQuiet, _) => {
+                let is_old = io.now.saturating_since(since) >= WAKE_AFTER;
+                (is_old || (messages < FULL_READ && bytes < FULL_READ_BYTES), since + WAKE_AFTER)
+            }
             (Calls::Spaced, None) => (true, since),
-            (Calls::Spaced, Some(called)) => (io.now >= called + WAKE_AFTER, called + WAKE_AFTER),
+            (Calls::Spaced, Some(called)) => (io.now >= called + CALL_SPACING, called + CALL_SPACING),
         };
-        let is_old = io.now.saturating_since(since) >= WAKE_AFTER;
-        if self.out.urgent || is_due || is_old || self.out.records.waiting_bytes() >= WAKE_BYTES {
+        if self.out.urgent || is_due || self.out.records.waiting_bytes() >= WAKE_BYTES {
             self.out.urgent = false;
             self.pace.waiting_since = None;
             self.pace.called = Some(io.now);

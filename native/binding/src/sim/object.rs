@@ -231,6 +231,7 @@ impl NativeWorld {
         self.with(|world| {
             let NewLink { a, b, inside_a, inside_b, shape, address_a, address_b } = serde_json::from_str(&options)?;
             let (shape, now) = (shape.read()?, world.now());
+            let plug = |node, is_inside| Plug { node: NodeId(node), side: if is_inside { Side::Inside } else { Side::Outside } };
             let addressing = Addressing { a: address_a, b: address_b };
             let link = world.topology.link(now, plug(a, inside_a), plug(b, inside_b), &shape, addressing);
             link.map(|link| link.0).map_err(|error| NativeError::option("link", error))
@@ -425,10 +426,6 @@ impl NativeWorld {
 
 fn port(world: &World, link: u32, end: u32) -> Option<PortId> {
     world.topology.ports(LinkId(link))?.get(usize::try_from(end).ok()?).copied()
-}
-
-fn plug(node: u32, is_inside: bool) -> Plug {
-    Plug { node: NodeId(node), side: if is_inside { Side::Inside } else { Side::Outside } }
 }
 
 fn directions(name: &str) -> Directions {
