@@ -1,12 +1,13 @@
 /** All commands and their help. One file a command says what it does; this one says which there are. */
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { packageVersion } from '../config/index.ts'
 import { addCert } from './cert.ts'
 import { addDemo } from './demo/command.ts'
 import { Exit } from './exit.ts'
 import type { ExitCode } from './exit.ts'
 import { addGet } from './get/command.ts'
 import { addInterop } from './interop/index.ts'
+import { addLab } from './lab/command.ts'
 import { addServe } from './serve.ts'
 import type { Terminal } from './terminal.ts'
 import { addUnavailable } from './unavailable.ts'
@@ -29,7 +30,7 @@ export function createProgram(terminal: Terminal, entry: string): Program {
   const context: Context = { terminal, entry, end: (code) => { exit = code } }
   const program = new Command('quicbraid')
     .description('Multipath QUIC: several network paths braided into one connection.')
-    .version(versionOf(), '-V, --version')
+    .version(packageVersion(), '-V, --version')
     .showHelpAfterError('(--help shows the options)')
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.result(text.trimEnd()), writeErr: (text) => terminal.note(text.trimEnd()) })
@@ -37,6 +38,7 @@ export function createProgram(terminal: Terminal, entry: string): Program {
   addServe(program, context)
   addGet(program, context)
   addInterop(program, context)
+  addLab(program, context)
   addCert(program, context)
   addUnavailable(program)
   for (const command of program.commands) command.exitOverride().copyInheritedSettings(program)
@@ -46,17 +48,4 @@ export function createProgram(terminal: Terminal, entry: string): Program {
       return exit
     },
   }
-}
-
-/** From the package that this file belongs to: `dist/` and `src/cli/` lie at different depths. */
-function versionOf(): string {
-  for (const place of ['../package.json', '../../package.json']) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as { name?: string; version?: string }
-      if (name === 'quicbraid' && version !== undefined) return version
-    } catch {
-      // The other place.
-    }
-  }
-  return 'unknown'
 }

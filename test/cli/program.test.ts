@@ -24,7 +24,7 @@ describe('the command line', () => {
   it('shows its help and version on stdout', async () => {
     const help = await outcome('--help')
     expect(help).toMatchObject({ exit: 0 })
-    for (const name of ['demo', 'serve', 'get', 'interop', 'cert']) expect(help.out).toContain(name)
+    for (const name of ['demo', 'serve', 'get', 'interop', 'lab', 'cert']) expect(help.out).toContain(name)
     expect((await outcome('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/)
     expect((await outcome('get', '--help')).out).toContain('--connect-timeout')
   })
@@ -36,7 +36,7 @@ describe('the command line', () => {
   })
 
   it('names what this version does not have', async () => {
-    for (const name of ['put', 'perf', 'lab', 'nat', 'relay', 'tunnel', 'reverse', 'dash', 'qlog']) {
+    for (const name of ['put', 'perf', 'nat', 'relay', 'tunnel', 'reverse', 'dash', 'qlog']) {
       const { exit, message } = await outcome(name, '--any', 'thing')
       expect(exit, name).toBe(1)
       expect(message).toContain(`'${name}'`)
