@@ -21,13 +21,13 @@ const CLASSES: readonly (readonly [prefix: string, type: ErrorClass])[] = [
 ]
 
 /** One of our classes from the object the engine sent. */
-export function fromNative(error: NativeError, cause?: unknown): QuicbraidError {
+export function fromNative(error: NativeError, cause?: unknown, handshake?: ErrorFacts['handshake']): QuicbraidError {
   const { code, message } = error
   const Class = CLASSES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? ConnectionError
   return new Class(code as ErrorCode, message, {
     errorCode: error.errorCode === undefined || error.errorCode === null ? null : codeFromJson(error.errorCode),
     codeName: error.codeName ?? null, by: error.by ?? null, layer: error.layer ?? null,
-    path: error.path ?? null, field: error.field ?? null, value: error.value, cause,
+    path: error.path ?? null, field: error.field ?? null, value: error.value, cause, ...(handshake === undefined ? {} : { handshake }),
   })
 }
 

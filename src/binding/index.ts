@@ -5,7 +5,7 @@ export { codeFromJson, fromNative, guarded } from './error.ts'
 export type { ConnectionSink, EndpointSink } from './inbox.ts'
 export { loadNative } from './load.ts'
 export type {
-  JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeOrder, NativePathFacts,
+  JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeHandshakeStep, NativeOrder, NativePathFacts,
   NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
 export { Command, DataFlag, StepEnd, Trace } from './native.ts'

@@ -204,6 +204,18 @@ export interface NativePathFacts {
   atMs: number
 }
 
+export interface NativeHandshakeStep {
+  type: 'attempt' | 'flight' | 'first-answer' | 'locked' | 'unlocked' | 'muted' | 'failed' | 'retry' | 'version-negotiation' | 'tls-finished'
+  attempt: number
+  local: string
+  remote: string
+  reason: string
+  /** Of flights. */
+  datagrams?: number
+  bytes?: number
+  packets?: ('initial' | '0rtt' | 'handshake' | '1rtt')[]
+}
+
 export interface NativePeer {
   /** Base64 of DER, leaf first. */
   chain: string[]
@@ -229,6 +241,8 @@ export type NativeEvent =
   | { type: 'connection'; atMs: number; id: string; remote: string; local: string; serverName: string | null; /** It was this attempt. */ attempt: number | null }
   /** The handshake waits for the order `verdict`; at most `handshakeTimeoutMs`. Only with `judge`, and not where a ticket stands for the word given before. */
   | { type: 'verify'; atMs: number; peer: NativePeer; serverName: string | null; defaultError: string | null }
+  /** What a client's handshake did with its address pairs since the last such event (multipath MP-97). `attempt`: place in the order given, from 0. */
+  | { type: 'handshake'; atMs: number; steps: NativeHandshakeStep[] }
   /** Handshake complete; STREAMS records come before it. `id` as given to `connect` or told by `connection`. */
   | {
       type: 'opened'; atMs: number; id: string; remote: string; local: string; serverName: string | null; peer: NativePeer | null

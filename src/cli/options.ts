@@ -59,7 +59,7 @@ export function addTransport(command: Command): Command {
     .option('--path <path>', 'LOCAL[=REMOTE][,backup]: one more path, e.g. 192.0.2.7; repeatable', collectParsed(parsePath))
     .option('--scheduler <name>', `who sends next: ${SCHEDULERS}`)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
-    .option('--handshake <mode>', 'single, stagger')
+    .option('--handshake <mode>', 'single, stagger, race, shared, independent')
     .option('--multipath <mode>', 'auto, off, require')
     .option('--connect-timeout <time>', 'limit of the handshake (10s)', parsed(parseTime))
     .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))

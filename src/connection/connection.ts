@@ -16,7 +16,8 @@ import { Spaces } from '../space/index.ts'
 import { priorityWord } from '../stream/index.ts'
 import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } from '../stream/index.ts'
 import { endedExplanation, explanation } from './explain.ts'
-import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
+import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
+import { HandshakeSteps } from './handshake.ts'
 import { Judge } from './judge.ts'
 import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
 import type { ConnectionState } from './lifecycle.ts'
@@ -49,6 +50,7 @@ export class Connection implements AsyncDisposable {
   readonly #messages: DatagramSink
   readonly #numbers: ConnectionNumbers
   readonly #feeds: ConnectionFeeds
+  readonly #handshake = new HandshakeSteps((step) => this.#feeds.step(step))
   readonly #sessions: SessionPlace | null
   readonly #judge: Judge
   readonly #pings: Pings
@@ -76,7 +78,7 @@ export class Connection implements AsyncDisposable {
     this.role = origin.role
     this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
-    this.#feeds = new ConnectionFeeds(owner.sampling, () => this.statistics())
+    this.#feeds = new ConnectionFeeds(owner.sampling, () => this.statistics(), () => this.#handshake.all)
     const part = this.#partOwner(origin)
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
@@ -151,6 +153,11 @@ export class Connection implements AsyncDisposable {
   /** [H1] sample. */
   get metrics$(): Observable<ConnectionStatistics> {
     return this.#feeds.metrics$
+  }
+
+  /** What the handshake did with each address pair, and when each path became usable. [H256] tick. */
+  get handshake$(): Observable<HandshakeEvent> {
+    return this.#feeds.handshake$
   }
 
   /** Waits for MAX_STREAMS credit. @throws QB_CONNECTION_CLOSED or the connection's error */
@@ -280,9 +287,11 @@ export class Connection implements AsyncDisposable {
 
   #onEvent(event: NativeEvent): void {
     switch (event.type) {
+      case 'handshake': return this.#handshake.onSteps(event)
       case 'opened': return this.#onOpened(event)
       case 'verify': return this.#judge.ask(event, (order) => this.#owner.engine.tell(this.#key, order))
       case 'confirmed':
+        this.#handshake.add({ type: 'confirmed', detail: 'the peer knows that it is complete' }, event.atMs)
         this.#life.confirmed.resolve()
         this.paths.onConfirmed()
         return this.#emit({ type: 'confirmed' }, event.atMs)
@@ -303,11 +312,12 @@ export class Connection implements AsyncDisposable {
         return this.#emit({ type: 'multipath', mode: event.mode, reason: event.reason }, event.atMs)
       case 'path':
         if (event.facts.state === 'open' && !event.facts.suspect) this.#usePath(event)
+        if (event.change?.type === 'validated' && event.path !== 0) this.#handshake.add({ type: 'path-usable', path: event.path }, event.atMs)
         return this.paths.onPath(event)
       case 'path-waiting': return this.paths.onWaiting(event)
       case 'path-failed': return this.paths.onFailed(event)
       case 'path-migrated': return this.paths.onMigrated(event)
-      case 'closed': return this.#end(closeInfo(event.info, this.#judge.cause), event.atMs)
+      case 'closed': return this.#end(closeInfo(event.info, this.#judge.cause, this.#life.state === 'handshaking' ? this.#handshake.all : []), event.atMs)
       default: return undefined
     }
   }
@@ -318,6 +328,7 @@ export class Connection implements AsyncDisposable {
     this.#serverName = event.serverName
     this.#multipath = event.info.multipath
     this.#peer = event.peer === null ? null : peerIdentity(event.peer, event.serverName)
+    this.#handshake.onComplete(event.info as HandshakeInfo, event.atMs)
     if (!this.#life.open(event.info as HandshakeInfo)) return
     this.#emit({ type: 'opened' }, event.atMs)
     if (this.#life.state === 'open') this.#announce()
@@ -325,6 +336,7 @@ export class Connection implements AsyncDisposable {
 
   #onEarly(event: Extract<NativeEvent, { type: 'early' }>): void {
     this.#early = event.status
+    if (event.status !== 'sent') this.#handshake.add({ type: `early-${event.status}`, detail: 'early data' }, event.atMs)
     if (event.status === 'rejected') return this.#emit({ type: 'early-rejected' }, event.atMs)
     if (event.status === 'sent') this.#owner.engine.begin(this.#key)
     this.#onUsable(event)

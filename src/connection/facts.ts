@@ -1,5 +1,5 @@
 /** What connections tell: the shapes of ends, events, handshakes, numbers and explanations. Types only. */
-import type { Signal } from '../binding/index.ts'
+import type { PacketType, Signal } from '../binding/index.ts'
 import type { HandshakeMode } from '../config/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 
@@ -40,8 +40,13 @@ export interface HandshakeInfo {
   coalesced: number
 }
 
-/** One step of a handshake, as far as an error tells it. */
-export type HandshakeEvent = { atMs: number; type: string; detail?: string; local?: string; remote?: string; reason?: string }
+/** One step of a handshake. `attempt`: the address pair's place in the order given, from 0. */
+export type HandshakeEvent = { atMs: number } & (
+  | { type: 'attempt' | 'first-answer' | 'locked' | 'unlocked' | 'muted' | 'failed'; attempt: number; local: string; remote: string; reason: string }
+  | { type: 'flight'; attempt: number; datagrams: number; bytes: number; packets: readonly PacketType[] }
+  | { type: 'retry' | 'version-negotiation' | 'tls-finished' | 'complete' | 'confirmed' | 'early-accepted' | 'early-rejected'; detail: string }
+  | { type: 'path-usable'; path: number }
+)
 
 export type ConnectionEvent = { atMs: number } & (
   | { type: 'opened' | 'confirmed' | 'key-update' | 'early-rejected' | 'session-stored' | 'token-stored' }

@@ -7,7 +7,7 @@ import type { NativeCloseInfo } from '../binding/index.ts'
 import { defer, deferHandled } from '../config/index.ts'
 import type { Deferred } from '../config/index.ts'
 import { ConnectionError } from '../errors/index.ts'
-import type { CloseInfo, HandshakeInfo } from './facts.ts'
+import type { CloseInfo, HandshakeEvent, HandshakeInfo } from './facts.ts'
 
 export type ConnectionState = 'handshaking' | 'open' | 'closing' | 'draining' | 'closed'
 
@@ -48,10 +48,10 @@ export class Lifecycle {
   }
 }
 
-/** `cause`: what a callback of the user's refused with, if that ended the connection. */
-export function closeInfo(info: NativeCloseInfo, cause?: unknown): CloseInfo {
-  const error = info.error === null ? null : fromNative(info.error, info.error.code === 'QB_TLS_CERTIFICATE' ? cause : undefined)
-  const known = error === null || error instanceof ConnectionError ? error : new ConnectionError(error.code, error.message, { cause: error, by: info.by, path: info.path })
+/** `cause`: what a callback of the user's refused with, if that ended the connection. `handshake`: its steps, if it was not complete. */
+export function closeInfo(info: NativeCloseInfo, cause?: unknown, handshake: readonly HandshakeEvent[] = []): CloseInfo {
+  const error = info.error === null ? null : fromNative(info.error, info.error.code === 'QB_TLS_CERTIFICATE' ? cause : undefined, handshake)
+  const known = error === null || error instanceof ConnectionError ? error : new ConnectionError(error.code, error.message, { cause: error, by: info.by, path: info.path, handshake })
   return { ...info, errorCode: codeFromJson(info.errorCode), error: known }
 }
 

@@ -17,6 +17,8 @@ export interface ErrorFacts {
   field?: string | null
   value?: unknown
   cause?: unknown
+  /** Of connection errors: what the handshake did until it failed. */
+  handshake?: readonly HandshakeEvent[]
 }
 
 const MARK: unique symbol = Symbol.for('quicbraid.error') as never
@@ -74,7 +76,7 @@ export class ConnectionError extends QuicbraidError {
   /** What the handshake did until it failed; empty when it was complete. */
   readonly handshake: readonly HandshakeEvent[]
 
-  constructor(code: ErrorCode, message: string, facts: ErrorFacts & { handshake?: readonly HandshakeEvent[] } = {}) {
+  constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(code, message, facts)
     this.handshake = facts.handshake ?? []
   }

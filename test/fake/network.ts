@@ -224,11 +224,20 @@ export class FakeNetwork {
         ms: 2, alpn: options.tls.alpn[0], cipher: 'TLS_AES_128_GCM_SHA256', version: 'v1', resumed: false, retry: false, multipath: 'ietf', mode: options.handshake.mode,
         winner: { local, remote }, datagramsSent: 2, datagramsReceived: 2, coalesced: 1,
       }
+      if (side === client) this.#steps(client, local, remote)
       const peer = side === client ? { chain: ['AAEC'], fingerprint: 'AB', pin: 'sha256//x', names: ['localhost'] } : null
       side.endpoint.queue.event(side.key, { type: 'opened', atMs: 2, id: options.id, remote: theirs, local: mine, serverName: options.serverName, peer, info })
       this.path(side, 0, 'open', null, { type: 'validated', by: 'peer' })
       side.endpoint.queue.event(side.key, { type: 'confirmed', atMs: 3 })
     }
+  }
+
+  /** The first pair answered at once. */
+  #steps(client: FakeConnection, local: string, remote: string): void {
+    const step = { attempt: 0, local, remote, reason: 'test' }
+    const flight = { ...step, type: 'flight' as const, datagrams: 1, bytes: 1200, packets: ['initial' as const] }
+    client.endpoint.queue.event(client.key, { type: 'handshake', atMs: 1, steps: [{ ...step, type: 'attempt' }, flight] })
+    client.endpoint.queue.event(client.key, { type: 'handshake', atMs: 2, steps: [{ ...step, type: 'locked' }, { ...step, type: 'tls-finished' }] })
   }
 
   #turn(): void {
