@@ -425,6 +425,15 @@ fn every_mode_survives_loss_on_both_pairs() -> Result<(), Failure> {
     Ok(())
 }
 
+/// A thousand in all.
+#[test]
+fn two_hundred_handshakes_of_each_mode_over_two_pairs() -> Result<(), Failure> {
+    for mode in MODES {
+        for_each_seed(0..200, |seed| pair(mode, seed, vec![delay(10), delay(10 + seed % 20)])?.run_until_confirmed(secs(1)).map(|_| ()))?;
+    }
+    Ok(())
+}
+
 /// Pairs may differ in both addresses and in IP version.
 #[test]
 fn pairs_of_both_ip_versions_race() -> Result<(), Failure> {

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use qbase::{Direction, ErrorCode, PathId, Role, Timestamp, frame::PathStatusKind, limits};
-use qconnection::{Event, Scheduler, TransportConfig, connection::events::PathEventKind, endpoint::SendFailure};
+use qconnection::{
+    AckPath, Event, Scheduler, TransportConfig,
+    connection::events::{PathEventKind, WaitingFor},
+    endpoint::SendFailure,
+    path::PathState,
+};
 use qsim::{Directions, Failure, Interface, LinkShape, Pair, PairConfig, Paths};
 
 use crate::common;
@@ -266,6 +271,83 @@ fn paths_may_come_and_go_many_times() -> Result<(), Failure> {
     Ok(())
 }
 
+/// multipath MP-16, MP-53, MP-56, MP-84; attacks F6: ids rise for ever, and what is remembered does not.
+#[test]
+fn a_thousand_paths_come_and_go_and_leave_nothing_behind() -> Result<(), Failure> {
+    let config = PairConfig { paths: Paths::First, ..PairConfig::new(1, vec![delay(1), delay(1)]) };
+    let mut pair = Pair::new(config)?;
+    pair.run_until_confirmed(secs(1))?;
+    let held = |pair: &Pair| {
+        [Role::Client, Role::Server].map(|role| {
+            let endpoint = pair.host(role).endpoint().statistics();
+            (endpoint.routes, endpoint.reset_tokens, pair.host(role).connection().map(|connection| connection.paths().count()))
+        })
+    };
+    let mut early = None;
+    for round in 0..1_000_u64 {
+        pair.open_path(SECOND, PathStatusKind::Available)?;
+        let validated = |pair: &Pair, path: PathId| pair.client().connection().and_then(|connection| connection.path(path)).is_some_and(|path| path.state == PathState::Open);
+        pair.run_until(|pair| newest_open(pair).is_some_and(|path| u64::from(path.0) > round && validated(pair, path)), secs(5))?;
+        let (path, now) = (newest_open(&pair).unwrap_or_default(), pair.now());
+        let role = if round % 3 == 0 { Role::Server } else { Role::Client };
+        if let Some(connection) = pair.host_mut(role).connection_mut() {
+            connection.abandon_path(now, path, 0).unwrap();
+        }
+        pair.run_until(|pair| [Role::Client, Role::Server].into_iter().all(|role| pair.host(role).connection().is_some_and(|connection| connection.path(path).is_none())), secs(5))?;
+        if round == 51 {
+            pair.run_for(secs(1))?;
+            early = Some(held(&pair));
+        }
+    }
+    pair.run_for(secs(1))?;
+    assert_eq!(early, Some(held(&pair)));
+    Ok(())
+}
+
+/// multipath MP-37, MP-38.
+#[test]
+fn acknowledgements_take_the_fastest_path_if_the_receiver_wants_so() -> Result<(), Failure> {
+    let least = |ack_path: AckPath, abandon: bool| -> Result<Duration, Failure> {
+        let server = TransportConfig { ack_path, ..TransportConfig::default() };
+        let client = TransportConfig { scheduler: Scheduler::RoundRobin, ..TransportConfig::default() };
+        let links = vec![delay(100).at_rate(20_000_000), delay(5).at_rate(20_000_000)];
+        let mut pair = Pair::new(PairConfig { client, server, ..PairConfig::new(1, links) })?;
+        pair.run_for(secs(2))?;
+        pair.server_mut().traffic_mut().send(Unidirectional, 50_000);
+        pair.client_mut().traffic_mut().send(Unidirectional, 1_000_000);
+        pair.run_until_delivered(secs(20))?;
+        pair.run_for(secs(1))?;
+        let fast = if pair.client().connection().and_then(|connection| connection.path(PathId::ZERO)).is_some_and(|path| path.four_tuple == Pair::four_tuple(FIRST, Role::Client)) { PathId(1) } else { PathId::ZERO };
+        let slow = if fast == PathId::ZERO { PathId(1) } else { PathId::ZERO };
+        if abandon {
+            let now = pair.now();
+            if let Some(connection) = pair.client_mut().connection_mut() {
+                connection.abandon_path(now, fast, 0).unwrap();
+            }
+            pair.client_mut().traffic_mut().send(Unidirectional, 100_000);
+            pair.run_until_delivered(secs(20))?;
+        }
+        Ok(pair.client().connection().and_then(|connection| connection.path(slow)).map_or(Duration::ZERO, |path| path.latest_rtt))
+    };
+    let (same, fastest, alone) = (least(AckPath::Same, false)?, least(AckPath::Fastest, false)?, least(AckPath::Fastest, true)?);
+    assert!(same >= ms(200), "there and back on the slow path: {same:?}");
+    assert!(fastest >= ms(105) && fastest < ms(150), "back on the fast one: {fastest:?}");
+    assert!(alone >= ms(200), "which is gone: {alone:?}");
+    Ok(())
+}
+
+/// multipath MP-54, MP-81.
+#[test]
+fn a_path_that_cannot_be_opened_yet_waits_and_says_for_what() -> Result<(), Failure> {
+    let server = TransportConfig { max_paths: 1, ..TransportConfig::default() };
+    let mut pair = Pair::new(PairConfig { server, ..PairConfig::new(1, vec![delay(10), delay(10)]) })?;
+    pair.run_until_confirmed(secs(1))?;
+    pair.run_for(secs(5))?;
+    let waits: Vec<_> = pair.client().news().iter().filter_map(|(_, event)| kind(event)).filter(|kind| matches!(kind, PathEventKind::Waiting(_) | PathEventKind::Failed(_))).collect();
+    assert_eq!(waits, [PathEventKind::Waiting(WaitingFor::Handshake), PathEventKind::Waiting(WaitingFor::PathIdLimit)]);
+    Ok(())
+}
+
 #[test]
 fn a_path_cut_in_one_direction_is_no_trap() -> Result<(), Failure> {
     for directions in [Directions::AToB, Directions::BToA] {
@@ -323,6 +405,10 @@ fn opened(pair: &Pair) -> u64 {
         _ => false,
     };
     pair.client().news().iter().filter(|(_, event)| validated(event)).count() as u64
+}
+
+fn newest_open(pair: &Pair) -> Option<PathId> {
+    pair.client().connection().and_then(|connection| connection.paths().map(|path| path.id).max())
 }
 
 fn newest_path(pair: &Pair) -> PathId {

@@ -54,6 +54,7 @@ mod reset;
 mod resumption;
 mod retry;
 mod schedulers;
+mod spares;
 mod transfer;
 mod verdict;
 mod version;

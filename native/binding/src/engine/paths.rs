@@ -62,7 +62,7 @@ impl Engine {
             _ => {}
         }
         let machine = io.endpoint.connection(connection.handle);
-        let change = Some(change(event));
+        let change = (!matches!(event.kind, PathEventKind::SpareProved(_))).then(|| change(event));
         match machine.and_then(|machine| machine.path(event.path)) {
             Some(view) => self.tell_facts(io, key, &view, event.reason, change),
             None => self.tell_gone(key, now, event, change),
@@ -155,6 +155,8 @@ fn change(event: &PathEvent) -> PathChange {
         // The path stays as it is.
         PathEventKind::MigrationFailed(four_tuple) => between(four_tuple, plain("migration-failed")),
         PathEventKind::Mtu(bytes) => PathChange { mtu_bytes: Some(bytes), ..plain("mtu") },
+        // The path stays as it is; its facts are told once more, with the reason.
+        PathEventKind::SpareProved(_) => PathChange::default(),
         PathEventKind::SendError(failure) => PathChange { errno: Some(failure.name()), ..plain("send-error") },
     }
 }

@@ -20,7 +20,6 @@ pub struct Transport {
     max_paths: Option<u32>,
     scheduler: Option<SchedulerChoice>,
     congestion: Option<String>,
-    ack_path: Option<String>,
     failover: Option<Failover>,
     versions: Option<Vec<String>>,
     first_version: Option<String>,
@@ -30,6 +29,7 @@ pub struct Transport {
     grease_quic_bit: Option<bool>,
     disable_active_migration: Option<bool>,
     hystart: Option<bool>,
+    ack_path: Option<String>,
     limits: Limits,
 }
 

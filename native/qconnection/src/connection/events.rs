@@ -113,6 +113,8 @@ pub enum PathEventKind {
     Migrated(FourTuple),
     /// It does not: nobody answered there.
     MigrationFailed(FourTuple),
+    /// Multipath was not negotiated: the address pair of a request answered and is kept for the path to go to.
+    SpareProved(FourTuple),
     /// A socket refused to send; told at most once a second for each path.
     SendError(SendFailure),
 }

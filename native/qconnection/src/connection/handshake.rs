@@ -159,8 +159,8 @@ impl Connection {
             network.ecn.on_confirmed();
         }
         self.events.push_back(Event::Confirmed);
-        self.start_waiting_opens(now);
         self.allow_moves(now);
+        self.start_waiting_opens(now);
     }
 
     /// HANDSHAKE_DONE (RFC 9000 §19.20).

@@ -181,6 +181,8 @@ pub struct Connection {
     pub(crate) ack_wishes: ack_frequency::AckWishes,
     pub(crate) opens: paths::PendingOpens,
     pub(crate) moves: paths::Moves,
+    /// Client without multipath: where path 0 may go.
+    pub(crate) spares: paths::Spares,
     pub(crate) events: VecDeque<Event>,
     pub(crate) actions: VecDeque<EndpointAction>,
     pub(crate) waiting: VecDeque<WaitingPacket>,
@@ -298,6 +300,7 @@ impl Connection {
             ack_wishes: ack_frequency::AckWishes::default(),
             opens: paths::PendingOpens::default(),
             moves: paths::Moves::default(),
+            spares: paths::Spares::default(),
             events: VecDeque::new(),
             actions: VecDeque::new(),
             waiting: VecDeque::new(),

@@ -286,6 +286,9 @@ impl Connection {
         if level != EncryptionLevel::OneRtt && !self.confirmed {
             self.on_handshake_pto(now);
         }
+        if level == EncryptionLevel::OneRtt && path == PathId::ZERO && self.confirmed {
+            self.go_to_spare(now);
+        }
         if level == EncryptionLevel::OneRtt && self.has_live_sibling(path) {
             self.suspect_path(now, path);
         } else {

@@ -32,6 +32,8 @@ pub enum Purpose {
     Move,
     /// The same, because the server prefers this address (RFC 9000 §9.6.1).
     Preferred,
+    /// The path may go there later, if the peer answers: multipath was not negotiated (multipath MP-95).
+    Spare,
 }
 
 /// One further network path.

@@ -98,6 +98,7 @@ impl Connection {
         self.announce_reset_tokens();
         self.start_waiting_opens(now);
         self.start_preferred(now);
+        self.ask_next_spare(now);
         Ok(())
     }
 

@@ -120,7 +120,7 @@ impl Connection {
     }
 
     /// A further address of ours or the server's with a connection id of its own, about to be asked.
-    fn side_of(&mut self, now: Timestamp, path: PathId, four_tuple: FourTuple, purpose: Purpose) -> Option<Side> {
+    pub(super) fn side_of(&mut self, now: Timestamp, path: PathId, four_tuple: FourTuple, purpose: Purpose) -> Option<Side> {
         let taken = self.paths.get_mut(path)?.remote_cids.take_unused()?;
         // The application or the server's authenticated word names this address.
         let mut side = Side::new(four_tuple, Amplification::unlimited(), purpose);
@@ -129,7 +129,7 @@ impl Connection {
         Some(side)
     }
 
-    fn set_candidate(&mut self, path: PathId, side: Side) {
+    pub(super) fn set_candidate(&mut self, path: PathId, side: Side) {
         if let Some(network) = self.network_mut(path) {
             network.candidate = Some(Box::new(side));
             self.moves.has_sides = true;

@@ -8,6 +8,7 @@
 //! | `moves` | a path goes over to other addresses, and back |
 //! | `follow` | a server follows its client |
 //! | `migrate` | a client moves, or goes where its server prefers |
+//! | `spares` | what a client without multipath may go to |
 //! | `aside` | what leaves between other addresses than the path's own |
 //! | `abandon` | suspicion, PATH_ABANDON, forgetting |
 //!
@@ -20,10 +21,12 @@ mod follow;
 mod migrate;
 mod moves;
 mod open;
+mod spares;
 mod validate;
 
 pub use migrate::{MigrateError, Migration};
 pub(crate) use migrate::Moves;
+pub(crate) use spares::Spares;
 
 use super::events::WaitingFor;
 use qbase::{FourTuple, frame::PathStatusKind};

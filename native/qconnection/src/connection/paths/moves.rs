@@ -157,6 +157,7 @@ impl Connection {
         self.part_from_left(now, path);
         if self.role.is_client() {
             self.start_preferred(now);
+            self.ask_next_spare(now);
         }
     }
 
@@ -185,6 +186,7 @@ impl Connection {
             Purpose::AwaitsClient if self.moves.client_is_at(path, four_tuple) => {
                 Why { by: Cause::Local, meant: Meant::Yes, reason: "the client is at the preferred address", ask_left: AskLeft::No }
             }
+            Purpose::Spare => return self.on_spare_proved(now),
             Purpose::AwaitsClient | Purpose::Probed { .. } | Purpose::Left { .. } => return,
         };
         self.take_candidate(now, path, why);
@@ -231,7 +233,9 @@ impl Connection {
                 Purpose::Preferred => {
                     self.moves.follows_preferred = false;
                     self.tell_failed(path, four_tuple);
+                    self.ask_next_spare(now);
                 }
+                Purpose::Spare => self.on_spare_failed(now),
                 _ => {}
             }
         }

@@ -54,7 +54,7 @@ impl Connection {
             };
             if self.confirmed && !self.multipath {
                 self.opens.pop_front();
-                self.path_event(PathId::ZERO, Some(open.ticket), PathEventKind::Failed(OpenFailure::NoMultipath), Cause::Peer, "multipath was not negotiated");
+                self.keep_spare(now, open);
                 continue;
             }
             if open.told != Some(reason) {
