@@ -15,17 +15,14 @@ describe.skipIf(!MODULE_BUILT)('a handshake over several address pairs', () => {
     const { near, far } = await pair.connect({ handshake: mode, paths: [{ local: '127.0.0.1' }, { local: '127.0.0.2' }, { local: '127.0.0.3', status: 'backup' }] })
     expect((await near.opened).mode).toBe(mode)
     await until(() => open(near) === 3 && open(far) === 3, 20_000)
-    expect(near.paths.all.map(({ id }) => id)).toEqual([0, 1, 2])
-    expect(new Set(near.paths.all.map(({ local }) => local.replace(/:\d+$/, '')))).toEqual(new Set(['127.0.0.1', '127.0.0.2', '127.0.0.3']))
-    expect(near.paths.all.find(({ local }) => local.startsWith('127.0.0.3'))?.facts.status).toBe('backup')
+    expect([...near.paths].map(({ id }) => id)).toEqual([0, 1, 2])
+    expect(new Set([...near.paths].map(({ local }) => local.replace(/:\d+$/, '')))).toEqual(new Set(['127.0.0.1', '127.0.0.2', '127.0.0.3']))
+    expect([...near.paths].find(({ local }) => local.startsWith('127.0.0.3'))?.facts.status).toBe('backup')
     const steps = stepsOf(near)
     const locked = steps.find(({ type }) => type === 'locked')
     const info = await near.opened
     expect(locked).toMatchObject({ remote: info.winner.remote, local: info.winner.local })
     await until(() => stepsOf(near).filter(({ type }) => type === 'path-usable').length === 3, 20_000)
-    const stream = await near.openBidirectional()
-    stream.write(new Uint8Array(100_000))
-    await stream.close()
   })
 
   it.each<HandshakeMode>(['stagger', 'race', 'shared', 'independent'])('%s: a dead first address of the server is no obstacle', async (mode) => {
@@ -37,10 +34,10 @@ describe.skipIf(!MODULE_BUILT)('a handshake over several address pairs', () => {
     const near = await pair.client.connect([dead, pair.server.local[0] ?? ''], { alpn: 'test', ca: pair.own.cert, serverName: 'localhost', handshake: { mode, staggerMs: 50 } })
     await incoming.next()
     expect((await near.opened).winner.remote).toBe(pair.server.local[0])
-    const attempts = stepsOf(near).filter(({ type }) => type === 'attempt')
+    const attempts = stepsOf(near).filter((step) => step.type === 'attempt').sort((one, other) => one.attempt - other.attempt)
     expect(attempts).toMatchObject([{ attempt: 0, remote: dead }, { attempt: 1, remote: pair.server.local[0] }])
     await near.confirmed
-    expect(near.paths.all).toHaveLength(1)
+    expect(near.paths.size).toBe(1)
     silent.close()
   })
 
@@ -62,7 +59,7 @@ describe.skipIf(!MODULE_BUILT)('a handshake over several address pairs', () => {
 })
 
 function open(connection: Connection): number {
-  return connection.paths.all.filter(({ facts }) => facts.state === 'open').length
+  return [...connection.paths].filter(({ facts }) => facts.state === 'open').length
 }
 
 function stepsOf(connection: Connection): (HandshakeEvent & { local?: string; remote?: string })[] {

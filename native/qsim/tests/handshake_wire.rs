@@ -117,6 +117,31 @@ fn independent_attempts_may_reach_different_machines() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Another address of the server in place of the one a path was asked for: nothing is left to open.
+#[test]
+fn a_pair_in_place_of_another_fulfils_its_request() -> Result<(), Failure> {
+    for mode in [HandshakeMode::Race, HandshakeMode::Shared, HandshakeMode::Independent, HandshakeMode::Stagger(ms(50))] {
+        let mut wire = Wire::over(mode, &[Afterwards::Path(PathStatusKind::Available), Afterwards::InsteadOf(0)])?;
+        let mut server = wire.machine(0);
+        let mut flight = wire.poll()?;
+        flight.extend(wire.time_out()?);
+        for _ in 0..20 {
+            for (to, mut bytes) in flight.drain(..).filter(|(to, _)| *to == addresses(2)) {
+                server.handle_datagram(wire.now, reverse(to), Ecn::NotEct, &mut bytes);
+            }
+            for (to, mut bytes) in flight_of(&mut server, wire.now) {
+                wire.client.handle_datagram(wire.now, reverse(to), Ecn::NotEct, &mut bytes);
+            }
+            flight = wire.poll()?;
+        }
+        let connection = wire.client.connection(wire.handle).ok_or_else(|| failure("no connection"))?;
+        assert!(connection.is_confirmed(), "{mode:?}");
+        let paths: Vec<FourTuple> = connection.paths().map(|path| path.four_tuple).collect();
+        assert_eq!(paths, [addresses(2)], "{mode:?}");
+    }
+    Ok(())
+}
+
 // ---- attacks ----
 
 /// An attacker answers first: only what is authentic counts.
@@ -244,12 +269,15 @@ fn flight_of(endpoint: &mut Endpoint, now: Timestamp) -> Flight {
 
 impl Wire {
     fn new(handshake: HandshakeMode, pairs: u8) -> Result<Self, Failure> {
+        Self::over(handshake, &vec![Afterwards::Path(PathStatusKind::Available); usize::from(pairs)])
+    }
+
+    fn over(handshake: HandshakeMode, pairs: &[Afterwards]) -> Result<Self, Failure> {
         let transport = TransportConfig { handshake, handshake_timeout: Duration::ZERO, idle_timeout: Duration::ZERO, ..TransportConfig::default() };
         let (client, server) = ends::configs(1, transport, TransportConfig::default())?;
         let mut endpoint = Endpoint::new(EndpointConfig::default(), [5; 32]);
-        let candidates: Vec<Candidate> = (1..=pairs)
-            .map(|number| Candidate { four_tuple: addresses(number), afterwards: Afterwards::Path(PathStatusKind::Available) })
-            .collect();
+        let candidates: Vec<Candidate> =
+            (1..).zip(pairs).map(|(number, afterwards)| Candidate { four_tuple: addresses(number), afterwards: *afterwards }).collect();
         let now = Timestamp::from_millis(1_000);
         let handle = endpoint.connect_over(now, &client, ends::NAME, &candidates).map_err(failure)?;
         Ok(Self { now, client: endpoint, handle, server, hello: None })

@@ -50,7 +50,9 @@ impl Engine {
     /// then those to the server's other addresses, which are for the handshake only.
     fn ways(&mut self, io: &mut Io<'_>, dial: &Dial) -> Result<Vec<Candidate>, NativeError> {
         let mut ways = Vec::new();
+        let mut places = Vec::new();
         for spec in &dial.paths {
+            places.push(ways.len());
             match self.way(io, spec, spec.remote.or_else(|| remote_for(spec, &dial.remotes))) {
                 Ok(four_tuple) => ways.push(Candidate { four_tuple, afterwards: Afterwards::Path(spec.status.into()) }),
                 Err(error) if ways.is_empty() => return Err(error),
@@ -58,7 +60,7 @@ impl Engine {
                 Err(_) => {}
             }
         }
-        for spec in dial.paths.iter().filter(|spec| spec.remote.is_none()) {
+        for (spec, place) in dial.paths.iter().zip(places).filter(|(spec, _)| spec.remote.is_none()) {
             let first = remote_for(spec, &dial.remotes);
             let fits = |remote: &&SocketAddr| Some(**remote) != first && spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
             for remote in dial.remotes.iter().filter(fits) {
@@ -66,7 +68,7 @@ impl Engine {
                 if ways.len() < dial.config.transport.max_candidates
                     && let Ok(four_tuple) = self.way(io, spec, Some(*remote))
                 {
-                    ways.push(Candidate { four_tuple, afterwards: Afterwards::Nothing });
+                    ways.push(Candidate { four_tuple, afterwards: Afterwards::InsteadOf(place) });
                 }
             }
         }

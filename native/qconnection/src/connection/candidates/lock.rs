@@ -3,7 +3,7 @@
 //! Called by the input for the first authentic packet, Retry or Version Negotiation, and by the PTO when the pair falls
 //! silent. Answers count only if they are authentic: what anybody can write locks nothing.
 
-use super::{Lock, StepKind};
+use super::{Afterwards, Lock, StepKind};
 use crate::{config::HandshakeMode, connection::{Connection, input::Opened}, path::{measured::Measured, side::is_same_path}};
 use qbase::{EncryptionLevel, FourTuple, PathId, Timestamp, frame::PathStatusKind};
 
@@ -79,11 +79,13 @@ impl Connection {
     pub(super) fn settle_requests(&mut self, winner: usize) {
         let Some(candidates) = self.candidates.as_deref() else { return };
         let Some(won) = candidates.list.get(winner) else { return };
-        let (ticket, request) = (won.ticket, won.request());
+        let fulfils = if let Afterwards::InsteadOf(other) = won.afterwards { other } else { winner };
+        let asked = candidates.list.get(fulfils).unwrap_or(won);
+        let (ticket, request) = (asked.ticket, asked.request());
         let of_pair = |ticket: u64| candidates.list.iter().any(|entry| entry.ticket == ticket);
         let later: Vec<_> = self.opens.iter().filter(|open| !of_pair(open.ticket)).copied().collect();
         let told = |ticket: u64| self.opens.iter().find(|open| open.ticket == ticket).and_then(|open| open.told);
-        let others = candidates.list.iter().enumerate().filter(|(at, _)| *at != winner).filter_map(|(_, entry)| entry.request());
+        let others = candidates.list.iter().enumerate().filter(|(at, _)| *at != winner && *at != fulfils).filter_map(|(_, entry)| entry.request());
         let opens = others.map(|open| super::PendingOpen { told: told(open.ticket), ..open }).chain(later).collect();
         self.opens = opens;
         if let Some(entry) = self.paths.get_mut(PathId::ZERO) {

@@ -47,6 +47,9 @@ pub enum Afterwards {
     Path(PathStatusKind),
     /// Nothing: it was for the handshake only.
     Nothing,
+    /// Nothing, too: it is another way for the pair with this place. If it carries the handshake, that one's request is
+    /// fulfilled.
+    InsteadOf(usize),
 }
 
 /// How far the choice of a pair has come.
@@ -161,7 +164,7 @@ impl Entry {
     const fn request(&self) -> Option<PendingOpen> {
         match self.afterwards {
             Afterwards::Path(status) => Some(PendingOpen { ticket: self.ticket, four_tuple: self.four_tuple, status, told: None }),
-            Afterwards::Nothing => None,
+            Afterwards::Nothing | Afterwards::InsteadOf(_) => None,
         }
     }
 }

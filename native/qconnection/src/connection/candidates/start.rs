@@ -19,6 +19,7 @@ use qbase::{Ecn, EncryptionLevel, PacketNumber, PathId, Timestamp, limits};
 impl Connection {
     /// Keeps a datagram of the first flight, and owes copies to the pairs that have started.
     pub(in crate::connection) fn note_first_flight(&mut self, now: Timestamp, path: PathId, bytes: &[u8], segment_size: usize) {
+        self.tell_first_attempt(now);
         let ecn = self.network(path).map_or(Ecn::NotEct, |network| network.pending.ecn);
         let Some(candidates) = self.candidates.as_deref_mut().filter(|candidates| candidates.lock == Lock::Open) else { return };
         if candidates.mode == HandshakeMode::Shared {

@@ -210,6 +210,15 @@ impl Connection {
         }
     }
 
+    /// The pair in use gets its first packets.
+    pub(super) fn tell_first_attempt(&mut self, now: Timestamp) {
+        let Some(candidates) = self.candidates.as_deref() else { return };
+        let current = candidates.current;
+        if candidates.list.get(current).is_some_and(|entry| entry.facts.is_waiting()) {
+            self.tell_step(now, current, StepKind::Started, "first in the order given");
+        }
+    }
+
     /// The socket took the first `segments` of a burst before the confirmation.
     pub(in crate::connection) fn note_flight(&mut self, now: Timestamp, path: PathId, segments: usize, pending: &PendingBurst) {
         if segments == 0 || path != PathId::ZERO || self.confirmed {
@@ -220,9 +229,7 @@ impl Connection {
         let levels = sent.fold(0, |levels, packet| levels | bit(packet.level));
         let bytes = pending.len.min(pending.segment_size.saturating_mul(segments));
         let current = candidates.current;
-        if candidates.count(now, current, segments, bytes, 0) {
-            self.tell_step(now, current, StepKind::Started, "first in the order given");
-        }
+        candidates.count(now, current, segments, bytes, 0);
         if levels != bit(EncryptionLevel::OneRtt) {
             let flight = StepKind::Flight { datagrams: segments as u16, bytes: bytes as u32, levels };
             self.tell_step(now, current, flight, "");
@@ -240,13 +247,12 @@ impl Connection {
 }
 
 impl Candidates {
-    /// Counts what was sent to a pair; `true`: it is the first one and nobody said that it starts.
-    fn count(&mut self, now: Timestamp, attempt: usize, datagrams: usize, bytes: usize, copies: u32) -> bool {
-        let Some(facts) = self.list.get_mut(attempt).map(|entry| &mut entry.facts) else { return false };
+    /// Counts what was sent to a pair.
+    fn count(&mut self, now: Timestamp, attempt: usize, datagrams: usize, bytes: usize, copies: u32) {
+        let Some(facts) = self.list.get_mut(attempt).map(|entry| &mut entry.facts) else { return };
         facts.first_sent_at.get_or_insert(now);
         facts.datagrams = facts.datagrams.saturating_add(u32::try_from(datagrams).unwrap_or(u32::MAX));
         facts.bytes = facts.bytes.saturating_add(bytes as u64);
         facts.copies = facts.copies.saturating_add(copies);
-        facts.is_waiting()
     }
 }
