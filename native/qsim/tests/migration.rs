@@ -158,6 +158,21 @@ fn a_path_of_several_that_moves_uses_connection_ids_of_its_own_path_id() -> Resu
 
 // ---- migration by the client ----
 
+/// Nothing but probes and acknowledgements came of a client that is quiet: its server knows the move for what it is.
+#[test]
+fn a_client_that_moves_before_it_has_sent_anything_is_not_taken_for_a_nat() -> Result<(), Failure> {
+    for multipath in [Multipath::Off, Multipath::Auto] {
+        let mut pair = pair_with(1, delay(10), multipath)?;
+        let local = second_address(&mut pair, delay(10));
+        pair.run_for(secs(1))?;
+        assert_eq!(migrate(&mut pair, local, Migration::WhenProved), Ok(()));
+        pair.run_until(|pair| moved_to(pair, local), secs(2))?;
+        assert!(tells(&pair, Role::Server, |kind| matches!(kind, PathEventKind::Migrated(_))));
+        assert!(!tells(&pair, Role::Server, |kind| matches!(kind, PathEventKind::Rebound(_))));
+    }
+    Ok(())
+}
+
 /// Shows 9000-9.1-1 and 9000-5.1.2-1.
 #[test]
 fn a_client_moves_when_the_server_has_answered_at_its_new_address() -> Result<(), Failure> {

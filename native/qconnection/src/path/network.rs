@@ -84,7 +84,8 @@ pub struct Network {
     pub candidate: Option<Box<Side>>,
     /// When the last address began to be validated after a move: once per PTO at most (attacks E11).
     pub challenged_at: Option<Timestamp>,
-    /// Number of our connection id that the peer uses on it: a change goes with a move that the peer meant.
+    /// Number of our connection id that the peer uses on it, at first that of the handshake: a change goes with a move that
+    /// the peer meant.
     pub peer_uses: Option<u64>,
     /// The spin bit of its packets.
     pub spin: SpinState,
@@ -153,7 +154,7 @@ impl Network {
             left: None,
             candidate: None,
             challenged_at: None,
-            peer_uses: None,
+            peer_uses: Some(0),
             spin: SpinState::default(),
             largest_non_probing: None,
             progress_at: Timestamp::ZERO,

@@ -7,6 +7,7 @@
 use super::moves::{AskLeft, Meant, Why};
 use crate::{
     connection::{Connection, events::Cause, input::{Arrival, Opened}},
+    endpoint::route::ORIGINAL,
     path::{
         amplify::Amplification,
         network::Network,
@@ -204,8 +205,10 @@ impl Connection {
 }
 
 /// The peer took another connection id for this packet than for those before: what it does, it means (RFC 9000 §9.5).
+/// Between its own first choice and the handshake's id it has none.
 fn has_chosen_id(network: &Network, arrival: &Arrival) -> bool {
-    network.peer_uses.is_some_and(|sequence| sequence != arrival.route.sequence)
+    let handshake = |sequence| if sequence == ORIGINAL { 0 } else { sequence };
+    network.peer_uses.is_some_and(|sequence| handshake(sequence) != handshake(arrival.route.sequence))
 }
 
 /// The credit of an address that one datagram came from.
