@@ -35,7 +35,8 @@ describe.skipIf(!MODULE_BUILT)('a handshake over several address pairs', () => {
     await incoming.next()
     expect((await near.opened).winner.remote).toBe(pair.server.local[0])
     const attempts = stepsOf(near).filter((step) => step.type === 'attempt').sort((one, other) => one.attempt - other.attempt)
-    expect(attempts).toMatchObject([{ attempt: 0, remote: dead }, { attempt: 1, remote: pair.server.local[0] }])
+    // A slow machine may leave the pair that answered for a while and try the first one again.
+    expect(new Map(attempts.map(({ attempt, remote }) => [attempt, remote]))).toEqual(new Map([[0, dead], [1, pair.server.local[0]]]))
     await near.confirmed
     expect(near.paths.size).toBe(1)
     silent.close()

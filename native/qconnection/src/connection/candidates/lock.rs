@@ -99,17 +99,24 @@ impl Connection {
     pub(in crate::connection) fn on_handshake_silence(&mut self, now: Timestamp) {
         let token_bound = self.cids.retry.is_some();
         let Some(candidates) = self.candidates.as_deref_mut() else { return };
-        if candidates.lock != Lock::Locked || candidates.mode == HandshakeMode::Independent || token_bound {
+        let tries = matches!(candidates.lock, Lock::Locked | Lock::Unlocked);
+        if !tries || candidates.mode == HandshakeMode::Independent || token_bound {
             return;
         }
         candidates.silent_ptos = candidates.silent_ptos.saturating_add(1);
-        if candidates.silent_ptos < SILENT_PTOS {
+        if candidates.lock == Lock::Locked && candidates.silent_ptos < SILENT_PTOS {
             return;
         }
         let len = candidates.list.len();
         let usable = |at: &usize| candidates.list.get(*at).is_some_and(|entry| !entry.facts.has_failed());
         let mut order = (1..len).filter_map(|step| candidates.current.saturating_add(step).checked_rem(len));
         let Some(next) = order.find(usable) else { return };
+        if candidates.lock == Lock::Unlocked {
+            // Until somebody answers each PTO tries the next one: the silence may have been the server's, and the pair that
+            // was left the only one that works.
+            self.aim(next);
+            return self.measure_anew(now);
+        }
         let silent = candidates.current;
         candidates.lock = Lock::Unlocked;
         self.tell_step(now, silent, StepKind::Unlocked, "silent for two PTOs");
