@@ -145,7 +145,7 @@ fn a_server_that_takes_no_early_data_offers_none_and_one_that_forgot_rejects() {
     server.sessions.as_ref().unwrap().clear();
     let (client, server) = connect(&client, &keen);
     assert_eq!(client.session.early_status(), EarlyStatus::Rejected);
-    assert_eq!(server.session.early_status(), EarlyStatus::None);
+    assert_eq!(server.session.early_status(), EarlyStatus::Rejected);
     assert!(!client.session.is_resumed());
 }
 
