@@ -14,6 +14,7 @@ export type Cell = Readonly<Record<string, Scalar>>
 /** `axes` are crossed; each cell runs `seeds` times. A throw becomes a row with `ok: false`, the sweep goes on. */
 export interface Experiment<A extends Record<string, Scalar> = Record<string, Scalar>, R extends Record<string, Scalar> = Record<string, Scalar>> {
   name: string
+  /** The first is what is compared: neighbours in tables, lines in plots. */
   axes: { [K in keyof A]: readonly A[K][] }
   /** Seeds 1 to this. @default 20 */
   seeds?: number

@@ -1,7 +1,7 @@
 /** `quicbraid lab NAME`, `quicbraid lab run FILE`: options, one sweep with its progress, the table or the JSON. */
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { BUILT_IN, summarize } from '../../lab/index.ts'
+import { BUILT_IN, report, summarize } from '../../lab/index.ts'
 import type { Row, SweepOptions, SweepPlan } from '../../lab/index.ts'
 import { nowMs } from '../clock.ts'
 import { asCommandError, CommandError, Exit, usageError } from '../exit.ts'
@@ -31,6 +31,9 @@ export interface LabValues {
 
 const WHAT: Readonly<Record<string, string>> = {
   handshake: 'time to connect by mode of the handshake: losses, dark first path, RTTs, Retry, 0-RTT',
+  schedulers: 'every scheduler in the home of each, and on drawn pairs of paths',
+  failover: 'a path goes silent in a transfer: how long nothing arrives',
+  fairness: 'several paths and one path at a common bottleneck',
 }
 
 export function addLab(program: Command, context: Context): void {
@@ -59,7 +62,6 @@ function addOptions(command: Command): Command {
 
 async function run(module: string, values: LabValues, context: Context): Promise<void> {
   const { terminal } = context
-  if (values.html !== undefined) throw usageError('--html is not available in this version; leave it out')
   if (values.resume === true && values.out === undefined) throw usageError('--resume needs --out: the file to go on with')
   const options: SweepOptions = {
     module,
@@ -92,6 +94,7 @@ async function measure(options: SweepOptions, values: LabValues, { terminal, end
     progress.stop()
   }
   const facts = factsOf(plan, rows, nowMs() - started, values)
+  if (values.html !== undefined) await writeFile(values.html, report(rows))
   if (values.json !== true) print(plan, rows, terminal)
   if (facts.failed > 0) {
     const first = rows.find(({ ok }) => !ok)

@@ -19,15 +19,16 @@ export function frameOf(plan: SweepPlan | null, rows: readonly Row[], elapsedMs:
   return { lines: [`${plan.experiment.name} ${colors.cyan(formatBar(share, BAR))} ${words.join(', ')}`], line }
 }
 
-/** One line a cell: axes that vary, runs, failures, P50, P90 and P99 of each column. */
+/** One line a cell: axes that vary (the first last and fastest: it is what is compared), runs, failures, P50, P90 and P99 of each column. */
 export function tableOf({ experiment, axes, seeds }: SweepPlan, summaries: readonly Summary[]): string[] {
-  const varying = Object.keys(axes).filter((name) => (axes[name]?.length ?? 0) > 1)
+  const [first, ...others] = Object.keys(axes).filter((name) => (axes[name]?.length ?? 0) > 1)
+  const varying = first === undefined ? [] : [...others, first]
   const fixed = Object.entries(axes).filter(([name]) => !varying.includes(name)).map(([name, [value]]) => `${name} ${String(value)}`)
   const columns = Object.keys(experiment.columns).filter((name) => summaries.some((summary) => summary.columns[name] !== undefined))
   const failed = summaries.some((summary) => summary.failed > 0)
   const isShare = (name: string): boolean => experiment.columns[name] === 'share'
   const head = [...varying, 'runs', ...(failed ? ['failed'] : []), ...columns.flatMap((name) => (isShare(name) ? [name] : [`${title(name, experiment.columns[name])} P50`, 'P90', 'P99']))]
-  const lines = ordered(summaries, axes).map(({ cell, runs, failed: count, columns: found }) => [
+  const lines = ordered(summaries, axes, varying).map(({ cell, runs, failed: count, columns: found }) => [
     ...varying.map((name) => String(cell[name])), String(runs), ...(failed ? [String(count)] : []),
     ...columns.flatMap((name) => (isShare(name) ? [shareOf(found[name])] : quantilesOf(found[name]))),
   ])
@@ -49,15 +50,15 @@ function shareOf(column: ColumnSummary | undefined): string {
   return column === undefined ? '-' : formatShare(column.mean)
 }
 
-/** Rows finish in any order; tables stand in the order of the axes. */
-function ordered(summaries: readonly Summary[], axes: Readonly<Record<string, readonly Scalar[]>>): Summary[] {
-  const rank = ({ cell }: Summary): number => Object.entries(axes).reduce((sum, [name, values]) => sum * values.length + Math.max(0, values.indexOf(cell[name] ?? null)), 0)
+/** Rows finish in any order; tables stand in the order of the values of `names`. */
+function ordered(summaries: readonly Summary[], axes: Readonly<Record<string, readonly Scalar[]>>, names: readonly string[]): Summary[] {
+  const rank = ({ cell }: Summary): number => names.reduce((sum, name) => sum * (axes[name]?.length ?? 1) + Math.max(0, axes[name]?.indexOf(cell[name] ?? null) ?? 0), 0)
   return [...summaries].sort((one, other) => rank(one) - rank(other))
 }
 
 /** `completeMs` with the unit `ms` is `complete [ms]`. */
 function title(name: string, unit = ''): string {
-  if (unit === '' || unit === 'share') return name
+  if (unit === '' || unit === 'share' || unit === name) return name
   const bare = name.toLowerCase().endsWith(unit.toLowerCase()) && name.length > unit.length ? name.slice(0, -unit.length) : name
   return `${bare} [${unit}]`
 }

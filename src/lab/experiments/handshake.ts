@@ -8,6 +8,7 @@ import { defineExperiment } from '../experiment.ts'
 import type { Experiment } from '../experiment.ts'
 import { dial, pairIn } from './network.ts'
 import type { Pair } from './network.ts'
+import { available } from './schedulers.ts'
 
 /** Of the first path. */
 const RTT_MS = 20
@@ -18,28 +19,28 @@ const REQUEST = new TextEncoder().encode('how are you?')
 /** So many names need more bytes than the server may send before the client's address is proved. */
 const MANY_NAMES = 200
 
-export type HandshakeCell = { mode: HandshakeMode; loss: number; dark: 'never' | 'before' | 'answer' | 'finish'; rttRatio: number; paths: number; retry: boolean; early: boolean; certificate: 'short' | 'long' }
+export type HandshakeCell = { mode: HandshakeMode; loss: number; darkRtt: 'never' | number; rttRatio: number; paths: number; retry: boolean; early: boolean; certificate: 'short' | 'long' }
 export type HandshakeValues = { completeMs: number; answerMs: number; pathsMs: number | null; datagrams: number; firstWon: boolean; earlyAccepted: boolean }
 
-/** When the first path goes dark, in RTTs of it after the first datagram: 'answer' loses the server's flight, 'finish' the client's second. */
-const DARK_RTT = { before: 0, answer: 0.4, finish: 0.9 } as const
-
-export const handshake: Experiment<HandshakeCell, HandshakeValues> = defineExperiment<HandshakeCell, HandshakeValues>({
-  name: 'handshake',
-  axes: {
-    mode: ['single', 'stagger', 'race', 'shared', 'independent'],
-    loss: [0, 1, 5, 10, 20, 30],
-    dark: ['never', 'before', 'answer', 'finish'],
-    rttRatio: [0.5, 1, 4],
-    paths: [2, 3, 4],
-    retry: [false, true],
-    early: [false, true],
-    certificate: ['short', 'long'],
-  },
-  quick: { axes: { loss: [0, 5, 20], dark: ['never', 'before'], rttRatio: [1, 4], paths: [2], retry: [false], early: [false], certificate: ['short'] }, seeds: 10 },
-  columns: { completeMs: 'ms', answerMs: 'ms', pathsMs: 'ms', datagrams: '', firstWon: 'share', earlyAccepted: 'share' },
-  run: (cell, world) => world.run(() => measure(cell, world)),
-})
+export function handshakeExperiment(): Experiment<HandshakeCell, HandshakeValues> {
+  return defineExperiment<HandshakeCell, HandshakeValues>({
+    name: 'handshake',
+    axes: {
+      mode: ['single', 'stagger', ...available('handshake.', ['race', 'shared', 'independent'] as const)],
+      loss: [0, 1, 5, 10, 20, 30],
+      // In RTTs of the first path: before the first datagram; on the way of the answer; of what follows it; of what follows a Retry's answer.
+      darkRtt: ['never', 0, 0.4, 0.9, 1.9],
+      rttRatio: [0.5, 1, 4],
+      paths: [2, 3, 4],
+      retry: [false, true],
+      early: [false, true],
+      certificate: ['short', 'long'],
+    },
+    quick: { axes: { loss: [0, 5, 20], darkRtt: ['never', 0], rttRatio: [1, 4], paths: [2], retry: [false], early: [false], certificate: ['short'] }, seeds: 10 },
+    columns: { completeMs: 'ms', answerMs: 'ms', pathsMs: 'ms', datagrams: '', firstWon: 'share', earlyAccepted: 'share' },
+    run: (cell, world) => world.run(() => measure(cell, world)),
+  })
+}
 
 async function measure(cell: HandshakeCell, world: World): Promise<HandshakeValues> {
   const clean = shapes(cell, 0)
@@ -72,11 +73,10 @@ function shapes({ paths, rttRatio }: HandshakeCell, loss: number): LinkShape[] {
   return Array.from({ length: paths }, (_, index) => ({ delayMs: (index === 0 ? RTT_MS : RTT_MS * rttRatio) / 2, rateBitsPerSec: RATE, loss }))
 }
 
-function darken({ dark }: HandshakeCell, { links }: Pair, world: World, start: number): void {
-  if (dark === 'never') return
-  const cut = (): void => links[0]?.cut()
-  if (dark === 'before') cut()
-  else world.at(start + DARK_RTT[dark] * RTT_MS, cut)
+function darken({ darkRtt }: HandshakeCell, { links }: Pair, world: World, start: number): void {
+  if (typeof darkRtt !== 'number') return
+  if (darkRtt === 0) links[0]?.cut()
+  else world.at(start + darkRtt * RTT_MS, () => links[0]?.cut())
 }
 
 /** A request with a short answer; resolves with the answer. */
@@ -114,9 +114,9 @@ async function leaveTicket(connection: Connection, world: World): Promise<void> 
 }
 
 /** When every path that can be used is; null: not within 5 s. */
-async function usable(near: Connection, { paths, dark }: HandshakeCell, world: World, start: number): Promise<number | null> {
+async function usable(near: Connection, { paths, darkRtt }: HandshakeCell, world: World, start: number): Promise<number | null> {
   try {
-    await near.paths.ready({ count: dark === 'never' ? paths : paths - 1 })
+    await near.paths.ready({ count: darkRtt === 'never' ? paths : paths - 1 })
     return world.nowMs - start
   } catch {
     return null
