@@ -30,7 +30,7 @@ export function curves(name: string, column: string, series: readonly Series[], 
   const marks = scale.ticks.map((tick) => `<line class="grid" x1="${short(scale.x(tick))}" x2="${short(scale.x(tick))}" y1="${bottom}" y2="${bottom + 4}"/><text x="${short(scale.x(tick))}" y="${bottom + 16}" text-anchor="middle">${figure(tick)}</text>`)
   const label = `<text x="${WIDTH - RIGHT}" y="${HEIGHT - 4}" text-anchor="end">${escapeHtml(column)}${scale.logarithmic ? ', logarithmic' : ''}</text>`
   // Later lines are thinner, so that equal ones show beneath each other.
-  const lines = series.map(({ name, sorted }, index) => (sorted.length === 0 ? '' : `<path class="curve c${index % 8}"${index < 8 ? '' : ' stroke-dasharray="5 3"'} style="stroke-width:${short(2 + 1.3 * Math.min(6, series.length - 1 - index))}" d="${stepsOf(sorted, scale.x, y)}"><title>${escapeHtml(`${name}: P50 ${figure(quantile(sorted, 0.5))}, P90 ${figure(quantile(sorted, 0.9))}, P99 ${figure(quantile(sorted, 0.99))}, ${sorted.length} runs`)}</title></path>`))
+  const lines = series.map(({ name, sorted }, index) => (sorted.length === 0 ? '' : `<path class="curve c${index % 8}"${index < 8 ? '' : ' stroke-dasharray="5 3"'} style="stroke-width:${short(2 + 0.7 * Math.min(4, series.length - 1 - index))}" d="${stepsOf(sorted, scale.x, y)}"><title>${escapeHtml(`${name}: P50 ${figure(quantile(sorted, 0.5))}, P90 ${figure(quantile(sorted, 0.9))}, P99 ${figure(quantile(sorted, 0.99))}, ${sorted.length} runs`)}</title></path>`))
   return frame([...rows, ...marks, label, ...lines].join(''))
 }
 
@@ -40,7 +40,7 @@ export function heatMap(corner: string, heads: readonly { name: string; values: 
   const [least, most] = [Math.min(...all), Math.max(...all)]
   const strength = (value: number): number => (most <= least ? 0 : least > 0 && most / least > LOG_RATIO ? Math.log(value / least) / Math.log(most / least) : (value - least) / (most - least))
   const top = heads.map(({ name, values }, index) => `<tr><th>${index === heads.length - 1 ? `${escapeHtml(corner)} \\ ` : ''}${escapeHtml(name)}</th>${spans(values)}</tr>`)
-  const lines = rows.map(({ name, cells }) => `<tr><th>${escapeHtml(name)}</th>${cells.map((value) => (value === null ? '<td></td>' : `<td class="heat" style="--a:${short(0.05 + 0.5 * strength(value))}">${figure(value)}</td>`)).join('')}</tr>`)
+  const lines = rows.map(({ name, cells }) => `<tr><th>${escapeHtml(name)}</th>${cells.map((value) => (value === null ? '<td class="n">–</td>' : `<td class="heat" style="--a:${short(0.05 + 0.5 * strength(value))}">${figure(value)}</td>`)).join('')}</tr>`)
   return `<div class="wide"><table><thead>${top.join('')}</thead><tbody>${lines.join('')}</tbody></table></div>`
 }
 

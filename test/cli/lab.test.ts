@@ -1,6 +1,6 @@
 /** `quicbraid lab` over the built package: lists, tables, JSON, files, exit codes. */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,6 +45,27 @@ describe.skipIf(!BUILT)('quicbraid lab', () => {
     const { exit, out } = await lab('run', EXAMPLE, '--axis', 'delayMs=5', '--axis', 'loss=0', '--axis', 'fails=no,throws', '--seeds', '1', '--json')
     expect(exit).toBe(5)
     expect(JSON.parse(out)).toMatchObject({ ok: false, rows: 2, failed: 1, error: { code: 'QB_RESULT_WRONG', message: expect.stringContaining('as asked') } })
+  })
+
+  it('ends with 130 when it is interrupted, with what there is, and goes on later', { timeout: PATIENCE_MS }, async () => {
+    const args = ['run', EXAMPLE, '--axis', 'fails=no', '--axis', 'loss=0', '-o', 'cut.jsonl', '--json', '--workers', '1']
+    const file = join(folder, 'cut.jsonl')
+    const child = spawn(process.execPath, [CLI, 'lab', ...args, '--seeds', '100000'], { cwd: folder })
+    let out = ''
+    child.stdout.on('data', (bytes) => { out += String(bytes) })
+    const poll = setInterval(() => {
+      if (!existsSync(file) || !readFileSync(file, 'utf8').includes('\n')) return
+      clearInterval(poll) // a second signal would end it at once
+      child.kill('SIGINT')
+    }, 50)
+    const exit = await new Promise((resolve) => void child.once('close', resolve))
+    clearInterval(poll)
+    expect(exit).toBe(130)
+    const rows = readFileSync(file, 'utf8').trimEnd().split('\n').length
+    expect(JSON.parse(out)).toMatchObject({ ok: false, error: { code: 'QB_INTERRUPTED' }, rows })
+    const more = await lab(...args, '--seeds', '2')
+    expect(JSON.parse(more.out)).toMatchObject({ ok: true, rows: 4 })
+    expect(readFileSync(file, 'utf8').trimEnd().split('\n').length).toBe(Math.max(rows, 4))
   })
 
   it('refuses what it cannot do with exit 1', { timeout: PATIENCE_MS }, async () => {

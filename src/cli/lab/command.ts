@@ -13,7 +13,7 @@ import { Progress } from '../progress.ts'
 import { interruption, Interruption } from '../signals.ts'
 import type { Terminal } from '../terminal.ts'
 import { collectRows, planOf } from './sweep.ts'
-import { frameOf, listLines, tableOf } from './view.ts'
+import { frameOf, listLines, ordered, tableOf } from './view.ts'
 
 export interface LabValues {
   quick?: true
@@ -94,7 +94,7 @@ async function measure(options: SweepOptions, values: LabValues, { terminal, end
     progress.stop()
   }
   const facts = factsOf(plan, rows, nowMs() - started, values)
-  if (values.html !== undefined) await writeFile(values.html, report(rows))
+  if (values.html !== undefined) await writeFile(values.html, report(inOrder(plan, rows)))
   if (values.json !== true) print(plan, rows, terminal)
   if (facts.failed > 0) {
     const first = rows.find(({ ok }) => !ok)
@@ -110,6 +110,10 @@ function factsOf(plan: SweepPlan | null, rows: readonly Row[], ms: number, value
     experiment: plan?.experiment.name ?? null, rows: rows.length, failed: rows.filter(({ ok }) => !ok).length, seconds: rounded(ms / 1000),
     summary: summarize(rows), out: values.out ?? null, html: values.html ?? null,
   }
+}
+
+function inOrder(plan: SweepPlan | null, rows: readonly Row[]): readonly Row[] {
+  return plan === null ? rows : ordered(rows, plan.axes, Object.keys(plan.axes))
 }
 
 function print(plan: SweepPlan | null, rows: readonly Row[], terminal: Terminal): void {

@@ -50,10 +50,10 @@ function shareOf(column: ColumnSummary | undefined): string {
   return column === undefined ? '-' : formatShare(column.mean)
 }
 
-/** Rows finish in any order; tables stand in the order of the values of `names`. */
-function ordered(summaries: readonly Summary[], axes: Readonly<Record<string, readonly Scalar[]>>, names: readonly string[]): Summary[] {
-  const rank = ({ cell }: Summary): number => names.reduce((sum, name) => sum * (axes[name]?.length ?? 1) + Math.max(0, axes[name]?.indexOf(cell[name] ?? null) ?? 0), 0)
-  return [...summaries].sort((one, other) => rank(one) - rank(other))
+/** Rows finish in any order; tables and reports have them in the order of the values of `names`. */
+export function ordered<T extends { cell: Summary['cell'] }>(list: readonly T[], axes: Readonly<Record<string, readonly Scalar[]>>, names: readonly string[]): T[] {
+  const rank = ({ cell }: T): number => names.reduce((sum, name) => sum * (axes[name]?.length ?? 1) + Math.max(0, axes[name]?.indexOf(cell[name] ?? null) ?? 0), 0)
+  return [...list].sort((one, other) => rank(one) - rank(other))
 }
 
 /** `completeMs` with the unit `ms` is `complete [ms]`. */
