@@ -5,7 +5,7 @@ import type { LinkShape, World } from '../../sim/index.ts'
 import { defineExperiment } from '../experiment.ts'
 import type { Experiment } from '../experiment.ts'
 import { quantile } from '../summarize.ts'
-import { connect, pairIn, transfer } from './network.ts'
+import { connect, drain, pairIn, transfer } from './network.ts'
 import type { Pair } from './network.ts'
 
 type Name = NonNullable<ConnectionOptions['scheduler']> & string
@@ -30,7 +30,7 @@ const WINDOW = 64 * 1024
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   /** Home of round-robin: 64 short streams over two equal paths, P99 of their completion. */
-  equal: { shapes: () => [link(20, 10), link(20, 10)], bytes: 64 * 16_384, cost: async (world, near, _, bytes) => p99(await Promise.all(Array.from({ length: 64 }, () => message(world, near, bytes / 64)))) },
+  equal: { shapes: () => [link(20, 10), link(20, 10)], bytes: 64 * 16_384, cost: (world, near, far, bytes) => messages(world, near, far, { bytes: bytes / 64, count: 64, everyMs: 0 }) },
   /** Home of weighted: 4:1, as the rates are. */
   uneven: {
     shapes: () => [link(20, 10), link(5, 10)], bytes: 4_000_000, cost: completion,
@@ -39,14 +39,14 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   /** Home of backup: nothing on the second path while the first lives (`firstShare`). */
   spare: { shapes: () => [link(20, 10), link(20, 30)], bytes: 5_000_000, cost: completion },
   /** Home of redundant: 16 KiB every 50 ms, 5 % loss on both, P99 of a message. */
-  lossy: { shapes: () => [link(20, 20, { loss: 0.05 }), link(20, 20, { loss: 0.05 })], bytes: 100 * 16_384, cost: async (world, near, _, bytes) => p99(await inTurn(world, near, bytes / 100, 100, 50)) },
+  lossy: { shapes: () => [link(20, 20, { loss: 0.05 }), link(20, 20, { loss: 0.05 })], bytes: 100 * 16_384, cost: (world, near, far, bytes) => messages(world, near, far, { bytes: bytes / 100, count: 100, everyMs: 50 }) },
   /** Home of blest and ecf: a slow second path and a window of 64 KiB. */
   slow: {
     shapes: () => [link(20, 10), link(5, 150)], bytes: 2_000_000, cost: completion,
     server: { limits: { streamWindowBytes: WINDOW, maxStreamWindowBytes: WINDOW, connectionWindowBytes: WINDOW, maxConnectionWindowBytes: WINDOW } },
   },
   /** Home of deadline: each path is dark for 300 ms now and then, P99 of 1 MB chunks. */
-  outages: { shapes: () => [link(20, 15), link(20, 25)], bytes: 10_000_000, cost: async (world, near, _, bytes) => p99(await inTurn(world, near, bytes / 10, 10, 500)), script: outages },
+  outages: { shapes: () => [link(20, 15), link(20, 25)], bytes: 10_000_000, cost: (world, near, far, bytes) => messages(world, near, far, { bytes: bytes / 10, count: 10, everyMs: 500 }), script: outages },
   /** Pairs as in the evaluation of MPQUIC (CoNEXT 2017), low and high bandwidth-delay product and loss alike: rates 1 to 50 Mbit/s, RTTs to 100 ms, queues to 100 ms, losses to 1 %. */
   grid: { shapes: drawn, bytes: 2_000_000, cost: completion },
 }
@@ -109,14 +109,27 @@ async function message(world: World, near: Connection, bytes: number): Promise<n
   return world.nowMs - start
 }
 
-/** Messages, one begun every `everyMs`. */
-async function inTurn(world: World, near: Connection, bytes: number, count: number, everyMs: number): Promise<number[]> {
+interface Messages {
+  bytes: number
+  count: number
+  /** One begins every so often; 0: all at once. */
+  everyMs: number
+}
+
+/** P99 of messages that the far end reads as they come. */
+async function messages(world: World, near: Connection, far: Connection, { bytes, count, everyMs }: Messages): Promise<number> {
+  drainAll(far).catch(() => undefined) // until the connection is destroyed
   const all: Promise<number>[] = []
   for (let index = 0; index < count; index++) {
     all.push(message(world, near, bytes))
-    await world.sleep(everyMs)
+    if (everyMs > 0) await world.sleep(everyMs)
   }
-  return Promise.all(all)
+  const sorted = (await Promise.all(all)).sort((one, other) => one - other)
+  return quantile(sorted, 0.99)
+}
+
+async function drainAll(far: Connection): Promise<void> {
+  for await (const stream of far.incomingUnidirectional()) drain(stream).catch(() => undefined)
 }
 
 /** Path after path is dark for 300 ms, at instants that the seed moves. */
@@ -148,8 +161,4 @@ function randomOf(seed: number): () => number {
     mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a_2d97)
     return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32
   }
-}
-
-function p99(values: readonly number[]): number {
-  return quantile([...values].sort((one, other) => one - other), 0.99)
 }
