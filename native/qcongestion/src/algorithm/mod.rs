@@ -7,6 +7,7 @@ mod coupled;
 mod cubic;
 mod hystart;
 mod newreno;
+mod reno;
 mod window;
 
 pub use bbr3::Bbr3;

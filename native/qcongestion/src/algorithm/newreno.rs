@@ -1,100 +1,49 @@
 //! NewReno: one datagram more per window acknowledged, half at a congestion event (RFC 9002 §7, §B).
 //!
-//! Called through [`Controller`] by the path that owns it. Never looks at the RTT.
+//! Called by the controller that it is the avoidance of. Never looks at the RTT.
 
-use qbase::Timestamp;
-
-use super::{SlowStart, window::{Before, Window}};
-use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator};
+use super::{SlowStart, reno::{Avoidance, Reno}};
 
 /// NewReno of one path.
-#[derive(Clone, Debug)]
-pub struct NewReno {
-    window: Window,
+pub type NewReno = Reno<Additive>;
+
+/// One datagram more per window.
+#[derive(Clone, Debug, Default)]
+pub struct Additive {
     /// Bytes acknowledged in congestion avoidance since the window last grew (RFC 3465 §2.1).
     acked: u64,
-    /// What the newest congestion event changed, while it may turn out to have been none.
-    undo: Option<Before>,
 }
 
 impl NewReno {
     /// A new path whose datagrams have at most `mtu` bytes.
     #[must_use]
     pub fn new(mtu: u64, slow_start: SlowStart) -> Self {
-        Self { window: Window::new(mtu, slow_start), acked: 0, undo: None }
-    }
-
-    /// Halves the window, once per round trip.
-    fn on_congestion(&mut self, now: Timestamp, sent_at: Timestamp) {
-        if self.window.starts_recovery(sent_at) {
-            self.undo = Some(self.window.cut(now, self.window.bytes() / 2));
-            self.acked = 0;
-        }
+        Self::with(Additive::default(), mtu, slow_start)
     }
 }
 
-impl Controller for NewReno {
-    fn on_sent(&mut self, _now: Timestamp, _bytes: u64, _bytes_in_flight: u64) {}
-
-    fn on_acked(&mut self, now: Timestamp, acked: &Acked, _rtt: &RttEstimator) {
-        let phase = self.window.on_acked(acked.newest_sent_at);
-        if acked.app_limited == AppLimited::Yes || phase == Phase::Recovery {
-            return;
-        }
-        let left = if phase == Phase::SlowStart { self.window.slow_start(now, acked) } else { acked.bytes };
-        let total = self.acked.saturating_add(left);
-        if total >= self.window.bytes() {
-            self.acked = total.saturating_sub(self.window.bytes()).min(self.window.bytes());
-            self.window.set(self.window.bytes().saturating_add(self.window.mtu()));
-        } else {
+impl Avoidance for Additive {
+    fn grow(&mut self, window: u64, mtu: u64, acked: u64) -> u64 {
+        let total = self.acked.saturating_add(acked);
+        if total < window {
             self.acked = total;
+            return window;
         }
+        self.acked = total.saturating_sub(window).min(window);
+        window.saturating_add(mtu)
     }
 
-    fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
-        self.on_congestion(now, lost.newest_sent_at);
-        if lost.persistent == Persistence::Established {
-            self.window.collapse();
-            self.acked = 0;
-            self.undo = None;
-        }
+    fn cut(&mut self, window: u64) -> u64 {
+        self.start_over();
+        window / 2
     }
 
-    fn on_spurious_loss(&mut self, _now: Timestamp) {
-        if let Some(before) = self.undo.take() {
-            self.window.restore(before);
-        }
-    }
-
-    fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
-        self.on_congestion(now, sent_at);
-        // A mark is never spurious.
-        self.undo = None;
-    }
-
-    fn on_idle_restart(&mut self, _now: Timestamp) {
-        self.window.restart();
+    fn start_over(&mut self) {
         self.acked = 0;
     }
 
-    fn reset(&mut self) {
-        *self = Self { window: self.window.renewed(), acked: 0, undo: None };
-    }
-
-    fn on_mtu(&mut self, mtu: u64) {
-        self.window.on_mtu(mtu);
-    }
-
-    fn window(&self) -> u64 {
-        self.window.bytes()
-    }
-
-    fn ssthresh(&self) -> u64 {
-        self.window.ssthresh()
-    }
-
-    fn phase(&self) -> Phase {
-        self.window.phase()
+    fn renewed(&self) -> Self {
+        Self::default()
     }
 
     fn name(&self) -> &'static str {
@@ -105,6 +54,7 @@ impl Controller for NewReno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Controller, Phase};
     use crate::algorithm::tests::{MTU, acked, at, lost, rtt_100ms};
 
     /// In congestion avoidance with a window of 60,000 bytes since 200 ms.

@@ -1,6 +1,6 @@
 //! The window of a loss-based controller: bounds, threshold and recovery period (RFC 9002 §7.2, §7.3).
 //!
-//! Shared by NewReno and CUBIC, which differ in how far a congestion event cuts and how avoidance grows. Never grows by
+//! Shared by NewReno, the coupled controllers and CUBIC, which differ in how far a congestion event cuts and how avoidance grows. Never grows by
 //! itself outside slow start.
 
 use qbase::Timestamp;

@@ -8,8 +8,8 @@
 //! | `balia` | draft-walid-mptcp-congestion-control §3 |
 //!
 //! Slow start, recovery and bounds are those of NewReno, as is everything while the connection has one path. Called through
-//! [`Controller`] by the path that owns it; the connection tells it before each ACK and loss what its siblings have
-//! ([`Controller::couple`]). Never changes a sibling's window.
+//! [`Controller`](crate::Controller) by the path that owns it; the connection tells it before each ACK and loss what its siblings have
+//! ([`couple`](crate::Controller::couple)). Never changes a sibling's window.
 
 mod balia;
 mod lia;
@@ -17,10 +17,7 @@ mod olia;
 
 use std::time::Duration;
 
-use qbase::Timestamp;
-
-use super::{SlowStart, window::{Before, Window}};
-use crate::{Acked, AppLimited, Controller, Lost, Persistence, Phase, RttEstimator};
+use super::{SlowStart, reno::{Avoidance, Reno}};
 
 /// How the windows of the paths of a connection are coupled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,10 +70,12 @@ struct Terms {
 }
 
 /// A coupled controller of one path.
+pub type Coupled = Reno<Linked>;
+
+/// Avoidance that knows of the siblings.
 #[derive(Clone, Debug)]
-pub struct Coupled {
+pub struct Linked {
     coupling: Coupling,
-    window: Window,
     /// `None` before anything is known of siblings: as NewReno.
     terms: Option<Terms>,
     /// Fraction of a byte the window did not change by yet.
@@ -84,97 +83,54 @@ pub struct Coupled {
     /// Bytes acknowledged since the last loss, and between the two before it.
     since_loss: u64,
     before_loss: u64,
-    /// What the newest congestion event changed, while it may turn out to have been none.
-    undo: Option<Before>,
 }
 
 impl Coupled {
     /// A new path whose datagrams have at most `mtu` bytes.
     #[must_use]
     pub fn new(coupling: Coupling, mtu: u64, slow_start: SlowStart) -> Self {
-        Self::with(coupling, Window::new(mtu, slow_start))
+        Self::with(Linked::new(coupling), mtu, slow_start)
     }
+}
 
-    const fn with(coupling: Coupling, window: Window) -> Self {
-        Self { coupling, window, terms: None, carry: 0.0, since_loss: 0, before_loss: 0, undo: None }
+impl Linked {
+    const fn new(coupling: Coupling) -> Self {
+        Self { coupling, terms: None, carry: 0.0, since_loss: 0, before_loss: 0 }
     }
+}
 
-    fn on_congestion(&mut self, now: Timestamp, sent_at: Timestamp) {
-        if !self.window.starts_recovery(sent_at) {
-            return;
-        }
-        let decrease = self.terms.map_or(0.5, |terms| terms.decrease).clamp(0.0, 1.0);
-        let left = self.window.bytes() as f64 * (1.0 - decrease);
-        self.undo = Some(self.window.cut(now, left as u64));
-        self.carry = 0.0;
-        self.before_loss = std::mem::take(&mut self.since_loss);
-    }
-
-    fn avoid(&mut self, acked: u64) {
-        let window = self.window.bytes();
-        let reno = self.window.mtu() as f64 / window.max(1) as f64;
+impl Avoidance for Linked {
+    fn grow(&mut self, window: u64, mtu: u64, acked: u64) -> u64 {
+        let reno = mtu as f64 / window.max(1) as f64;
         // No path grows faster than a flow of its own would (RFC 6356 §3).
         let increase = self.terms.map_or(reno, |terms| terms.increase.min(reno));
         let change = increase * acked.min(window) as f64 + self.carry;
         let whole = change.trunc();
         self.carry = change - whole;
-        let grown = if whole < 0.0 { window.saturating_sub((-whole) as u64) } else { window.saturating_add(whole as u64) };
-        self.window.set(grown);
-    }
-}
-
-impl Controller for Coupled {
-    fn on_sent(&mut self, _now: Timestamp, _bytes: u64, _bytes_in_flight: u64) {}
-
-    fn on_acked(&mut self, now: Timestamp, acked: &Acked, _rtt: &RttEstimator) {
-        self.since_loss = self.since_loss.saturating_add(acked.bytes);
-        let phase = self.window.on_acked(acked.newest_sent_at);
-        if acked.app_limited == AppLimited::Yes || phase == Phase::Recovery {
-            return;
-        }
-        let left = if phase == Phase::SlowStart { self.window.slow_start(now, acked) } else { acked.bytes };
-        if left > 0 {
-            self.avoid(left);
-        }
+        if whole < 0.0 { window.saturating_sub((-whole) as u64) } else { window.saturating_add(whole as u64) }
     }
 
-    fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
-        self.on_congestion(now, lost.newest_sent_at);
-        if lost.persistent == Persistence::Established {
-            self.window.collapse();
-            self.carry = 0.0;
-            self.undo = None;
-        }
+    fn cut(&mut self, window: u64) -> u64 {
+        self.start_over();
+        self.before_loss = std::mem::take(&mut self.since_loss);
+        let decrease = self.terms.map_or(0.5, |terms| terms.decrease).clamp(0.0, 1.0);
+        (window as f64 * (1.0 - decrease)) as u64
     }
 
-    fn on_spurious_loss(&mut self, _now: Timestamp) {
-        if let Some(before) = self.undo.take() {
-            self.window.restore(before);
-        }
-    }
-
-    fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
-        self.on_congestion(now, sent_at);
-        // A mark is never spurious.
-        self.undo = None;
-    }
-
-    fn on_idle_restart(&mut self, _now: Timestamp) {
-        self.window.restart();
+    fn start_over(&mut self) {
         self.carry = 0.0;
     }
 
-    fn reset(&mut self) {
-        *self = Self::with(self.coupling, self.window.renewed());
+    fn renewed(&self) -> Self {
+        Self::new(self.coupling)
     }
 
-    fn on_mtu(&mut self, mtu: u64) {
-        self.window.on_mtu(mtu);
+    fn on_acked(&mut self, bytes: u64) {
+        self.since_loss = self.since_loss.saturating_add(bytes);
     }
 
-    fn subflow(&self, rtt: Duration) -> Option<Subflow> {
-        let between_losses = self.since_loss.max(self.before_loss);
-        Some(Subflow { window: self.window.bytes(), mtu: self.window.mtu(), rtt, between_losses })
+    fn subflow(&self, window: u64, mtu: u64, rtt: Duration) -> Option<Subflow> {
+        Some(Subflow { window, mtu, rtt, between_losses: self.since_loss.max(self.before_loss) })
     }
 
     fn couple(&mut self, own: &Subflow, all: &[Subflow]) {
@@ -183,18 +139,6 @@ impl Controller for Coupled {
             Coupling::Olia => olia::terms(own, all),
             Coupling::Balia => balia::terms(own, all),
         });
-    }
-
-    fn window(&self) -> u64 {
-        self.window.bytes()
-    }
-
-    fn ssthresh(&self) -> u64 {
-        self.window.ssthresh()
-    }
-
-    fn phase(&self) -> Phase {
-        self.window.phase()
     }
 
     fn name(&self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::Controller;
 use crate::algorithm::{
     Algorithm,
     link::{Shape, World, ms, secs},
@@ -18,7 +19,7 @@ fn flow(packets: u64, rtt: u64, between_losses: u64) -> Subflow {
 fn terms(coupling: Coupling, own: usize, all: &[Subflow]) -> Terms {
     let mut controller = Coupled::new(coupling, MTU, SlowStart::Plain);
     controller.couple(&all[own], all);
-    controller.terms.unwrap()
+    controller.avoidance.terms.unwrap()
 }
 
 fn is_near(value: f64, expected: f64) -> bool {
@@ -82,7 +83,7 @@ fn a_path_without_a_round_trip_counts_for_nothing() {
         let mut controller = Coupled::new(coupling, MTU, SlowStart::Plain);
         let unmeasured = Subflow { rtt: Duration::ZERO, ..flow(10, 0, 0) };
         controller.couple(&unmeasured, &[unmeasured]);
-        assert_eq!(controller.terms, None);
+        assert_eq!(controller.avoidance.terms, None);
         let with = terms(coupling, 0, &[flow(50, 100, 9_000), unmeasured]);
         assert!(is_near(with.increase, 1.0 / 50.0), "{coupling:?}: {with:?}");
     }
