@@ -7,7 +7,6 @@
 export const LATER = {
   'accepting by hand: the endpoint takes connections by policy': ['B5'],
   '2^62 packets are out of reach, and no setting lowers that': ['C14'],
-  'path rules between paths, faults of whole paths, coupled congestion': ['F10', 'F14', 'F15', 'F16', 'F17', 'F18', 'F19', 'F21', 'F22', 'F23'],
   'NAT traversal and forward headers': rows('G', 13),
   'tunnels, reverse connections, mux': rows('H', 12),
   'the Node layer': rows('I', 14),

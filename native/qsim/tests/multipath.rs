@@ -109,7 +109,7 @@ fn nothing_is_sent_on_a_path_that_is_gone() -> Result<(), Failure> {
 }
 
 #[test]
-fn a_silently_dead_path_stalls_the_transfer_for_two_ptos_at_most() -> Result<(), Failure> {
+fn attack_f17_a_silently_dead_path_stalls_the_transfer_for_two_ptos_at_most() -> Result<(), Failure> {
     for_each_seed(0..40, |seed| {
         let link = delay(10).at_rate(10_000_000);
         let mut pair = Pair::new(PairConfig::new(seed, vec![link.clone(), link]))?;
@@ -162,7 +162,7 @@ fn a_backup_path_rests_until_it_is_needed() -> Result<(), Failure> {
 }
 
 #[test]
-fn all_paths_dark_is_survived_and_forgotten_within_a_second() -> Result<(), Failure> {
+fn attack_f18_all_paths_dark_is_survived_and_forgotten_within_a_second() -> Result<(), Failure> {
     for outage in [1, 5, 29] {
         let link = delay(10).at_rate(10_000_000);
         let mut pair = Pair::new(PairConfig::new(outage, vec![link.clone(), link]))?;
@@ -182,22 +182,22 @@ fn all_paths_dark_is_survived_and_forgotten_within_a_second() -> Result<(), Fail
 }
 
 #[test]
-fn a_path_with_a_hundred_times_the_delay_does_not_drag_a_good_one_down() -> Result<(), Failure> {
+fn attack_f19_a_path_with_a_hundred_times_the_delay_does_not_drag_a_good_one_down() -> Result<(), Failure> {
     assert_harmless(delay(1_000).at_rate(20_000_000))
 }
 
 #[test]
-fn a_path_with_a_hundredth_of_the_rate_does_not_drag_a_good_one_down() -> Result<(), Failure> {
+fn attack_f19_a_path_with_a_hundredth_of_the_rate_does_not_drag_a_good_one_down() -> Result<(), Failure> {
     assert_harmless(delay(10).at_rate(200_000))
 }
 
 #[test]
-fn a_path_that_loses_half_does_not_drag_a_good_one_down() -> Result<(), Failure> {
+fn attack_f19_a_path_that_loses_half_does_not_drag_a_good_one_down() -> Result<(), Failure> {
     assert_harmless(delay(10).at_rate(20_000_000).with_loss(0.5))
 }
 
 #[test]
-fn an_interface_that_goes_down_costs_one_path_and_no_byte() -> Result<(), Failure> {
+fn attack_f21_an_interface_that_goes_down_costs_one_path_and_no_byte() -> Result<(), Failure> {
     let link = delay(10).at_rate(10_000_000);
     let mut pair = Pair::new(PairConfig::new(1, vec![link.clone(), link]))?;
     pair.client_mut().traffic_mut().send(Unidirectional, 3_000_000);
@@ -215,7 +215,7 @@ fn an_interface_that_goes_down_costs_one_path_and_no_byte() -> Result<(), Failur
 
 /// A socket that refuses is told at once, then once a second, whatever is refused (attacks F21).
 #[test]
-fn a_socket_that_goes_on_refusing_is_news_once_a_second() -> Result<(), Failure> {
+fn attack_f21_a_socket_that_goes_on_refusing_is_news_once_a_second() -> Result<(), Failure> {
     let link = delay(10).at_rate(10_000_000);
     let mut config = PairConfig::new(1, vec![link.clone(), link]);
     config.client.abandon_after = secs(60);

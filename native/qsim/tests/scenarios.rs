@@ -14,6 +14,7 @@ mod attack_early;
 mod attack_frames;
 mod attack_gauges;
 mod attack_ids;
+mod attack_multipath;
 mod attack_packets;
 mod attack_paths;
 mod attack_streams;

@@ -180,7 +180,7 @@ fn updated_secret_is_that_of_rfc_9001_a_5() {
 }
 
 #[test]
-fn nonce_is_that_of_multipath_mp_31() {
+fn attack_f15_nonce_is_that_of_multipath_mp_31() {
     let iv: [u8; NONCE_LEN] = hex("6b26114b9cba2b63a9e8dd4f").try_into().unwrap();
     assert_eq!(nonce(&iv, PathId(3), 54_321).as_slice(), hex("6b2611489cba2b63a9e8097e"));
 }
@@ -306,7 +306,7 @@ proptest! {
 
     /// multipath MP-30: no two packets of a connection share a nonce.
     #[test]
-    fn nonces_differ_when_path_or_number_differ(a: (u32, u32), b: (u32, u32)) {
+    fn attack_f15_nonces_differ_when_path_or_number_differ(a: (u32, u32), b: (u32, u32)) {
         let of = |(path, number): (u32, u32)| nonce(&[0x3c; NONCE_LEN], PathId(path), u64::from(number));
         prop_assert_eq!(of(a) == of(b), a == b);
     }
