@@ -348,6 +348,27 @@ fn a_path_that_cannot_be_opened_yet_waits_and_says_for_what() -> Result<(), Fail
     Ok(())
 }
 
+/// multipath MP-53.
+#[test]
+fn an_end_that_began_with_one_path_may_want_more_later() -> Result<(), Failure> {
+    for role in [Role::Client, Role::Server] {
+        let link = delay(10).at_rate(10_000_000);
+        let (one, many) = (TransportConfig { max_paths: 1, ..TransportConfig::default() }, TransportConfig::default());
+        let (client, server) = if role == Role::Client { (one, many) } else { (many, one) };
+        let mut pair = Pair::new(PairConfig { client, server, ..PairConfig::new(1, vec![link.clone(), link]) })?;
+        pair.run_for(secs(1))?;
+        assert_eq!(pair.client().connection().map(|connection| connection.paths().count()), Some(1));
+        let now = pair.now();
+        if let Some(connection) = pair.host_mut(role).connection_mut() {
+            connection.set_max_paths(now, 2).unwrap();
+        }
+        pair.client_mut().traffic_mut().send(Unidirectional, 2_000_000);
+        pair.run_until_delivered(secs(20))?;
+        assert!(forth(&pair, FIRST) > 600_000 && forth(&pair, SECOND) > 600_000, "{role:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_path_cut_in_one_direction_is_no_trap() -> Result<(), Failure> {
     for directions in [Directions::AToB, Directions::BToA] {

@@ -169,6 +169,14 @@ impl PathSet {
         Some(entry)
     }
 
+    /// Accepts `more` ids than before; says so if multipath is on (multipath MP-53).
+    pub fn raise_local_maximum(&mut self, more: u32) {
+        if let Some(maximum) = &mut self.local_maximum {
+            *maximum = PathId(maximum.0.saturating_add(more));
+            self.maximum_owed = true;
+        }
+    }
+
     /// The peer's limit, from its parameter or MAX_PATH_ID: only ever rises (multipath MP-53).
     pub fn on_peer_maximum(&mut self, maximum: PathId) -> bool {
         let raised = self.peer_maximum.is_none_or(|known| maximum > known);

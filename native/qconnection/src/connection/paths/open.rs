@@ -4,14 +4,17 @@
 
 use super::PendingOpen;
 use crate::{
+    config::TransportConfig,
     connection::{
         AddressProof, Connection,
+        app::OpenPathError,
         events::{Cause, Event, OpenFailure, PathEvent, PathEventKind, WaitingFor},
         input::Opened,
     },
     path::{Network, PathState, amplify::Amplification, spin::SpinState},
 };
 use qbase::{FourTuple, PathId, TransportError, Timestamp, frame};
+use std::sync::Arc;
 
 impl Connection {
     /// Sets up path 0 for the handshake.
@@ -132,6 +135,24 @@ impl Connection {
         if entry.status.on_frame(status.status, status.sequence) {
             let ticket = entry.ticket;
             self.path_event(status.path, ticket, PathEventKind::Status(status.status), Cause::Peer, "the peer's advice");
+        }
+        Ok(())
+    }
+
+    /// Wants more paths at once than before: MAX_PATH_ID rises by the difference. Fewer than before changes nothing, because no
+    /// id is taken back (multipath MP-53).
+    ///
+    /// # Errors
+    /// Multipath is not negotiated, or not yet.
+    pub fn set_max_paths(&mut self, now: Timestamp, paths: u32) -> Result<(), OpenPathError> {
+        let before = self.config.parameters().initial_max_path_id.filter(|_| self.multipath).ok_or(OpenPathError::NoMultipath)?;
+        let config = TransportConfig { max_paths: paths, ..(*self.config).clone() };
+        let more = config.parameters().initial_max_path_id.map_or(0, |wanted| wanted.0.saturating_sub(before.0));
+        if more > 0 {
+            self.config = Arc::new(config);
+            self.paths.raise_local_maximum(more);
+            self.issue_cids();
+            self.start_waiting_opens(now);
         }
         Ok(())
     }
