@@ -1,11 +1,17 @@
 //! The command line, the same for all programs.
 //!
 //! ```text
-//! server --listen ADDR[,ADDR2] --cert FILE --key FILE [--abandon PATH] [--limit SECONDS]
-//! client --connect ADDR --ca FILE [--paths IP,IP2] [--up BYTES] [--down BYTES] [--abandon PATH] [--limit SECONDS]
+//! server --listen ADDR[,ADDR2] --cert FILE --key FILE [COMMON]
+//! client --connect ADDR[,ADDR2] --ca FILE [--paths IP,IP2] [--up BYTES] [--down BYTES] [--churn COUNT] [--backup 1] [COMMON]
+//! COMMON: [--abandon PATH] [--update-keys 1] [--max-paths COUNT] [--raise COUNT] [--path-idle MS] [--path-ping MS]
+//!         [--limit SECONDS]
 //! ```
+//! Switches take 0 or 1. What a library cannot do by its nature its program refuses by name.
 
 use std::{fmt::Display, net::IpAddr, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+/// Paths that may be open at once when nothing else is said.
+const MAX_PATHS: u32 = 8;
 
 /// What a program was asked to do.
 #[derive(Clone, Debug)]
@@ -25,17 +31,43 @@ pub struct ServerOptions {
     pub cert: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
-    /// Path id to abandon when half of the first transfer is through.
-    pub abandon: Option<u32>,
+    /// What both roles know.
+    pub common: CommonOptions,
+}
+
+/// What both roles know.
+#[derive(Clone, Debug)]
+pub struct CommonOptions {
+    /// What is done in the middle of the first transfer.
+    pub middle: Middle,
+    /// Paths wanted at once, 1 ..; the transport parameter promises one less as the highest id.
+    pub max_paths: u32,
+    /// So many paths are wanted a moment after the handshake.
+    pub raise: Option<u32>,
+    /// A path silent for so long is given up, where the library does not decide that by itself.
+    pub path_idle: Option<Duration>,
+    /// A path on which nothing came for so long is pinged, where the library does not see to that by itself.
+    pub path_ping: Option<Duration>,
     /// Time for everything.
     pub limit: Duration,
+}
+
+/// What is done when half of the first transfer is through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Middle {
+    /// Path id to abandon.
+    pub abandon: Option<u32>,
+    /// A key update begins.
+    pub update_keys: bool,
+    /// The runner is told: it may do something to the network.
+    pub announce: bool,
 }
 
 /// A client's options.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// The server.
-    pub connect: SocketAddr,
+    /// The server, as each path reaches it; the last address counts for all further paths.
+    pub connect: Vec<SocketAddr>,
     /// Trust anchors, PEM.
     pub ca: PathBuf,
     /// Own addresses, one path each; the first carries the handshake. Empty: whatever the system picks, one path.
@@ -44,10 +76,20 @@ pub struct ClientOptions {
     pub up: u64,
     /// Bytes to fetch; 0: no download.
     pub down: u64,
-    /// Path id to abandon when half of the first transfer is through.
-    pub abandon: Option<u32>,
-    /// Time for everything.
-    pub limit: Duration,
+    /// Times that a path is opened and abandoned from the second address before the transfers.
+    pub churn: u32,
+    /// All paths but the first are for spare.
+    pub backup: bool,
+    /// What both roles know.
+    pub common: CommonOptions,
+}
+
+impl ClientOptions {
+    /// Where the server is for path number `index` of this client.
+    #[must_use]
+    pub fn remote(&self, index: usize) -> Option<SocketAddr> {
+        self.connect.get(index).or(self.connect.last()).copied()
+    }
 }
 
 /// Reads a command line without the program's name.
@@ -58,24 +100,34 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
     let mut arguments = arguments.into_iter();
     let role = arguments.next().ok_or("server or client?")?;
     let mut flags = Flags { left: pairs(arguments)? };
-    let limit = Duration::from_secs(flags.take("limit")?.unwrap_or(30));
-    let abandon = flags.take("abandon")?;
+    let common = CommonOptions {
+        middle: Middle {
+            abandon: flags.take("abandon")?,
+            update_keys: flags.switch("update-keys")?,
+            announce: role == "client",
+        },
+        max_paths: flags.take("max-paths")?.unwrap_or(MAX_PATHS),
+        raise: flags.take("raise")?,
+        path_idle: flags.take("path-idle")?.map(Duration::from_millis),
+        path_ping: flags.take("path-ping")?.map(Duration::from_millis),
+        limit: Duration::from_secs(flags.take("limit")?.unwrap_or(30)),
+    };
     let command = match role.as_str() {
         "server" => Command::Server(ServerOptions {
             listen: flags.list("listen")?,
             cert: flags.required("cert")?,
             key: flags.required("key")?,
-            abandon,
-            limit,
+            common,
         }),
         "client" => Command::Client(ClientOptions {
-            connect: flags.required("connect")?,
+            connect: flags.list("connect")?,
             ca: flags.required("ca")?,
             paths: flags.list("paths")?,
             up: flags.take("up")?.unwrap_or(0),
             down: flags.take("down")?.unwrap_or(0),
-            abandon,
-            limit,
+            churn: flags.take("churn")?.unwrap_or(0),
+            backup: flags.switch("backup")?,
+            common,
         }),
         other => return Err(format!("server or client, not {other}")),
     };
@@ -112,6 +164,10 @@ impl Flags {
 
     fn required<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, String> {
         self.take(name)?.ok_or_else(|| format!("--{name} is missing"))
+    }
+
+    fn switch(&mut self, name: &str) -> Result<bool, String> {
+        Ok(self.take::<u8>(name)?.unwrap_or(0) != 0)
     }
 
     fn list<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Vec<T>, String> {

@@ -18,6 +18,8 @@ pub struct PathReport {
     pub sent: u64,
     /// UDP payload received on it, bytes.
     pub received: u64,
+    /// STREAM frames sent and received on it, where the library counts them.
+    pub stream_frames: Option<u64>,
     /// It was given up, by us or the peer.
     pub abandoned: bool,
 }
@@ -31,6 +33,8 @@ pub struct Report {
     pub down: u64,
     /// Multipath was negotiated; `None`: the library cannot tell or has none.
     pub multipath: Option<bool>,
+    /// Key updates, where the library counts them.
+    pub key_updates: Option<u64>,
     /// The paths that were in use, where known.
     pub paths: Vec<PathReport>,
 }
@@ -39,6 +43,11 @@ pub struct Report {
 pub fn listening(addresses: &[std::net::SocketAddr]) {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     print(&json!({ "listening": addresses }));
+}
+
+/// Tells the runner that half of the first transfer is through.
+pub fn middle() {
+    print(&json!({ "middle": true }));
 }
 
 /// Prints the report and decides the exit code.
@@ -59,6 +68,7 @@ pub fn finish(implementation: &str, role: &str, started: Instant, outcome: Resul
         "up": report.up,
         "down": report.down,
         "multipath": report.multipath,
+        "keyUpdates": report.key_updates,
         "paths": paths,
     }));
     code
@@ -71,6 +81,7 @@ impl PathReport {
             "address": self.address,
             "sent": self.sent,
             "received": self.received,
+            "streamFrames": self.stream_frames,
             "abandoned": self.abandoned,
         })
     }

@@ -2,26 +2,26 @@
 
 mod paths;
 
-use std::{error::Error, net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration, time::Instant};
+use std::{error::Error, net::IpAddr, net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration, time::Instant};
 
 use noq::{
-    ClientConfig, Connection, ConnectionError, Endpoint, FourTuple, PathError, PathId, PathStatus, ServerConfig,
+    ClientConfig, Connection, ConnectionError, Endpoint, FourTuple, Path, PathError, PathId, PathStatus, ServerConfig,
     TransportConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use paths::Paths;
 use peer_common::{
     DATAGRAM_SIZE, SERVER_NAME, STREAM_WINDOW,
-    options::{self, ClientOptions, Command, ServerOptions},
+    options::{self, ClientOptions, Command, CommonOptions, ServerOptions},
     protocol,
     report::{self, Report},
     tls,
 };
 
-type Outcome = Result<Report, Box<dyn Error>>;
+/// Time for the status of a path to be there before data are.
+const STATUS_ARRIVES: Duration = Duration::from_millis(50);
 
-/// Paths that may be open at once.
-const MAX_PATHS: u32 = 8;
+type Outcome = Result<Report, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
         }
     };
     let (role, limit) = match &command {
-        Command::Server(options) => ("server", options.limit),
-        Command::Client(options) => ("client", options.limit),
+        Command::Server(options) => ("server", options.common.limit),
+        Command::Client(options) => ("client", options.common.limit),
     };
     let work = async {
         match command {
@@ -55,18 +55,18 @@ async fn serve(options: &ServerOptions) -> Outcome {
     let address = *options.listen.first().ok_or("--listen is missing")?;
     let crypto = QuicServerConfig::try_from(tls::server(&options.cert, &options.key)?)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(transport());
+    config.transport_config(transport(&options.common)?);
     let endpoint = Endpoint::server(config, address)?;
     report::listening(&[endpoint.local_addr()?]);
 
     let connection = endpoint.accept().await.ok_or("the endpoint is closed")?.await?;
     let paths = Paths::watch(&connection);
     let mut report = Report::default();
-    let mut abandon = Abandon::new(&connection, options.abandon);
+    let mut middle = Middle::new(&connection, &options.common);
     loop {
         match connection.accept_bi().await {
             Ok((mut send, mut receive)) => {
-                let served = protocol::serve(&mut send, &mut receive, || abandon.now()).await?;
+                let served = protocol::serve(&mut send, &mut receive, || middle.now()).await?;
                 report.up += served.up;
                 report.down += served.down;
             }
@@ -74,7 +74,7 @@ async fn serve(options: &ServerOptions) -> Outcome {
             Err(error) => return Err(error.into()),
         }
     }
-    abandon.result?;
+    middle.result?;
     report.multipath = Some(connection.is_multipath_enabled());
     report.paths = paths.reports();
     Ok(report)
@@ -88,25 +88,30 @@ async fn connect(options: &ClientOptions) -> Outcome {
     };
     let crypto = QuicClientConfig::try_from(tls::client(&options.ca)?)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(transport());
+    config.transport_config(transport(&options.common)?);
     let endpoint = Endpoint::client((local, 0).into())?;
-    let connection = endpoint.connect_with(config, options.connect, SERVER_NAME)?.await?;
+    let remote = options.remote(0).ok_or("--connect is missing")?;
+    let connection = endpoint.connect_with(config, remote, SERVER_NAME)?.await?;
     let paths = Paths::watch(&connection);
-    for address in options.paths.iter().skip(1) {
-        open_path(&connection, FourTuple::new(options.connect, Some(*address))).await?;
+    for _ in 0..options.churn {
+        let address = *options.paths.get(1).ok_or("--churn wants a second address")?;
+        open_path(&connection, options, 1, address).await?.close()?;
+    }
+    for (index, address) in options.paths.iter().enumerate().skip(1) {
+        open_path(&connection, options, index, *address).await?;
     }
 
-    let mut abandon = Abandon::new(&connection, options.abandon);
+    let mut middle = Middle::new(&connection, &options.common);
     let mut report = Report { up: options.up, down: options.down, ..Report::default() };
     if options.up > 0 {
         let (mut send, mut receive) = connection.open_bi().await?;
-        protocol::upload(&mut send, &mut receive, options.up, || abandon.now()).await?;
+        protocol::upload(&mut send, &mut receive, options.up, || middle.now()).await?;
     }
     if options.down > 0 {
         let (mut send, mut receive) = connection.open_bi().await?;
-        protocol::download(&mut send, &mut receive, options.down, || abandon.now()).await?;
+        protocol::download(&mut send, &mut receive, options.down, || middle.now()).await?;
     }
-    abandon.result?;
+    middle.result?;
     report.multipath = Some(connection.is_multipath_enabled());
     report.paths = paths.reports();
     connection.close(0_u32.into(), b"done");
@@ -115,10 +120,22 @@ async fn connect(options: &ClientOptions) -> Outcome {
 }
 
 /// Opens a path; the peer's connection ids for it may still be on their way.
-async fn open_path(connection: &Connection, four_tuple: FourTuple) -> Result<(), Box<dyn Error>> {
+async fn open_path(
+    connection: &Connection,
+    options: &ClientOptions,
+    index: usize,
+    local: IpAddr,
+) -> Result<Path, Box<dyn Error>> {
+    let remote = options.remote(index).ok_or("--connect is missing")?;
+    let status = if options.backup { PathStatus::Backup } else { PathStatus::Available };
     loop {
-        match connection.open_path(four_tuple, PathStatus::Available).await {
-            Ok(_) => return Ok(()),
+        match connection.open_path(FourTuple::new(remote, Some(local)), status).await {
+            Ok(path) => {
+                if options.backup {
+                    tell_status(&path, status).await?;
+                }
+                return Ok(path);
+            }
             Err(PathError::RemoteCidsExhausted | PathError::MaxPathIdReached) => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -127,20 +144,35 @@ async fn open_path(connection: &Connection, four_tuple: FourTuple) -> Result<(),
     }
 }
 
-/// The wish to abandon a path in the middle of the first transfer.
-struct Abandon<'a> {
+/// Tells the peer the status that a path was opened with: noq 1.4.0 keeps it to itself until it changes.
+async fn tell_status(path: &Path, status: PathStatus) -> Result<(), Box<dyn Error>> {
+    path.set_status(PathStatus::Available)?;
+    path.set_status(status)?;
+    tokio::time::sleep(STATUS_ARRIVES).await;
+    Ok(())
+}
+
+/// What is to be done in the middle of the first transfer.
+struct Middle<'a> {
     connection: &'a Connection,
-    path: Option<u32>,
+    wish: options::Middle,
     result: Result<(), Box<dyn Error>>,
 }
 
-impl<'a> Abandon<'a> {
-    fn new(connection: &'a Connection, path: Option<u32>) -> Self {
-        Self { connection, path, result: Ok(()) }
+impl<'a> Middle<'a> {
+    fn new(connection: &'a Connection, options: &CommonOptions) -> Self {
+        Self { connection, wish: options.middle.clone(), result: Ok(()) }
     }
 
     fn now(&mut self) {
-        let Some(id) = self.path.take() else { return };
+        let options::Middle { abandon, update_keys, announce } = std::mem::take(&mut self.wish);
+        if announce {
+            report::middle();
+        }
+        if update_keys {
+            self.connection.force_key_update();
+        }
+        let Some(id) = abandon else { return };
         self.result = match self.connection.path(PathId::from(id)) {
             Some(path) => path.close().map_err(Into::into),
             None => Err(format!("there is no path {id} to abandon").into()),
@@ -148,12 +180,17 @@ impl<'a> Abandon<'a> {
     }
 }
 
-fn transport() -> Arc<TransportConfig> {
+fn transport(options: &CommonOptions) -> Result<Arc<TransportConfig>, &'static str> {
+    if options.raise.is_some() {
+        return Err("noq raises its limit of paths only when paths end");
+    }
     let mut config = TransportConfig::default();
     config
         .stream_receive_window(STREAM_WINDOW.into())
         .initial_mtu(DATAGRAM_SIZE)
         .mtu_discovery_config(None)
-        .max_concurrent_multipath_paths(MAX_PATHS);
-    Arc::new(config)
+        .default_path_max_idle_timeout(options.path_idle)
+        .default_path_keep_alive_interval(options.path_ping)
+        .max_concurrent_multipath_paths(options.max_paths);
+    Ok(Arc::new(config))
 }

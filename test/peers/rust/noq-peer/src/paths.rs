@@ -9,7 +9,8 @@ use noq::{Connection, Path, PathEvent, PathId, Side};
 use peer_common::report::PathReport;
 use tokio_stream::StreamExt;
 
-use crate::MAX_PATHS;
+/// Ids looked at when the watch begins.
+const FIRST_IDS: u32 = 8;
 
 /// The paths seen so far.
 #[derive(Clone, Default)]
@@ -18,7 +19,9 @@ pub struct Paths {
 }
 
 struct Seen {
-    path: Path,
+    id: PathId,
+    /// `None`: it was gone before anybody could look.
+    path: Option<Path>,
     address: String,
     abandoned: bool,
 }
@@ -29,7 +32,7 @@ impl Paths {
         let paths = Self::default();
         let mut events = connection.path_events();
         // Quick peers open paths before anybody watches.
-        for id in 0..MAX_PATHS {
+        for id in 0..FIRST_IDS {
             paths.add(connection, PathId::from(id));
         }
         let (watched, weak) = (paths.clone(), connection.weak_handle());
@@ -41,6 +44,12 @@ impl Paths {
                         watched.add(&connection, id);
                     }
                     Ok(PathEvent::Abandoned { id, .. }) => watched.on_abandoned(id),
+                    // The library leaves it to its users whether the peer's advice is followed.
+                    Ok(PathEvent::RemoteStatus { id, status, .. }) => {
+                        if let Some(path) = weak.upgrade().and_then(|connection| connection.path(id)) {
+                            path.set_status(status).map(drop).unwrap_or_default();
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -55,18 +64,20 @@ impl Paths {
 
     fn add(&self, connection: &Connection, id: PathId) {
         let mut seen = self.lock();
-        if seen.iter().any(|seen| seen.path.id() == id) {
+        if seen.iter().any(|seen| seen.id == id) {
             return;
         }
         if let Some(path) = connection.path(id) {
             let address = client_address(connection, &path).map(|ip| ip.to_string()).unwrap_or_default();
-            seen.push(Seen { path, address, abandoned: false });
+            seen.push(Seen { id, path: Some(path), address, abandoned: false });
         }
     }
 
     fn on_abandoned(&self, id: PathId) {
-        for seen in self.lock().iter_mut().filter(|seen| seen.path.id() == id) {
-            seen.abandoned = true;
+        let mut seen = self.lock();
+        match seen.iter_mut().find(|seen| seen.id == id) {
+            Some(path) => path.abandoned = true,
+            None => seen.push(Seen { id, path: None, address: String::new(), abandoned: true }),
         }
     }
 
@@ -77,13 +88,14 @@ impl Paths {
 
 impl Seen {
     fn report(&self) -> PathReport {
-        let stats = self.path.stats();
+        let stats = self.path.as_ref().map(Path::stats).unwrap_or_default();
         PathReport {
             // The library shows an id only in words.
-            id: self.path.id().to_string().parse().unwrap_or(u32::MAX),
+            id: self.id.to_string().parse().unwrap_or(u32::MAX),
             address: self.address.clone(),
             sent: stats.udp_tx.bytes,
             received: stats.udp_rx.bytes,
+            stream_frames: Some(stats.frame_tx.stream + stats.frame_rx.stream),
             abandoned: self.abandoned,
         }
     }

@@ -3,18 +3,19 @@
 use std::{collections::VecDeque, fs, net::IpAddr, net::Ipv4Addr, sync::Arc};
 
 use peer_common::{ALPN, SERVER_NAME, options::ClientOptions, protocol, report::Report};
-use qbase::{Direction, FourTuple, PathId, StreamId, frame::PathStatusKind};
+use qbase::{Direction, FourTuple, PathId, StreamId, Timestamp, frame::PathStatusKind};
 use qconnection::{
     ClientConfig, Connection, ConnectionHandle, Endpoint, Event,
     connection::events::{ClosedBy, PathEventKind},
+    path::PathState,
 };
 use qcrypto::{ClientTls, ClientTlsOptions, Roots};
 use qdriver::{Io, socket::SocketConfig};
 
 use crate::{
     path_log::PathLog,
-    run::{self, Role},
-    transfer::{Collector, Giver, Taker, at_half},
+    run::{self, Raise, Role},
+    transfer::{Collector, Giver, Taker},
 };
 
 /// Makes one connection and does what was asked on it.
@@ -22,7 +23,7 @@ pub fn connect(options: ClientOptions) -> Result<Report, String> {
     let locals: Vec<IpAddr> =
         if options.paths.is_empty() { vec![Ipv4Addr::UNSPECIFIED.into()] } else { options.paths.clone() };
     let sockets = locals.iter().map(|local| SocketConfig::new((*local, 0).into())).collect();
-    let config = Arc::new(ClientConfig::new(tls(&options)?, run::transport()));
+    let config = Arc::new(ClientConfig::new(tls(&options)?, run::transport(&options.common)));
     let mut plans = VecDeque::new();
     if options.up > 0 {
         plans.push_back((protocol::UP, options.up));
@@ -30,7 +31,7 @@ pub fn connect(options: ClientOptions) -> Result<Report, String> {
     if options.down > 0 {
         plans.push_back((protocol::DOWN, options.down));
     }
-    let limit = options.limit;
+    let (limit, raise, churn) = (options.common.limit, Raise::new(&options.common), options.churn);
     let client = Client {
         options,
         config,
@@ -39,6 +40,9 @@ pub fn connect(options: ClientOptions) -> Result<Report, String> {
         current: None,
         paths: PathLog::default(),
         report: Report::default(),
+        raise,
+        churn,
+        asked: 1,
         is_ready: false,
     };
     run::start(sockets, client, limit, |_| ())?.outcome()
@@ -60,6 +64,11 @@ struct Client {
     current: Option<(StreamId, Transfer)>,
     paths: PathLog,
     report: Report,
+    raise: Raise,
+    /// Paths still to be opened and abandoned.
+    churn: u32,
+    /// Paths asked for that are meant to stay, the first included.
+    asked: usize,
     /// All paths are open: transfers may begin.
     is_ready: bool,
 }
@@ -85,36 +94,71 @@ impl Role for Client {
                 return Ok(Some(std::mem::take(&mut self.report)));
             }
         }
+        let tuples = self.tuples(io)?;
         let Some(connection) = io.endpoint.connection_mut(handle) else { return Ok(None) };
-        self.is_ready |= connection.is_confirmed() && PathLog::open(connection) >= self.options.paths.len().max(1);
-        if !self.is_ready {
-            return Ok(None);
+        let due = self.raise.turn(connection, io.now)?;
+        self.open_paths(connection, io.now, &tuples)?;
+        if self.is_ready {
+            self.advance(connection, io.now)?;
         }
-        if let Some(path) = self.advance(connection)? {
-            connection.abandon_path(io.now, PathId(path), 0).map_err(|error| error.to_string())?;
-        }
-        if self.plans.is_empty() && self.current.is_none() {
+        if self.is_ready && self.plans.is_empty() && self.current.is_none() {
+            if self.options.common.middle.update_keys {
+                return Err("no key update could begin".to_owned());
+            }
             self.report.multipath = Some(connection.is_multipath());
+            self.report.key_updates = Some(connection.statistics().key_updates);
             connection.close(io.now, 0, b"done");
+        }
+        if let Some(due) = due {
+            io.wake_at(due);
         }
         Ok(None)
     }
 }
 
 impl Client {
-    /// Connects from the first socket and asks for a path from each other.
+    /// Connects from the first socket.
     fn start(&mut self, io: &mut Io<'_, Endpoint>) -> Result<ConnectionHandle, String> {
-        let remote = self.options.connect;
-        let mut tuples = io.sockets().map(|facts| FourTuple { local: facts.local, remote }).collect::<VecDeque<_>>();
-        let first = tuples.pop_front().ok_or("no socket")?;
+        let first = *self.tuples(io)?.first().ok_or("no socket")?;
         let handle =
             io.endpoint.connect(io.now, &self.config, SERVER_NAME, first).map_err(|error| error.to_string())?;
-        let connection = io.endpoint.connection_mut(handle).ok_or("no connection")?;
-        for four_tuple in tuples {
-            connection.open_path(io.now, four_tuple, PathStatusKind::Available).map_err(|error| error.to_string())?;
-        }
         self.connection = Some(handle);
         Ok(handle)
+    }
+
+    /// The address pair of each path.
+    fn tuples(&self, io: &Io<'_, Endpoint>) -> Result<Vec<FourTuple>, String> {
+        let locals = io.sockets().map(|facts| facts.local).enumerate();
+        let pairs = locals.map(|(index, local)| Some(FourTuple { local, remote: self.options.remote(index)? }));
+        pairs.collect::<Option<_>>().ok_or_else(|| "--connect is missing".to_owned())
+    }
+
+    /// Opens and abandons as often as was asked for, then opens the paths that stay.
+    fn open_paths(&mut self, connection: &mut Connection, now: Timestamp, tuples: &[FourTuple]) -> Result<(), String> {
+        if self.is_ready {
+            return Ok(());
+        }
+        let open = |connection: &mut Connection, four_tuple, status| {
+            connection.open_path(now, four_tuple, status).map(drop).map_err(|error| error.to_string())
+        };
+        while self.churn > 0 {
+            let second = *tuples.get(1).ok_or("--churn wants a second address")?;
+            if self.asked == 1 {
+                self.asked = 2;
+                open(connection, second, PathStatusKind::Available)?;
+            }
+            let opened = connection.paths().find(|view| view.id != PathId::ZERO && view.state == PathState::Open);
+            let Some(view) = opened else { return Ok(()) };
+            connection.abandon_path(now, view.id, 0).map_err(|error| error.to_string())?;
+            (self.asked, self.churn) = (1, self.churn - 1);
+        }
+        let status = if self.options.backup { PathStatusKind::Backup } else { PathStatusKind::Available };
+        for four_tuple in tuples.iter().skip(self.asked) {
+            open(connection, *four_tuple, status)?;
+        }
+        self.asked = tuples.len();
+        self.is_ready = connection.is_confirmed() && PathLog::open(connection) >= tuples.len();
+        Ok(())
     }
 
     /// Whether this was the end.
@@ -133,21 +177,19 @@ impl Client {
         Ok(false)
     }
 
-    /// As far as transfers go now; the path to abandon, if this is the moment.
-    fn advance(&mut self, connection: &mut Connection) -> Result<Option<u32>, String> {
+    /// As far as transfers go now.
+    fn advance(&mut self, connection: &mut Connection, now: Timestamp) -> Result<(), String> {
         loop {
             let Some((stream, transfer)) = &mut self.current else {
                 if !self.begin(connection) {
-                    return Ok(None);
+                    return Ok(());
                 }
                 continue;
             };
             let (passed, count, is_done) = transfer.advance(connection, *stream)?;
-            if let Some(path) = at_half(&mut self.options.abandon, passed, count) {
-                return Ok(Some(path));
-            }
+            run::at_middle(connection, now, &mut self.options.common.middle, passed, count)?;
             if !is_done {
-                return Ok(None);
+                return Ok(());
             }
             match transfer {
                 Transfer::Up(..) => self.report.up += count,

@@ -45,7 +45,7 @@ impl PathLog {
 
     fn entry(&mut self, id: u32) -> &mut PathReport {
         let index = self.seen.iter().position(|path| path.id == id).unwrap_or_else(|| {
-            self.seen.push(PathReport { id, address: String::new(), sent: 0, received: 0, abandoned: false });
+            self.seen.push(PathReport { id, address: String::new(), sent: 0, received: 0, stream_frames: None, abandoned: false });
             self.seen.len() - 1
         });
         &mut self.seen[index]

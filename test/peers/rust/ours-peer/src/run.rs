@@ -5,9 +5,13 @@ use std::{
     time::Duration,
 };
 
-use peer_common::{DATAGRAM_SIZE, STREAM_WINDOW, report::Report};
-use qbase::Timestamp;
-use qconnection::{Endpoint, EndpointConfig, Multipath, Scheduler, TransportConfig};
+use peer_common::{
+    DATAGRAM_SIZE, STREAM_WINDOW,
+    options::{CommonOptions, Middle},
+    report::{self, Report},
+};
+use qbase::{PathId, Timestamp};
+use qconnection::{Connection, Endpoint, EndpointConfig, Multipath, Scheduler, TransportConfig};
 use qdriver::{Application, Driver, DriverConfig, DriverHandle, Io, socket::SocketConfig};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -66,9 +70,11 @@ struct Turns<R> {
 impl<R: Role> Application<Endpoint> for Turns<R> {
     fn on_turn(&mut self, io: &mut Io<'_, Endpoint>) {
         let ends_at = *self.ends_at.get_or_insert(io.now + self.limit);
+        // The role may wish for an earlier turn.
+        io.wake_at(ends_at);
         let outcome = match self.role.turn(io) {
             Ok(None) if io.now >= ends_at => Err(format!("time limit; {}", explain(io.endpoint, io.now))),
-            Ok(None) => return io.wake_at(ends_at),
+            Ok(None) => return,
             Ok(Some(report)) => Ok(report),
             Err(words) => Err(words),
         };
@@ -84,12 +90,59 @@ fn explain(endpoint: &Endpoint, now: Timestamp) -> String {
     connections.flat_map(|connection| connection.explain(now)).collect::<Vec<_>>().join("; ")
 }
 
+/// Does once what is wished for the middle of the first transfer. A key update waits while one of the peer is under way
+/// (RFC 9001 §6.1).
+pub fn at_middle(connection: &mut Connection, now: Timestamp, wish: &mut Middle, passed: u64, count: u64) -> Result<(), String> {
+    if passed < count / 2 || passed >= count {
+        return Ok(());
+    }
+    let Middle { abandon, update_keys, announce } = std::mem::take(wish);
+    if announce {
+        report::middle();
+    }
+    wish.update_keys = update_keys && !connection.update_key(now);
+    match abandon {
+        Some(path) => connection.abandon_path(now, PathId(path), 0).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Wants more paths than the transport parameters promised, once, [`RAISE_AFTER`] the handshake.
+#[derive(Default)]
+pub struct Raise {
+    wish: Option<u32>,
+    due: Option<Timestamp>,
+}
+
+impl Raise {
+    /// What the command line asks for.
+    pub const fn new(options: &CommonOptions) -> Self {
+        Self { wish: options.raise, due: None }
+    }
+
+    /// A turn with the connection; the instant of the next one, if it wants one.
+    pub fn turn(&mut self, connection: &mut Connection, now: Timestamp) -> Result<Option<Timestamp>, String> {
+        let Some(paths) = self.wish.filter(|_| connection.is_confirmed()) else { return Ok(None) };
+        let due = *self.due.get_or_insert(now + RAISE_AFTER);
+        if now < due {
+            return Ok(Some(due));
+        }
+        self.wish = None;
+        connection.set_max_paths(now, paths).map_err(|error| error.to_string())?;
+        Ok(None)
+    }
+}
+
+/// Time for the other end to come up against the limit.
+const RAISE_AFTER: Duration = Duration::from_millis(100);
+
 /// The transport settings of both roles.
-pub fn transport() -> Arc<TransportConfig> {
+pub fn transport(options: &CommonOptions) -> Arc<TransportConfig> {
     Arc::new(TransportConfig {
         stream_window: STREAM_WINDOW.into(),
         initial_mtu: DATAGRAM_SIZE,
         multipath: Multipath::Auto,
+        max_paths: options.max_paths,
         // Both paths of loopback are as quick: in turn, so that each carries data.
         scheduler: Scheduler::RoundRobin,
         ..TransportConfig::default()

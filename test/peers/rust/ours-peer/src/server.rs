@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use peer_common::{
     ALPN,
-    options::ServerOptions,
+    options::{Middle, ServerOptions},
     protocol,
     report::{self, Report},
 };
-use qbase::{Direction, PathId, StreamId};
+use qbase::{Direction, StreamId};
 use qconnection::{
     Connection, ConnectionHandle, Endpoint, Event, ServerConfig,
     connection::events::{CloseInfo, ClosedBy, Layer},
@@ -18,16 +18,17 @@ use qdriver::{Io, socket::SocketConfig};
 
 use crate::{
     path_log::PathLog,
-    run::{self, Role},
-    transfer::{Collector, Giver, Taker, at_half, read_head},
+    run::{self, Raise, Role},
+    transfer::{Collector, Giver, Taker, read_head},
 };
 
 /// Serves one connection.
 pub fn serve(options: &ServerOptions) -> Result<Report, String> {
     let sockets = options.listen.iter().map(|address| SocketConfig::new(*address)).collect();
-    let server = Arc::new(ServerConfig::new(tls(options)?, run::transport(), 1));
-    let role = Server { abandon: options.abandon, ..Server::default() };
-    let running = run::start(sockets, role, options.limit, |endpoint| endpoint.listen(Some(server)))?;
+    let server = Arc::new(ServerConfig::new(tls(options)?, run::transport(&options.common), 1));
+    let common = &options.common;
+    let role = Server { middle: common.middle.clone(), raise: Raise::new(common), ..Server::default() };
+    let running = run::start(sockets, role, common.limit, |endpoint| endpoint.listen(Some(server)))?;
     report::listening(&running.handle().sockets().iter().map(|facts| facts.local).collect::<Vec<_>>());
     running.outcome()
 }
@@ -51,7 +52,8 @@ struct Server {
     streams: BTreeMap<u64, Work>,
     paths: PathLog,
     report: Report,
-    abandon: Option<u32>,
+    middle: Middle,
+    raise: Raise,
     closed: bool,
 }
 
@@ -76,6 +78,9 @@ impl Role for Server {
                 _ => {}
             }
         }
+        if self.closed && self.middle.update_keys {
+            return Err("no key update could begin".to_owned());
+        }
         if self.closed {
             self.report.paths = self.paths.reports();
             return Ok(Some(std::mem::take(&mut self.report)));
@@ -84,6 +89,8 @@ impl Role for Server {
             return Ok(None);
         };
         self.report.multipath = Some(connection.is_multipath());
+        self.report.key_updates = Some(connection.statistics().key_updates);
+        let due = self.raise.turn(connection, io.now)?;
         while let Some(stream) = connection.accept(Direction::Bidirectional) {
             self.streams.insert(stream.0, Work::Head(Collector::default()));
         }
@@ -91,9 +98,10 @@ impl Role for Server {
         for id in ids {
             self.work_on(connection, StreamId(id))?;
             let Some((passed, count)) = self.streams.get(&id).map(progress) else { continue };
-            if let Some(path) = at_half(&mut self.abandon, passed, count) {
-                connection.abandon_path(io.now, PathId(path), 0).map_err(|error| error.to_string())?;
-            }
+            run::at_middle(connection, io.now, &mut self.middle, passed, count)?;
+        }
+        if let Some(due) = due {
+            io.wake_at(due);
         }
         Ok(None)
     }

@@ -130,11 +130,6 @@ impl Taker {
     }
 }
 
-/// Whether `passed` just reached the middle of `count`; `path` is taken when it did.
-pub fn at_half(path: &mut Option<u32>, passed: u64, count: u64) -> Option<u32> {
-    if passed >= count / 2 && passed < count { path.take() } else { None }
-}
-
 /// The head of a stream as the server reads it: count and direction.
 pub fn read_head(bytes: &[u8]) -> Option<(u64, u8)> {
     let (count, direction) = bytes.split_first_chunk::<8>()?;

@@ -26,8 +26,8 @@ fn main() -> ExitCode {
         }
     };
     let (role, limit) = match &command {
-        Command::Server(options) => ("server", options.limit),
-        Command::Client(options) => ("client", options.limit),
+        Command::Server(options) => ("server", options.common.limit),
+        Command::Client(options) => ("client", options.common.limit),
     };
     let outcome =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
@@ -75,7 +75,8 @@ async fn connect(options: &ClientOptions) -> Outcome {
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport());
     let endpoint = Endpoint::client((local, 0).into())?;
-    let connection = endpoint.connect_with(config, options.connect, SERVER_NAME)?.await?;
+    let remote = options.remote(0).ok_or("--connect is missing")?;
+    let connection = endpoint.connect_with(config, remote, SERVER_NAME)?.await?;
 
     let mut report = Report { up: options.up, down: options.down, ..Report::default() };
     if options.up > 0 {
@@ -100,5 +101,12 @@ fn transport() -> Arc<TransportConfig> {
 
 fn path(connection: &Connection, address: String) -> PathReport {
     let stats = connection.stats();
-    PathReport { id: 0, address, sent: stats.udp_tx.bytes, received: stats.udp_rx.bytes, abandoned: false }
+    PathReport {
+        id: 0,
+        address,
+        sent: stats.udp_tx.bytes,
+        received: stats.udp_rx.bytes,
+        stream_frames: Some(stats.frame_tx.stream + stats.frame_rx.stream),
+        abandoned: false,
+    }
 }

@@ -1,0 +1,131 @@
+// The rows over several paths: the multipath extension between two programs.
+
+const MEGABYTE = 1_000_000
+const SIZE = 20 * MEGABYTE
+// Less than this is probes and acknowledgements, not data. Not more: noq gives a second path of loopback little beyond the
+// first windows, and less when that path is abandoned half-way.
+const CARRIED = 8 * 1024
+// A link that was rebound must carry so much afterwards: more than was on its way.
+const CARRIED_AFTER = 512 * 1024
+const TWO_PATHS = '127.0.0.1,127.0.0.2'
+const LINKS = { count: 2, mbit: 100, delayMs: 5 }
+// noq gives a silent path up when it is told a time for that; a path in use is never silent for so long.
+const PATH_IDLE = { 'path-idle': 1_000 }
+// A client that only receives says nothing on a second path when it is noq: the server would never hear of its new address.
+const PATH_PING = { 'path-ping': 100 }
+const CHURN = 50
+
+/** All of them for one client and one server; who raises its limit late must be ours. */
+export function multipathRows(client, server) {
+  const row = (what, { client: clientOptions = {}, server: serverOptions = {}, links, atMiddle = [], checks }) => ({
+    name: `${client} client, ${server} server: ${what}`,
+    what,
+    client,
+    server,
+    clientOptions: { paths: TWO_PATHS, ...clientOptions },
+    serverOptions,
+    links,
+    atMiddle,
+    checks: [negotiated, ...checks],
+  })
+  const ways = [{ way: 'up', size: { up: SIZE }, bothCarry: bothCarryUp }, { way: 'down', size: { down: SIZE }, bothCarry: bothCarryDown }]
+  const amount = `${SIZE / MEGABYTE} MB`
+  return [
+    row('two paths are negotiated and opened', { checks: [pathsOpen(2), noneAbandoned] }),
+    ...ways.flatMap(({ way, size, bothCarry }) => [
+      row(`two paths carry ${amount} ${way}`, { client: size, checks: [bothCarry, noneAbandoned] }),
+      ...abandonments(row, way, size, bothCarry),
+      row(`path 1 falls silent in the middle of ${amount} ${way}`, dark(1, size)),
+      row(`path 0 falls silent in the middle of ${amount} ${way}`, dark(0, size)),
+      row(`path 1 is rebound in the middle of ${amount} ${way}`, { client: { ...size, ...PATH_PING }, links: LINKS, atMiddle: ['rebind 1'], checks: [carriedAfter(1, way), noneAbandoned] }),
+      row(`client updates keys in the middle of ${amount} ${way}`, { client: { ...size, 'update-keys': 1 }, checks: [bothCarry, keysUpdated, noneAbandoned] }),
+      row(`server updates keys in the middle of ${amount} ${way}`, { client: size, server: { 'update-keys': 1 }, checks: [bothCarry, keysUpdated, noneAbandoned] }),
+      row(`a backup path rests during ${amount} ${way}`, { client: { ...size, backup: 1 }, checks: [pathsOpen(2), secondRests, noneAbandoned] }),
+      row(`${CHURN} paths are opened and abandoned before ${amount} ${way}`, { client: { ...size, churn: CHURN }, checks: [churned, bothCarry] }),
+    ]),
+    ...lateLimits(row, client, server, amount),
+  ]
+}
+
+function abandonments(row, way, size, bothCarry) {
+  const one = (role, path, options) => row(`${role} abandons path ${path} in the middle of ${SIZE / MEGABYTE} MB ${way}`, { ...options, checks: [bothCarry, abandonedAre([path])] })
+  return [1, 0].flatMap((path) => [
+    one('client', path, { client: { ...size, abandon: path } }),
+    one('server', path, { client: size, server: { abandon: path } }),
+  ])
+}
+
+/** The link of a path is cut for good, and nobody is told. */
+function dark(link, size) {
+  return { client: { ...size, ...PATH_IDLE }, server: PATH_IDLE, links: LINKS, atMiddle: [`cut ${link}`], checks: [lostOn(link)] }
+}
+
+/** `initial_max_path_id` is 0 at one end, until MAX_PATH_ID raises it. noq has no verb for that. */
+function lateLimits(row, client, server, amount) {
+  const late = { 'max-paths': 1, raise: 8 }
+  const name = (role, way) => `the ${role} allows path 1 after the handshake, before ${amount} ${way}`
+  const rows = (role, options) => [
+    row(name(role, 'up'), { ...options({ up: SIZE }), checks: [bothCarryUp, noneAbandoned] }),
+    row(name(role, 'down'), { ...options({ down: SIZE }), checks: [bothCarryDown, noneAbandoned] }),
+  ]
+  return [
+    ...(client === 'ours' ? rows('client', (size) => ({ client: { ...size, ...late } })) : []),
+    ...(server === 'ours' ? rows('server', (size) => ({ client: size, server: late })) : []),
+  ]
+}
+
+const negotiated = (client, server) => ends({ client, server }, (report) => (report.multipath ? null : 'multipath was not negotiated'))
+
+// The receiver counts: what it counts has arrived.
+const bothCarryUp = (_client, server) => bothCarry('server', server)
+const bothCarryDown = (client) => bothCarry('client', client)
+
+function bothCarry(role, report) {
+  const carried = report.paths.filter((path) => path.received >= CARRIED)
+  return carried.length >= 2 ? null : `${role}: ${carried.length} path(s) carried data`
+}
+
+const pathsOpen = (count) => (client, server) => ends({ client, server }, (report) => (report.paths.length === count ? null : `${report.paths.length} path(s) were in use, not ${count}`))
+
+const noneAbandoned = (client, server) => ends({ client, server }, abandonedOf([]))
+const abandonedAre = (ids) => (client, server) => ends({ client, server }, abandonedOf(ids))
+
+function abandonedOf(expected) {
+  return (report) => {
+    const ids = report.paths.filter((path) => path.abandoned).map((path) => path.id)
+    return `${ids}` === `${expected}` ? null : `abandoned paths are [${ids}], not [${expected}]`
+  }
+}
+
+/** Whoever counts has counted an update. */
+function keysUpdated(client, server) {
+  return ends({ client, server }, ({ keyUpdates }) => (keyUpdates === 0 ? 'no key was updated' : null))
+}
+
+/** Not one STREAM frame on the second path, by the count of the end that counts. */
+function secondRests(client, server) {
+  return ends({ client, server }, ({ paths }) => {
+    const frames = paths.find(({ id }) => id === 1)?.streamFrames ?? 0
+    return frames === 0 ? null : `${frames} STREAM frames on the backup path`
+  })
+}
+
+function churned(client, server) {
+  return ends({ client, server }, ({ paths }) => {
+    const gone = paths.filter(({ abandoned }) => abandoned).length
+    return gone === CHURN ? null : `${gone} paths were abandoned, not ${CHURN}`
+  })
+}
+
+const lostOn = (link) => (_client, _server, { last }) => (last[link].cut > 0 ? null : `nothing was lost on link ${link}`)
+
+const carriedAfter = (link, way) => (_client, _server, { middle, last }) => {
+  const bytes = last[link][way] - middle[link][way]
+  return bytes >= CARRIED_AFTER ? null : `link ${link} carried ${bytes} bytes after it was rebound`
+}
+
+/** Asks both ends; words name the end they are about. */
+function ends(reports, check) {
+  const words = Object.entries(reports).map(([role, report]) => [role, check(report)]).filter(([, said]) => said !== null)
+  return words.length === 0 ? null : words.map(([role, said]) => `${role}: ${said}`).join('; ')
+}
