@@ -135,6 +135,21 @@ impl Record {
         self.0[0] & 0xff == Kind::Data as u32
     }
 
+    /// This record with the bytes of the DATA record behind it; `None`: they do not belong to one piece of one stream.
+    #[must_use]
+    pub fn joined(self, next: Self) -> Option<Self> {
+        let [head, key, bytes, ..] = self.0;
+        let [next_head, next_key, more, ..] = next.0;
+        let length = bytes.saturating_add(more);
+        let fits = self.is_data() && next.is_data() && key == next_key && self.0[4..6] == next.0[4..6] && length as usize <= PIECE_BYTES;
+        // The end and the news of a stream stand at its edges: nothing comes behind the one, nothing before the other.
+        let open = head & (FIN << 8) == 0 && next_head & (OPENED << 8) == 0;
+        let mut joined = self;
+        joined.0[0] |= next_head;
+        joined.0[2] = length;
+        (fits && open).then_some(joined)
+    }
+
     /// Cuts the first `bytes` of a DATA record off: they keep OPENED, the rest keeps FIN.
     #[must_use]
     pub const fn split(self, bytes: u32) -> (Self, Self) {

@@ -87,9 +87,11 @@ impl Writer {
         self.batch.rope.append(bytes, &mut self.spare);
     }
 
-    /// Appends a record; its payload was appended before.
+    /// Appends a record; its payload was appended before. Bytes of a stream join those before them.
     pub fn push(&mut self, record: Record) {
-        self.batch.records.push(record);
+        if !join(&mut self.batch.records, record) {
+            self.batch.records.push(record);
+        }
     }
 
     /// So much waits that nothing more should be taken out of the machine. Then [`Reader::drain`] tells when it is less.
@@ -125,19 +127,19 @@ impl Writer {
         !self.batch.records.is_empty() || self.shared.records.load(Ordering::SeqCst) > 0
     }
 
-    /// Hands the batch over.
+    /// Hands the batch over. Its first bytes join the last ones that nobody has drained, if they are of the same stream.
     pub fn publish(&mut self) {
-        if self.batch.records.is_empty() {
-            return;
-        }
-        self.shared.records.fetch_add(self.batch.records.len(), Ordering::SeqCst);
-        self.shared.bytes.fetch_add(self.batch.bytes, Ordering::SeqCst);
+        let Some(first) = self.batch.records.first().copied() else { return };
         let mut state = lock(&self.shared.state);
         self.spare.take_all(&mut state.spare);
+        let joined = usize::from(join(&mut state.batch.records, first));
+        // Counted before the reader can see them.
+        self.shared.records.fetch_add(self.batch.records.len().saturating_sub(joined), Ordering::SeqCst);
+        self.shared.bytes.fetch_add(self.batch.bytes, Ordering::SeqCst);
         if state.batch.records.is_empty() {
             std::mem::swap(&mut state.batch, &mut self.batch);
         } else {
-            state.batch.records.append(&mut self.batch.records);
+            state.batch.records.extend(self.batch.records.drain(..).skip(joined));
             state.batch.rope.append_rope(&mut self.batch.rope, &mut self.spare);
             state.batch.bytes = state.batch.bytes.saturating_add(self.batch.bytes);
         }
@@ -155,6 +157,13 @@ impl Writer {
         state.pending = true;
         Wake::Yes
     }
+}
+
+/// Lets a record go on in the last one; `false`: it is one of its own.
+fn join(records: &mut [Record], next: Record) -> bool {
+    let Some((last, joined)) = records.last_mut().and_then(|last| last.joined(next).map(|joined| (last, joined))) else { return false };
+    *last = joined;
+    true
 }
 
 /// What a drain did.

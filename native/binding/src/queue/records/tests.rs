@@ -41,7 +41,7 @@ fn javascript_is_called_once_until_it_has_drained_everything() {
     data(&mut writer, 0, b"x");
     writer.publish();
     assert_eq!((writer.claim_wake(), writer.claim_wake()), (Wake::Yes, Wake::No));
-    data(&mut writer, 0, b"y");
+    data(&mut writer, 4, b"y");
     writer.publish();
     let (records, _, more) = drain(&mut reader, 1);
     assert_eq!((records.len(), more), (1, true));
@@ -59,10 +59,48 @@ fn what_was_published_without_a_call_is_found_by_the_drain_under_way() {
     data(&mut writer, 0, b"x");
     writer.publish();
     assert_eq!(writer.claim_wake(), Wake::Yes);
-    data(&mut writer, 0, b"y");
+    data(&mut writer, 4, b"y");
     writer.publish();
     assert_eq!(drain(&mut reader, 256).0.len(), 2);
     assert_eq!(writer.claim_wake(), Wake::No, "nothing is left to tell");
+}
+
+#[test]
+fn bytes_of_one_stream_in_a_row_are_one_record_up_to_a_piece() {
+    let (mut writer, mut reader) = channel();
+    let mut tell = |stream: u64, flags: u32, length: usize| {
+        writer.append(&vec![stream as u8; length]);
+        writer.push(Record::new(Kind::Data, 1).stream(stream).flags(flags).length(length as u32));
+        writer.publish();
+    };
+    tell(4, OPENED, 0);
+    for _ in 0..46 {
+        tell(4, 0, 1_425);
+    }
+    tell(4, FIN, 7);
+    tell(8, OPENED, 100);
+    tell(4, 0, 1);
+    let (records, bytes, _) = drain(&mut reader, 256);
+    let facts: Vec<_> = records.iter().map(|record| (record[0] >> 8, record[2])).collect();
+    assert_eq!(facts, [(OPENED, 45 * 1_425), (FIN, 1_425 + 7), (OPENED, 100), (0, 1)]);
+    assert_eq!(bytes.iter().filter(|byte| **byte == 4).count(), 46 * 1_425 + 8);
+}
+
+#[test]
+fn bytes_behind_another_record_or_behind_the_end_are_a_record_of_their_own() {
+    let (mut writer, mut reader) = channel();
+    data(&mut writer, 0, b"a");
+    writer.push(Record::new(Kind::Writable, 1).stream(0));
+    data(&mut writer, 0, b"b");
+    writer.append(b"c");
+    writer.push(Record::new(Kind::Data, 2).stream(0).length(1));
+    writer.append(b"d");
+    writer.push(Record::new(Kind::Data, 2).stream(0).flags(FIN).length(1));
+    writer.push(Record::new(Kind::Data, 2).stream(0).flags(OPENED).length(0));
+    writer.publish();
+    let (records, bytes, _) = drain(&mut reader, 256);
+    assert_eq!(records.iter().map(|record| record[2]).collect::<Vec<_>>(), [1, 0, 1, 2, 0]);
+    assert_eq!(bytes, b"abcd");
 }
 
 #[test]
