@@ -1,7 +1,9 @@
-/** The door `quicbraid/lab`: experiments in simulated worlds, sweeps on all cores, summaries, reports. */
+/** The door `quicbraid/lab`: experiments in simulated worlds, sweeps on all cores or machines, summaries, reports. */
 export { defineExperiment } from './experiment.ts'
 export type { Cell, Experiment, ExperimentFacts, Row, Scalar } from './experiment.ts'
 export { BUILT_IN } from './experiments/index.ts'
+export { work } from './fleet/work.ts'
+export type { WorkOptions } from './fleet/work.ts'
 export { sweep$ } from './observe.ts'
 export { report } from './report.ts'
 export type { ReportOptions } from './report.ts'

@@ -6,7 +6,7 @@ import type { SweepOptions } from './sweep.ts'
 
 /**
  * Rows that are in `out` already, in the order of the file, then new ones in the order they finish. An abort is the error, with the signal's
- * reason; the file keeps the rows so far. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN; error: QB_LAB_MODULE QB_LAB_WORKER QB_NATIVE_MISSING
+ * reason; the file keeps the rows so far. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN; error: QB_LAB_MODULE QB_LAB_WORKER QB_LAB_QUEUE QB_NATIVE_MISSING
  */
 export function sweep$(options: SweepOptions): Observable<Row> {
   const checked = checkSweep(options)

@@ -90,9 +90,9 @@ describe.skipIf(!BUILT)('a sweep', () => {
     await expect(rowsOf({ module: 'builtin:nothing' })).rejects.toMatchObject({ code: 'QB_LAB_MODULE', message: expect.stringContaining('handshake') })
   })
 
-  it('refuses wrong options, and workers on other machines by name', async () => {
+  it('refuses wrong options', async () => {
     await expect(rowsOf({ module: EXAMPLE, workers: 0 })).rejects.toMatchObject({ code: 'QB_OPTION_INVALID', field: 'workers' })
-    await expect(rowsOf({ module: EXAMPLE, workers: 'redis://localhost' })).rejects.toMatchObject({ code: 'QB_OPTION_INVALID', message: expect.stringContaining('not available') })
+    await expect(rowsOf({ module: EXAMPLE, workers: 'redis://localhost/name' })).rejects.toMatchObject({ code: 'QB_OPTION_INVALID', field: 'workers' })
     await expect(rowsOf({ module: EXAMPLE, axes: { loss: [7] } })).rejects.toMatchObject({ code: 'QB_OPTION_INVALID', field: 'axes.loss' })
   })
 })
