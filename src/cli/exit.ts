@@ -60,6 +60,7 @@ const FAMILIES: readonly (readonly [prefix: string, exit: ExitCode])[] = [
   ['QB_SCHEDULER_', Exit.USAGE],
   ['QB_TLS_IDENTITY', Exit.USAGE],
   ['QB_LAB_MODULE', Exit.USAGE],
+  ['QB_LAB_QUEUE', Exit.UNREACHABLE],
   ['QB_BIND_', Exit.LOCAL],
   ['QB_NATIVE_', Exit.LOCAL],
   ['QB_FILE_', Exit.LOCAL],

@@ -70,7 +70,7 @@ describe.skipIf(!BUILT)('quicbraid lab', () => {
 
   it('refuses what it cannot do with exit 1', { timeout: PATIENCE_MS }, async () => {
     for (const [args, words] of [
-      [['handshake', '--workers', 'redis://localhost'], 'not available in this version'], [['handshake', '--axis', 'lost=1'], 'an axis of handshake'], [['handshake', '--axis', 'loss'], 'NAME=V,V'],
+      [['handshake', '--workers', 'redis://localhost/name'], 'redis://[user:password@]host'], [['worker', 'localhost'], 'not the address of a Redis server'], [['handshake', '--axis', 'lost=1'], 'an axis of handshake'], [['handshake', '--axis', 'loss'], 'NAME=V,V'],
       [['handshake', '--resume'], '--out'], [['run', 'nothing.mjs'], 'nothing.mjs'], [['nothing'], 'nothing'],
     ] as const) {
       const { exit, err } = await lab(...args)

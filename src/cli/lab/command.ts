@@ -13,13 +13,14 @@ import { Progress } from '../progress.ts'
 import { interruption, Interruption } from '../signals.ts'
 import type { Terminal } from '../terminal.ts'
 import { collectRows, planOf } from './sweep.ts'
+import { addWorker, isRedis } from './worker.ts'
 import { frameOf, listLines, ordered, tableOf } from './view.ts'
 
 export interface LabValues {
   quick?: true
   axis?: (readonly [name: string, values: readonly string[]])[]
   seeds?: number
-  workers?: number
+  workers?: number | `redis://${string}`
   out?: string
   html?: string
   /** commander's form of `--resume` and `--no-resume`. */
@@ -43,6 +44,7 @@ export function addLab(program: Command, context: Context): void {
   }
   addOptions(lab.command('run').description("an experiment of one's own").argument('<file>', 'a module that exports `experiment`: .mjs, .js or .ts'))
     .action(async (file: string, values: LabValues) => run(file, values, context))
+  addWorker(lab, context)
 }
 
 function addOptions(command: Command): Command {
@@ -50,7 +52,7 @@ function addOptions(command: Command): Command {
     .option('--quick', 'fewer values and seeds')
     .option('--axis <name=v,v>', 'only these values of an axis; repeatable', collectParsed(parseAxis))
     .option('--seeds <n>', 'runs of each cell (20)', parsed((text) => parseCount(text, 1, 1_000_000)))
-    .option('--workers <n>', 'threads (cores)', parsed(parseWorkers))
+    .option('--workers <n|redis://…>', 'threads (cores), or the server where `lab worker` takes runs', parsed(parseWorkers))
     .option('-o, --out <file>', 'write rows as JSON Lines; rows that are there are not run again')
     .option('--html <file>', 'write a report with plots')
     .option('--resume', 'go on with the file of --out (on)')
@@ -133,7 +135,6 @@ function parseAxis(text: string): readonly [string, readonly string[]] {
   return [name, values.split(',')]
 }
 
-function parseWorkers(text: string): number {
-  if (text.startsWith('redis:')) throw usageError(`--workers ${text}: workers on other machines are not available in this version; give a number of threads`)
-  return parseCount(text, 1, 1024)
+function parseWorkers(text: string): number | `redis://${string}` {
+  return isRedis(text) ? text : parseCount(text, 1, 1024)
 }

@@ -14,9 +14,14 @@ export function frameOf(plan: SweepPlan | null, rows: readonly Row[], elapsedMs:
   const share = plan.runs === 0 ? 1 : rows.length / plan.runs
   const fresh = rows.length - plan.there
   const left = fresh >= ENOUGH ? `${formatMs((elapsedMs / fresh) * (plan.runs - rows.length))} left` : ''
-  const words = [`${formatCount(rows.length)} of ${formatCount(plan.runs)} runs`, failed === 0 ? '' : `${formatCount(failed)} failed`, plan.there === 0 ? '' : `${formatCount(plan.there)} were there`, `${plan.workers} threads`, left].filter((word) => word !== '')
+  const words = [`${formatCount(rows.length)} of ${formatCount(plan.runs)} runs`, failed === 0 ? '' : `${formatCount(failed)} failed`, plan.there === 0 ? '' : `${formatCount(plan.there)} were there`, workersOf(plan), left].filter((word) => word !== '')
   const line = `${plan.experiment.name}: ${words.join(', ')}`
   return { lines: [`${plan.experiment.name} ${colors.cyan(formatBar(share, BAR))} ${words.join(', ')}`], line }
+}
+
+function workersOf({ workers, server }: SweepPlan): string {
+  if (server === null) return `${workers} threads`
+  return workers === 0 ? `no worker listened at ${server}` : `${workers} ${workers === 1 ? 'worker' : 'workers'} at ${server}`
 }
 
 /** One line a cell: axes that vary (the first last and fastest: it is what is compared), runs, failures, P50, P90 and P99 of each column. */
