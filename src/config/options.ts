@@ -164,7 +164,7 @@ export interface ConnectionOptions extends TlsOptions {
   paths?: readonly PathSpec[]
   /** Client only: opens and abandons paths by itself once the handshake is confirmed. @default 'manual' */
   pathPolicy?: PathPolicyName | PathPolicy
-  /** 'auto' offers the IETF extension; 'require' fails without it (QB_MULTIPATH_REFUSED). @default 'auto' */
+  /** 'auto' offers the IETF extension; 'require' fails without it (QB_MULTIPATH_REFUSED); 'shared-space' (experimental) offers our own mode with one packet-number space over all paths. @default 'auto' */
   multipath?: 'auto' | 'off' | 'require' | 'shared-space'
   /** Concurrent paths wanted. @default 8 */
   maxPaths?: number

@@ -11,7 +11,7 @@ use qbase::{
     param::TransportParameters,
 };
 use qconnection::{
-    ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig,
+    ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig, path::PathMode,
 };
 use qcrypto::Session;
 use qsim::Failure;
@@ -158,6 +158,7 @@ impl Arena {
             if !arena.evil.is_complete() || !arena.connection()?.is_confirmed() {
                 return Err(failure("the handshake was not completed"));
             }
+            arena.evil.shares_space = arena.connection()?.path_mode() == PathMode::SharedSpace;
             arena.ack()?;
         }
         Ok(arena)
@@ -327,7 +328,7 @@ impl Arena {
     /// # Errors
     /// See [`Self::send`].
     pub fn ack(&mut self) -> Result<(), Failure> {
-        let multipath = self.connection()?.is_multipath();
+        let names_path = self.connection()?.path_mode() == PathMode::Ietf;
         let mut payload = vec![0; 1_000];
         let mut writer = Writer::new(&mut payload);
         for (path, numbers) in &self.evil.numbers {
@@ -339,7 +340,7 @@ impl Arena {
                 }
             }
             let room = writer.remaining();
-            ack::write(&mut writer, multipath.then_some(*path), ranges.into_iter(), 0, None, room);
+            ack::write(&mut writer, names_path.then_some(*path), ranges.into_iter(), 0, None, room);
         }
         let len = writer.len();
         payload.truncate(len);

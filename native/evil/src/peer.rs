@@ -64,6 +64,8 @@ pub struct Peer {
     pub heard: Vec<Packet>,
     /// Numbers of them, by path.
     pub numbers: BTreeMap<PathId, BTreeSet<u64>>,
+    /// All paths share one packet-number space, that of path 0.
+    pub shares_space: bool,
     /// Ids the server issued, by path and sequence.
     pub ids: BTreeMap<(PathId, u64), ConnectionId>,
 }
@@ -97,6 +99,7 @@ impl Peer {
             largest: BTreeMap::new(),
             heard: Vec::new(),
             numbers: BTreeMap::new(),
+            shares_space: false,
             ids: BTreeMap::new(),
         }
     }
@@ -160,6 +163,11 @@ impl Peer {
         self.application.as_deref_mut()
     }
 
+    /// The path whose numbers and nonces packets of `path` have.
+    const fn row(&self, path: PathId) -> PathId {
+        if self.shares_space { PathId::ZERO } else { path }
+    }
+
     /// The number of the next packet in a space.
     pub fn next_number(&mut self, space: SpaceId) -> &mut u64 {
         self.next.entry(space).or_default()
@@ -199,6 +207,7 @@ impl Peer {
         payload: &[u8],
     ) -> Result<Vec<u8>, Failure> {
         let missing = || Failure::new(format!("no keys for {level:?} on path {path:?}"));
+        let path = self.row(path);
         let next = self.next_number(level.space(path));
         let number = *next;
         *next += 1;
@@ -240,10 +249,11 @@ impl Peer {
             }
             _ => return None,
         };
-        let largest = self.largest.get(&level.space(path)).copied();
+        let row = self.row(path);
+        let largest = self.largest.get(&level.space(row)).copied();
         let (number, payload) = match level {
             EncryptionLevel::OneRtt => {
-                wire::open_short(self.application.as_deref_mut()?, path, packet, header.pn_offset, largest)?
+                wire::open_short(self.application.as_deref_mut()?, row, packet, header.pn_offset, largest)?
             }
             EncryptionLevel::Handshake => wire::open_long(self.handshake.as_ref()?, packet, header.pn_offset, largest)?,
             _ => wire::open_long(&self.initial, packet, header.pn_offset, largest)?,
@@ -251,14 +261,15 @@ impl Peer {
         if level == EncryptionLevel::Initial && self.role.is_client() {
             self.remote.get_or_insert(header.scid);
         }
-        self.largest.insert(level.space(path), largest.unwrap_or_default().max(number));
+        self.largest.insert(level.space(row), largest.unwrap_or_default().max(number));
         let (dcid, scid, token) = (header.dcid, header.scid, header.token.len());
         Some(Packet { level, path, number, payload, datagram, dcid, scid, token })
     }
 
     fn note(&mut self, packet: &Packet) -> Result<(), Failure> {
         if packet.level == EncryptionLevel::OneRtt {
-            self.numbers.entry(packet.path).or_default().insert(packet.number);
+            let row = self.row(packet.path);
+            self.numbers.entry(row).or_default().insert(packet.number);
         }
         for frame in packet.frames() {
             match frame {

@@ -34,6 +34,12 @@ pub const CRYPTO_BUFFER: u64 = 64 * 1_024;
 pub const CRYPTO_GAPS: usize = 64;
 /// L5: received packet-number ranges kept per application space.
 pub const ACK_RANGES: usize = 64;
+/// L5: received packet-number ranges kept where all paths share one application space: packets of slower paths leave holes
+/// (multipath MP-103).
+pub const ACK_RANGES_SHARED: usize = 512;
+/// Packets whose own acknowledgement may still give an RTT sample, kept per path where all paths share one application space
+/// (multipath MP-105).
+pub const UNMEASURED_PACKETS: usize = 512;
 /// L5: received packet-number ranges kept in the Initial and Handshake spaces.
 pub const ACK_RANGES_HANDSHAKE: usize = 16;
 /// L6: gaps in one receive stream, before the share for bytes held.

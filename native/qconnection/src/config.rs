@@ -17,6 +17,9 @@ pub enum Multipath {
     Auto,
     /// As `Auto`, and the connection fails when the peer does not offer it.
     Require,
+    /// One packet-number space over all paths, our own experiment, is offered in its place and used if the peer offers it
+    /// too; else one path (multipath MP-98).
+    SharedSpace,
 }
 
 /// How a client with several address pairs makes its handshake (multipath MP-87…MP-91).
@@ -241,6 +244,7 @@ impl TransportConfig {
     #[must_use]
     pub fn parameters_within(&self, window: u64) -> TransportParameters {
         let stream_window = self.stream_window.min(window);
+        let max_path_id = qbase::PathId(self.max_paths.clamp(1, limits::OPEN_PATHS as u32).saturating_sub(1));
         TransportParameters {
             max_idle_timeout: self.idle_timeout,
             max_ack_delay: self.max_ack_delay,
@@ -258,11 +262,11 @@ impl TransportConfig {
             disable_active_migration: self.disable_active_migration,
             grease_quic_bit: self.grease_quic_bit,
             initial_max_path_id: match self.multipath {
-                Multipath::Off => None,
-                Multipath::Auto | Multipath::Require => {
-                    Some(qbase::PathId(self.max_paths.clamp(1, limits::OPEN_PATHS as u32).saturating_sub(1)))
-                }
+                Multipath::Off | Multipath::SharedSpace => None,
+                Multipath::Auto | Multipath::Require => Some(max_path_id),
             },
+            // Never both (multipath MP-99).
+            shared_space_max_path_id: (self.multipath == Multipath::SharedSpace).then_some(max_path_id),
             ..TransportParameters::default()
         }
     }
@@ -358,7 +362,7 @@ mod tests {
     /// Shows 9000-18.2-8.
     #[test]
     fn what_is_announced_keeps_the_rules_for_values() {
-        for multipath in [Multipath::Off, Multipath::Auto] {
+        for multipath in [Multipath::Off, Multipath::Auto, Multipath::SharedSpace] {
             let parameters = TransportConfig { multipath, ..TransportConfig::default() }.parameters();
             assert!(parameters.active_connection_id_limit >= 2);
             let mut encoded = Vec::new();

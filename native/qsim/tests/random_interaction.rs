@@ -6,6 +6,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
+use qconnection::Multipath;
 use qsim::Failure;
 
 use crate::common::for_each_seed;
@@ -18,9 +19,23 @@ const MAX_TRIES: usize = 300;
 
 #[test]
 fn whatever_two_ends_do_every_byte_is_exact_or_its_stream_ended_and_nothing_is_left() -> Result<(), Failure> {
-    let scenarios = std::env::var("QSIM_SCENARIOS").ok().and_then(|count| count.parse().ok()).unwrap_or(SCENARIOS);
+    play_all(SCENARIOS, |scenario| scenario)
+}
+
+/// multipath section O
+#[test]
+fn the_same_holds_where_all_paths_share_one_packet_number_space() -> Result<(), Failure> {
+    play_all(SCENARIOS / 2, |mut scenario| {
+        scenario.config.client.multipath = Multipath::SharedSpace;
+        scenario.config.server.multipath = Multipath::SharedSpace;
+        scenario
+    })
+}
+
+fn play_all(count: u64, change: impl Fn(Scenario) -> Scenario + Sync) -> Result<(), Failure> {
+    let scenarios = std::env::var("QSIM_SCENARIOS").ok().and_then(|count| count.parse().ok()).unwrap_or(count);
     for_each_seed(0..scenarios, |seed| {
-        let drawn = scenario(seed);
+        let drawn = change(scenario(seed));
         let Err(failure) = play(&drawn) else { return Ok(()) };
         let (shrunk, failure) = shrink(drawn, failure);
         let list: Vec<String> = shrunk.operations.iter().map(|operation| format!("    {operation:?},")).collect();

@@ -21,10 +21,8 @@ impl Engine {
         let local = path.map(|path| path.four_tuple.local.to_string()).unwrap_or_default();
         let remote = path.map(|path| path.four_tuple.remote.to_string()).unwrap_or_default();
         let statistics = machine.statistics();
-        let (multipath, reason) = match (machine.is_multipath(), machine.role().is_client()) {
-            (true, _) => ("ietf", "both ends offered it"),
-            (false, _) => ("none", "one of both ends did not offer it"),
-        };
+        let multipath = machine.path_mode().name();
+        let reason = if machine.is_multipath() { "both ends offered it" } else { "one of both ends did not offer it" };
         let info = HandshakeInfo {
             ms: statistics.handshake_time.unwrap_or_default().as_secs_f64() * 1e3,
             alpn: String::from_utf8_lossy(machine.alpn().unwrap_or_default()).into_owned(),

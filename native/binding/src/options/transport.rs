@@ -193,6 +193,7 @@ impl Transport {
             None | Some("auto") => Ok(Multipath::Auto),
             Some("off") => Ok(Multipath::Off),
             Some("require") => Ok(Multipath::Require),
+            Some("shared-space") => Ok(Multipath::SharedSpace),
             Some(_) => Err(unavailable("multipath")),
         }
     }
@@ -245,6 +246,13 @@ mod tests {
     }
 
     #[test]
+    fn every_way_to_use_several_paths_has_its_name() {
+        for (name, multipath) in [("auto", Multipath::Auto), ("off", Multipath::Off), ("require", Multipath::Require), ("shared-space", Multipath::SharedSpace)] {
+            assert_eq!(settings(&format!(r#""multipath":"{name}","#), "").expect("settings").config.multipath, multipath);
+        }
+    }
+
+    #[test]
     fn every_scheduler_of_the_engine_has_its_name_and_parameters() {
         for scheduler in Scheduler::ALL {
             let fields = format!(r#""scheduler":{{"name":"{}"}},"#, scheduler.name());
@@ -270,7 +278,7 @@ mod tests {
             (r#""scheduler":{"name":"best"},"#, "", "scheduler"),
             (r#""congestion":"vegas","#, "", "congestion"),
             (r#""ackPath":"other","#, "", "ackPath"),
-            (r#""multipath":"shared-space","#, "", "multipath"),
+            (r#""multipath":"other","#, "", "multipath"),
             ("", r#""connectionIdBytes":20,"#, "limits.connectionIdBytes"),
             ("", r#""idleTimeoutMs":-1,"#, "limits.idleTimeoutMs"),
         ] {

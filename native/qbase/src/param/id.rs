@@ -1,4 +1,4 @@
-//! Ids of the transport parameters (RFC 9000 §18.2, RFC 9221 §3, RFC 9287 §3, multipath MP-1,
+//! Ids of the transport parameters (RFC 9000 §18.2, RFC 9221 §3, RFC 9287 §3, multipath MP-1, MP-98,
 //! draft-ietf-quic-ack-frequency §3).
 //!
 //! Called by reading and writing. Never holds values.
@@ -45,6 +45,8 @@ pub const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 pub const INITIAL_MAX_PATH_ID: u64 = 0x3e;
 /// Least delay of acknowledgements that may be asked for, microseconds.
 pub const MIN_ACK_DELAY: u64 = 0xff04_de1b;
+/// Largest path id in shared-space mode: ours alone, a number drawn once (multipath MP-98).
+pub const SHARED_SPACE_MAX_PATH_ID: u64 = 0x2c7e_91d0_b35a_64f1;
 /// The fixed bit is free, a flag.
 pub const GREASE_QUIC_BIT: u64 = 0x2ab2;
 

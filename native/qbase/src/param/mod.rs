@@ -1,5 +1,5 @@
 //! Transport parameters: what each end declares in the handshake (RFC 9000 §7.4, §18; RFC 9221 §3; RFC 9287 §3; RFC 9368 §3;
-//! multipath MP-1; draft-ietf-quic-ack-frequency §3).
+//! multipath MP-1, MP-98; draft-ietf-quic-ack-frequency §3).
 //!
 //! Called by the connection: [`TransportParameters::write`] before TLS starts, [`TransportParameters::read`] on the peer's
 //! bytes. Never compares connection ids with those of packets and never decides what is negotiated.
@@ -59,6 +59,8 @@ pub struct TransportParameters {
     pub retry_source_connection_id: Option<ConnectionId>,
     /// Largest path id accepted; `None` without multipath (multipath MP-5, MP-6).
     pub initial_max_path_id: Option<PathId>,
+    /// The same for one packet-number space over all paths; never together with the other one (multipath MP-98, MP-99).
+    pub shared_space_max_path_id: Option<PathId>,
     /// Largest DATAGRAM frame accepted, bytes with type and length; 0 for none (RFC 9221 §3).
     pub max_datagram_frame_size: u64,
     /// The fixed bit of packets to this end may be 0 (RFC 9287 §3).
@@ -98,9 +100,21 @@ impl Default for TransportParameters {
             initial_source_connection_id: None,
             retry_source_connection_id: None,
             initial_max_path_id: None,
+            shared_space_max_path_id: None,
             max_datagram_frame_size: 0,
             grease_quic_bit: false,
             version_information: None,
+        }
+    }
+}
+
+impl TransportParameters {
+    /// Largest path id accepted in whichever way several paths were offered; `None`: they were not.
+    #[must_use]
+    pub const fn max_path_id(&self) -> Option<PathId> {
+        match self.initial_max_path_id {
+            Some(path) => Some(path),
+            None => self.shared_space_max_path_id,
         }
     }
 }

@@ -30,8 +30,8 @@ impl TransportParameters {
     /// Reads the parameters that `from` sent; absent ones have their defaults.
     ///
     /// # Errors
-    /// TRANSPORT_PARAMETER_ERROR: a value is malformed or out of its range, a known parameter comes twice, or a client
-    /// sent one that only servers may send.
+    /// TRANSPORT_PARAMETER_ERROR: a value is malformed or out of its range, a known parameter comes twice, a client sent one
+    /// that only servers may send, or two of them exclude each other.
     pub fn read(bytes: &[u8], from: Role) -> Result<Self, TransportError> {
         let mut reader = Reader::new(bytes);
         let mut parameters = Self::default();
@@ -52,6 +52,9 @@ impl TransportParameters {
         }
         if parameters.min_ack_delay.is_some_and(|least| least > parameters.max_ack_delay) {
             return Err(Invalid("min_ack_delay is above max_ack_delay").into());
+        }
+        if parameters.initial_max_path_id.is_some() && parameters.shared_space_max_path_id.is_some() {
+            return Err(Invalid("two ways to use several paths at once").into());
         }
         Ok(parameters)
     }
@@ -97,6 +100,10 @@ impl TransportParameters {
                 let path = PathId::from_wire(value.varint()?);
                 self.initial_max_path_id = Some(path.ok_or(Invalid("initial_max_path_id is above 2^32-1"))?);
             }
+            id::SHARED_SPACE_MAX_PATH_ID => {
+                let path = PathId::from_wire(value.varint()?);
+                self.shared_space_max_path_id = Some(path.ok_or(Invalid("shared_space_max_path_id is above 2^32-1"))?);
+            }
             id::MAX_DATAGRAM_FRAME_SIZE => self.max_datagram_frame_size = value.varint()?,
             id::GREASE_QUIC_BIT => self.grease_quic_bit = true,
             _ => return Ok(Known::No),
@@ -124,6 +131,7 @@ impl Seen {
         let bit = match id {
             id::GREASE_QUIC_BIT => 63,
             id::MIN_ACK_DELAY => 61,
+            id::SHARED_SPACE_MAX_PATH_ID => 60,
             0..=id::VERSION_INFORMATION | id::MAX_DATAGRAM_FRAME_SIZE | id::INITIAL_MAX_PATH_ID => id,
             _ => return Ok(()),
         };

@@ -8,7 +8,7 @@ use super::TransportParameters;
 
 impl TransportParameters {
     /// The part of a server's parameters that may be used before its new ones are known; everything else has its default.
-    /// Never `initial_max_path_id` (attacks F16), no connection id, no token, nothing about acknowledgements.
+    /// Never `initial_max_path_id` (attacks F16) or `shared_space_max_path_id` (multipath MP-99), no connection id, no token, nothing about acknowledgements.
     #[must_use]
     pub fn remembered(&self) -> Self {
         Self {
@@ -75,6 +75,7 @@ mod tests {
             initial_source_connection_id: ConnectionId::new(b"source"),
             retry_source_connection_id: ConnectionId::new(b"retry"),
             initial_max_path_id: Some(PathId(7)),
+            shared_space_max_path_id: None,
             max_datagram_frame_size: 16,
             grease_quic_bit: true,
             version_information: None,
@@ -104,6 +105,8 @@ mod tests {
     #[test]
     fn attack_f16_the_largest_path_id_is_never_remembered() {
         assert_eq!(full().remembered().initial_max_path_id, None);
+        let shared = TransportParameters { initial_max_path_id: None, shared_space_max_path_id: Some(PathId(7)), ..full() };
+        assert_eq!(shared.remembered().max_path_id(), None);
     }
 
     #[test]

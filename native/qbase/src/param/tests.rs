@@ -88,7 +88,7 @@ fn absent_parameters_have_the_defaults_of_the_rfc_and_are_not_written() {
 fn known_bytes_of_every_parameter_are_read_and_written() {
     type Set = fn(&mut TransportParameters);
     let address = preferred(4);
-    let cases: [(u64, &[u8], Set); 21] = [
+    let cases: [(u64, &[u8], Set); 22] = [
         (0x00, &[1, 2], |p| p.original_destination_connection_id = Some(cid(&[1, 2]))),
         (0x01, &[0x43, 0xe8], |p| p.max_idle_timeout = Duration::from_secs(1)),
         (0x02, &[5; 16], |p| p.stateless_reset_token = Some(ResetToken([5; 16]))),
@@ -115,6 +115,7 @@ fn known_bytes_of_every_parameter_are_read_and_written() {
         (0x10, &[9; 20], |p| p.retry_source_connection_id = Some(cid(&[9; 20]))),
         (0x20, &[0x80, 0, 0xff, 0xff], |p| p.max_datagram_frame_size = 65_535),
         (0x3e, &[0], |p| p.initial_max_path_id = Some(PathId(0))),
+        (id::SHARED_SPACE_MAX_PATH_ID, &[7], |p| p.shared_space_max_path_id = Some(PathId(7))),
         (0x2ab2, &[], |p| p.grease_quic_bit = true),
         (0xff04_de1b, &[0x43, 0xe8], |p| p.min_ack_delay = Some(Duration::from_millis(1))),
     ];
@@ -155,6 +156,7 @@ fn attack_b9_values_out_of_range_are_refused_and_the_nearest_in_range_are_read()
         (id::ACTIVE_CONNECTION_ID_LIMIT, 2, 1),
         (id::ACTIVE_CONNECTION_ID_LIMIT, varint::MAX, 0),
         (id::INITIAL_MAX_PATH_ID, u64::from(u32::MAX), 1 << 32),
+        (id::SHARED_SPACE_MAX_PATH_ID, u64::from(u32::MAX), 1 << 32),
     ] {
         assert!(read_one(id, &number(good)).is_ok(), "{id:#x} {good}");
         refused(read_one(id, &number(bad)));
@@ -162,6 +164,18 @@ fn attack_b9_values_out_of_range_are_refused_and_the_nearest_in_range_are_read()
     let largest = read_one(id::MAX_IDLE_TIMEOUT, &number(varint::MAX)).unwrap();
     assert_eq!(largest.max_idle_timeout, Duration::from_millis(varint::MAX));
     assert_eq!(written(&largest, Role::Client), entry(id::MAX_IDLE_TIMEOUT, &number(varint::MAX)));
+}
+
+/// multipath MP-98, MP-99
+#[test]
+fn whoever_offers_both_ways_to_use_several_paths_is_refused() {
+    let entries = [id::INITIAL_MAX_PATH_ID, id::SHARED_SPACE_MAX_PATH_ID].map(|id| entry(id, &number(7)));
+    assert!(entries.iter().all(|entry| TransportParameters::read(entry, Role::Client).is_ok()));
+    for from in [Role::Client, Role::Server] {
+        refused(TransportParameters::read(&entries.concat(), from));
+    }
+    let id = id::SHARED_SPACE_MAX_PATH_ID;
+    assert!(id <= varint::MAX && id % 31 != 27, "a varint that is not reserved to be ignored (RFC 9000 §18.1)");
 }
 
 /// draft-ietf-quic-ack-frequency §3.
@@ -311,7 +325,8 @@ fn any_parameters() -> impl Strategy<Value = TransportParameters> {
         active_connection_id_limit: ranged.3,
         initial_source_connection_id: ids.1,
         retry_source_connection_id: ids.2,
-        initial_max_path_id: rest.0.map(PathId),
+        initial_max_path_id: rest.0.filter(|_| rest.2).map(PathId),
+        shared_space_max_path_id: rest.0.filter(|_| !rest.2).map(PathId),
         max_datagram_frame_size: rest.1,
         grease_quic_bit: rest.3,
         version_information: rest.2.then(|| VersionInformation {

@@ -37,6 +37,9 @@ impl TransportParameters {
             // Zero means "multipath, one path id", not "absent" (multipath MP-5).
             put_varint_value(out, id::INITIAL_MAX_PATH_ID, path.0.into());
         }
+        if let Some(path) = self.shared_space_max_path_id {
+            put_varint_value(out, id::SHARED_SPACE_MAX_PATH_ID, path.0.into());
+        }
         if self.grease_quic_bit {
             put(out, id::GREASE_QUIC_BIT, &[]);
         }

@@ -90,10 +90,11 @@ impl Head {
             packet::clear_fixed_bit(bytes);
         }
         if self.level == EncryptionLevel::OneRtt {
+            let path = connection.key_path(self.path);
             let keys = &mut connection.application.as_mut().ok_or_else(internal)?.keys;
             match protection.purpose {
-                Purpose::Any => keys.seal(self.path, self.number, bytes, self.len())?,
-                Purpose::Close => keys.seal_close(self.path, self.number, bytes, self.len())?,
+                Purpose::Any => keys.seal(path, self.number, bytes, self.len())?,
+                Purpose::Close => keys.seal_close(path, self.number, bytes, self.len())?,
             }
             return keys.local_header().protect(bytes, self.number_offset).map_err(|_| internal());
         }

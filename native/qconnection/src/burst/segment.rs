@@ -14,7 +14,6 @@ use crate::connection::{Connection, qlog::Plain};
 use qbase::{
     ConnectionId, EncryptionLevel, FourTuple, PacketNumber, PathId, TransportError, Timestamp, Writer,
     limits::{MIN_SAMPLE, TAG_LEN},
-    packet::number,
 };
 use rand_core::RngCore;
 
@@ -180,9 +179,7 @@ fn open(connection: &mut Connection, order: &Order, level: EncryptionLevel, room
     let weight = frames.weight;
     let written = writer.len().saturating_sub(head.len());
     if written == 0 {
-        if let Some(space) = connection.space_mut(level, order.path) {
-            space.return_number(number);
-        }
+        connection.give_number_back(level, order.path, number);
         return None;
     }
     let padding = pad::sample(number_len, written);
@@ -211,13 +208,8 @@ fn take_number(connection: &mut Connection, level: EncryptionLevel, path: PathId
     // The distance grows with the connection, as attacks C2 asks: first within 256, then at packet-count scale.
     let luck = connection.random.next_u32();
     let distance = 64 + u64::from(luck >> 20);
-    let space = connection.space_mut(level, path)?;
-    if space.is_used_up() {
-        return None;
-    }
-    let largest_acked = space.sent.largest_acked();
-    let number = space.take_number(|| distance);
-    Some(Numbered { number, number_len: number::encoded_len(number, largest_acked), coin: luck & 1 == 1 })
+    let (number, number_len) = connection.take_number(level, path, distance)?;
+    Some(Numbered { number, number_len, coin: luck & 1 == 1 })
 }
 
 /// Protects a packet in place; returns its size.

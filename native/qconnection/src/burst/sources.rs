@@ -179,7 +179,11 @@ impl Connection {
             if !wanted || self.ack_carrier(of) != Some(path) {
                 continue;
             }
-            let wire = self.multipath.then_some(of);
+            if self.one_space.is_some() {
+                self.write_shared_ack(now, of, frames);
+                continue;
+            }
+            let wire = self.path_mode.has_paths().then_some(of);
             if let Some(network) = self.network_mut(of) {
                 write_ack(&mut network.space, SpaceId::Application(of), wire, now, frames);
             }
@@ -281,7 +285,7 @@ impl Connection {
     }
 
     fn write_path_limits(&mut self, frames: &mut Frames<'_, '_>) {
-        if !self.multipath {
+        if !self.path_mode.has_paths() {
             return;
         }
         if self.paths.maximum_owed
@@ -308,7 +312,7 @@ impl Connection {
 
     /// PATH_ABANDON, connection ids and status of one path id.
     fn write_path_control(&mut self, path: PathId, frames: &mut Frames<'_, '_>) {
-        let multipath = self.multipath;
+        let multipath = self.path_mode.has_paths();
         let Some(entry) = self.paths.get_mut(path) else { return };
         if let Some(abandon) = &mut entry.abandon
             && abandon.owed
@@ -418,12 +422,12 @@ impl Connection {
             || self.ack_wishes.owed().is_some()
             || self.streams.has_control()
             || self.application.as_ref().is_some_and(|application| application.crypto.has_pending())
-            || (self.multipath && (self.paths.maximum_owed || self.paths.blocked_owed || !control.cids_blocked.is_empty()))
+            || (self.path_mode.has_paths() && (self.paths.maximum_owed || self.paths.blocked_owed || !control.cids_blocked.is_empty()))
             || self.paths.iter().any(|entry| {
                 entry.abandon.is_some_and(|abandon| abandon.owed)
                     || entry.local_cids.has_pending()
                     || entry.remote_cids.has_retirements()
-                    || (self.multipath && entry.status.owed().is_some())
+                    || (self.path_mode.has_paths() && entry.status.owed().is_some())
             })
     }
 
@@ -435,7 +439,7 @@ impl Connection {
         let connection = [control.handshake_done, control.ping, self.ack_wishes.owed().is_some()].into_iter().map(usize::from).sum::<usize>();
         let of_path = |entry: &crate::path::PathEntry| {
             let abandon = usize::from(entry.abandon.is_some_and(|abandon| abandon.owed));
-            let status = usize::from(self.multipath && entry.status.owed().is_some());
+            let status = usize::from(self.path_mode.has_paths() && entry.status.owed().is_some());
             let responses = entry.network.as_deref().map_or(0, |network| network.responses.len());
             [abandon, status, responses, entry.local_cids.pending(), entry.remote_cids.retirements()].into_iter().fold(0, usize::saturating_add)
         };
@@ -479,7 +483,7 @@ fn write_ack(space: &mut Space, id: SpaceId, wire: Option<PathId>, now: Timestam
     let ecn = Some(space.received.ecn()).filter(|ecn| *ecn != EcnCounts::default());
     let room = frames.writer.remaining();
     if let Some(written) = ack::write(frames.writer, wire, space.received.ranges(), delay, ecn, room) {
-        frames.list.push(SentFrame::Ack { space: id, largest: written.largest });
+        frames.list.push(SentFrame::Ack { space: id, largest: written.largest, span: 0, arrivals: 0 });
         space.acks.on_ack_sent(now, written.largest);
     }
 }

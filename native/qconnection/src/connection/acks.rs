@@ -2,11 +2,11 @@
 //!
 //! Called by the dispatch (ACK, PATH_ACK) and the loss timer. Frames go back to the part that owns them.
 
-use super::{Connection, events::DatagramFate, input::Opened};
+use super::{Connection, events::DatagramFate, input::Opened, one_space::keep_unmeasured};
 use crate::{burst::SentFrame, path::{Network, mtu, PathState, set::Known}};
 use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
 use qcongestion::{Acked, AppLimited, Lost, Persistence};
-use qrecovery::sent::{AckOutcome, NewestAcked};
+use qrecovery::sent::{AckOutcome, Frames, NewestAcked, SentPacket};
 use std::time::Duration;
 
 impl Connection {
@@ -19,26 +19,34 @@ impl Connection {
         if self.early.is_some() && opened.level == EncryptionLevel::OneRtt {
             self.check_early_ack(path, ack)?;
         }
-        let now = opened.arrival.now;
         let delay = self.decode_ack_delay(ack.delay);
         self.pings.on_ack_delay(delay);
-        let mut settled = std::mem::take(&mut self.settled);
-        settled.clear();
+        if self.one_space.is_some() && opened.level == EncryptionLevel::OneRtt {
+            return self.on_shared_ack(opened, ack, delay);
+        }
         if self.space_mut(opened.level, path).is_none() {
             // If the path is gone, its packets were settled when it went (multipath MP-41).
-            self.settled = settled;
             let unused = self.paths.get(path).is_some_and(|entry| entry.state == PathState::Unused);
             if unused || self.paths.known(path) == Known::Fresh {
                 return Err(TransportError::violation("acknowledged packets of a path that was never used"));
             }
             return Ok(());
         }
+        self.apply_ack(opened, path, ack, delay)
+    }
+
+    /// The packets of one path that an ACK frame names: their frames, then RTT, window and losses of the path.
+    pub(super) fn apply_ack(&mut self, opened: &Opened, path: PathId, ack: &Ack<'_>, delay: Duration) -> Result<(), TransportError> {
+        let now = opened.arrival.now;
         let id = opened.level.space(path);
+        let is_shared = self.one_space.is_some() && opened.level == EncryptionLevel::OneRtt;
+        let mut settled = std::mem::take(&mut self.settled);
+        settled.clear();
         let mut rows = std::mem::take(&mut self.acked_rows);
         rows.clear();
         let mut large = None;
         let Some(space) = self.space_mut(opened.level, path) else { return Ok(()) };
-        let outcome = space.sent.on_ack(ack.ranges.clone(), |packet, frames| {
+        let on_acked = |packet: &SentPacket, frames: Frames<'_, SentFrame>| {
             settled.extend(frames);
             if packet.ack_eliciting {
                 rows.push((packet.number, packet.sent_at));
@@ -46,13 +54,24 @@ impl Connection {
             if packet.size > mtu::BASE {
                 large = Some(packet.sent_at).max(large);
             }
-        });
+        };
+        let outcome = if is_shared {
+            let outcome = space.sent.on_shared_ack(ack.ranges.clone(), ack.largest, on_acked);
+            // What another path's ACK tells was as long on the way as that path is (multipath MP-105).
+            let rtt_from = outcome.rtt_from.filter(|_| path == opened.path);
+            Ok(AckOutcome { rtt_from, ..outcome })
+        } else {
+            space.sent.on_ack(ack.ranges.clone(), on_acked)
+        };
         if let Some(network) = self.network_mut(path) {
             if let Some(sent_at) = large {
                 network.search.on_large_acked(sent_at);
             }
             for (number, sent_at) in &rows {
                 network.persistent.on_acked(id, *number, *sent_at);
+            }
+            if is_shared && path != opened.path {
+                keep_unmeasured(network, &mut rows);
             }
         }
         self.acked_rows = rows;
@@ -85,12 +104,14 @@ impl Connection {
         // A client whose Initial was acknowledged may still be unvalidated at the server (RFC 9002 §6.2.1).
         let validated = !self.role.is_client() || level != EncryptionLevel::Initial || self.confirmed;
         let in_flight = self.bytes_in_flight(path);
+        let is_shared = self.one_space.is_some();
+        let key_path = self.key_path(path);
         let late = outcome.late.map_or(0, |late| late.packets);
         self.counters.packets_spuriously_lost = self.counters.packets_spuriously_lost.saturating_add(late);
         self.couple(path);
         let Some(network) = self.network_mut(path) else { return Ok(()) };
         let rtt_sample = outcome.rtt_from.map(|sent_at| now.saturating_since(sent_at));
-        if network.acked_via.replace(opened.path).is_some_and(|via| via != opened.path) {
+        if !is_shared && network.acked_via.replace(opened.path).is_some_and(|via| via != opened.path) {
             // The least sample may be of a way back that is not taken any more (multipath MP-38).
             network.rtt.restart_min();
         }
@@ -108,6 +129,7 @@ impl Connection {
         if let (true, Some(NewestAcked { sent_at, .. })) = (outcome.bytes_acked > 0, outcome.largest_newly) {
             let app_limited = if network.app_limited { AppLimited::Yes } else { AppLimited::No };
             let bytes = outcome.bytes_acked;
+            let rtt_sample = rtt_sample.or_else(|| network.unmeasured.take_sample());
             let acked = Acked { bytes, newest_sent_at: sent_at, bytes_in_flight: in_flight, app_limited, rtt_sample };
             network.controller.on_acked(now, &acked, &network.rtt);
             network.delivery.on_acked(now, bytes, &network.rtt);
@@ -122,7 +144,7 @@ impl Connection {
         if level == EncryptionLevel::OneRtt {
             let pto = self.largest_pto();
             if let (Some(application), Some(largest)) = (&mut self.application, outcome.largest_newly) {
-                application.keys.on_ack_received(path, largest.number, opened.generation, now, pto)?;
+                application.keys.on_ack_received(key_path, largest.number, opened.generation, now, pto)?;
             }
         }
         Ok(())
@@ -200,7 +222,8 @@ impl Connection {
                     crypto.on_acked(offset, u64::from(len));
                 }
             }
-            SentFrame::Ack { space, largest } => {
+            SentFrame::Ack { space: SpaceId::Application(_), largest, span, arrivals } if self.on_shared_report_acked(largest, span, arrivals) => {}
+            SentFrame::Ack { space, largest, .. } => {
                 let (level, path) = match space {
                     SpaceId::Initial => (EncryptionLevel::Initial, PathId::ZERO),
                     SpaceId::Handshake => (EncryptionLevel::Handshake, PathId::ZERO),

@@ -159,7 +159,7 @@ impl Connection {
         if !four_tuple.is_one_family() {
             return Err(OpenPathError::MixedFamilies);
         }
-        if self.confirmed && !self.multipath {
+        if self.confirmed && !self.path_mode.has_paths() {
             return Err(OpenPathError::NoMultipath);
         }
         if self.opens.len() >= limits::OPEN_PATHS {
@@ -181,7 +181,7 @@ impl Connection {
         if !entry.is_live() {
             return Err(OpenPathError::Unknown);
         }
-        if !self.multipath || self.paths.live_count() < 2 {
+        if !self.path_mode.has_paths() || self.paths.live_count() < 2 {
             return Err(OpenPathError::LastPath);
         }
         self.begin_abandon(now, path, code.min(qbase::varint::MAX), Cause::Local, "asked for by the application");

@@ -18,7 +18,7 @@ use qbase::{
     Ecn, EncryptionLevel, ErrorCode, PathId, Reader, TransportError, Timestamp, Writer,
     frame::{self, CloseKind, ConnectionClose, Frame},
     limits::{MIN_INITIAL, MIN_SAMPLE, TAG_LEN},
-    packet::{number, short},
+    packet::short,
 };
 use qrecovery::buffer::pool::BufferPool;
 use std::{borrow::Cow, collections::VecDeque};
@@ -253,13 +253,7 @@ impl Connection {
     fn close_packet(&mut self, path: PathId, level: EncryptionLevel, closing: &Closing, room: &mut [u8], fill: usize) -> Option<usize> {
         let (dcid, scid) = self.header_cids(level, path)?;
         let end = room.len().checked_sub(TAG_LEN).filter(|end| *end > MIN_SAMPLE * 2)?;
-        let space = self.space_mut(level, path)?;
-        let largest_acked = space.sent.largest_acked();
-        if space.is_used_up() {
-            return None;
-        }
-        let number = space.take_number(|| 1 << 20);
-        let number_len = number::encoded_len(number, largest_acked);
+        let (number, number_len) = self.take_number(level, path, 1 << 20)?;
         let mut writer = Writer::new(room.get_mut(..end)?);
         let head = Head::write(self, &Label { level, path, dcid, scid, number, number_len, spin: short::Spin::default() }, &mut writer);
         let frame = close_frame(closing, level);

@@ -58,7 +58,11 @@ impl Connection {
             return Err(TransportError::violation("frame not allowed in this packet type"));
         }
         match row.extension {
-            Extension::Multipath if !self.multipath => Err(TransportError::encoding("multipath was not negotiated")),
+            Extension::Multipath if !self.path_mode.has_paths() => Err(TransportError::encoding("multipath was not negotiated")),
+            // Where all paths share one space there is nothing it could name (multipath MP-104).
+            _ if self.one_space.is_some() && matches!(frame_type, table::PATH_ACK | table::PATH_ACK_ECN) => {
+                Err(TransportError::encoding("PATH_ACK where all paths share one space"))
+            }
             Extension::AckFrequency if !self.config.ack_frequency => Err(TransportError::encoding("we did not offer min_ack_delay")),
             _ => Ok(()),
         }

@@ -106,18 +106,16 @@ impl Connection {
     fn forget_early_packets(&mut self) -> PacketNumber {
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
-        let mut next = 0;
         if let Some(network) = self.network_mut(PathId::ZERO) {
             let space = &mut network.space;
             space.sent.drain_all(|_, frames| settled.extend(frames));
             (space.loss_time, space.probes_owed) = (None, 0);
-            next = space.unused_number();
         }
         for frame in settled.drain(..) {
             self.on_frame_lost(frame);
         }
         self.settled = settled;
-        next
+        self.first_unused()
     }
 
     /// Client: the server answered with Retry. 0-RTT packets sent so far are gone, what they carried goes out again behind
@@ -171,7 +169,7 @@ impl Connection {
     /// Server: the keys of 0-RTT packets and the numbers received in their space.
     pub(super) fn early_reader(&self) -> Option<(&DirectionKeys, &ReceivedPackets)> {
         let keys = self.early.as_ref()?.keys.as_ref().filter(|_| !self.role.is_client())?;
-        Some((keys, &self.network(PathId::ZERO)?.space.received))
+        Some((keys, self.received(PathId::ZERO)?))
     }
 
     /// The keys of 0-RTT packets go when their time has come.

@@ -19,7 +19,7 @@ impl Connection {
             self.cids.original_dcid,
             self.role,
             self.state.name(),
-            if self.multipath { "ietf" } else { "none" },
+            self.path_mode.name(),
             self.blocked,
         )];
         lines.push(format!(

@@ -3,7 +3,7 @@
 //! Called by the binding. Looks and changes nothing, but for [`Connection::close_transport`].
 
 use super::Connection;
-use crate::{space::Space, stream::Streams};
+use crate::{space::{OneSpace, Space}, stream::Streams};
 use qbase::{ErrorCode, PacketNumber, SpaceId, Timestamp, TransportError};
 use qevent::Signals;
 use std::ops::RangeInclusive;
@@ -49,6 +49,17 @@ impl SpaceView {
             received: space.received.ranges().collect(),
         }
     }
+
+    /// The one space of all paths.
+    fn of_all(one: &OneSpace) -> Self {
+        Self {
+            state: SpaceState::Open,
+            largest_sent: one.numbers.unused().checked_sub(1),
+            largest_acknowledged: one.largest_acked(),
+            largest_received: one.received().largest().map(|largest| largest.number),
+            received: one.received().ranges().collect(),
+        }
+    }
 }
 
 impl Connection {
@@ -58,7 +69,8 @@ impl Connection {
         &self.streams
     }
 
-    /// What was sent, received and acknowledged in a space; `None`: there is no such path.
+    /// What was sent, received and acknowledged in a space; `None`: there is no such path. Where all paths share one
+    /// application space, each gives that one.
     #[must_use]
     pub fn space(&self, space: SpaceId) -> Option<SpaceView> {
         let handshake = |space: Option<&crate::space::HandshakeSpace>, before: SpaceState| {
@@ -69,7 +81,8 @@ impl Connection {
             SpaceId::Initial => handshake(self.initial.as_ref(), SpaceState::Discarded),
             SpaceId::Handshake => handshake(self.handshake.as_ref(), gone),
             SpaceId::Application(path) => {
-                let space = SpaceView::of(&self.network(path)?.space);
+                let own = SpaceView::of(&self.network(path)?.space);
+                let space = self.one_space.as_ref().map_or(own, |one| SpaceView::of_all(one));
                 let state = if self.application.is_some() { SpaceState::Open } else { SpaceState::WaitingForKeys };
                 Some(SpaceView { state, ..space })
             }

@@ -302,16 +302,17 @@ impl Connection {
     }
 
     fn open_one_rtt(&mut self, now: Timestamp, path: PathId, header: &ProtectedHeader, packet: &mut [u8]) -> Result<Unsealed, Stop> {
-        let Some(application) = &mut self.application else { return Err(Stop::Drop(DropReason::NoKeys)) };
-        let received = self.paths.get(path).and_then(|entry| entry.network.as_deref()).map(|network| &network.space.received);
+        let Some(application) = &self.application else { return Err(Stop::Drop(DropReason::NoKeys)) };
         let Some(number_len) = application.keys.remote_header().unprotect(packet, header.pn_offset) else {
             return Err(Stop::Drop(DropReason::TooShort));
         };
-        let largest = received.and_then(|received| received.largest()).map(|largest| largest.number);
-        let number = read_number(packet, header.pn_offset, number_len, largest);
+        let number = read_number(packet, header.pn_offset, number_len, self.number_base(path, number_len));
+        let received = self.received(path);
         let is_duplicate = received.is_some_and(|received| received.is_duplicate(number));
+        let largest = received.and_then(|received| received.largest()).map(|largest| largest.number);
         let first = packet.first().copied().unwrap_or_default();
-        let incoming = Incoming { path, number, phase: KeyPhase::of(first), largest };
+        let incoming = Incoming { path: self.key_path(path), number, phase: KeyPhase::of(first), largest };
+        let Some(application) = &mut self.application else { return Err(Stop::Drop(DropReason::NoKeys)) };
         let opened = match application.keys.open(incoming, packet, header.pn_offset.saturating_add(number_len)) {
             Ok(opened) => opened,
             Err(OpenError::Drop(_)) => return Err(Stop::Drop(DropReason::Undecryptable)),
@@ -349,7 +350,10 @@ impl Connection {
         let Some(number_len) = keys.header.unprotect(packet, header.pn_offset) else {
             return Err(Stop::Drop(DropReason::TooShort));
         };
-        let largest = received.largest().map(|largest| largest.number);
+        let largest = match level {
+            EncryptionLevel::ZeroRtt => self.number_base(PathId::ZERO, number_len),
+            _ => received.largest().map(|largest| largest.number),
+        };
         let number = read_number(packet, header.pn_offset, number_len, largest);
         let is_duplicate = received.is_duplicate(number);
         let header_len = header.pn_offset.saturating_add(number_len);
@@ -460,7 +464,7 @@ impl Connection {
         let state = self.paths.get(opened.path).map(|entry| entry.state);
         match state {
             Some(PathState::Unused) => {
-                if self.role.is_client() || !self.multipath || self.paths.is_full() {
+                if self.role.is_client() || !self.path_mode.has_paths() || self.paths.is_full() {
                     return Err(Stop::Drop(DropReason::UnknownPath));
                 }
                 self.accept_path(opened);
@@ -478,6 +482,9 @@ impl Connection {
         let ecn = opened.arrival.ecn;
         let smoothed_rtt = self.network(opened.path).map_or(std::time::Duration::ZERO, |network| network.rtt.smoothed());
         let ack_eliciting = if self.waits_for_carrier(opened) { AckEliciting::No } else { ack_eliciting };
+        if self.one_space.is_some() && matches!(opened.level, EncryptionLevel::ZeroRtt | EncryptionLevel::OneRtt) {
+            return self.book_in_one_space(opened, ack_eliciting);
+        }
         let Some(space) = self.space_mut(opened.level, opened.path) else { return };
         let order = match space.received.on_packet(opened.number, now, ecn) {
             Receipt::Next => Order::Next,

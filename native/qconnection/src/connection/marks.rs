@@ -11,7 +11,11 @@ impl Connection {
     /// The mark of the burst that leaves on `path` now.
     pub(super) fn take_mark(&mut self, now: Timestamp, path: PathId) -> Ecn {
         let max_ack_delay = self.peer_max_ack_delay();
+        let is_shared = self.one_space.is_some();
         let Some(network) = self.network_mut(path) else { return Ecn::NotEct };
+        if is_shared {
+            network.ecn.switch_off();
+        }
         let pto = network.pto(max_ack_delay);
         network.ecn.on_time(now, pto);
         network.ecn.mark()
@@ -21,6 +25,9 @@ impl Connection {
     /// (RFC 9002 §B.7: the controller compares send times).
     pub(super) fn on_marks_acked(&mut self, opened: &Opened, path: PathId, counts: Option<EcnCounts>, outcome: &AckOutcome) {
         let now = opened.arrival.now;
+        if self.one_space.is_some() && opened.level == qbase::EncryptionLevel::OneRtt {
+            return;
+        }
         let Some(network) = self.network_mut(path) else { return };
         let ack = AckedMarks { raises_largest: outcome.raises_largest, packets: outcome.newly_acked, marked: outcome.ect0, counts };
         let signal = network.ecn.on_ack(opened.level, &ack);

@@ -45,6 +45,7 @@ mod hurry;
 mod input;
 mod marks;
 mod mtu;
+mod one_space;
 mod output;
 mod params;
 mod paths;
@@ -80,8 +81,8 @@ use crate::{
     burst::SentFrame,
     config::TransportConfig,
     handle::ConnectionHandle,
-    path::PathSet,
-    space::HandshakeSpace,
+    path::{PathMode, PathSet},
+    space::{HandshakeSpace, OneSpace},
     stream::{Streams, StreamsConfig},
 };
 use events::{EndpointAction, Event};
@@ -172,8 +173,10 @@ pub struct Connection {
     pub(crate) pings: pings::Pings,
     pub(crate) confirmed: bool,
     pub(crate) peer_parameters: TransportParameters,
-    /// Both ends sent `initial_max_path_id` and the handshake is complete (multipath MP-5, MP-14).
-    pub(crate) multipath: bool,
+    /// What both ends negotiated, from the handshake's completion on (multipath MP-5, MP-14, MP-98).
+    pub(crate) path_mode: PathMode,
+    /// The application space of all paths, if they share one.
+    pub(crate) one_space: Option<Box<OneSpace>>,
     pub(crate) paths: PathSet,
     pub(crate) streams: Streams,
     pub(crate) datagrams: datagrams::Datagrams,
@@ -292,7 +295,8 @@ impl Connection {
             pings: pings::Pings::default(),
             confirmed: false,
             peer_parameters: TransportParameters::default(),
-            multipath: false,
+            path_mode: PathMode::None,
+            one_space: None,
             paths: PathSet::new(),
             streams,
             datagrams: datagrams::Datagrams::default(),

@@ -4,7 +4,7 @@
 //! Called by the handshake as soon as TLS has them. Field checks stand in `qbase::param`.
 
 use super::{Connection, HandshakeCids};
-use crate::config::{Multipath, ServerConfig};
+use crate::{config::{Multipath, ServerConfig}, path::PathMode};
 use qbase::{ErrorCode, PathId, Role, TransportError, param::{PreferredAddress, TransportParameters, VersionInformation, id}};
 
 /// The encoded parameters of a server that answers in `version` and may promise `window` bytes.
@@ -38,7 +38,7 @@ impl Connection {
         let parameters = TransportParameters::read(bytes, self.role.peer())?;
         self.check_cids(&parameters)?;
         self.check_versions(&parameters)?;
-        if parameters.initial_max_path_id.is_some() && (self.cids.local.is_empty() || self.cids.remote.is_none_or(|cid| cid.is_empty())) {
+        if parameters.max_path_id().is_some() && (self.cids.local.is_empty() || self.cids.remote.is_none_or(|cid| cid.is_empty())) {
             return Err(TransportError::violation("multipath with an empty connection id"));
         }
         self.counters.has_peer_parameters = true;
@@ -87,26 +87,29 @@ impl Connection {
         Ok(())
     }
 
-    /// Multipath is on if both ends offered it (multipath MP-5); it counts from the handshake's completion (MP-14).
+    /// Several paths can be used if both ends offered it in the same way (multipath MP-5, MP-98); it counts from the handshake's completion (MP-14).
     pub(super) fn negotiate_multipath(&mut self) -> Result<(), TransportError> {
-        let ours = self.config.parameters().initial_max_path_id;
-        match (ours, self.peer_parameters.initial_max_path_id) {
-            (Some(ours), Some(theirs)) => {
-                self.multipath = true;
-                self.paths.local_maximum = Some(ours);
-                self.paths.on_peer_maximum(theirs);
-            }
-            _ if self.config.multipath == Multipath::Require => {
-                return Err(TransportError::new(ErrorCode::NO_ERROR, "the peer does not offer multipath"));
-            }
-            _ => self.paths.local_maximum = None,
+        let (ours, theirs) = (self.config.parameters(), &self.peer_parameters);
+        let ietf = ours.initial_max_path_id.zip(theirs.initial_max_path_id);
+        let shared = ours.shared_space_max_path_id.zip(theirs.shared_space_max_path_id);
+        if ietf.is_some() {
+            self.path_mode = PathMode::Ietf;
+        } else if shared.is_some() {
+            self.begin_one_space();
+        } else if self.config.multipath == Multipath::Require {
+            return Err(TransportError::new(ErrorCode::NO_ERROR, "the peer does not offer multipath"));
+        }
+        self.paths.local_maximum = None;
+        if let Some((ours, theirs)) = ietf.or(shared) {
+            self.paths.local_maximum = Some(ours);
+            self.paths.on_peer_maximum(theirs);
         }
         Ok(())
     }
 
     /// The highest path id for which both ends may issue connection ids: 0 without multipath.
     pub(super) fn maximum_path(&self) -> PathId {
-        if self.multipath { self.paths.usable_maximum().unwrap_or_default() } else { PathId::ZERO }
+        if self.path_mode.has_paths() { self.paths.usable_maximum().unwrap_or_default() } else { PathId::ZERO }
     }
 
     /// Decodes an ACK Delay field of the peer (burst B-103; RFC 9000 §19.3).

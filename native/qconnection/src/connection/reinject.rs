@@ -64,7 +64,7 @@ impl Connection {
     /// Copies what other paths hold up. Sets when to look again.
     pub(super) fn reinject_stale(&mut self, now: Timestamp) {
         self.reinject_at = None;
-        if !self.multipath || self.paths.open_count() < 2 || self.streams.unacked_bytes() == 0 {
+        if !self.path_mode.has_paths() || self.paths.open_count() < 2 || self.streams.unacked_bytes() == 0 {
             return;
         }
         let Some(order) = self.reinjection() else { return };
@@ -214,7 +214,7 @@ fn young(network: &mut Network, quick: Quick, order: Order, found: &mut Vec<Sent
         network.copied = next..next;
     }
     let packets = (order.budget.checked_div(u64::from(network.mtu())).unwrap_or(0)).min(BATCH as u64);
-    let from = network.copied.start.saturating_sub(packets).max(network.copied_below);
+    let from = network.space.sent.number_before(network.copied.start, packets).max(network.copied_below);
     let range = from..network.copied.start;
     network.space.sent.for_newest_unacked(LOOKED_AT, |packet, frames| {
         if range.contains(&packet.number) && packet.sent_at + one_way > quick.arrives_at + LEAST_GAIN {

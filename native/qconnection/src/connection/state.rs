@@ -3,7 +3,7 @@
 //! Called by all other files of this room. Decides nothing.
 
 use super::Connection;
-use crate::{endpoint::SendFailure, path::{Network, PathState, network::Siblings}, space::Space};
+use crate::{endpoint::SendFailure, path::{Network, PathMode, PathState, network::Siblings}, space::Space};
 use qbase::{EncryptionLevel, PathId, packet::Spin};
 use rand_core::RngCore;
 use std::time::Duration;
@@ -77,10 +77,16 @@ impl Connection {
         self.random.next_u64()
     }
 
-    /// Both ends negotiated the IETF extension.
+    /// Both ends can use several paths at once, in whichever way.
     #[must_use]
     pub const fn is_multipath(&self) -> bool {
-        self.multipath
+        self.path_mode.has_paths()
+    }
+
+    /// What both ends can do with several paths; known when the handshake is complete.
+    #[must_use]
+    pub const fn path_mode(&self) -> PathMode {
+        self.path_mode
     }
 }
 
@@ -144,10 +150,11 @@ impl Connection {
 
     /// Acknowledgements in a sealed 1-RTT packet let the peer update its keys again (RFC 9001 §6.1).
     pub(crate) fn note_acks_sent(&mut self, pending: &crate::burst::record::PendingBurst, from: usize, count: usize) {
+        let is_shared = self.one_space.is_some();
         let Some(application) = self.application.as_mut().filter(|application| application.keys.awaits_ack_sent()) else { return };
         for frame in pending.frames.iter().skip(from).take(count) {
-            if let crate::burst::SentFrame::Ack { space: qbase::SpaceId::Application(path), largest } = frame {
-                application.keys.on_ack_sent(*path, *largest);
+            if let crate::burst::SentFrame::Ack { space: qbase::SpaceId::Application(path), largest, .. } = frame {
+                application.keys.on_ack_sent(if is_shared { PathId::ZERO } else { *path }, *largest);
             }
         }
     }

@@ -30,6 +30,7 @@ impl Connection {
             frames = frames.saturating_add(usize::from(packet.frames));
             let carried = pending.frames.get(from..frames).unwrap_or_default();
             if usize::from(packet.segment) >= segments {
+                self.note_unsent(packet.space, packet.number);
                 for frame in carried {
                     self.on_frame_cancelled(path, *frame, &pending, now);
                 }
@@ -56,7 +57,7 @@ impl Connection {
         if let Some(network) = self.network_mut(path) {
             network.pending = pending;
         }
-        if self.network(path).is_some_and(|network| network.space.is_used_up()) {
+        if self.is_out_of_numbers(path) {
             self.close_silently(now, CloseCause::Numbers);
         }
         self.log_facts(now);

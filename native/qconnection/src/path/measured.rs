@@ -63,6 +63,7 @@ impl Network {
         let mtu = self.mtu();
         self.controller.on_mtu(u64::from(mtu));
         self.space.sent.on_network_change();
+        self.unmeasured.clear();
         self.pacing_until = None;
     }
 }

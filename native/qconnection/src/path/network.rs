@@ -2,7 +2,7 @@
 //!
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
-use super::{amplify::Amplification, validate::{Responses, Validation}};
+use super::{amplify::Amplification, unmeasured::Unmeasured, validate::{Responses, Validation}};
 use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, side::Side, spin::SpinState};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, PathId, Timestamp, limits};
@@ -125,6 +125,8 @@ pub struct Network {
     pub overdue_below: PacketNumber,
     /// Path that its acknowledgements came over.
     pub acked_via: Option<PathId>,
+    /// Packets whose own acknowledgement may still give a sample; of use in shared-space mode only.
+    pub unmeasured: Unmeasured,
     /// Totals.
     pub counters: PathCounters,
 }
@@ -171,6 +173,7 @@ impl Network {
             served: 0,
             pacing_until: None,
             acked_via: None,
+            unmeasured: Unmeasured::default(),
             copied_below: 0,
             copied: 0..0,
             overdue_below: 0,

@@ -44,6 +44,9 @@ pub fn members(json: &mut Json, parameters: &TransportParameters) {
     if let Some(maximum) = parameters.initial_max_path_id {
         json.key("initial_max_path_id").number(u64::from(maximum.0));
     }
+    if let Some(maximum) = parameters.shared_space_max_path_id {
+        json.key("shared_space_max_path_id").number(u64::from(maximum.0));
+    }
 }
 
 #[cfg(test)]
@@ -59,5 +62,14 @@ mod tests {
         let text = String::from_utf8(json.into_bytes()).expect("UTF-8");
         assert!(text.contains(r#""max_ack_delay":25,"#) && text.contains(r#""min_ack_delay":1000,"#) && text.ends_with(r#""initial_max_path_id":7}"#), "{text}");
         assert!(!text.contains("reset_token"), "{text}");
+    }
+
+    #[test]
+    fn the_parameter_of_the_shared_space_stands_under_its_own_name() {
+        let parameters = TransportParameters { shared_space_max_path_id: Some(PathId(7)), ..TransportParameters::default() };
+        let mut json = Json::default();
+        json.object(|json| members(json, &parameters));
+        let text = String::from_utf8(json.into_bytes()).expect("UTF-8");
+        assert!(text.ends_with(r#""shared_space_max_path_id":7}"#) && !text.contains("initial_max_path_id"), "{text}");
     }
 }

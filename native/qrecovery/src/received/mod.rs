@@ -3,6 +3,7 @@
 //! Decides whether a packet is processed at all (RFC 9000 §12.3) and which numbers are worth reporting (§13.2.3,
 //! §13.2.4). Called once per decrypted packet and by the ACK source of a burst. Never decides when an ACK is due.
 
+mod shared;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@
 mod outcome;
 mod packet;
 mod ring;
+mod shared;
 #[cfg(test)]
 mod tests;
 

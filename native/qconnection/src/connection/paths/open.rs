@@ -30,7 +30,7 @@ impl Connection {
         let skip = self.random_u64() % 256;
         let mut network = Network::new(&self.config, four_tuple, amplification, skip.saturating_add(16));
         network.search.on_peer_limit(self.peer_parameters.max_udp_payload_size);
-        network.space.end_at(self.config.last_packet_number);
+        network.space.numbers.end_at(self.config.last_packet_number);
         if let Some(asked) = self.ack_wishes.of_new_path() {
             network.space.acks.on_asked(asked);
         }
@@ -55,7 +55,7 @@ impl Connection {
                 self.begin_path(now, open);
                 continue;
             };
-            if self.confirmed && !self.multipath {
+            if self.confirmed && !self.path_mode.has_paths() {
                 self.opens.pop_front();
                 self.keep_spare(now, open);
                 continue;
@@ -145,9 +145,9 @@ impl Connection {
     /// # Errors
     /// Multipath is not negotiated, or not yet.
     pub fn set_max_paths(&mut self, now: Timestamp, paths: u32) -> Result<(), OpenPathError> {
-        let before = self.config.parameters().initial_max_path_id.filter(|_| self.multipath).ok_or(OpenPathError::NoMultipath)?;
+        let before = self.config.parameters().max_path_id().filter(|_| self.path_mode.has_paths()).ok_or(OpenPathError::NoMultipath)?;
         let config = TransportConfig { max_paths: paths, ..(*self.config).clone() };
-        let more = config.parameters().initial_max_path_id.map_or(0, |wanted| wanted.0.saturating_sub(before.0));
+        let more = config.parameters().max_path_id().map_or(0, |wanted| wanted.0.saturating_sub(before.0));
         if more > 0 {
             self.config = Arc::new(config);
             self.paths.raise_local_maximum(more);
@@ -159,8 +159,8 @@ impl Connection {
 
     /// MAX_PATH_ID (multipath MP-53).
     pub(in crate::connection) fn on_max_path_id(&mut self, now: Timestamp, maximum: PathId) -> Result<(), TransportError> {
-        if self.peer_parameters.initial_max_path_id.is_some_and(|initial| maximum < initial) {
-            return Err(TransportError::violation("MAX_PATH_ID below initial_max_path_id"));
+        if self.peer_parameters.max_path_id().is_some_and(|initial| maximum < initial) {
+            return Err(TransportError::violation("MAX_PATH_ID below the first limit"));
         }
         if self.paths.on_peer_maximum(maximum) {
             self.issue_cids();

@@ -53,7 +53,7 @@ impl Connection {
 
     /// Asks at the next spare, if path 0 asks nowhere else and there is a connection id to spare.
     pub(in crate::connection) fn ask_next_spare(&mut self, now: Timestamp) {
-        if !self.confirmed || self.multipath {
+        if !self.confirmed || self.path_mode.has_paths() {
             return;
         }
         let candidate = self.network(PathId::ZERO).and_then(|network| network.candidate.as_deref());
@@ -98,7 +98,7 @@ impl Connection {
     pub(in crate::connection) fn go_to_spare(&mut self, now: Timestamp) {
         let Some(network) = self.network(PathId::ZERO) else { return };
         let settled = network.validation.is_none() && network.left.is_none();
-        if self.multipath || network.pto_count < SILENT_PTOS || !settled {
+        if self.path_mode.has_paths() || network.pto_count < SILENT_PTOS || !settled {
             return;
         }
         let home = network.four_tuple;
