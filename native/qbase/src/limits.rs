@@ -121,6 +121,9 @@ pub const MAX_SEGMENTS: usize = 64;
 /// Bytes of one burst at most: an IPv4 datagram's payload.
 pub const MAX_BURST_BYTES: usize = 65_507;
 
+/// Addresses that one token of a NEW_TOKEN frame proves (multipath MP-29).
+pub const TOKEN_ADDRESSES: usize = 4;
+
 /// Longest token a client repeats: its Initial packets must keep room for the handshake.
 pub const TOKEN_LEN: usize = 512;
 /// A Retry's token is accepted for so long: clients bring it back at once (RFC 9000 §8.1.4).

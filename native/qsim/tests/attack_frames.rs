@@ -109,6 +109,7 @@ fn attack_d19_early_data_is_nobodys_and_leaves_nothing() -> Result<(), Failure> 
     Ok(())
 }
 
+/// multipath MP-72.
 #[test]
 fn attack_f1_multipath_frames_are_unknown_without_multipath() -> Result<(), Failure> {
     for sample in samples().into_iter().filter(|frame| table::is_multipath(frame.frame_type())) {

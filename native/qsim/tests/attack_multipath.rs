@@ -17,8 +17,8 @@ use qsim::{Directions, Failure, LinkDirection, LinkId, LinkShape, Pair, PairConf
 use crate::common;
 use common::{
     FIRST, SECOND, delay,
-    evil::{ack, arena::{Arena, Setup}, new_cid},
-    for_each_seed, forth, ms, secs, write,
+    evil::{ack, arena::Arena},
+    for_each_seed, forth, ms, secs, two_paths, write,
 };
 
 const ONE: PathId = PathId(1);
@@ -263,19 +263,6 @@ fn attack_f23_packets_diverted_to_another_path_move_one_path_for_a_moment_and_th
 }
 
 // ---- helpers ----
-
-/// A confirmed connection whose evil client opened and proved path 1.
-fn two_paths() -> Result<Arena, Failure> {
-    let mut arena = Arena::new(&Setup::default())?;
-    arena.say(&[new_cid(Some(ONE), 0, 0), new_cid(Some(ONE), 1, 0)])?;
-    arena.say_on(ONE, &[Frame::Ping])?;
-    let asked: Vec<[u8; 8]> = arena.evil.heard.iter().flat_map(|packet| packet.frames()).filter_map(|frame| if let Frame::PathChallenge(challenge) = frame { Some(challenge.data) } else { None }).collect();
-    let answers: Vec<Frame<'_>> = asked.into_iter().map(|data| Frame::PathResponse(frame::PathResponse { data })).collect();
-    arena.say_on(ONE, &answers)?;
-    arena.ack()?;
-    assert_eq!(arena.connection()?.path(ONE).map(|path| path.state), Some(PathState::Open));
-    Ok(arena)
-}
 
 fn view(arena: &Arena, path: PathId) -> Result<PathView, Failure> {
     arena.connection()?.path(path).ok_or_else(|| Failure::new(format!("no path {}", path.0)))

@@ -241,6 +241,7 @@ fn attack_f6_more_paths_than_may_be_open_are_not_opened() -> Result<(), Failure>
     Ok(())
 }
 
+/// multipath MP-67.
 #[test]
 fn attack_f13_abandoning_the_last_path_closes_the_connection_and_any_other_does_not() -> Result<(), Failure> {
     let mut arena = Arena::new(&Setup::default())?;
@@ -291,6 +292,7 @@ fn attack_f12_a_response_on_one_path_validates_the_path_that_was_asked() -> Resu
     Ok(())
 }
 
+/// multipath MP-21.
 #[test]
 fn attack_f11_a_path_that_answers_no_challenge_gets_three_times_its_bytes_at_most() -> Result<(), Failure> {
     let mut arena = Arena::new(&Setup::default())?;

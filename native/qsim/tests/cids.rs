@@ -148,6 +148,7 @@ fn the_spin_bit_spins_once_a_round_trip_where_it_is_asked_to() -> Result<(), Fai
 
 /// Shows 9287-clearing-the-quic-bit-1, 9287-clearing-the-quic-bit-3, 9287-clearing-the-quic-bit-4, 9287-clearing-the-quic-bit-6 and
 /// 9287-the-grease-quic-bit-transport-parameter-2. attacks A9
+/// multipath MP-85.
 #[test]
 fn attack_a9_the_fixed_bit_is_anything_where_both_ends_said_so_and_1_elsewhere() -> Result<(), Failure> {
     for (client, server) in [(true, true), (true, false), (false, true), (false, false)] {

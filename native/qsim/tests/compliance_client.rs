@@ -228,6 +228,7 @@ fn a_client_sends_nothing_that_only_servers_send() -> Result<(), Failure> {
 }
 
 /// Shows multipath-21-initial-max-path-id-transport-parameter-nego-4.
+/// multipath MP-8.
 #[test]
 fn multipath_of_a_server_with_an_empty_id_is_a_violation() -> Result<(), Failure> {
     for (offer, code) in [(None, None), (Some(PathId(3)), Some(ErrorCode::PROTOCOL_VIOLATION))] {

@@ -85,6 +85,7 @@ fn an_issued_id_is_taken_until_the_peer_retires_it() -> Result<(), Failure> {
 }
 
 /// Shows 9000-8.2.1-5, 9000-8.2.1-6, 9000-8.2.3-1 and multipath-21-path-initiation-and-validation-path-initiation-6.
+/// multipath MP-24.
 #[test]
 fn a_path_proved_by_small_datagrams_is_challenged_again_in_a_full_one() -> Result<(), Failure> {
     let mut arena = Arena::new(&Setup::default())?;
@@ -139,6 +140,7 @@ fn every_challenge_has_random_data_of_its_own() -> Result<(), Failure> {
 }
 
 /// Shows 9000-19.21-1 and multipath-21-connection-lifecycle-and-packet-protection-1.
+/// multipath MP-5.
 #[test]
 fn without_multipath_no_multipath_frame_is_sent() -> Result<(), Failure> {
     let mut arena = Arena::new(&Setup::single_path())?;
@@ -156,6 +158,7 @@ fn without_multipath_no_multipath_frame_is_sent() -> Result<(), Failure> {
 }
 
 /// Shows multipath-21-issuing-new-connection-ids-4.
+/// multipath MP-6, MP-48.
 #[test]
 fn ids_are_issued_only_for_path_ids_the_peer_allows() -> Result<(), Failure> {
     let mut setup = Setup::default();
@@ -183,6 +186,7 @@ fn an_id_is_retired_in_packets_to_another_one() -> Result<(), Failure> {
 }
 
 /// Shows multipath-21-path-initiation-and-validation-path-initiation-8.
+/// multipath MP-25.
 #[test]
 fn a_path_that_cannot_be_validated_is_abandoned_in_words() -> Result<(), Failure> {
     let mut arena = Arena::new(&Setup::default())?;

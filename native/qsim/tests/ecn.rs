@@ -122,6 +122,7 @@ fn ecn_survives_loss_reordering_and_duplicates_on_a_path_that_carries_it() -> Re
     })
 }
 
+/// multipath MP-39.
 #[test]
 fn each_path_is_judged_by_itself() -> Result<(), Failure> {
     let links = vec![treating(EcnTreatment::Pass), treating(EcnTreatment::Bleach)];

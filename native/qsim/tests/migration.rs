@@ -126,6 +126,7 @@ fn one_path_of_two_is_rebound_and_the_other_goes_on() -> Result<(), Failure> {
 }
 
 /// Shows multipath-21-relation-to-probing-and-migration-1.
+/// multipath MP-50.
 #[test]
 fn a_path_of_several_that_moves_uses_connection_ids_of_its_own_path_id() -> Result<(), Failure> {
     let link = delay(10).at_rate(10_000_000);

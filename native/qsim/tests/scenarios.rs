@@ -45,6 +45,7 @@ mod keys;
 mod migration;
 mod mtu;
 mod multipath;
+mod multipath_rules;
 mod network;
 mod pings;
 mod preferred_address;

@@ -320,6 +320,7 @@ const RFC: [(u64, &str, &str, &str); 33] = [
     (0x3e7c, "PATH_CIDS_BLOCKED", "___1", ""),
 ];
 
+/// multipath MP-1, MP-2, MP-70, MP-73: codes and places of the multipath frames, too.
 #[test]
 fn every_frame_type_is_allowed_in_the_packets_of_table_3_and_in_no_others() {
     // attacks D19, F1, D20 (0x1d in Initial): 33 types in 4 packets.

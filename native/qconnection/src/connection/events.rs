@@ -196,7 +196,7 @@ pub enum Layer {
 }
 
 /// What the endpoint must do for a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum EndpointAction {
     /// Packets with this DCID belong to the connection, on this path id.
     Route {
@@ -217,7 +217,7 @@ pub(crate) enum EndpointAction {
     MakeToken {
         /// The present instant.
         at: Timestamp,
-        /// The address it proves.
-        address: IpAddr,
+        /// The addresses it proves, one to [`qbase::limits::TOKEN_ADDRESSES`].
+        addresses: Vec<IpAddr>,
     },
 }

@@ -134,7 +134,7 @@ impl Connection {
         self.events.push_back(Event::HandshakeComplete);
         if !self.role.is_client() {
             self.control.handshake_done = true;
-            self.want_token(now);
+            self.want_token(now, PathId::ZERO);
             self.confirm(now);
             self.challenge_unproved_address(now);
         }

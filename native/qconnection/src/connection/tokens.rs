@@ -4,6 +4,7 @@
 //! makes tokens and judges them; this part carries one at a time until it has arrived.
 
 use super::{Connection, events::{EndpointAction, Event}};
+use crate::path::PathState;
 use bytes::Bytes;
 use qbase::{PathId, TransportError, Timestamp, frame, limits};
 use std::collections::VecDeque;
@@ -55,14 +56,31 @@ impl Offer {
 }
 
 impl Connection {
-    /// Asks the endpoint for a token that names the client's present address.
-    pub(super) fn want_token(&mut self, now: Timestamp) {
-        if let Some(network) = self.network(PathId::ZERO)
-            && self.offers_tokens
-        {
-            let address = network.four_tuple.remote.ip();
-            self.actions.push_back(EndpointAction::MakeToken { at: now, address });
+    /// Asks the endpoint for a token that names the client's proved addresses, that of `path` first. One token for all of
+    /// them: a client repeats the one it got last, wherever it comes from (multipath MP-29).
+    pub(super) fn want_token(&mut self, now: Timestamp, path: PathId) {
+        if !self.offers_tokens {
+            return;
         }
+        let mut addresses = Vec::with_capacity(limits::TOKEN_ADDRESSES);
+        let others = self.paths.iter().filter(|entry| entry.id != path && entry.state == PathState::Open).map(|entry| entry.id);
+        for id in std::iter::once(path).chain(others) {
+            let Some(network) = self.network(id) else { continue };
+            let address = network.four_tuple.remote.ip();
+            if network.amplification.is_validated() && !addresses.contains(&address) && addresses.len() < limits::TOKEN_ADDRESSES {
+                addresses.push(address);
+            }
+        }
+        if !addresses.is_empty() {
+            self.actions.push_back(EndpointAction::MakeToken { at: now, addresses });
+        }
+    }
+
+    /// Another path in use has the same address of the peer's host.
+    pub(super) fn has_sibling_at_same_host(&self, path: PathId) -> bool {
+        let Some(host) = self.network(path).map(|network| network.four_tuple.remote.ip()) else { return false };
+        let others = self.paths.iter().filter(|entry| entry.id != path && entry.state == PathState::Open);
+        others.filter_map(|entry| entry.network.as_deref()).any(|network| network.four_tuple.remote.ip() == host)
     }
 
     /// Sends this token; it takes the place of one that has not arrived.

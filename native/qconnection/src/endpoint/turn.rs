@@ -228,8 +228,8 @@ impl Endpoint {
                 EndpointAction::Unroute(cid) => self.routes.remove(&cid, handle),
                 EndpointAction::Expect(token) => self.reset_tokens.insert(&token, handle),
                 EndpointAction::Unexpect(token) => self.reset_tokens.remove(&token, handle),
-                EndpointAction::MakeToken { at, address } => {
-                    let token = self.tokens.for_later(at, &mut self.random, connection.version(), address);
+                EndpointAction::MakeToken { at, addresses } => {
+                    let token = self.tokens.for_later(at, &mut self.random, connection.version(), &addresses);
                     connection.offer_token(token.unwrap_or_default());
                 }
             }

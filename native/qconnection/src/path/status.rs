@@ -4,11 +4,22 @@
 
 use qbase::frame::PathStatusKind;
 
+/// Whether a path answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// For two PTOs in a row or more.
+    Lasting,
+    /// It answered again.
+    Over,
+}
+
 /// The two directions of advice for one path id.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
-    /// What we ask the peer to do.
+    /// What our application wants the peer to do.
     pub local: PathStatusKind,
+    /// The path is silent: until it answers the peer is asked to spare it, whatever the application wants.
+    is_silent: bool,
     /// Sequence number of our newest frame; the first has 1, 0 means none was sent.
     local_sequence: u64,
     /// Our newest frame waits to be sent.
@@ -21,15 +32,32 @@ pub struct Status {
 
 impl Default for Status {
     fn default() -> Self {
-        Self { local: PathStatusKind::Available, local_sequence: 0, owed: false, peer: None, peer_sequence: None }
+        Self { local: PathStatusKind::Available, is_silent: false, local_sequence: 0, owed: false, peer: None, peer_sequence: None }
     }
 }
 
 impl Status {
     /// Sets our choice; the peer is told if it changed.
     pub fn set_local(&mut self, status: PathStatusKind) {
-        if self.local != status {
-            self.local = status;
+        let before = self.advice();
+        self.local = status;
+        self.tell_change(before);
+    }
+
+    /// The path stays silent, or answers again (multipath MP-61, MP-83); the peer is told if that changes our advice.
+    pub fn set_silent(&mut self, silence: Silence) {
+        let before = self.advice();
+        self.is_silent = silence == Silence::Lasting;
+        self.tell_change(before);
+    }
+
+    /// What we ask the peer to do.
+    const fn advice(&self) -> PathStatusKind {
+        if self.is_silent { PathStatusKind::Backup } else { self.local }
+    }
+
+    fn tell_change(&mut self, before: PathStatusKind) {
+        if self.advice() != before {
             self.local_sequence = self.local_sequence.saturating_add(1);
             self.owed = true;
         }
@@ -49,7 +77,7 @@ impl Status {
     /// The frame to send: status and sequence number.
     #[must_use]
     pub fn owed(&self) -> Option<(PathStatusKind, u64)> {
-        self.owed.then_some((self.local, self.local_sequence))
+        self.owed.then_some((self.advice(), self.local_sequence))
     }
 
     /// The frame with this number went out.
@@ -77,6 +105,26 @@ impl Status {
 mod tests {
     use super::*;
 
+    /// multipath MP-61, MP-83.
+    #[test]
+    fn a_silent_path_is_advised_against_until_it_answers_and_the_wish_of_the_application_stays() {
+        let mut status = Status::default();
+        status.set_silent(Silence::Lasting);
+        assert_eq!((status.owed(), status.local), (Some((PathStatusKind::Backup, 1)), PathStatusKind::Available));
+        status.on_written(1);
+        status.set_silent(Silence::Lasting);
+        assert_eq!(status.owed(), None, "said once");
+        status.set_silent(Silence::Over);
+        assert_eq!(status.owed(), Some((PathStatusKind::Available, 2)));
+        status.on_written(2);
+        status.set_local(PathStatusKind::Backup);
+        status.on_written(3);
+        status.set_silent(Silence::Lasting);
+        status.set_silent(Silence::Over);
+        assert_eq!(status.owed(), None, "a backup path is one anyway");
+    }
+
+    /// multipath MP-58.
     #[test]
     fn an_older_status_of_the_peer_is_ignored() {
         let mut status = Status::default();
@@ -88,6 +136,7 @@ mod tests {
         assert!(!status.is_backup());
     }
 
+    /// multipath MP-60.
     #[test]
     fn only_the_newest_lost_status_is_repeated() {
         let mut status = Status::default();

@@ -186,6 +186,7 @@ fn attack_f15_nonce_is_that_of_multipath_mp_31() {
 }
 
 /// multipath MP-35, with the nonce of RFC 9001 appendix A.5.
+/// multipath MP-14: so the switch to the nonces of multipath shows on no packet of path 0.
 #[test]
 fn nonce_of_path_0_is_that_of_rfc_9001() {
     let iv: [u8; NONCE_LEN] = hex("e0459b3474bdd0e44a41c144").try_into().unwrap();
@@ -217,6 +218,7 @@ fn open_independently(secret: &[u8], path: u32, number: u64, header: &[u8], seal
     key.open_in_place(nonce, aead::Aad::from(header), &mut body).unwrap().to_vec()
 }
 
+/// multipath MP-9, MP-32: the keys of path 0, and a nonce of 12 bytes with every cipher.
 #[test]
 fn packet_of_path_3_opens_with_an_independent_computation() {
     let (secret, header) = ([0x5a; 32], hex("4100d431"));

@@ -10,7 +10,7 @@ pub use ::evil::ends;
 use std::{ops::Range, thread, time::Duration};
 
 use ::evil::arena::Arena;
-use qbase::{Direction, frame::{self, Frame}};
+use qbase::{Direction, PathId, frame::{self, Frame}};
 use qsim::{Failure, LinkDirection, LinkId, LinkShape, Pair};
 
 /// The first link of a pair.
@@ -85,4 +85,17 @@ pub fn write(arena: &mut Arena, len: usize) -> Result<(), Failure> {
     let stream = connection.open(Direction::Unidirectional).ok_or_else(|| Failure::new("no stream".to_owned()))?;
     connection.write(stream, &vec![7; len]).map_err(ends::failure)?;
     arena.pump()
+}
+
+/// A confirmed connection whose evil client opened and proved path 1.
+pub fn two_paths() -> Result<Arena, Failure> {
+    let mut arena = Arena::new(&::evil::arena::Setup::default())?;
+    arena.say(&[evil::new_cid(Some(PathId(1)), 0, 0), evil::new_cid(Some(PathId(1)), 1, 0)])?;
+    arena.say_on(PathId(1), &[Frame::Ping])?;
+    let asked: Vec<[u8; 8]> = arena.evil.heard.iter().flat_map(|packet| packet.frames()).filter_map(|frame| if let Frame::PathChallenge(challenge) = frame { Some(challenge.data) } else { None }).collect();
+    let answers: Vec<Frame<'_>> = asked.into_iter().map(|data| Frame::PathResponse(frame::PathResponse { data })).collect();
+    arena.say_on(PathId(1), &answers)?;
+    arena.ack()?;
+    assert_eq!(arena.connection()?.path(PathId(1)).map(|path| path.state), Some(qconnection::path::PathState::Open));
+    Ok(arena)
 }

@@ -7,7 +7,7 @@ use crate::{
         Connection,
         events::{Cause, EndpointAction, OpenFailure, PathEventKind},
     },
-    path::{PathState, entry::Abandon},
+    path::{PathState, entry::Abandon, status::Silence},
     stream::PathChange,
 };
 use qbase::{ErrorCode, PathId, TransportError, Timestamp, frame};
@@ -102,6 +102,7 @@ impl Connection {
     /// A path was silent for a PTO while others live: its data goes to them (multipath MP-83).
     pub(in crate::connection) fn suspect_path(&mut self, now: Timestamp, path: PathId) {
         let sibling = self.has_live_sibling(path);
+        let max_ack_delay = self.peer_max_ack_delay();
         let Some(entry) = self.paths.get_mut(path) else { return };
         let ticket = entry.ticket;
         let Some(network) = entry.network.as_deref_mut() else { return };
@@ -121,6 +122,10 @@ impl Connection {
             return;
         }
         let silent = network.suspect_since.map(|since| now.saturating_since(since)).unwrap_or_default();
+        // When the second PTO in a row would be due with its whole back-off: suspicion and its probes come earlier than that.
+        if silent >= network.pto(max_ack_delay).saturating_mul(2) {
+            entry.status.set_silent(Silence::Lasting);
+        }
         if silent >= self.config.abandon_after {
             self.begin_abandon(now, path, ErrorCode::PATH_UNSTABLE_OR_POOR.0, Cause::Timer, "silent for too long");
         }
@@ -130,6 +135,9 @@ impl Connection {
     pub(in crate::connection) fn on_path_recovered(&mut self, path: PathId) {
         self.streams.on_path_change(path, PathChange::Answers);
         self.join_shares(path);
+        if let Some(entry) = self.paths.get_mut(path) {
+            entry.status.set_silent(Silence::Over);
+        }
         let ticket = self.paths.get(path).and_then(|entry| entry.ticket);
         self.path_event(path, ticket, PathEventKind::Recovered, Cause::Peer, "it answered again");
     }

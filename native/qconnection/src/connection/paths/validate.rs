@@ -91,9 +91,9 @@ impl Connection {
         } else {
             self.on_moved_proved(now, path);
         }
-        if path == PathId::ZERO && !was_validating {
-            // The client moved: the token it holds names its address of before.
-            self.want_token(now);
+        if !was_validating || !self.has_sibling_at_same_host(path) {
+            // The client moved or came from a further network: the token it holds does not name this address.
+            self.want_token(now, path);
         }
         self.start_waiting_opens(now);
     }

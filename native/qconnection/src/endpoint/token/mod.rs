@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! both      version (4) · issued, ms since 1970 (8) · IP version (1) · address (4 or 16)
+//! NEW_TOKEN … · any number of: IP version (1) · address (4 or 16)
 //! Retry     … · port (2) · length (1) · client's first DCID · length (1) · SCID of the Retry
 //! ```
 //!
@@ -76,9 +77,14 @@ impl Tokens {
         self.key.seal(RETRY, salt(random), &content)
     }
 
-    /// A token for a later connection of `version` from this address.
-    pub(super) fn for_later(&self, now: Timestamp, random: &mut impl RngCore, version: u32, ip: IpAddr) -> Option<Vec<u8>> {
-        self.key.seal(NEW_TOKEN, salt(random), &self.head(now, version, ip))
+    /// A token for a later connection of `version` from one of these addresses.
+    pub(super) fn for_later(&self, now: Timestamp, random: &mut impl RngCore, version: u32, addresses: &[IpAddr]) -> Option<Vec<u8>> {
+        let (first, further) = addresses.split_first()?;
+        let mut content = self.head(now, version, *first);
+        for ip in further.iter().take(limits::TOKEN_ADDRESSES.saturating_sub(1)) {
+            write_ip(&mut content, *ip);
+        }
+        self.key.seal(NEW_TOKEN, salt(random), &content)
     }
 
     /// Judges the token of a first Initial to `dcid`.
@@ -99,11 +105,11 @@ impl Tokens {
     fn check_retry(&mut self, now: Timestamp, version: u32, four_tuple: FourTuple, dcid: &ConnectionId, token: &[u8]) -> Option<Proof> {
         let opened = self.key.open(RETRY, token)?;
         let mut reader = Reader::new(&opened.content);
-        self.check_head(now, limits::RETRY_TOKEN_LIFETIME, version, four_tuple.remote.ip(), &mut reader)?;
+        let address = self.check_head(now, limits::RETRY_TOKEN_LIFETIME, version, &mut reader)?;
         let port = reader.u16().ok()?;
         let original_dcid = read_cid(&mut reader)?;
         let scid = read_cid(&mut reader)?;
-        if port != four_tuple.remote.port() || scid != *dcid {
+        if address != four_tuple.remote.ip().to_canonical() || port != four_tuple.remote.port() || scid != *dcid {
             return None;
         }
         let name = name(&opened.salt);
@@ -113,7 +119,11 @@ impl Tokens {
     fn check_new(&mut self, now: Timestamp, version: u32, four_tuple: FourTuple, token: &[u8]) -> Option<Proof> {
         let opened = self.key.open(NEW_TOKEN, token)?;
         let mut reader = Reader::new(&opened.content);
-        self.check_head(now, limits::NEW_TOKEN_LIFETIME, version, four_tuple.remote.ip(), &mut reader)?;
+        let from = four_tuple.remote.ip().to_canonical();
+        let mut named = self.check_head(now, limits::NEW_TOKEN_LIFETIME, version, &mut reader)?;
+        while named != from {
+            named = read_ip(&mut reader)?;
+        }
         let name = name(&opened.salt);
         self.used_new.is_fresh(now, name).then_some(Proof { original_dcid: None, name })
     }
@@ -127,31 +137,39 @@ impl Tokens {
         content.extend_from_slice(&version.to_be_bytes());
         let issued = u64::try_from(self.unix(now).as_millis()).unwrap_or(u64::MAX);
         content.extend_from_slice(&issued.to_be_bytes());
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => {
-                content.push(4);
-                content.extend_from_slice(&ip.octets());
-            }
-            IpAddr::V6(ip) => {
-                content.push(6);
-                content.extend_from_slice(&ip.octets());
-            }
-        }
+        write_ip(&mut content, ip);
         content
     }
 
-    /// Version, age and address are as they must be.
-    fn check_head(&self, now: Timestamp, lifetime: Duration, version: u32, ip: IpAddr, reader: &mut Reader<'_>) -> Option<()> {
+    /// The first address of a token whose version and age are as they must be.
+    fn check_head(&self, now: Timestamp, lifetime: Duration, version: u32, reader: &mut Reader<'_>) -> Option<IpAddr> {
         let of_version = reader.u32().ok()? == version;
         let issued = Duration::from_millis(u64::from_be_bytes(reader.array().ok()?));
-        let of_ip: IpAddr = match reader.u8().ok()? {
-            4 => Ipv4Addr::from(reader.array::<4>().ok()?).into(),
-            _ => Ipv6Addr::from(reader.array::<16>().ok()?).into(),
-        };
+        let address = read_ip(reader)?;
         let unix = self.unix(now);
         let in_time = unix.saturating_sub(issued) <= lifetime && issued.saturating_sub(unix) <= limits::TOKEN_CLOCK_SKEW;
-        (of_version && in_time && of_ip == ip.to_canonical()).then_some(())
+        (of_version && in_time).then_some(address)
     }
+}
+
+fn write_ip(content: &mut Vec<u8>, ip: IpAddr) {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            content.push(4);
+            content.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            content.push(6);
+            content.extend_from_slice(&ip.octets());
+        }
+    }
+}
+
+fn read_ip(reader: &mut Reader<'_>) -> Option<IpAddr> {
+    Some(match reader.u8().ok()? {
+        4 => Ipv4Addr::from(reader.array::<4>().ok()?).into(),
+        _ => Ipv6Addr::from(reader.array::<16>().ok()?).into(),
+    })
 }
 
 fn salt(random: &mut impl RngCore) -> [u8; SALT_LEN] {

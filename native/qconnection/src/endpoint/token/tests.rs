@@ -37,7 +37,7 @@ fn retry_token(tokens: &Tokens) -> Vec<u8> {
 }
 
 fn new_token(tokens: &Tokens) -> Vec<u8> {
-    tokens.for_later(at(100), &mut random(), VERSION_1, client().remote.ip()).unwrap()
+    tokens.for_later(at(100), &mut random(), VERSION_1, &[client().remote.ip()]).unwrap()
 }
 
 fn check(tokens: &mut Tokens, seconds: u64, token: &[u8]) -> Verdict {
@@ -93,6 +93,20 @@ fn attack_b4_a_new_token_is_good_for_its_address_version_and_week() {
     for foreign in [[].as_slice(), &[0], &[0xff; 80]] {
         assert_eq!(check(&mut tokens, 100, foreign), Verdict::Nothing, "a token of somebody else");
     }
+}
+
+/// multipath MP-29: one token names several addresses of a client, up to four.
+#[test]
+fn attack_b4_a_new_token_is_good_for_each_address_it_names_and_for_no_other() {
+    let mut tokens = tokens();
+    let addresses: Vec<std::net::IpAddr> = ["198.51.100.7", "2001:db8::7", "192.0.2.9", "203.0.113.1", "203.0.113.2"].map(|ip| ip.parse().unwrap()).into();
+    let token = tokens.for_later(at(100), &mut random(), VERSION_1, &addresses).unwrap();
+    assert!(token.len() <= limits::TOKEN_LEN / 2, "{} bytes", token.len());
+    for (index, ip) in addresses.iter().enumerate() {
+        let verdict = tokens.check(at(100), VERSION_1, FourTuple { remote: (*ip, 9).into(), ..client() }, &cid(9), &token);
+        assert_eq!(proved(verdict).is_some(), index < limits::TOKEN_ADDRESSES, "{ip}");
+    }
+    assert_eq!(tokens.for_later(at(100), &mut random(), VERSION_1, &[]), None);
 }
 
 #[test]
