@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! server --listen ADDR[,ADDR2] --cert FILE --key FILE [COMMON]
-//! client --connect ADDR[,ADDR2] --ca FILE [--paths IP,IP2] [--up BYTES] [--down BYTES] [--churn COUNT] [--backup 1] [COMMON]
+//! client --connect ADDR[,ADDR2] --ca FILE [--paths IP,IP2] [--up BYTES] [--down BYTES] [--churn COUNT] [--backup 1]
+//!        [--settle MS] [--handshake single|stagger] [COMMON]
 //! COMMON: [--abandon PATH] [--update-keys 1] [--max-paths COUNT] [--raise COUNT] [--path-idle MS] [--path-ping MS]
 //!         [--limit SECONDS]
 //! ```
@@ -80,8 +81,33 @@ pub struct ClientOptions {
     pub churn: u32,
     /// All paths but the first are for spare.
     pub backup: bool,
+    /// Time between the opening of the last path and the first transfer.
+    pub settle: Duration,
+    /// How the first path is found among several, where the library has a choice.
+    pub handshake: Handshake,
     /// What both roles know.
     pub common: CommonOptions,
+}
+
+/// How a client finds its first path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// It is the first of the list.
+    Single,
+    /// Whichever answers first; the first of the list begins.
+    Stagger,
+}
+
+impl FromStr for Handshake {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "single" => Ok(Self::Single),
+            "stagger" => Ok(Self::Stagger),
+            other => Err(format!("{other} is no handshake")),
+        }
+    }
 }
 
 impl ClientOptions {
@@ -127,6 +153,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             down: flags.take("down")?.unwrap_or(0),
             churn: flags.take("churn")?.unwrap_or(0),
             backup: flags.switch("backup")?,
+            settle: Duration::from_millis(flags.take("settle")?.unwrap_or(0)),
+            handshake: flags.take("handshake")?.unwrap_or(Handshake::Stagger),
             common,
         }),
         other => return Err(format!("server or client, not {other}")),

@@ -18,9 +18,6 @@ use peer_common::{
     tls,
 };
 
-/// Time for the status of a path to be there before data are.
-const STATUS_ARRIVES: Duration = Duration::from_millis(50);
-
 type Outcome = Result<Report, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -101,6 +98,7 @@ async fn connect(options: &ClientOptions) -> Outcome {
         open_path(&connection, options, index, *address).await?;
     }
 
+    tokio::time::sleep(options.settle).await;
     let mut middle = Middle::new(&connection, &options.common);
     let mut report = Report { up: options.up, down: options.down, ..Report::default() };
     if options.up > 0 {
@@ -132,7 +130,9 @@ async fn open_path(
         match connection.open_path(FourTuple::new(remote, Some(local)), status).await {
             Ok(path) => {
                 if options.backup {
-                    tell_status(&path, status).await?;
+                    // The library keeps the status a path was opened with to itself until it changes.
+                    path.set_status(PathStatus::Available)?;
+                    path.set_status(status)?;
                 }
                 return Ok(path);
             }
@@ -142,14 +142,6 @@ async fn open_path(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Tells the peer the status that a path was opened with: noq 1.4.0 keeps it to itself until it changes.
-async fn tell_status(path: &Path, status: PathStatus) -> Result<(), Box<dyn Error>> {
-    path.set_status(PathStatus::Available)?;
-    path.set_status(status)?;
-    tokio::time::sleep(STATUS_ARRIVES).await;
-    Ok(())
 }
 
 /// What is to be done in the middle of the first transfer.

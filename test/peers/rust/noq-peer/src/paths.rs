@@ -1,11 +1,12 @@
 //! Remembers every path of a connection, so that its counters are still there when it is gone.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use noq::{Connection, Path, PathEvent, PathId, Side};
+use noq::{Connection, Path, PathEvent, PathId, PathStatus, Side};
 use peer_common::report::PathReport;
 use tokio_stream::StreamExt;
 
@@ -37,18 +38,20 @@ impl Paths {
         }
         let (watched, weak) = (paths.clone(), connection.weak_handle());
         tokio::spawn(async move {
+            let mut advice = BTreeMap::new();
             while let Some(event) = events.next().await {
                 match event {
                     Ok(PathEvent::Established { id, .. }) => {
                         let Some(connection) = weak.upgrade() else { return };
                         watched.add(&connection, id);
+                        follow(&connection, &mut advice, id);
                     }
                     Ok(PathEvent::Abandoned { id, .. }) => watched.on_abandoned(id),
                     // The library leaves it to its users whether the peer's advice is followed.
                     Ok(PathEvent::RemoteStatus { id, status, .. }) => {
-                        if let Some(path) = weak.upgrade().and_then(|connection| connection.path(id)) {
-                            path.set_status(status).map(drop).unwrap_or_default();
-                        }
+                        let Some(connection) = weak.upgrade() else { return };
+                        advice.insert(id, status);
+                        follow(&connection, &mut advice, id);
                     }
                     _ => {}
                 }
@@ -98,6 +101,15 @@ impl Seen {
             stream_frames: Some(stats.frame_tx.stream + stats.frame_rx.stream),
             abandoned: self.abandoned,
         }
+    }
+}
+
+/// Does as the peer advises as soon as there is such a path: advice may come before its first packet.
+fn follow(connection: &Connection, advice: &mut BTreeMap<PathId, PathStatus>, id: PathId) {
+    if let (Some(path), Some(status)) = (connection.path(id), advice.get(&id).copied())
+        && path.set_status(status).is_ok()
+    {
+        advice.remove(&id);
     }
 }
 

@@ -23,7 +23,7 @@ pub fn connect(options: ClientOptions) -> Result<Report, String> {
     let locals: Vec<IpAddr> =
         if options.paths.is_empty() { vec![Ipv4Addr::UNSPECIFIED.into()] } else { options.paths.clone() };
     let sockets = locals.iter().map(|local| SocketConfig::new((*local, 0).into())).collect();
-    let config = Arc::new(ClientConfig::new(tls(&options)?, run::transport(&options.common)));
+    let config = Arc::new(ClientConfig::new(tls(&options)?, run::transport(&options.common, options.handshake)));
     let mut plans = VecDeque::new();
     if options.up > 0 {
         plans.push_back((protocol::UP, options.up));
@@ -44,6 +44,7 @@ pub fn connect(options: ClientOptions) -> Result<Report, String> {
         churn,
         asked: 1,
         is_ready: false,
+        begins_at: None,
     };
     run::start(sockets, client, limit, |_| ())?.outcome()
 }
@@ -69,8 +70,10 @@ struct Client {
     churn: u32,
     /// Paths asked for that are meant to stay, the first included.
     asked: usize,
-    /// All paths are open: transfers may begin.
+    /// All paths are open.
     is_ready: bool,
+    /// When transfers may begin, known once all paths are open.
+    begins_at: Option<Timestamp>,
 }
 
 /// The transfer at work.
@@ -98,10 +101,12 @@ impl Role for Client {
         let Some(connection) = io.endpoint.connection_mut(handle) else { return Ok(None) };
         let due = self.raise.turn(connection, io.now)?;
         self.open_paths(connection, io.now, &tuples)?;
-        if self.is_ready {
+        let begins_at = self.settled_at(io.now);
+        let may_transfer = begins_at.is_some_and(|at| at <= io.now);
+        if may_transfer {
             self.advance(connection, io.now)?;
         }
-        if self.is_ready && self.plans.is_empty() && self.current.is_none() {
+        if may_transfer && self.plans.is_empty() && self.current.is_none() {
             if self.options.common.middle.update_keys {
                 return Err("no key update could begin".to_owned());
             }
@@ -109,6 +114,7 @@ impl Role for Client {
             self.report.key_updates = Some(connection.statistics().key_updates);
             connection.close(io.now, 0, b"done");
         }
+        let due = [due, begins_at.filter(|_| !may_transfer)].into_iter().flatten().min();
         if let Some(due) = due {
             io.wake_at(due);
         }
@@ -117,6 +123,14 @@ impl Role for Client {
 }
 
 impl Client {
+    /// When transfers may begin; `None`: paths are still missing.
+    fn settled_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_ready && self.begins_at.is_none() {
+            self.begins_at = Some(now + self.options.settle);
+        }
+        self.begins_at
+    }
+
     /// Connects from the first socket.
     fn start(&mut self, io: &mut Io<'_, Endpoint>) -> Result<ConnectionHandle, String> {
         let first = *self.tuples(io)?.first().ok_or("no socket")?;

@@ -7,11 +7,11 @@ use std::{
 
 use peer_common::{
     DATAGRAM_SIZE, STREAM_WINDOW,
-    options::{CommonOptions, Middle},
+    options::{CommonOptions, Handshake, Middle},
     report::{self, Report},
 };
 use qbase::{PathId, Timestamp};
-use qconnection::{Connection, Endpoint, EndpointConfig, Multipath, Scheduler, TransportConfig};
+use qconnection::{Connection, Endpoint, EndpointConfig, HandshakeMode, Multipath, Scheduler, TransportConfig};
 use qdriver::{Application, Driver, DriverConfig, DriverHandle, Io, socket::SocketConfig};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -137,15 +137,20 @@ impl Raise {
 const RAISE_AFTER: Duration = Duration::from_millis(100);
 
 /// The transport settings of both roles.
-pub fn transport(options: &CommonOptions) -> Arc<TransportConfig> {
+pub fn transport(options: &CommonOptions, handshake: Handshake) -> Arc<TransportConfig> {
+    let defaults = TransportConfig::default();
     Arc::new(TransportConfig {
+        handshake: match handshake {
+            Handshake::Single => HandshakeMode::Single,
+            Handshake::Stagger => defaults.handshake,
+        },
         stream_window: STREAM_WINDOW.into(),
         initial_mtu: DATAGRAM_SIZE,
         multipath: Multipath::Auto,
         max_paths: options.max_paths,
         // Both paths of loopback are as quick: in turn, so that each carries data.
         scheduler: Scheduler::RoundRobin,
-        ..TransportConfig::default()
+        ..defaults
     })
 }
 

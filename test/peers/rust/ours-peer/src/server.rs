@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use peer_common::{
     ALPN,
-    options::{Middle, ServerOptions},
+    options::{Handshake, Middle, ServerOptions},
     protocol,
     report::{self, Report},
 };
@@ -25,7 +25,7 @@ use crate::{
 /// Serves one connection.
 pub fn serve(options: &ServerOptions) -> Result<Report, String> {
     let sockets = options.listen.iter().map(|address| SocketConfig::new(*address)).collect();
-    let server = Arc::new(ServerConfig::new(tls(options)?, run::transport(&options.common), 1));
+    let server = Arc::new(ServerConfig::new(tls(options)?, run::transport(&options.common, Handshake::Stagger), 1));
     let common = &options.common;
     let role = Server { middle: common.middle.clone(), raise: Raise::new(common), ..Server::default() };
     let running = run::start(sockets, role, common.limit, |endpoint| endpoint.listen(Some(server)))?;
