@@ -1,40 +1,23 @@
-// Downloads, failover and handshakes over several paths in virtual time, against figures of noq or what a rule allows.
+// Downloads, failover and handshakes over several paths, against noq or what a rule allows: in virtual time, where noq's figures are
+// those it reached over the same links, or in real time, where it runs beside ours.
 
 import { existsSync } from 'node:fs'
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { row } from './lib/statistics.mjs'
+import { CASES, counted, unitOf } from './multipath/cases.mjs'
+import { measureReal, realSettings } from './multipath/real.mjs'
+import { lostRow, row } from './lib/statistics.mjs'
 
 const PACKAGE = new URL('../dist/sim.mjs', import.meta.url)
 const PROGRAM = fileURLToPath(new URL('multipath/sim.mjs', import.meta.url))
-
-/** Mbit/s that noq 1.4.0 reached over the same links, 10 MB, queues of 100 ms. */
-const noq = (value) => ({ peer: 'noq 1.4.0', value })
-/** What we hold ourselves to. */
-const goal = (value) => ({ peer: 'goal', value })
-/** Another case of this table. */
-const other = (name) => ({ peer: name, of: name })
-
-/** `worst`: the slowest seed counts, not the middle one. */
-const CASES = [
-  { name: 'equal-0ms', metric: 'throughput', against: [noq(38.0), goal(38.0)] },
-  { name: 'equal-20ms', metric: 'throughput', against: [noq(34.2), goal(36.5)] },
-  { name: 'hetero-fast-first', metric: 'throughput', against: [noq(26.2), goal(27.5)] },
-  { name: 'hetero-slow-first', metric: 'throughput', against: [noq(20.3), goal(27.5)] },
-  { name: 'loss-1pct-cubic-single', metric: 'throughput', against: [noq(3.6)] },
-  { name: 'loss-1pct-cubic', metric: 'throughput', against: [noq(6.5), other('loss-1pct-cubic-single')] },
-  { name: 'loss-1pct-bbr', metric: 'throughput', against: [noq(6.5), goal(30)] },
-  { name: 'path-silent', metric: 'stall', worst: true, against: [goal(300)] },
-  { name: 'first-path-dead-single', metric: 'handshake', worst: true, against: [goal(1140)] },
-  { name: 'first-path-dead-stagger', metric: 'handshake', worst: true, against: [goal(240)] },
-  { name: 'first-path-dead-race', metric: 'handshake', worst: true, against: [goal(90)] },
-  { name: 'first-path-dead-shared', metric: 'handshake', worst: true, against: [goal(90)] },
-  { name: 'clean-handshake-single', metric: 'handshake', against: [] },
-  ...['stagger', 'race', 'shared'].map((mode) => ({ name: `clean-handshake-${mode}`, metric: 'handshake', against: [other('clean-handshake-single')] })),
-]
+const NOQ = 'noq 1.4.0'
 
 /** @returns settings and rows. */
-export async function multipath({ quick, progress }) {
+export function multipath({ quick, real, progress }) {
+  return real ? realTime({ quick, progress }) : virtualTime({ quick, progress })
+}
+
+async function virtualTime({ quick, progress }) {
   if (!existsSync(PACKAGE)) throw new Error('the package is not built: npm run build')
   const seeds = quick ? 3 : 20
   const values = new Map()
@@ -42,14 +25,29 @@ export async function multipath({ quick, progress }) {
     progress(`${name}, ${index + 1} of ${CASES.length}`)
     values.set(name, await measure(name, seeds))
   }
-  const results = CASES.flatMap(({ name, metric, worst, against }) => {
-    const ours = values.get(name)
-    const counted = worst ? Array(ours.length).fill(Math.max(...ours)) : ours
-    const unit = metric === 'throughput' ? 'Mbit/s' : 'ms'
-    return against.map(({ peer, value, of }) => row('multipath', { name, metric, unit, peer }, counted, of === undefined ? Array(seeds).fill(value) : values.get(of)))
+  const results = CASES.flatMap((one) => {
+    const ours = counted(one, values.get(one.name))
+    return one.against.map(({ peer, value, of }) => row('multipath', facts(one, peer), ours, of === undefined ? Array(seeds).fill(value) : values.get(of)))
   })
   return { settings: settings(seeds), results }
 }
+
+async function realTime({ quick, progress }) {
+  const values = await measureReal({ quick, progress })
+  const results = CASES.flatMap((one) => {
+    const { ours, ...noqs } = values.get(one.name)
+    const mine = counted(one, ours.values)
+    const measured = Object.entries(noqs).map(([key, { values: theirs, lost }]) => {
+      const name = facts(one, key === 'noq' ? NOQ : `${NOQ}, path idle timeout`)
+      return theirs.length > 0 ? row('multipath', name, mine, counted(one, theirs)) : lostRow('multipath', name, mine, lost[0])
+    })
+    const others = one.against.filter(({ peer }) => peer !== NOQ)
+    return [...measured, ...others.map(({ peer, value, of }) => row('multipath', facts(one, peer), mine, of === undefined ? mine.map(() => value) : values.get(of).ours.values))]
+  })
+  return { settings: realSettings(quick), results, file: 'multipath-real' }
+}
+
+const facts = ({ name, metric }, peer) => ({ name, metric, unit: unitOf(metric), peer })
 
 async function measure(name, seeds) {
   const child = spawn(process.execPath, [PROGRAM, name, `${seeds}`], { stdio: ['ignore', 'pipe', 'inherit'] })

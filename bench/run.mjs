@@ -1,13 +1,16 @@
 // Benchmarks, ours against others on this machine.
 //
-//   npm run --silent bench -- NAME [--quick] [--json] [--sim]
+//   npm run --silent bench -- NAME [--quick] [--json] [--sim | --real]
 //
+// `multipath` runs in virtual time, or with `--real` over network namespaces; code 3: there are none here.
 // Ratios count, absolute figures are the machine's. `--json` prints one array of rows
-// {bench, case, metric, unit, ours, peer, peerValue, ratio, rounds}, ratio being ours / peerValue. Every run is appended
+// {bench, case, metric, unit, ours, peer, peerValue, ratio, rounds}, ratio being ours / peerValue; a peer that came to no value has
+// null in both, and a `note`. Every run is appended
 // to bench/results/NAME.jsonl.
 
 import { parseArgs } from 'node:util'
 import { multipath } from './multipath.mjs'
+import { NoNamespaces } from './multipath/namespaces.mjs'
 import { native } from './native.mjs'
 import { node } from './node.mjs'
 import { sim } from './sim.mjs'
@@ -24,20 +27,26 @@ async function main() {
   const [name] = positionals
   const bench = Object.hasOwn(BENCHES, name ?? '') ? BENCHES[name] : undefined
   if (bench === undefined || positionals.length !== 1) {
-    process.stderr.write(`which benchmark: ${Object.keys(BENCHES).join(' or ')}? [--quick] [--json] [--sim]\n`)
+    process.stderr.write(`which benchmark: ${Object.keys(BENCHES).join(' or ')}? [--quick] [--json] [--sim | --real]\n`)
     return 2
   }
-  if (values.real) {
-    process.stderr.write('--real is not there yet: multipath runs in the simulator (--sim)\n')
+  if (values.real && (values.sim || bench !== multipath)) {
+    process.stderr.write(`--real is for multipath${values.sim ? ', and not together with --sim' : ''}\n`)
     return 2
   }
   const progress = process.stderr.isTTY ? (words) => process.stderr.write(`\r\u001b[K${words}`) : () => {}
-  const { settings, results } = await bench({ quick: values.quick, progress })
+  const { settings, results, file = name } = await bench({ quick: values.quick, real: values.real, progress })
   progress('')
   if (values.json) console.log(JSON.stringify(results.map(({ row }) => row)))
   else print(settings, results)
-  keep(name, settings, results)
+  keep(file, settings, results)
   return 0
 }
 
-process.exitCode = await main()
+try {
+  process.exitCode = await main()
+} catch (error) {
+  if (!(error instanceof NoNamespaces)) throw error
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 3
+}

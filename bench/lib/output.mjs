@@ -19,8 +19,8 @@ export function print(settings, results) {
     row.metric,
     `${figures(ours)} ${row.unit}`,
     row.peer,
-    figures(peer),
-    `× ${Number(row.ratio.toPrecision(3))}`,
+    peer === null ? row.note : figures(peer),
+    row.ratio === null ? '' : `× ${Number(row.ratio.toPrecision(3))}`,
   ])
   table([['case', 'metric', 'ours: median [min .. max]', 'peer', 'its median [min .. max]', 'ours / peer'], ...lines])
 }
@@ -32,8 +32,8 @@ export function keep(name, settings, results) {
     ...row,
     oursMin: digits(ours.min),
     oursMax: digits(ours.max),
-    peerMin: digits(peer.min),
-    peerMax: digits(peer.max),
+    peerMin: peer === null ? null : digits(peer.min),
+    peerMax: peer === null ? null : digits(peer.max),
   }))
   const line = { at: new Date().toISOString(), commit: commit(), machine: machine(), settings, rows }
   appendFileSync(join(RESULTS, `${name}.jsonl`), `${JSON.stringify(line)}\n`)

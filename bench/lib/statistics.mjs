@@ -12,6 +12,20 @@ export function spread(values) {
 export const digits = (value) => Number(value.toPrecision(4))
 
 /**
+ * One row whose peer has no value.
+ *
+ * @param why what became of it, in words; the row's `note`
+ */
+export function lostRow(bench, { name, metric, unit, peer }, ours, why) {
+  const mine = spread(ours)
+  return {
+    row: { bench, case: name, metric, unit, ours: digits(mine.median), peer, peerValue: null, ratio: null, rounds: ours.length, note: why },
+    ours: mine,
+    peer: null,
+  }
+}
+
+/**
  * One row: ours against one peer, medians of the rounds.
  *
  * @returns the row with the spreads of both sides beside it.
