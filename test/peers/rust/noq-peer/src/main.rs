@@ -56,7 +56,9 @@ async fn serve(options: &ServerOptions) -> Outcome {
     let endpoint = Endpoint::server(config, address)?;
     report::listening(&[endpoint.local_addr()?]);
 
-    let connection = endpoint.accept().await.ok_or("the endpoint is closed")?.await?;
+    // Watched before the handshake is complete: what a quick client says of its paths right after it is told to nobody else.
+    let accepted = endpoint.accept().await.ok_or("the endpoint is closed")?.accept()?.into_0rtt();
+    let (connection, _) = accepted.map_err(|_| "a server may always send early")?;
     let paths = Paths::watch(&connection);
     let mut report = Report::default();
     let mut middle = Middle::new(&connection, &options.common);
