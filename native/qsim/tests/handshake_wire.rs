@@ -121,7 +121,7 @@ fn independent_attempts_may_reach_different_machines() -> Result<(), Failure> {
 #[test]
 fn a_pair_in_place_of_another_fulfils_its_request() -> Result<(), Failure> {
     for mode in [HandshakeMode::Race, HandshakeMode::Shared, HandshakeMode::Independent, HandshakeMode::Stagger(ms(50))] {
-        let mut wire = Wire::over(mode, &[Afterwards::Path(PathStatusKind::Available), Afterwards::InsteadOf(0)])?;
+        let mut wire = Wire::over(mode, &[Afterwards::Path(PathStatusKind::Available.into()), Afterwards::InsteadOf(0)])?;
         let mut server = wire.machine(0);
         let mut flight = wire.poll()?;
         flight.extend(wire.time_out()?);
@@ -269,7 +269,7 @@ fn flight_of(endpoint: &mut Endpoint, now: Timestamp) -> Flight {
 
 impl Wire {
     fn new(handshake: HandshakeMode, pairs: u8) -> Result<Self, Failure> {
-        Self::over(handshake, &vec![Afterwards::Path(PathStatusKind::Available); usize::from(pairs)])
+        Self::over(handshake, &vec![Afterwards::Path(PathStatusKind::Available.into()); usize::from(pairs)])
     }
 
     fn over(handshake: HandshakeMode, pairs: &[Afterwards]) -> Result<Self, Failure> {

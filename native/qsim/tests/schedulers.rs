@@ -1,9 +1,12 @@
 //! Schedulers at home, pins, plans and pickers (burst B-101; multipath MP-37, MP-57, MP-83; attacks F17, F19).
 
-use qbase::{Direction::Unidirectional, PathId, StreamId, Timestamp};
+use qbase::{Direction::Unidirectional, PathId, StreamId, Timestamp, frame::PathStatusKind};
 use qconnection::{
     Scheduler, TransportConfig,
-    path::scheduler::{Pick, Picker, SchedulerPlan, SchedulerView},
+    path::{
+        PathTerms,
+        scheduler::{DEFAULT_WEIGHT, Pick, Picker, SchedulerPlan, SchedulerView},
+    },
     stream::IfDead,
 };
 use qsim::{
@@ -157,12 +160,136 @@ impl Picker for Turns {
 #[test]
 fn a_picker_is_asked_for_every_burst_and_again_when_it_said_so() -> Result<(), Failure> {
     let mut pair = two_paths(Scheduler::MinRtt)?;
-    if let Some(connection) = pair.client_mut().connection_mut() {
-        connection.set_picker(Some(Box::new(Turns { next: Timestamp::ZERO, asked: 0 })));
-    }
+    set_picker(&mut pair, Turns { next: Timestamp::ZERO, asked: 0 });
     pair.client_mut().traffic_mut().send(Unidirectional, 300_000);
     pair.run_until_delivered(secs(20))?;
     assert!(forth(&pair, FIRST) > 50_000 && forth(&pair, SECOND) > 50_000, "{} {}", forth(&pair, FIRST), forth(&pair, SECOND));
+    Ok(())
+}
+
+/// Cannot choose, sends everything twice, or only looks.
+#[derive(Debug)]
+enum Odd {
+    Silent,
+    Twice,
+}
+
+impl Picker for Odd {
+    fn pick(&mut self, view: SchedulerView<'_>) -> Pick {
+        assert!(view.paths.iter().all(|candidate| view.facts.iter().any(|path| path.id == candidate.path)));
+        match self {
+            Self::Silent => Pick::Fallback,
+            Self::Twice => Pick::Send(PathId(0)),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        "as odd as it gets"
+    }
+
+    fn duplicate_on(&self) -> &[PathId] {
+        const SECOND: [PathId; 1] = [PathId(1)];
+        match self {
+            Self::Silent => &[],
+            Self::Twice => &SECOND,
+        }
+    }
+}
+
+#[test]
+fn a_picker_that_cannot_choose_leaves_it_to_min_rtt() -> Result<(), Failure> {
+    let mut pair = two_paths(Scheduler::RoundRobin)?;
+    set_picker(&mut pair, Odd::Silent);
+    pair.client_mut().traffic_mut().send(Unidirectional, 300_000);
+    pair.run_until_delivered(secs(20))?;
+    let words = pair.client().explain(pair.now()).join("\n");
+    assert!(words.contains("fallback: as odd as it gets"), "{words}");
+    Ok(())
+}
+
+#[test]
+fn a_picker_may_have_everything_copied() -> Result<(), Failure> {
+    let mut pair = two_paths(Scheduler::MinRtt)?;
+    set_picker(&mut pair, Odd::Twice);
+    pair.client_mut().traffic_mut().send(Unidirectional, 300_000);
+    pair.run_until_delivered(secs(20))?;
+    assert!(forth(&pair, FIRST) > 300_000 && forth(&pair, SECOND) > 200_000, "{} {}", forth(&pair, FIRST), forth(&pair, SECOND));
+    Ok(())
+}
+
+#[test]
+fn the_pins_of_a_plan_end_with_it_and_leave_those_of_the_application_alone() -> Result<(), Failure> {
+    let mut pair = two_paths(Scheduler::MinRtt)?;
+    let (planned, own) = (bulk(&mut pair)?, bulk(&mut pair)?);
+    pin(&mut pair, own, Some((PathId(0), IfDead::Move)));
+    let everything = |path| SchedulerPlan { order: vec![PathId(0), PathId(1)], pins: vec![(planned, PathId(path)), (own, PathId(path))], ..SchedulerPlan::default() };
+    for path in [1, 0, 1] {
+        set_plan(&mut pair, Some(everything(path)));
+        assert_eq!((pinned_to(&mut pair, planned), pinned_to(&mut pair, own)), (Some(PathId(path)), Some(PathId(0))));
+    }
+    set_plan(&mut pair, Some(SchedulerPlan { pins: Vec::new(), ..everything(1) }));
+    assert_eq!((pinned_to(&mut pair, planned), pinned_to(&mut pair, own)), (None, Some(PathId(0))));
+    set_plan(&mut pair, Some(everything(1)));
+    pin(&mut pair, planned, Some((PathId(1), IfDead::Wait)));
+    set_plan(&mut pair, None);
+    assert_eq!(pinned_to(&mut pair, planned), Some(PathId(1)), "the application's word came later");
+    pin(&mut pair, own, None);
+    set_plan(&mut pair, Some(everything(1)));
+    assert_eq!(pinned_to(&mut pair, own), Some(PathId(1)), "free for a plan again");
+    Ok(())
+}
+
+/// multipath MP-83.
+#[test]
+fn the_pin_of_a_plan_gives_way_while_its_path_is_silent() -> Result<(), Failure> {
+    let mut pair = two_paths(Scheduler::MinRtt)?;
+    let stream = bulk(&mut pair)?;
+    set_plan(&mut pair, Some(SchedulerPlan { order: vec![PathId(0), PathId(1)], pins: vec![(stream, PathId(1))], ..SchedulerPlan::default() }));
+    pair.run_for(secs(1))?;
+    let before = forth(&pair, FIRST);
+    pair.cut(SECOND);
+    pair.run_for(secs(1))?;
+    assert!(forth(&pair, FIRST) - before > 500_000, "it moved");
+    set_plan(&mut pair, None);
+    pair.restore(SECOND);
+    pair.run_for(secs(1))?;
+    let (first, second) = (forth(&pair, FIRST), forth(&pair, SECOND));
+    pair.run_for(secs(1))?;
+    assert!(forth(&pair, FIRST) - first > 500_000 && forth(&pair, SECOND) - second > 500_000, "free, on both paths");
+    Ok(())
+}
+
+#[test]
+fn a_path_keeps_the_words_of_its_last_choice() -> Result<(), Failure> {
+    let mut pair = two_paths(Scheduler::MinRtt)?;
+    bulk(&mut pair)?;
+    set_plan(&mut pair, Some(SchedulerPlan { order: vec![PathId(1)], reason: "the second while it is night".to_owned(), ..SchedulerPlan::default() }));
+    pair.run_for(ms(500))?;
+    set_plan(&mut pair, Some(SchedulerPlan { order: vec![PathId(0)], reason: "the first by day".to_owned(), ..SchedulerPlan::default() }));
+    pair.run_for(ms(500))?;
+    let lines = pair.client().explain(pair.now());
+    let of = |path: &str| lines.iter().find(|line| line.starts_with(path)).cloned().unwrap_or_default();
+    assert!(of("path 1 ").ends_with("the second while it is night") && of("path 0 ").ends_with("the first by day"), "{lines:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_path_is_opened_with_its_weight() -> Result<(), Failure> {
+    let client = TransportConfig { scheduler: Scheduler::Weighted, ..TransportConfig::default() };
+    let link = delay(10).at_rate(10_000_000);
+    let mut pair = Pair::new(PairConfig { client, paths: qsim::Paths::First, ..PairConfig::new(1, vec![link.clone(), link]) })?;
+    pair.run_until_confirmed(secs(1))?;
+    let (now, four_tuple) = (pair.now(), Pair::four_tuple(SECOND, qbase::Role::Client));
+    let terms = PathTerms { status: PathStatusKind::Available, weight: 3 * DEFAULT_WEIGHT };
+    if let Some(connection) = pair.client_mut().connection_mut() {
+        connection.open_path(now, four_tuple, terms).unwrap();
+    }
+    pair.run_for(ms(200))?;
+    let before = forth(&pair, FIRST);
+    pair.client_mut().traffic_mut().send(Unidirectional, 5_000_000);
+    pair.run_until_delivered(secs(20))?;
+    let ratio = forth(&pair, SECOND) as f64 / (forth(&pair, FIRST) - before) as f64;
+    assert!((2.85..3.15).contains(&ratio), "{ratio}");
     Ok(())
 }
 
@@ -203,6 +330,16 @@ fn pin(pair: &mut Pair, stream: StreamId, pin: Option<(PathId, IfDead)>) {
     if let Some(connection) = pair.client_mut().connection_mut() {
         connection.pin_stream(stream, pin).unwrap();
     }
+}
+
+fn set_picker(pair: &mut Pair, picker: impl Picker + 'static) {
+    if let Some(connection) = pair.client_mut().connection_mut() {
+        connection.set_picker(Some(Box::new(picker)));
+    }
+}
+
+fn pinned_to(pair: &mut Pair, stream: StreamId) -> Option<PathId> {
+    pair.client_mut().connection_mut().and_then(|connection| connection.streams().pinned_to(stream))
 }
 
 fn set_plan(pair: &mut Pair, plan: Option<SchedulerPlan>) {

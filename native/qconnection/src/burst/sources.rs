@@ -144,8 +144,9 @@ impl Connection {
             } else {
                 self.write_payload(Asker { path, takes: Takes::Pinned }, frames);
             }
-            // Copies take what fresh data leave (scheduler `redundant`): together the paths are never slower than without.
-            if !self.streams.has_shared() {
+            // Copies take what fresh data leave (scheduler `redundant`): together the paths are never slower than without. Who
+            // decides from outside has them at once, where fresh data does not go.
+            if !self.streams.has_shared() || (!allow.data && self.scheduling.outside.copies_to(path)) {
                 self.write_duplicates(path, frames);
             }
         }
@@ -383,7 +384,7 @@ impl Connection {
             list.push(SentFrame::Stream(record));
             *weight = Weight { ack_eliciting: true, in_flight: true };
         });
-        let planned = self.scheduling.plan().map(|plan| plan.duplicate_on.as_slice());
+        let planned = self.scheduling.outside.copies();
         let redundant = self.config.scheduler == Scheduler::Redundant;
         if planned.map_or(redundant, |paths| !paths.is_empty()) {
             let Self { paths, streams, .. } = self;

@@ -4,7 +4,7 @@
 
 use super::{Afterwards, Candidate, Connection, State, events::Cause, paths::PendingOpen};
 use crate::{
-    path::{PathState, PathView, scheduler::Scheduler},
+    path::{PathState, PathTerms, PathView, scheduler::Scheduler},
     stream::{ReadError, StreamError, WriteError},
 };
 use bytes::Bytes;
@@ -145,11 +145,11 @@ impl Connection {
     }
 
     /// Asks for another path. It opens when the handshake is confirmed and ids and limits allow (multipath MP-81);
-    /// path events with the ticket tell what happens.
+    /// path events with the ticket tell what happens. A status alone is a path with the weight of all others.
     ///
     /// # Errors
     /// The request can never be fulfilled.
-    pub fn open_path(&mut self, now: Timestamp, four_tuple: FourTuple, status: PathStatusKind) -> Result<PathTicket, OpenPathError> {
+    pub fn open_path(&mut self, now: Timestamp, four_tuple: FourTuple, terms: impl Into<PathTerms>) -> Result<PathTicket, OpenPathError> {
         if !self.role.is_client() {
             return Err(OpenPathError::ServerRole);
         }
@@ -165,9 +165,9 @@ impl Connection {
         if self.opens.len() >= limits::OPEN_PATHS {
             return Err(OpenPathError::TooMany);
         }
-        let ticket = self.counters.next_ticket();
-        self.note_candidate(now, ticket, Candidate { four_tuple, afterwards: Afterwards::Path(status) });
-        self.opens.push_back(PendingOpen { ticket, four_tuple, status, told: None });
+        let (ticket, terms) = (self.counters.next_ticket(), terms.into());
+        self.note_candidate(now, ticket, Candidate { four_tuple, afterwards: Afterwards::Path(terms) });
+        self.opens.push_back(PendingOpen { ticket, four_tuple, terms, told: None });
         self.start_waiting_opens(now);
         Ok(PathTicket(ticket))
     }

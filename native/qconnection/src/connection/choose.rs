@@ -2,10 +2,10 @@
 //!
 //! Called by the output once per burst. Never sends; what is chosen is still subject to window, pacer and credit.
 
-use super::Connection;
+use super::{Connection, outside::Outside};
 use crate::path::{
-    PathState,
-    scheduler::{self, Candidate, Choice, Decision, Demand, Memory, Pick, Picker, PlanError, Reason, Scheduler, SchedulerPlan, SchedulerView, Standing},
+    PathState, PathView,
+    scheduler::{self, Candidate, Choice, DEFAULT_WEIGHT, Decision, Demand, Memory, Pick, Reason, Scheduler, SchedulerPlan, SchedulerView, Standing},
 };
 use qbase::{PathId, Timestamp, limits::OPEN_PATHS};
 use std::time::Duration;
@@ -15,10 +15,8 @@ use std::time::Duration;
 pub(crate) struct Scheduling {
     /// What the built-in schedulers remember.
     pub(crate) memory: Memory,
-    /// What somebody outside decided; takes the place of the built-in scheduler.
-    plan: Option<Box<SchedulerPlan>>,
-    /// Who is asked for every burst; takes the place of both.
-    picker: Option<Box<dyn Picker>>,
+    /// Who decides in their place.
+    pub(crate) outside: Outside,
     /// When a picker that waits wants to be asked again.
     pub(crate) ask_at: Option<Timestamp>,
     /// The last answer.
@@ -27,28 +25,23 @@ pub(crate) struct Scheduling {
 
 impl Default for Scheduling {
     fn default() -> Self {
-        Self { memory: Memory::default(), plan: None, picker: None, ask_at: None, decision: Decision::Full }
+        Self { memory: Memory::default(), outside: Outside::default(), ask_at: None, decision: Decision::Full }
     }
 }
 
 impl Scheduling {
     /// The plan that holds.
     pub(crate) fn plan(&self) -> Option<&SchedulerPlan> {
-        self.plan.as_deref()
+        self.outside.plan.as_deref()
     }
 
     /// Who decides, in a word.
     pub(crate) const fn name(&self, builtin: Scheduler) -> &'static str {
-        match (&self.picker, &self.plan) {
+        match (&self.outside.picker, &self.outside.plan) {
             (Some(_), _) => "picker",
             (None, Some(_)) => "plan",
             (None, None) => builtin.name(),
         }
-    }
-
-    /// The words of who decides from outside.
-    pub(crate) fn words(&self) -> Option<&str> {
-        self.picker.as_ref().map(|picker| picker.reason()).or_else(|| self.plan().map(|plan| plan.reason.as_str()))
     }
 }
 
@@ -89,34 +82,6 @@ impl Candidates {
 }
 
 impl Connection {
-    /// Puts a plan in the place of the built-in scheduler, or takes it away. Its pins are set at once; those of paths that
-    /// are not in use and of streams that are closed are left out.
-    ///
-    /// # Errors
-    /// The plan is longer than a plan may be.
-    pub fn set_plan(&mut self, plan: Option<SchedulerPlan>) -> Result<(), PlanError> {
-        if let Some(plan) = &plan {
-            plan.check()?;
-            for (stream, path) in &plan.pins {
-                let pin = Some((*path, crate::stream::IfDead::Move));
-                let _ = self.pin_stream(*stream, pin);
-            }
-        }
-        let weights = |plan: Option<&SchedulerPlan>| plan.map(|plan| plan.weights.clone()).unwrap_or_default();
-        let changed = weights(self.scheduling.plan()) != weights(plan.as_ref());
-        self.scheduling.plan = plan.map(Box::new);
-        if changed {
-            self.restart_shares();
-        }
-        Ok(())
-    }
-
-    /// Asks `picker` for every burst of data from now on: for worlds in which the machine and the picker share a thread.
-    pub fn set_picker(&mut self, picker: Option<Box<dyn Picker>>) {
-        self.scheduling.picker = picker;
-        self.scheduling.ask_at = None;
-    }
-
     /// Asks the scheduler which path carries control frames and data.
     pub(super) fn choose_data_path(&mut self, now: Timestamp) -> Option<Choice> {
         self.scheduling.ask_at = None;
@@ -145,28 +110,40 @@ impl Connection {
     }
 
     fn decide(&mut self, now: Timestamp, candidates: &[Candidate]) -> Decision {
+        if self.scheduling.outside.picker.is_some() {
+            return self.ask_picker(now, candidates);
+        }
         let demand = if candidates.len() > 1 { self.demand() } else { Demand::default() };
         let Self { scheduling, config, .. } = self;
-        let Scheduling { memory, plan, picker, ask_at, .. } = scheduling;
-        if let Some(picker) = picker {
-            return match picker.pick(SchedulerView { now, paths: candidates, demand }) {
-                Pick::Send(path) if candidates.iter().any(|candidate| candidate.path == path && candidate.has_room()) => {
-                    Decision::Send(Choice { path, reason: Reason::Picked })
-                }
-                Pick::Send(_) => Decision::Full,
-                Pick::Wait(until) => {
-                    *ask_at = (until > now).then_some(until);
-                    Decision::Wait(Reason::PickedNone)
-                }
-            };
-        }
-        match plan {
+        let Scheduling { memory, outside, .. } = scheduling;
+        match &outside.plan {
             Some(plan) => plan.decide(candidates),
             None => scheduler::decide(config.scheduler, candidates, demand, memory),
         }
     }
 
-    fn demand(&mut self) -> Demand {
+    fn ask_picker(&mut self, now: Timestamp, candidates: &[Candidate]) -> Decision {
+        let facts: Vec<PathView> = self.paths().collect();
+        let view = SchedulerView { now, paths: candidates, facts: &facts, demand: self.demand() };
+        let Scheduling { memory, outside, ask_at, .. } = &mut self.scheduling;
+        let Some(picker) = &mut outside.picker else { return Decision::Full };
+        match picker.pick(view) {
+            Pick::Send(path) if candidates.iter().any(|candidate| candidate.path == path && candidate.has_room()) => {
+                Decision::Send(Choice { path, reason: Reason::Picked })
+            }
+            Pick::Send(_) => Decision::Full,
+            Pick::Wait(until) => {
+                *ask_at = (until > now).then_some(until);
+                Decision::Wait(Reason::PickedNone)
+            }
+            Pick::Fallback => match scheduler::decide(Scheduler::MinRtt, candidates, view.demand, memory) {
+                Decision::Send(Choice { path, .. }) => Decision::Send(Choice { path, reason: Reason::PickFallback }),
+                other => other,
+            },
+        }
+    }
+
+    pub(super) fn demand(&mut self) -> Demand {
         let again = self.streams.retransmit_bytes();
         Demand {
             queued: self.streams.queued_bytes().saturating_add(again),
@@ -222,7 +199,7 @@ impl Connection {
     /// The share of a path, by the plan or by its own weight.
     pub(super) fn weight_of(&self, path: PathId) -> u32 {
         let planned = self.scheduling.plan().and_then(|plan| plan.weight_of(path));
-        planned.or_else(|| self.paths.get(path).map(|entry| entry.weight)).unwrap_or(1)
+        planned.or_else(|| self.paths.get(path).map(|entry| entry.weight)).unwrap_or(DEFAULT_WEIGHT)
     }
 
     /// The weights changed: shares are counted from here.

@@ -29,11 +29,11 @@ impl Connection {
             self.streams.retransmit_bytes(),
             if self.streams.blocked_by_credit() { ", waiting for the peer's credit" } else { "" },
         ));
-        let words = |reason: Reason| reason.words(self.scheduling.words());
+        let words = |reason: Reason| reason.words(self.scheduling.outside.words());
         lines.push(format!(
             "scheduler {}{}: {}{}",
             self.scheduling.name(self.config.scheduler),
-            self.scheduling.words().filter(|words| !words.is_empty()).map_or_else(String::new, |words| format!(" ({words})")),
+            self.scheduling.outside.words().filter(|words| !words.is_empty()).map_or_else(String::new, |words| format!(" ({words})")),
             match self.scheduling.decision {
                 Decision::Send(choice) => format!("last path {}, {}", choice.path.0, words(choice.reason)),
                 Decision::Wait(reason) => format!("waits, {}", words(reason)),
@@ -43,7 +43,7 @@ impl Connection {
         ));
         for path in self.paths() {
             lines.push(format!(
-                "path {} {:?} {}: rtt {:.3} ms, {} of {} bytes in flight, pto {} in a row, credit {}{}",
+                "path {} {:?} {}: rtt {:.3} ms, {} of {} bytes in flight, pto {} in a row, credit {}{}{}",
                 path.id,
                 path.four_tuple,
                 path.state.name(),
@@ -53,6 +53,9 @@ impl Connection {
                 path.pto_count,
                 if path.amplification_credit == u64::MAX { "unlimited".to_owned() } else { path.amplification_credit.to_string() },
                 if path.suspect_since.is_some() { ", suspect" } else { "" },
+                self.last_choice(path.id).map_or_else(String::new, |(at, words)| {
+                    format!(", last data {:.3} ms ago: {words}", now.saturating_since(at).as_secs_f64() * 1e3)
+                }),
             ));
         }
         for open in &self.opens {

@@ -47,6 +47,7 @@ mod marks;
 mod mtu;
 mod one_space;
 mod output;
+mod outside;
 mod params;
 mod paths;
 mod pings;

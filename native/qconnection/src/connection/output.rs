@@ -134,7 +134,7 @@ impl Connection {
                 && (data
                     || self.datagrams.send.has_pinned(path)
                     || self.streams.has_pinned(path)
-                    || self.network(path).is_some_and(|network| network.ping_owed || (!self.streams.has_shared() && !network.duplicates.is_empty()))),
+                    || self.network(path).is_some_and(|network| network.ping_owed || (self.may_copy(path, choice) && !network.duplicates.is_empty()))),
             probe: complete && self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });
         let idle = self.idle_signals(path);
@@ -178,6 +178,11 @@ impl Connection {
     fn carries_data(&self, path: PathId, choice: Option<Choice>) -> bool {
         let chosen = choice.is_some_and(|choice| choice.path == path);
         chosen || (self.network(path).is_some_and(|network| network.space.probes_owed > 0) && !self.has_live_sibling(path))
+    }
+
+    /// Copies of other paths' data may go out on `path`: nothing fresh waits, or who decides from outside wants them there now.
+    fn may_copy(&self, path: PathId, choice: Option<Choice>) -> bool {
+        !self.streams.has_shared() || (self.scheduling.outside.copies_to(path) && !self.carries_data(path, choice))
     }
 
     fn handshake_wants(&self, level: EncryptionLevel, now: Timestamp) -> Option<Wants> {

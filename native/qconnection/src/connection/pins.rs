@@ -1,6 +1,6 @@
 //! The application's wishes about paths: which stream keeps to which, and what share each has (burst B-101).
 //!
-//! Called by the application's thread and by scheduler plans.
+//! Called by the application's thread. What a plan from outside pins stands in `outside`.
 
 use super::Connection;
 use crate::stream::{IfDead, StreamError};
@@ -29,11 +29,12 @@ impl Connection {
         {
             return Err(PinError::UnknownPath);
         }
+        self.scheduling.outside.forget_pin(stream);
         Ok(self.streams.pin(stream, pin)?)
     }
 
-    /// The share of a path under the scheduler `weighted`, against those of other paths. 0 counts as 1, as does every path
-    /// of which nothing was said.
+    /// The share of a path under the scheduler `weighted`, against those of other paths: a path of which nothing was said has
+    /// [`DEFAULT_WEIGHT`](crate::path::scheduler::DEFAULT_WEIGHT). 0 counts as 1.
     ///
     /// # Errors
     /// The path is not in use.

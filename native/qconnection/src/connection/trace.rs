@@ -31,6 +31,7 @@ impl Connection {
 
     /// Keeps the scheduler's words, the mark and the end of a burst until the socket has answered.
     pub(super) fn note_burst(&mut self, now: Timestamp, path: PathId, written: &Written, reason: Reason) {
+        self.note_choice(now, path, reason);
         let ecn = self.take_mark(now, path);
         if let Some(network) = self.network_mut(path) {
             network.pending.ecn = ecn;
@@ -53,7 +54,7 @@ impl Connection {
             bytes: pending.len as u32,
             ecn: pending.ecn,
             submitted: segments as u16,
-            reason: pending.reason.words(self.scheduling.words()),
+            reason: pending.reason.words(self.scheduling.outside.words()),
             ended_by: pending.ended_by,
         };
         self.trace.push(pending.at, Event::BurstSent(Box::new(record)));

@@ -6,7 +6,7 @@
 //! ```
 //! draft-ietf-quic-multipath-21 §3; called by the set and the connection. Never sends anything itself.
 
-use super::{Network, status::Status};
+use super::{Network, scheduler::DEFAULT_WEIGHT, status::Status};
 use crate::cid::{local::LocalCids, remote::RemoteCids};
 use qbase::{PathId, Timestamp};
 
@@ -83,7 +83,7 @@ impl PathEntry {
             remote_cids: RemoteCids::new(),
             status: Status::default(),
             network: None,
-            weight: 1,
+            weight: DEFAULT_WEIGHT,
             abandon: None,
             ticket: None,
         }

@@ -3,7 +3,7 @@
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
 use super::{amplify::Amplification, unmeasured::Unmeasured, validate::{Responses, Validation}};
-use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, side::Side, spin::SpinState};
+use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, scheduler::Chosen, side::Side, spin::SpinState};
 use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, PathId, Timestamp, limits};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
@@ -115,6 +115,8 @@ pub struct Network {
     pub duplicates: Duplicates,
     /// Bytes it carried, divided by its weight (scheduler `weighted`).
     pub served: u64,
+    /// When and why a scheduler chose it last.
+    pub chosen: Option<Chosen>,
     /// The pacer lets the next full packet go at this instant.
     pub pacing_until: Option<Timestamp>,
     /// Packets with lower numbers were copied to other paths, or judged to arrive soon enough by themselves.
@@ -171,6 +173,7 @@ impl Network {
             ping_owed: false,
             duplicates: Duplicates::default(),
             served: 0,
+            chosen: None,
             pacing_until: None,
             acked_via: None,
             unmeasured: Unmeasured::default(),

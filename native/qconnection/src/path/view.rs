@@ -21,6 +21,8 @@ pub struct PathView {
     pub status: PathStatusKind,
     /// The peer's advice to us.
     pub peer_status: Option<PathStatusKind>,
+    /// Its share under the scheduler `weighted`.
+    pub weight: u32,
     /// Latest RTT sample.
     pub latest_rtt: Duration,
     /// Smoothed RTT.
@@ -67,6 +69,7 @@ impl PathView {
             suspect_since: network.suspect_since,
             status: entry.status.local,
             peer_status: entry.status.peer,
+            weight: entry.weight,
             latest_rtt: network.rtt.latest(),
             smoothed_rtt: network.rtt.smoothed(),
             rttvar: network.rtt.rttvar(),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use qbase::{Direction::Unidirectional, PathId, Timestamp};
-use qconnection::{Scheduler, TransportConfig, path::scheduler::Deadline};
+use qconnection::{Scheduler, TransportConfig, path::scheduler::{DEFAULT_WEIGHT, Deadline}};
 
 use super::{LIMIT, median, open_paths};
 use crate::{
@@ -140,7 +140,7 @@ fn short_streams(scheduler: Scheduler, seed: u64) -> Result<Outcome, Failure> {
 fn four_to_one(scheduler: Scheduler, seed: u64) -> Result<Outcome, Failure> {
     let mut pair = world(scheduler, seed, [link(20, 20), link(20, 5)], TransportConfig::default())?;
     if let Some(connection) = pair.client_mut().connection_mut() {
-        let _ = connection.set_path_weight(PathId::ZERO, 4);
+        let _ = connection.set_path_weight(PathId::ZERO, 4 * DEFAULT_WEIGHT);
     }
     pair.client_mut().traffic_mut().send(Unidirectional, 10_000_000);
     pair.run_until_delivered(LIMIT)?;

@@ -111,7 +111,7 @@ impl Pair {
     /// The client dials over the first link and asks for the others.
     fn connect(&mut self) -> Result<(), Fault> {
         let links = if self.paths == Paths::All { self.links.len() } else { 1 };
-        let afterwards = Afterwards::Path(PathStatusKind::Available);
+        let afterwards = Afterwards::Path(PathStatusKind::Available.into());
         let candidates: Vec<Candidate> = self
             .links
             .iter()

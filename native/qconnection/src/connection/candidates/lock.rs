@@ -4,8 +4,8 @@
 //! silent. Answers count only if they are authentic: what anybody can write locks nothing.
 
 use super::{Afterwards, Lock, StepKind};
-use crate::{config::HandshakeMode, connection::{Connection, input::Opened}, path::{measured::Measured, side::is_same_path}};
-use qbase::{EncryptionLevel, FourTuple, PathId, Timestamp, frame::PathStatusKind};
+use crate::{config::HandshakeMode, connection::{Connection, input::Opened}, path::{PathTerms, measured::Measured, side::is_same_path}};
+use qbase::{EncryptionLevel, FourTuple, PathId, Timestamp};
 
 /// PTOs of silence after which a locked pair is left, once.
 const SILENT_PTOS: u32 = 2;
@@ -90,7 +90,9 @@ impl Connection {
         self.opens = opens;
         if let Some(entry) = self.paths.get_mut(PathId::ZERO) {
             entry.ticket = (ticket != 0).then_some(ticket);
-            entry.status.set_local(request.map_or(PathStatusKind::Available, |request| request.status));
+            let terms = request.map_or(PathTerms::AVAILABLE, |request| request.terms);
+            entry.status.set_local(terms.status);
+            entry.weight = terms.weight.max(1);
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) use callers::Callers;
 pub use trace::{Attempt, AttemptState, HandshakeStep, StepKind};
 
 use super::{Connection, app::{OpenPathError, PathTicket}, paths::PendingOpen};
-use crate::config::HandshakeMode;
+use crate::{config::HandshakeMode, path::PathTerms};
 use bytes::Bytes;
 use qbase::{Ecn, EncryptionLevel, FourTuple, PacketNumber, Timestamp, frame::PathStatusKind, limits};
 use std::collections::VecDeque;
@@ -43,8 +43,8 @@ pub struct Candidate {
 /// What becomes of an address pair that does not carry the handshake (multipath MP-95).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
-    /// It is opened as a path with this status.
-    Path(PathStatusKind),
+    /// It is opened as a path on these terms.
+    Path(PathTerms),
     /// Nothing: it was for the handshake only.
     Nothing,
     /// Nothing, too: it is another way for the pair with this place. If it carries the handshake, that one's request is
@@ -119,7 +119,7 @@ impl Candidates {
     pub(super) fn new(mode: HandshakeMode, first: FourTuple) -> Self {
         Self {
             mode,
-            list: vec![Entry::new(0, Candidate { four_tuple: first, afterwards: Afterwards::Path(PathStatusKind::Available) })],
+            list: vec![Entry::new(0, Candidate { four_tuple: first, afterwards: Afterwards::Path(PathTerms::AVAILABLE) })],
             current: 0,
             lock: Lock::Open,
             silent_ptos: 0,
@@ -163,7 +163,7 @@ impl Entry {
     /// The request to open it, if it is to be a path.
     const fn request(&self) -> Option<PendingOpen> {
         match self.afterwards {
-            Afterwards::Path(status) => Some(PendingOpen { ticket: self.ticket, four_tuple: self.four_tuple, status, told: None }),
+            Afterwards::Path(terms) => Some(PendingOpen { ticket: self.ticket, four_tuple: self.four_tuple, terms, told: None }),
             Afterwards::Nothing | Afterwards::InsteadOf(_) => None,
         }
     }
@@ -175,8 +175,8 @@ impl Connection {
     /// # Errors
     /// As [`Connection::open_path`]; [`OpenPathError::TooMany`] too for a pair that only the handshake could have used.
     pub fn add_candidate(&mut self, now: Timestamp, candidate: Candidate) -> Result<PathTicket, OpenPathError> {
-        if let Afterwards::Path(status) = candidate.afterwards {
-            return self.open_path(now, candidate.four_tuple, status);
+        if let Afterwards::Path(terms) = candidate.afterwards {
+            return self.open_path(now, candidate.four_tuple, terms);
         }
         let open = self.candidates.as_ref().is_some_and(|candidates| candidates.lock == Lock::Open);
         if !open || self.candidates.as_ref().is_some_and(|candidates| candidates.list.len() >= self.config.max_candidates) {
@@ -219,7 +219,9 @@ impl Connection {
 
     /// The status that path 0 gets if the first pair carries the handshake.
     pub(super) fn set_first_status(&mut self, status: PathStatusKind) {
-        self.set_first_use(Afterwards::Path(status));
+        let first = self.candidates.as_deref().and_then(|candidates| candidates.list.first()).and_then(Entry::request);
+        let terms = first.map_or(PathTerms::AVAILABLE, |request| request.terms);
+        self.set_first_use(Afterwards::Path(PathTerms { status, ..terms }));
     }
 
     /// What the first pair is for, beside the handshake.

@@ -29,7 +29,8 @@ pub(crate) use migrate::Moves;
 pub(crate) use spares::Spares;
 
 use super::events::WaitingFor;
-use qbase::{FourTuple, frame::PathStatusKind};
+use crate::path::PathTerms;
+use qbase::FourTuple;
 use std::collections::VecDeque;
 
 /// A request to open a path that waits for ids or limits (multipath MP-81).
@@ -37,7 +38,7 @@ use std::collections::VecDeque;
 pub(crate) struct PendingOpen {
     pub(crate) ticket: u64,
     pub(crate) four_tuple: FourTuple,
-    pub(crate) status: PathStatusKind,
+    pub(crate) terms: PathTerms,
     /// What the application was last told.
     pub(crate) told: Option<WaitingFor>,
 }

@@ -109,7 +109,8 @@ impl Connection {
         self.install_network(path, open.four_tuple, Amplification::unlimited());
         if let Some(entry) = self.paths.get_mut(path) {
             entry.ticket = Some(open.ticket);
-            entry.status.set_local(open.status);
+            entry.status.set_local(open.terms.status);
+            entry.weight = open.terms.weight.max(1);
         }
         self.challenge(now, path);
         self.issue_cids();

@@ -24,8 +24,8 @@ mod weighted;
 
 pub use deadline::Deadline;
 pub use plan::{Pick, Picker, PlanError, SchedulerPlan, SchedulerView};
-pub use reason::Reason;
-pub use weighted::served_by;
+pub use reason::{Chosen, Reason};
+pub use weighted::{DEFAULT_WEIGHT, served_by};
 
 use qbase::PathId;
 use std::time::Duration;
@@ -117,7 +117,7 @@ pub struct Candidate {
     pub in_flight: u64,
     /// Bytes the window and the pacer allow now.
     pub room: u64,
-    /// Its share against those of other paths; at least 1.
+    /// Its share against those of other paths; at least 1, [`DEFAULT_WEIGHT`] if nothing was said.
     pub weight: u32,
     /// What it carried so far, divided by its weight (see [`served_by`]).
     pub served: u64,

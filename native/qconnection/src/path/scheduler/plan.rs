@@ -4,6 +4,7 @@
 //! where the machine runs in one thread with it, in the simulator. Neither overrules the congestion window.
 
 use super::{Candidate, Decision, Demand, Reason, Standing, min_rtt, weighted};
+use crate::path::PathView;
 use qbase::{PathId, StreamId, Timestamp, limits::OPEN_PATHS};
 use std::{fmt::Debug, time::Duration};
 
@@ -16,7 +17,7 @@ pub struct SchedulerPlan {
     pub weights: Vec<(PathId, u32)>,
     /// All data is copied on these.
     pub duplicate_on: Vec<PathId>,
-    /// Streams whose data keeps to one path while it lives.
+    /// Streams whose data keeps to one path while it lives; the pin ends with the plan, and one of the application goes before it.
     pub pins: Vec<(StreamId, PathId)>,
     /// Data that waits so long for its acknowledgement is copied to another path.
     pub reinject_after: Option<Duration>,
@@ -91,6 +92,8 @@ pub struct SchedulerView<'a> {
     pub now: Timestamp,
     /// Open paths, by rising id.
     pub paths: &'a [Candidate],
+    /// What else is known of the connection's paths, open or not.
+    pub facts: &'a [PathView],
     /// What waits to be sent.
     pub demand: Demand,
 }
@@ -102,6 +105,8 @@ pub enum Pick {
     Send(PathId),
     /// Nothing before something happens, or this instant.
     Wait(Timestamp),
+    /// It cannot say: `min-rtt` chooses for this burst.
+    Fallback,
 }
 
 /// A scheduler that is asked for every burst of data. It must not block; the same questions give the same answers, or the
@@ -109,9 +114,13 @@ pub enum Pick {
 pub trait Picker: Send + Debug {
     /// The path for the next burst.
     fn pick(&mut self, view: SchedulerView<'_>) -> Pick;
-    /// Why, in words.
+    /// Why it picked last, in words.
     fn reason(&self) -> &str {
         ""
+    }
+    /// Paths that get copies of what it picked last.
+    fn duplicate_on(&self) -> &[PathId] {
+        &[]
     }
 }
 

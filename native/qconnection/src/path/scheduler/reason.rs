@@ -2,7 +2,8 @@
 //!
 //! Made by the schedulers; read by `explain` and the trace of bursts.
 
-use std::borrow::Cow;
+use qbase::Timestamp;
+use std::{borrow::Cow, sync::Arc};
 
 /// Why this path, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,9 +45,23 @@ pub enum Reason {
     PickedNone,
     /// The plan names no path that is in use: the quickest with room.
     PlanFallback,
+    /// The caller could not choose: the quickest with room.
+    PickFallback,
 }
 
 impl Reason {
+    /// A scheduler chose the path.
+    #[must_use]
+    pub const fn is_choice(self) -> bool {
+        !matches!(self, Self::OwnFrames | Self::MtuProbe | Self::OtherAddress)
+    }
+
+    /// Its words are those of whoever decides from outside.
+    #[must_use]
+    pub const fn is_from_outside(self) -> bool {
+        matches!(self, Self::PlanOrder | Self::PlanShare | Self::PlanFallback | Self::Picked | Self::PickedNone | Self::PickFallback)
+    }
+
     /// In words. Those of a plan are the plan's own, if it has some.
     #[must_use]
     pub fn words(self, plan: Option<&str>) -> Cow<'static, str> {
@@ -54,6 +69,7 @@ impl Reason {
         match (self, plan) {
             (Self::PlanOrder | Self::PlanShare | Self::Picked | Self::PickedNone, Some(plan)) => Cow::Owned(plan.to_owned()),
             (Self::PlanFallback, Some(plan)) => Cow::Owned(format!("fallback: no path of the plan is in use ({plan})")),
+            (Self::PickFallback, Some(why)) => Cow::Owned(format!("fallback: {why}")),
             _ => Cow::Borrowed(self.name()),
         }
     }
@@ -78,6 +94,18 @@ impl Reason {
             Self::Picked => "picked for this burst",
             Self::PickedNone => "the picker waits",
             Self::PlanFallback => "fallback: no path of the plan is in use",
+            Self::PickFallback => "fallback: the picker did not choose",
         }
     }
+}
+
+/// The last choice of a path.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// In the words of whoever decided from outside; `None`: nobody did, or without words.
+    pub words: Option<Arc<str>>,
 }

@@ -5,9 +5,12 @@
 
 use super::{Candidate, Decision, Reason};
 
+/// The weight of a path of which nothing was said; weights count against each other, so that this leaves room for fractions.
+pub const DEFAULT_WEIGHT: u32 = 1_000;
+
 /// What a byte counts on a path of weight 1.
-const SCALE: u64 = 1_024;
-/// A path may be ahead by so many bytes of a path of weight 1 …
+const SCALE: u64 = 1 << 20;
+/// A path may be ahead by so many bytes of the path with the least weight …
 const LEAD_BYTES: u64 = 16 * 1_024;
 /// … or by this part of what was carried, whichever is more.
 const LEAD_PART: u64 = 64;
@@ -20,7 +23,8 @@ pub fn served_by(bytes: u64, weight: u32) -> u64 {
 
 pub(super) fn decide<'a>(candidates: impl Iterator<Item = &'a Candidate> + Clone) -> Decision {
     let Some(least) = candidates.clone().map(|candidate| candidate.served).min() else { return Decision::Full };
-    let most = least.saturating_add((LEAD_BYTES.saturating_mul(SCALE)).max(least / LEAD_PART));
+    let lightest = candidates.clone().map(|candidate| candidate.weight).min().unwrap_or(DEFAULT_WEIGHT);
+    let most = least.saturating_add(served_by(LEAD_BYTES, lightest).max(least / LEAD_PART));
     let open = candidates.filter(|candidate| candidate.has_room());
     match open.min_by_key(|candidate| (candidate.served, candidate.path)) {
         None => Decision::Full,
@@ -52,6 +56,16 @@ mod tests {
         assert_eq!(chosen(Scheduler::Weighted, &near, None), Some(1), "hardly ahead");
         let far = [having(0, 0, 4_000_000, 4), having(1, 9_000, 1_050_000, 1)];
         assert_eq!(chosen(Scheduler::Weighted, &far, None), None);
+    }
+
+    #[test]
+    fn only_the_ratio_of_weights_counts() {
+        for times in [1, 1_000, 1_000_000] {
+            let far = [having(0, 0, 4_000_000, 4 * times), having(1, 9_000, 1_050_000, times)];
+            assert_eq!(chosen(Scheduler::Weighted, &far, None), None, "{times}");
+            let near = [having(0, 0, 4_000_000, 4 * times), having(1, 9_000, 1_010_000, times)];
+            assert_eq!(chosen(Scheduler::Weighted, &near, None), Some(1), "{times}");
+        }
     }
 
     #[test]
