@@ -31,7 +31,7 @@ use crate::{
         layout::DRAIN_MORE,
         records::{self, Reader},
     },
-    sim::Seat,
+    sim::{JsPicker, Seat, Turned},
     wake::{KeepAlive, Wake},
 };
 
@@ -124,10 +124,10 @@ impl Half {
 
     /// The answer to a question that was sent.
     fn wait(&self, answer: &Answer) -> Option<Reply> {
-        if let Some(Home::World(seat)) = &self.home {
-            seat.turn_now();
+        match &self.home {
+            Some(Home::World(seat)) if seat.turn_now() == Turned::No => None,
+            _ => answer.wait(PATIENCE),
         }
-        answer.wait(PATIENCE)
     }
 
     fn check_open(&self) -> Result<(), NativeError> {
@@ -329,6 +329,20 @@ impl NativeEndpoint {
     #[napi]
     pub fn statistics(&self, scope: u32, connection: u32, path: u32, mut out: Float64ArraySlice<'_>) -> napi::Result<bool> {
         self.with(|half| Ok(half.link.pages.read(scope, connection, path, memory::numbers(&mut out))))
+    }
+
+    /// Asks `pick` for every burst of data of a connection from now on: only in a simulated world.
+    #[napi]
+    pub fn set_picker(&self, env: Env, connection: u32, pick: Function<'_, String, String>) -> napi::Result<()> {
+        self.with(|half| {
+            if !matches!(half.home, Some(Home::World(_))) {
+                return Err(NativeError::internal("only a simulated world can ask for every burst"));
+            }
+            let picker = JsPicker::new(env, &pick, half.link.clock.zero()).map_err(|error| NativeError::internal(error.reason))?;
+            // With the next flush or order, as the connection itself.
+            half.commands.hold(Command::Picker(connection, Box::new(picker)));
+            Ok(())
+        })
     }
 
     /// Lets go of an ended connection.

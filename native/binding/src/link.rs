@@ -33,6 +33,15 @@ pub enum TimeSource {
 }
 
 impl TimeSource {
+    /// The endpoint's zero on the clock of its machine.
+    #[must_use]
+    pub const fn zero(&self) -> Timestamp {
+        match self {
+            Self::Real(_) => Timestamp::ZERO,
+            Self::Virtual { zero, .. } => *zero,
+        }
+    }
+
     /// Time since the endpoint was made.
     #[must_use]
     pub fn now(&self) -> Timestamp {

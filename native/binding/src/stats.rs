@@ -19,7 +19,7 @@ pub const ENDPOINT_CELLS: usize = 16;
 /// Cells of `CONNECTION_NUMBERS`.
 pub const CONNECTION_CELLS: usize = 32;
 /// Cells of `PATH_NUMBERS`.
-pub const PATH_CELLS: usize = 23;
+pub const PATH_CELLS: usize = 24;
 /// Rows of paths kept per connection; the oldest go.
 const PATHS_KEPT: usize = 64;
 

@@ -66,11 +66,12 @@ impl Engine {
             wake_at_ms: timer.map(|(at, _)| self.out.at_ms(at)),
             timer: timer.map(|(_, name)| name.name()),
             reason: format!(
-                "{}, {} of {} bytes in flight, smoothed RTT {:.3} ms",
+                "{}, {} of {} bytes in flight, smoothed RTT {:.3} ms{}",
                 path.state.name(),
                 path.bytes_in_flight,
                 path.congestion_window,
-                path.smoothed_rtt.as_secs_f64() * 1e3
+                path.smoothed_rtt.as_secs_f64() * 1e3,
+                machine.last_choice(path.id).map_or_else(String::new, |(_, words)| format!(", last data: {words}")),
             ),
         });
         Explanation { paths: paths.collect(), lines }

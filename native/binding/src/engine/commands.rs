@@ -3,7 +3,7 @@
 //! Called once per turn, before anything else. A command for what is gone does nothing (docs/design/ring, section 1).
 
 use qbase::{Direction, ErrorCode, PathId, StreamId, Timestamp};
-use qconnection::{connection::{PathTicket, Verdict}, stream::Incremental};
+use qconnection::{connection::{PathTicket, Verdict}, stream::{IfDead, Incremental}};
 use qdriver::Io;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::NativeError,
-    messages::orders::{Answer, Order},
+    messages::{orders::{Answer, Order}, plans},
     options::millis,
     queue::commands::{Action, Command, Ending, Priority, StreamCommand},
 };
@@ -47,6 +47,12 @@ impl Engine {
                 }
                 Command::Order(key, order) => self.obey_order(io, key, *order),
                 Command::Question(key, question, answer) => answer.give(self.answer(io, key, question)),
+                Command::Picker(key, picker) => {
+                    let machine = self.table.get(key).and_then(|connection| io.endpoint.connection_mut(connection.handle));
+                    if let Some(machine) = machine {
+                        machine.set_picker(Some(picker));
+                    }
+                }
                 Command::Close => self.begin_ending(io),
             }
         }
@@ -86,6 +92,11 @@ impl Engine {
             }
             Action::Priority(priority) => {
                 prioritize(machine, id, priority);
+                Ok(())
+            }
+            Action::Pin(path) => {
+                // JavaScript knew the path and the stream a moment ago: if one of them has gone, nothing is left to pin.
+                machine.pin_stream(id, path.map(|path| (PathId(path), IfDead::Move))).unwrap_or_default();
                 Ok(())
             }
         };
@@ -165,7 +176,14 @@ impl Engine {
                 machine.verdict(now, Verdict::Refuse);
             }
             Order::Ping { ticket, path } => self.ping(io, key, ticket, path.map(PathId)),
-            Order::PathWeight {} | Order::Admission { .. } => {}
+            Order::PathWeight { path, weight } => {
+                machine.set_path_weight(PathId(path), plans::weight(weight)).unwrap_or_default();
+                connection.planning.on_path_event();
+                self.pages.mark(connection);
+                self.look_at_plan(io, key);
+            }
+            Order::Plan { plan } => self.obey_plan(io, key, plan.map(|plan| *plan)),
+            Order::Admission { .. } => {}
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));

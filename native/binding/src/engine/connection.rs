@@ -13,7 +13,7 @@ use qconnection::{
     connection::{HandshakeStep, PathTicket},
 };
 
-use super::{datagrams::Messages, migrate::Move, stall::Stall, stream::Stream};
+use super::{datagrams::Messages, migrate::Move, plans::Planning, stall::Stall, stream::Stream};
 use crate::{
     error::NativeError,
     messages::orders::CloseLayer,
@@ -66,6 +66,8 @@ pub struct Connection {
     pub sending: Stall,
     /// Messages of ours.
     pub messages: Messages,
+    /// When its scheduler is asked.
+    pub planning: Planning,
     /// Numbers to be read.
     pub page: Arc<ConnectionPage>,
     /// The numbers changed since they were written.
@@ -134,6 +136,7 @@ impl Connection {
             receiving: Stall::default(),
             sending: Stall::default(),
             messages: Messages::default(),
+            planning: Planning::default(),
             page,
             stale: false,
             trace: 0,

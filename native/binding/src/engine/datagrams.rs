@@ -75,6 +75,7 @@ impl Engine {
         let Some(connection) = self.table.get_mut(key).filter(|connection| connection.is_live()) else { return };
         let Some(machine) = io.endpoint.connection_mut(connection.handle) else { return };
         connection.messages.given = id;
+        connection.planning.on_message();
         let expires = (expires_ms > 0).then(|| io.now + std::time::Duration::from_millis(expires_ms));
         let order = SendDatagram { path: path.map(PathId), expires, ..SendDatagram::default() };
         let taken = machine.send_datagram(io.now, data, order);

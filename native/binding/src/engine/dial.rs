@@ -54,7 +54,7 @@ impl Engine {
         for spec in &dial.paths {
             places.push(ways.len());
             match self.way(io, spec, spec.remote.or_else(|| remote_for(spec, &dial.remotes))) {
-                Ok(four_tuple) => ways.push(Candidate { four_tuple, afterwards: Afterwards::Path(spec.status.into()) }),
+                Ok(four_tuple) => ways.push(Candidate { four_tuple, afterwards: Afterwards::Path(spec.terms()) }),
                 Err(error) if ways.is_empty() => return Err(error),
                 // The others do without it.
                 Err(_) => {}
@@ -98,7 +98,7 @@ impl Engine {
         let local = self.local_for(io, spec, remote)?;
         let connection = self.table.get_mut(key).ok_or_else(gone)?;
         let machine = io.endpoint.connection_mut(handle).ok_or_else(gone)?;
-        let own = machine.open_path(io.now, FourTuple { local, remote }, spec.status.into()).map_err(refusal)?;
+        let own = machine.open_path(io.now, FourTuple { local, remote }, spec.terms()).map_err(refusal)?;
         connection.tickets.push((own, ticket));
         Ok(())
     }

@@ -38,6 +38,7 @@ impl Engine {
 
     /// A server may send: streams and messages may be used from now on.
     pub(super) fn tell_half_rtt(&mut self, io: &mut Io<'_>, key: u32) {
+        self.ask_for_first_plan(io, key);
         let at_ms = self.out.at_ms(io.now);
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };

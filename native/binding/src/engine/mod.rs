@@ -11,6 +11,7 @@
 //! | `datagrams` | messages, both ways |
 //! | `migrate` | moves of paths |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
+//! | `plans` | when a scheduler of JavaScript's is asked |
 //! | `admission` | attempts of clients, refusals, Retries |
 //! | `answers`, `pages`, `stall`, `pings` | questions, numbers, round-trip times |
 //! | `qlog` | logs of connections |
@@ -34,6 +35,7 @@ mod pages;
 mod paths;
 mod peer;
 mod pings;
+mod plans;
 mod qlog;
 mod stall;
 mod steps;
@@ -89,6 +91,8 @@ pub struct Engine {
     ready: VecDeque<(u32, u64)>,
     /// Connections that JavaScript wants closed.
     closing: Vec<u32>,
+    /// Connections whose scheduler is asked later, each at most once.
+    planners: Vec<u32>,
     pages: pages::Schedule,
     pace: Pace,
     ending: Ending,
@@ -147,6 +151,7 @@ impl Engine {
             newcomers: None,
             ready: VecDeque::new(),
             closing: Vec::new(),
+            planners: Vec::new(),
             pages: pages::Schedule::default(),
             pace: Pace::default(),
             ending: Ending::No,
@@ -176,6 +181,7 @@ impl Engine {
         self.close_quiet_connections(io);
         self.tell_news(io);
         self.visit_active(io);
+        self.ask_planners(io);
         self.fill(io);
         self.hand_over_keylog();
         self.hand_over_logs(io);

@@ -9,7 +9,7 @@ use qconnection::{Connection as Machine, PathView, path::EcnState};
 use qdriver::Io;
 
 use super::{Engine, connection::Connection};
-use crate::stats::{CONNECTION_CELLS, ENDPOINT_CELLS, PATH_CELLS};
+use crate::{messages::plans, stats::{CONNECTION_CELLS, ENDPOINT_CELLS, PATH_CELLS}};
 
 /// Time between two writes of the same page.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -156,8 +156,6 @@ const fn ecn_number(state: EcnState) -> f64 {
 
 fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let seconds = path.smoothed_rtt.as_secs_f64();
-    let window_rate = if seconds > 0.0 { path.congestion_window as f64 * 8.0 / seconds } else { 0.0 };
     let counters = &path.counters;
     [
         ms(path.latest_rtt),
@@ -169,8 +167,7 @@ fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] 
         if path.ssthresh == u64::MAX { f64::INFINITY } else { path.ssthresh as f64 },
         path.bytes_in_flight as f64,
         path.pacing_rate as f64 * 8.0,
-        // Until it is measured: window per round trip.
-        path.delivery_rate.map_or(window_rate, |rate| rate as f64 * 8.0),
+        plans::delivery_rate(path),
         f64::from(path.mtu),
         ecn_number(path.ecn),
         if path.amplification_credit == u64::MAX { f64::INFINITY } else { path.amplification_credit as f64 },
@@ -184,5 +181,6 @@ fn path_numbers(path: &PathView, last_received_at_ms: f64) -> [f64; PATH_CELLS] 
         counters.segments as f64,
         last_received_at_ms,
         counters.send_errors as f64,
+        plans::told_weight(path.weight),
     ]
 }

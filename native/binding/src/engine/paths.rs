@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use qbase::{ErrorCode, FourTuple, PathId, Timestamp, frame::PathStatusKind};
+use qbase::{ErrorCode, FourTuple, PathId, Timestamp};
 use qconnection::{
     PathView,
     connection::events::{Cause, OpenFailure, PathEvent, PathEventKind, WaitingFor},
@@ -16,6 +16,7 @@ use crate::{
     messages::{
         JsonCode, PathUse,
         events::{Event, PathChange, PathFacts},
+        plans,
     },
 };
 
@@ -86,11 +87,7 @@ impl Engine {
                 state: state_name(view.state),
                 suspect: view.suspect_since.is_some(),
                 status: view.status.into(),
-                peer_status: match view.peer_status {
-                    None => "unknown",
-                    Some(PathStatusKind::Available) => "available",
-                    Some(PathStatusKind::Backup) => "backup",
-                },
+                peer_status: plans::peer_status(view.peer_status),
                 reason,
                 at_ms,
             },

@@ -11,6 +11,7 @@ use crate::messages::events::{Event, HandshakeInfo, Peer, Winner};
 impl Engine {
     /// STREAMS, `opened`, `multipath`, and the path that carried the handshake.
     pub(super) fn tell_opened(&mut self, io: &mut Io<'_>, key: u32) {
+        self.ask_for_first_plan(io, key);
         self.tell_stream_limits(io, key);
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };

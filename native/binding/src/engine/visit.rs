@@ -108,7 +108,10 @@ impl Engine {
             events::Event::HandshakeComplete => self.tell_opened(io, key),
             events::Event::Confirmed => self.out.event(key, &Event::Confirmed { at_ms }),
             events::Event::KeyUpdated => self.out.event(key, &Event::KeyUpdate { at_ms }),
-            events::Event::Path(path) => self.tell_path(io, key, &path),
+            events::Event::Path(path) => {
+                connection.planning.on_path_event();
+                self.tell_path(io, key, &path);
+            }
             events::Event::Stream(StreamEvent::Opened(id)) => {
                 connection.add(id.0, Stream::opened_by_peer());
                 self.hand_over(io, key, id);
@@ -196,6 +199,7 @@ impl Engine {
         if connection.trace != 0 {
             self.tell_trace(io, key);
         }
+        self.look_at_plan(io, key);
         if self.table.get(key).is_some_and(Connection::waits_for_room) {
             // What leaves the queues in this turn should be told at once, not when the next datagram comes.
             self.want_turn(io.now);

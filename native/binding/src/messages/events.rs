@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{JsonCode, PathUse};
+use super::{JsonCode, PathUse, plans::View};
 use crate::error::NativeError;
 
 /// Payload of an EVENT record.
@@ -41,6 +41,8 @@ pub enum Event {
     Pong { at_ms: f64, ticket: u64, path: u32, rtt_ms: f64 },
     /// A ping will not be answered.
     PingFailed { at_ms: f64, ticket: u64, error: NativeError },
+    /// A scheduler of JavaScript's is asked: the order `plan`.
+    Plan { at_ms: f64, view: View },
     /// What was negotiated.
     Multipath { at_ms: f64, mode: &'static str, reason: &'static str },
     /// A change of a path, with the facts after it.

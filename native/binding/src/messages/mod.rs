@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod orders;
+pub mod plans;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 

@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 
+use qconnection::path::{PathTerms, scheduler::DEFAULT_WEIGHT};
 use serde::Deserialize;
 
-use super::{JsonCode, PathUse};
+use super::{
+    JsonCode, PathUse,
+    plans::{self, Plan},
+};
 
 /// Where a path leads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,6 +23,16 @@ pub struct PathSpec {
     /// Whether it is a backup.
     #[serde(default)]
     pub status: PathUse,
+    /// Its share against those of other paths; none: 1.
+    pub weight: Option<f64>,
+}
+
+impl PathSpec {
+    /// As the machine takes them.
+    #[must_use]
+    pub fn terms(&self) -> PathTerms {
+        PathTerms { status: self.status.into(), weight: self.weight.map_or(DEFAULT_WEIGHT, plans::weight) }
+    }
 }
 
 /// Something to do, without an answer.
@@ -97,8 +111,18 @@ pub enum Order {
         /// Whether JavaScript is asked.
         mode: AdmissionMode,
     },
-    /// For a scheduler that weighs; this engine has none.
-    PathWeight {},
+    /// Changes the share of a path.
+    PathWeight {
+        /// The path.
+        path: u32,
+        /// Against those of other paths, 1 if nothing was said.
+        weight: f64,
+    },
+    /// The answer to a `plan` event; none: what was planned before goes on.
+    Plan {
+        /// What was planned.
+        plan: Option<Box<Plan>>,
+    },
     /// Chooses what is traced.
     Trace {
         /// Bits of `Trace`.
@@ -204,9 +228,13 @@ mod tests {
         assert!(matches!(serde_json::from_str(close), Ok(Order::Close { code: JsonCode(9_007_199_254_740_993), .. })));
         let open = r#"{"do":"open-path","ticket":3,"spec":{"local":"127.0.0.2:0","status":"backup"}}"#;
         assert!(matches!(serde_json::from_str(open), Ok(Order::OpenPath { ticket: 3, spec: PathSpec { status: PathUse::Backup, .. } })));
+        let spec: PathSpec = serde_json::from_str(r#"{"weight":4}"#).expect("spec");
+        assert_eq!(spec.terms().weight, 4 * DEFAULT_WEIGHT);
         assert!(matches!(serde_json::from_str(r#"{"do":"cancel-path","ticket":3}"#), Ok(Order::CancelPath { ticket: 3 })));
         assert!(matches!(serde_json::from_str(r#"{"do":"abandon-path","path":1,"code":62}"#), Ok(Order::AbandonPath { path: 1, code: JsonCode(62) })));
-        assert!(matches!(serde_json::from_str(r#"{"do":"path-weight","path":1,"weight":2.5}"#), Ok(Order::PathWeight {})));
+        assert!(matches!(serde_json::from_str(r#"{"do":"path-weight","path":1,"weight":2.5}"#), Ok(Order::PathWeight { path: 1, weight }) if weight > 2.4));
+        assert!(matches!(serde_json::from_str(r#"{"do":"plan","plan":null}"#), Ok(Order::Plan { plan: None })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"plan","plan":{"order":[0],"reason":"x"}}"#), Ok(Order::Plan { plan: Some(_) })));
         let migrate = r#"{"do":"migrate-path","ticket":4,"path":0,"spec":{"local":"127.0.0.2:0"}}"#;
         assert!(matches!(serde_json::from_str(migrate), Ok(Order::MigratePath { ticket: 4, path: 0, .. })));
         assert!(matches!(serde_json::from_str(r#"{"do":"cancel-migration","path":0}"#), Ok(Order::CancelMigration { path: 0 })));

@@ -30,6 +30,9 @@ pub struct Transport {
     disable_active_migration: Option<bool>,
     hystart: Option<bool>,
     ack_path: Option<String>,
+    /// JavaScript plans: `plan` events come.
+    #[serde(default)]
+    plans: bool,
     limits: Limits,
 }
 
@@ -79,6 +82,17 @@ pub struct TransportSettings {
     pub send_buffer: u64,
     /// Unsent bytes of all streams together that JavaScript accepts.
     pub connection_send_buffer: u64,
+    /// Who plans which path carries data.
+    pub planner: Planner,
+}
+
+/// Who plans which path carries data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planner {
+    /// The scheduler of the options, alone.
+    Machine,
+    /// A function of JavaScript's, which is asked now and then.
+    JavaScript,
 }
 
 impl Transport {
@@ -131,6 +145,7 @@ impl Transport {
             config: Arc::new(config),
             send_buffer: limits.send_buffer_bytes,
             connection_send_buffer: limits.connection_send_buffer_bytes,
+            planner: if self.plans { Planner::JavaScript } else { Planner::Machine },
         })
     }
 
@@ -250,6 +265,12 @@ mod tests {
         for (name, multipath) in [("auto", Multipath::Auto), ("off", Multipath::Off), ("require", Multipath::Require), ("shared-space", Multipath::SharedSpace)] {
             assert_eq!(settings(&format!(r#""multipath":"{name}","#), "").expect("settings").config.multipath, multipath);
         }
+    }
+
+    #[test]
+    fn javascript_plans_where_it_says_so() {
+        assert_eq!(settings("", "").expect("settings").planner, Planner::Machine);
+        assert_eq!(settings(r#""plans":true,"#, "").expect("settings").planner, Planner::JavaScript);
     }
 
     #[test]

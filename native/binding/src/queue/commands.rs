@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use qconnection::path::scheduler::Picker;
 
 use super::{
     answer::Answer,
@@ -37,6 +38,8 @@ pub enum Command {
     Order(u32, Box<Order>),
     /// About a connection (0: the endpoint).
     Question(u32, Question, Answer),
+    /// Asks for every burst of a connection from now on.
+    Picker(u32, Box<dyn Picker>),
     /// Closes the endpoint.
     Close,
 }
@@ -69,6 +72,8 @@ pub enum Action {
     Release,
     /// Changes when its bytes go out.
     Priority(Priority),
+    /// Keeps its bytes on a path; none: frees it.
+    Pin(Option<u32>),
 }
 
 /// A message to be sent once.
@@ -199,6 +204,7 @@ impl Sender {
                 Verb::Consumed => Action::Consumed(command.number),
                 Verb::Release => Action::Release,
                 Verb::Priority => Action::Priority(Priority::read(command.small)),
+                Verb::Pin => Action::Pin(command.small.checked_sub(1)),
                 Verb::Datagram => {
                     let data = arena.split_to(command.length.min(arena.len()));
                     // A message that waits must not keep a large arena alive.
@@ -290,6 +296,14 @@ mod tests {
         let (mut sender, mut receiver) = channel();
         assert!(sender.flush(&Flush { commands: open.as_slice(), count: 2, arena: &[], tail: None }).is_err());
         assert!(receiver.take().is_empty());
+    }
+
+    #[test]
+    fn a_pin_names_a_path_or_none() {
+        let mut pin = words(9, 0, 0, 4);
+        pin[3] = 3;
+        let taken = flush(&[pin, words(9, 0, 0, 4)], b"", None).expect("flush");
+        assert!(matches!((&taken[0].action, &taken[1].action), (Action::Pin(Some(2)), Action::Pin(None))));
     }
 
     #[test]

@@ -187,6 +187,8 @@ pub enum Verb {
     Priority,
     /// Sends a message.
     Datagram,
+    /// Keeps a stream on a path.
+    Pin,
 }
 
 /// One command as it crossed.
@@ -224,6 +226,7 @@ impl RawCommand {
             6 => Verb::Release,
             7 => Verb::Priority,
             8 => Verb::Datagram,
+            9 => Verb::Pin,
             _ => return None,
         };
         Some(Self {
@@ -288,7 +291,7 @@ mod tests {
     /// attacks I9.
     #[test]
     fn nonsense_is_no_command() {
-        for kind in [0, 9, 255] {
+        for kind in [0, 10, 255] {
             assert_eq!(RawCommand::read(&[kind, 1, 0, 0, 0, 0, 0, 0]), None);
         }
         for id in [-1.0, 0.5, f64::NAN, f64::INFINITY, 2e16] {

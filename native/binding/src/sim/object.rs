@@ -167,7 +167,7 @@ impl NativeWorld {
         let segments = parts.options.max_segments();
         Ok(NativeEndpoint::seated(parts, |machine, engine, wake| {
             world.sit(host, wake, Manual::new(machine, engine.with_spaced_calls(), segments));
-            Seat::new(Rc::clone(&self.world), seat)
+            Seat::new(Rc::clone(&self.world), seat, Rc::clone(&world.bells))
         }))
     }
 }

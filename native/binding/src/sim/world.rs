@@ -24,7 +24,7 @@ use qsim::{
     world::{Delivery, NodeId, World as Topology},
 };
 
-use super::sockets::{Place, Sockets};
+use super::{seat::Bells, sockets::{Place, Sockets}};
 use crate::{engine::Engine, lock::Lock, wake::Wake};
 
 /// Turns at one instant after which an endpoint that only wants another one waits a little.
@@ -101,6 +101,8 @@ pub struct World {
     /// Facts about datagrams that JavaScript has not taken.
     events: Vec<Observation>,
     chairs: Vec<Chair>,
+    /// Seats that had something to do in the middle of a step.
+    pub bells: Bells,
     now: Timestamp,
     /// The same, for clocks of endpoints, ns.
     shared_now: Arc<AtomicU64>,
@@ -122,6 +124,7 @@ impl World {
             recorded: None,
             events: Vec::new(),
             chairs: Vec::new(),
+            bells: Bells::default(),
             now: Clock::START,
             shared_now: Arc::new(AtomicU64::new(Clock::START.as_nanos())),
             rounds: 0,
@@ -278,6 +281,9 @@ impl World {
     /// Everyone who has something to do takes a turn, in the order of seats; whether anybody had.
     fn take_turns(&mut self) -> bool {
         let mut any = false;
+        for seat in self.bells.take() {
+            self.stir(seat);
+        }
         for seat in 0..self.chairs.len() {
             let is_due = |chair: &Chair| chair.stirred || chair.next.is_some_and(|at| at <= self.now);
             if self.chairs.get(seat).is_some_and(is_due) {

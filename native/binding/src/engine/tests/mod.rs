@@ -93,6 +93,25 @@ fn the_handshake_is_told_with_the_streams_it_allows() {
     assert_eq!(server.seen.iter().find(|seen| seen.key == 1).expect("record").event()["type"], "connection");
 }
 
+#[test]
+fn a_planner_is_asked_before_anything_may_be_sent_and_again_when_it_has_answered() {
+    let (mut server, own) = listening("");
+    let mut client = dialling(&own, &[server.address()], r#""plans":true,"#, "{}");
+    let plan = client.until_event("plan");
+    assert_eq!((plan["view"]["paths"][0]["id"].as_u64(), plan["view"]["queuedBytes"].as_u64()), (Some(0), Some(0)));
+    client.until_event("confirmed");
+    let place = |client: &Side, name: &str| client.seen.iter().position(|seen| seen.event()["type"] == name);
+    assert!(place(&client, "plan") < place(&client, "opened"));
+    let plans = |client: &Side| client.seen.iter().filter(|seen| seen.event()["type"] == "plan").count();
+    client.flush(&[open(1, 0), write(1, 0, 5, FIN)], b"hello");
+    client.linger();
+    assert_eq!(plans(&client), 1, "nobody is asked twice before the answer");
+    client.order(1, r#"{"do":"plan","plan":{"order":[0],"reason":"there is only one"}}"#);
+    client.flush(&[open(1, 4), write(1, 4, 5, FIN)], b"again");
+    client.until("the next plan", |seen| seen.event()["type"] == "plan" && seen.event() != plan);
+    server.until("the second request", |seen| seen.kind == 1 && seen.stream == 4);
+}
+
 /// streams-over-ring: a small request is one record.
 #[test]
 fn a_small_request_is_one_record() {
