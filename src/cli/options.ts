@@ -9,6 +9,7 @@ import type { ConnectionOptions, EndpointOptions, Logger, PathSpec } from '../in
 import { usageError } from './exit.ts'
 import { parsePath, parseTime } from './parse.ts'
 import type { PathArgument } from './parse.ts'
+import { SCHEDULER_HELP, SCHEDULER_OPTION, schedulerOption } from './scheduler.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface TrustValues {
@@ -42,8 +43,6 @@ export interface ObserveValues {
   json?: true
 }
 
-const SCHEDULERS = 'min-rtt, round-robin, redundant'
-
 export function addTrust(command: Command): Command {
   return command
     .option('--ca <file>', 'trust anchor in PEM; repeatable', collect)
@@ -57,7 +56,7 @@ export function addTrust(command: Command): Command {
 export function addTransport(command: Command): Command {
   return command
     .option('--path <path>', 'LOCAL[=REMOTE][,backup]: one more path, e.g. 192.0.2.7; repeatable', collectParsed(parsePath))
-    .option('--scheduler <name>', `who sends next: ${SCHEDULERS}`)
+    .option(SCHEDULER_OPTION, SCHEDULER_HELP)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
     .option('--handshake <mode>', 'single, stagger, race, shared, independent')
     .option('--multipath <mode>', 'auto, off, require')
@@ -114,8 +113,8 @@ export async function trustOptions(values: TrustValues, terminal: Terminal): Pro
   }
 }
 
-/** Names go through unchecked: the library knows them, and which it lacks. */
-export function transportOptions(values: TransportValues): ConnectionOptions {
+/** Names go through unchecked: the library knows them, and which it lacks. @throws usage errors */
+export async function transportOptions(values: TransportValues): Promise<ConnectionOptions> {
   refuseOption('--session', values.session)
   const limits = {
     ...(values.connectTimeout === undefined ? {} : { handshakeTimeoutMs: values.connectTimeout }),
@@ -123,7 +122,7 @@ export function transportOptions(values: TransportValues): ConnectionOptions {
   }
   const options = {
     ...(values.path === undefined ? {} : { paths: values.path as PathSpec[] }),
-    ...(values.scheduler === undefined ? {} : { scheduler: schedulerName(values.scheduler) }),
+    ...(values.scheduler === undefined ? {} : { scheduler: await schedulerOption(values.scheduler) }),
     ...(values.congestion === undefined ? {} : { congestion: values.congestion }),
     ...(values.handshake === undefined ? {} : { handshake: values.handshake }),
     ...(values.multipath === undefined ? {} : { multipath: values.multipath }),
@@ -153,12 +152,6 @@ function loggerOf(values: ObserveValues, terminal: Terminal): Logger {
   if (values.quiet === true) return { error: write('error') }
   const loud = { warn: write('warning'), error: write('error') }
   return values.verbose === true ? { ...loud, info: write('info'), debug: write('debug') } : loud
-}
-
-/** A file with a scheduler of the user's is not there yet; a name is the library's to check. */
-function schedulerName(name: string): string {
-  if (/[/\\]|\.[cm]?[jt]s$/.test(name)) throw usageError(`--scheduler ${name}: files are not available in this version; use one of ${SCHEDULERS}`)
-  return name
 }
 
 /** @throws a usage error if an option is used that the command line does not have yet */

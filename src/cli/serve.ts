@@ -13,6 +13,7 @@ import type { ObserveValues } from './options.ts'
 import { parseTime } from './parse.ts'
 import { PathLedger, rounded } from './paths.ts'
 import type { Context } from './program.ts'
+import { SCHEDULER_HELP, SCHEDULER_OPTION, schedulerOption } from './scheduler.ts'
 import { Interruption } from './signals.ts'
 import { upTo } from './clock.ts'
 import type { Terminal } from './terminal.ts'
@@ -42,7 +43,7 @@ export function addServe(program: Command, { terminal, end }: Context): void {
     .option('--cert <file>', 'certificate in PEM (a development certificate, its pin printed)')
     .option('--key <file>', 'its key in PEM')
     .option('--client-ca <file>', 'demand client certificates that this authority signed')
-    .option('--scheduler <name>', 'which path sends next: min-rtt, round-robin, redundant')
+    .option(SCHEDULER_OPTION, SCHEDULER_HELP)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
     .option('--multipath <mode>', 'auto, off, require')
     .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))
@@ -91,7 +92,7 @@ async function serverOptions(values: ServeValues): Promise<{ options: ServerOpti
   const options = {
     cert, key, alpn: HQ_ALPN,
     ...(values.clientCa === undefined ? {} : { clientAuth: 'require', ca: await readFile(values.clientCa, 'utf8') }),
-    ...(values.scheduler === undefined ? {} : { scheduler: values.scheduler }),
+    ...(values.scheduler === undefined ? {} : { scheduler: await schedulerOption(values.scheduler) }),
     ...(values.congestion === undefined ? {} : { congestion: values.congestion }),
     ...(values.multipath === undefined ? {} : { multipath: values.multipath }),
     ...(values.idleTimeout === undefined ? {} : { limits: { idleTimeoutMs: values.idleTimeout } }),

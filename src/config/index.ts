@@ -18,6 +18,7 @@ export type {
 } from './options.ts'
 export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema.ts'
 export { Supply } from './supply.ts'
+export { importFile } from './user-file.ts'
 export { packageVersion } from './version.ts'
 export { defer, deferHandled, waitFor } from './waiting.ts'
 export type { Deferred, Settle, Waiting } from './waiting.ts'

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { CommanderError } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { createProgram } from '../../src/cli/program.ts'
@@ -53,15 +54,18 @@ describe('the command line', () => {
 })
 
 describe('options for the library', () => {
-  it('are only those that were given', () => {
-    expect(transportOptions({})).toEqual({})
-    expect(transportOptions({ path: [{ local: '127.0.0.1' }], scheduler: 'round-robin', multipath: 'require', connectTimeout: 500, idleTimeout: 9000 })).toEqual({
+  it('are only those that were given', async () => {
+    expect(await transportOptions({})).toEqual({})
+    expect(await transportOptions({ path: [{ local: '127.0.0.1' }], scheduler: 'round-robin', multipath: 'require', connectTimeout: 500, idleTimeout: 9000 })).toEqual({
       paths: [{ local: '127.0.0.1' }], scheduler: 'round-robin', multipath: 'require', limits: { handshakeTimeoutMs: 500, idleTimeoutMs: 9000 },
     })
   })
 
-  it('never take a file for a scheduler', () => {
-    expect(() => transportOptions({ scheduler: './mine.ts' })).toThrow('not available')
+  it('take a scheduler out of a file that exports one', async () => {
+    const file = fileURLToPath(new URL('own-scheduler.ts', import.meta.url))
+    expect(await transportOptions({ scheduler: file })).toMatchObject({ scheduler: { name: 'second-first', plan: expect.any(Function) } })
+    await expect(transportOptions({ scheduler: fileURLToPath(import.meta.resolve('../lab/example.mjs')) })).rejects.toMatchObject({ exit: 1, message: expect.stringContaining('exports no `scheduler`') })
+    await expect(transportOptions({ scheduler: './missing.mjs' })).rejects.toMatchObject({ exit: 1, message: expect.stringContaining('./missing.mjs cannot be loaded') })
   })
 
   it('warn when nothing is verified, and refuse contradictions', async () => {

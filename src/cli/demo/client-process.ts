@@ -5,6 +5,7 @@ import { every, nowMs, sleep } from '../clock.ts'
 import { asCommandError } from '../exit.ts'
 import { download, fileTarget, HQ_ALPN, StallClock } from '../files/index.ts'
 import { PathLedger } from '../paths.ts'
+import { schedulerOption } from '../scheduler.ts'
 import { factsOf, recordFlight } from './flight.ts'
 import type { ClientStart, ReceivedPath } from './messages.ts'
 import type { Port } from './process.ts'
@@ -40,7 +41,7 @@ class DemoClient {
       endpoint.connections$.subscribe((connection) => resolve(recordFlight(connection, 'client')))
     })
     const [first] = order.paths
-    const options = { alpn: HQ_ALPN, ca: order.ca, serverName: 'localhost', paths: order.paths, multipath: 'require', scheduler: order.scheduler, limits: LIMITS, signal: this.#stopping.signal }
+    const options = { alpn: HQ_ALPN, ca: order.ca, serverName: 'localhost', paths: order.paths, multipath: 'require', scheduler: await schedulerOption(order.scheduler), limits: LIMITS, signal: this.#stopping.signal }
     const connection = await endpoint.connect(first?.remote ?? '', options as ConnectionOptions)
     this.#port.tell({ event: 'opened', handshake: factsOf(await connection.opened) })
     connection.paths.events$.subscribe(({ path, type, reason }) => this.#port.tell({ event: 'path', from: 'client', path, type, reason }))

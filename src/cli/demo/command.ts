@@ -8,6 +8,7 @@ import { parsed } from '../options.ts'
 import { parseRate, parseShare, parseSize, parseTime } from '../parse.ts'
 import type { Context } from '../program.ts'
 import { Progress } from '../progress.ts'
+import { SCHEDULER_HELP, SCHEDULER_OPTION, schedulerOption } from '../scheduler.ts'
 import { Interruption } from '../signals.ts'
 import { faultsOf, jsonOf, tableOf } from './report.ts'
 import { DemoRun } from './run.ts'
@@ -36,13 +37,15 @@ export function addDemo(program: Command, context: Context): void {
     .option('--cut-at <share>', 'cut the second path when so much has arrived (40%)', parsed(parseShare), 0.4)
     .option('--restore-at <share>', 'restore it when so much has arrived (70%)', parsed(parseShare), 0.7)
     .option('--no-cut', 'leave both paths whole')
-    .option('--scheduler <name>', 'min-rtt, round-robin, redundant', 'round-robin')
+    .option(SCHEDULER_OPTION, SCHEDULER_HELP, 'round-robin')
     .option('--json', 'result as JSON on stdout')
     .action(async (file: string | undefined, values: DemoValues) => demo(file, values, context))
 }
 
 async function demo(given: string | undefined, values: DemoValues, { terminal, entry }: Context): Promise<void> {
   check(values)
+  // Both ends load it for themselves; what is wrong with it is said before.
+  await schedulerOption(values.scheduler)
   using interrupted = new Interruption()
   const folder = await mkdtemp(join(tmpdir(), 'quicbraid-demo-'))
   const run = new DemoRun({ values, entry, folder, terminal, signal: interrupted.signal })

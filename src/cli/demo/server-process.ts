@@ -6,6 +6,7 @@ import { createDevCertificate, Endpoint } from '../../index.ts'
 import type { Connection, ServerOptions } from '../../index.ts'
 import { FileServer, HQ_ALPN, openFile } from '../files/index.ts'
 import { PathLedger } from '../paths.ts'
+import { schedulerOption } from '../scheduler.ts'
 import { factsOf, recordFlight } from './flight.ts'
 import type { FlightBurst, SentPath, ServerStart } from './messages.ts'
 import type { Port } from './process.ts'
@@ -34,7 +35,7 @@ class DemoServer {
   async start(order: ServerStart): Promise<void> {
     const file = await realpath(order.file)
     const { cert, key } = createDevCertificate()
-    const server = { cert, key, alpn: HQ_ALPN, scheduler: order.scheduler } as ServerOptions
+    const server = { cert, key, alpn: HQ_ALPN, scheduler: await schedulerOption(order.scheduler) } as ServerOptions
     const endpoint = await Endpoint.bind({ local: order.local, server })
     this.#endpoint = endpoint
     endpoint.connections$.subscribe((connection) => this.#meet(connection))

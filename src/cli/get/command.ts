@@ -44,7 +44,7 @@ export function addGet(program: Command, { terminal }: Context): void {
 async function get(jobs: readonly Job[], values: GetValues, terminal: Terminal): Promise<void> {
   if (values.directory !== undefined) await mkdir(values.directory, { recursive: true })
   const trust = await trustOptions(values, terminal)
-  const transport = transportOptions(values)
+  const transport = await transportOptions(values)
   const options: ConnectionOptions = { ...trust, ...transport, limits: { ...LIMITS, ...transport.limits } }
   using interrupted = new Interruption()
   const endpoint = await Endpoint.bind(observeOptions(values, terminal))
