@@ -6,7 +6,7 @@ export type {
 } from './connection/index.ts'
 export type { BidirectionalStream, ReceiveStream, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
 export type { DatagramOptions, Datagrams, DatagramStatus } from './datagram/index.ts'
-export type { InterfaceAddress, Path, PathAction, PathEvent, PathFacts, PathMetrics, PathPolicy, PathPolicyName, PathPolicyView, PathSet } from './path/index.ts'
+export type { InterfaceAddress, Path, PathAction, PathEvent, PathFacts, PathMetrics, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Scheduler, SchedulerPath, SchedulerPick, SchedulerPlan, SchedulerView } from './path/index.ts'
 export type { Bursts, BurstStatistics } from './burst/index.ts'
 export type { AckRecord, SpaceName, Spaces, SpaceView } from './space/index.ts'
 export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord, Signal } from './binding/index.ts'

@@ -63,6 +63,12 @@ export class Engine {
     this.#call(() => this.#native.tell(connection, JSON.stringify(order)))
   }
 
+  /** Asks `pick` for every data burst of a connection of a simulated world. */
+  pick(connection: number, pick: (view: string) => string): void {
+    this.#call(() => this.#native.setPicker(connection, pick))
+    this.outbox.soon()
+  }
+
   /** Early data may be written from now on: the first flight goes when this turn of the event loop has been handed over. */
   begin(connection: number): void {
     this.#soon(() => this.tell(connection, { do: 'begin' }))

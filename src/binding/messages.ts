@@ -4,6 +4,7 @@
  */
 
 import type { Signal } from './numbers.ts'
+import type { NativePlan, NativeSchedulerView } from './scheduling.ts'
 
 export type JsonCode = number | string
 
@@ -57,6 +58,8 @@ export interface NativeTransport {
   multipath?: 'auto' | 'off' | 'require' | 'shared-space'
   maxPaths?: number
   scheduler?: { name: string; maxExtraRatio?: number; deadlineMs?: number }
+  /** JavaScript plans: `plan` events come, each waits for the order `plan`. Feature `scheduler.plan`. */
+  plans?: boolean
   congestion?: string
   ackPath?: 'same' | 'fastest'
   ackFrequency?: boolean
@@ -140,7 +143,10 @@ export type NativeOrder =
   | { do: 'cancel-path'; ticket: number }
   | { do: 'abandon-path'; path: number; code: JsonCode }
   | { do: 'path-status'; path: number; status: 'available' | 'backup' }
+  /** 0.001 … 1000, 1 if nothing was said. Feature `scheduler.weighted`. */
   | { do: 'path-weight'; path: number; weight: number }
+  /** Answer to a `plan` event; null: the plan before goes on. */
+  | { do: 'plan'; plan: NativePlan | null }
   /** Moves a path to another address of ours. The answer is a `path-migrated` event with the same ticket. Feature `migrate`. */
   | { do: 'migrate-path'; ticket: number; path: number; spec: NativePathSpec }
   /** The path stays where it is; a move under way is answered as failed. */
@@ -264,6 +270,8 @@ export type NativeEvent =
   | { type: 'early'; atMs: number; status: 'sent' | 'accepted' | 'rejected'; alpn: string | null; serverName: string | null }
   /** The server gave a token for a later connection; hex, as it goes into `NativeConnect`. */
   | { type: 'token'; atMs: number; bytes: string }
+  /** With `plans`: once before `opened` (or `half-rtt`), then at RTT pace while there is data and after path events, at most 200 a second. The next comes after the order `plan`. */
+  | { type: 'plan'; atMs: number; view: NativeSchedulerView }
   | { type: 'multipath'; atMs: number; mode: 'pending' | 'ietf' | 'shared-space' | 'none'; reason: string }
   | { type: 'blocked'; atMs: number; by: 'streams-bidi' | 'streams-uni' | 'connection-credit' | 'path-ids' | 'path-cids' }
   /** Any change of a path, with the facts after it. The first one of an id makes the path known. `ticket`: of the `open-path` it belongs to. */

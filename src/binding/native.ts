@@ -83,6 +83,8 @@ export const Command = {
   PRIORITY: 7,
   /** a = number of the message (1, 2, ... on each connection); payload = its bytes, in the arena; c = path + 1, 0 = any; b = ms after which it is given up if it has not left, 0 = never. */
   DATAGRAM: 8,
+  /** a = stream; c = path + 1, 0 = free: keeps its bytes on a path while that lives. Feature `pins`. */
+  PIN: 9,
 } as const
 
 export const WriteFlag = {
@@ -209,6 +211,8 @@ export interface NativeEndpoint {
   ask(connection: number, question: string): string
   /** Fills `out` in the order of the `…_NUMBERS` of `scope` (`Scope`) from the shared page; answers false for what it does not know (then `out` is untouched). Numbers of an ended connection stay readable until its key is forgotten. */
   statistics(scope: number, connection: number, path: number, out: Float64Array): boolean
+  /** Asks `pick` for every data burst of a connection, from the next `flush` or `tell` on: JSON of a `NativeSchedulerView` in, of a `NativePick` out. Endpoints of a world only (feature `scheduler.pick`, which a world adds); called inside `step` and `ask`. */
+  setPicker(connection: number, pick: (view: string) => string): void
   /** JavaScript has let go of the key: no record of it need cross any more, its numbers may go. Comes after `closed`, or right after an order to close. */
   forget(connection: number): void
   /** Bound addresses with real ports. Not called after `close`; `now`, `keepAlive`, `statistics` and `forget` may be. */

@@ -27,7 +27,7 @@ export const PATH_NUMBERS = [
   'latestRttMs', 'smoothedRttMs', 'rttvarMs', 'minRttMs', 'ptoCount', 'congestionWindowBytes', 'ssthreshBytes',
   'bytesInFlight', 'pacingRateBitsPerSec', 'deliveryRateBitsPerSec', 'mtuBytes', 'ecn', 'amplificationCreditBytes',
   'bytesSent', 'bytesReceived', 'packetsSent', 'packetsReceived', 'packetsLost', 'bytesReinjected', 'bursts',
-  'segments', 'lastReceivedAtMs', 'sendErrors',
+  'segments', 'lastReceivedAtMs', 'sendErrors', 'weight',
 ] as const
 
 /** Why a burst was not sent (burst spec, signals). */

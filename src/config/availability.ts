@@ -3,6 +3,7 @@
  * beyond the base (`features()`), so that the table stands still while the engine grows.
  */
 import { unavailableOption } from './check.ts'
+import { isOwnScheduler } from './scheduler.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -22,7 +23,7 @@ const CONNECTION: Readonly<Record<string, Rule>> = {
   verifyTimeoutMs: always('verify'),
   multipath: unless('sharedSpace', 'auto', 'off', 'require'),
   handshake: named('handshake', 'single', 'stagger'),
-  scheduler: named('scheduler', 'min-rtt', 'round-robin'),
+  scheduler: (value) => (isOwnScheduler(value) ? 'scheduler.plan' : named('scheduler', 'min-rtt', 'round-robin')(value)),
   congestion: named('congestion', 'cubic', 'newreno', 'bbr3'),
   ackPath: unless('ackPath', 'same'),
   ackFrequency: unless('ackFrequency', true),

@@ -2,7 +2,7 @@
  * Checked options of connections and servers, made ready for the engine. Absent fields stay absent: the engine owns its
  * defaults, except the send buffers, which JavaScript counts with.
  */
-import type { PathPolicy, PathPolicyName } from '../path/index.ts'
+import type { PathPolicy, PathPolicyName, Scheduler } from '../path/index.ts'
 import type { JsonPem, NativeConnect, NativePathSpec, NativeServer, NativeTls, NativeTransport } from '../binding/index.ts'
 import { formatAddress, parseAddress } from './address.ts'
 import { refuseUnavailable } from './availability.ts'
@@ -10,7 +10,7 @@ import { invalidOption } from './check.ts'
 import { checkCombinations } from './combine.ts'
 import { judgeNumber } from './judges.ts'
 import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes, Verify } from './options.ts'
-import { schedulerChoice } from './scheduler.ts'
+import { isOwnScheduler, refuseWithoutPlan, schedulerChoice } from './scheduler.ts'
 import { checkConnection, checkServer } from './schema.ts'
 
 /** `write` accepts so many unsent bytes by default (streams-over-ring S12). */
@@ -30,6 +30,8 @@ export interface KeptOptions {
   wantedPaths: number
   maxPaths: number
   pathPolicy: PathPolicyName | PathPolicy
+  /** The user's own. */
+  scheduler: Scheduler | null
 }
 
 /** Options of the endpoint under those of the call; `limits` field by field. */
@@ -42,6 +44,7 @@ export function mergeOptions<T extends ConnectionOptions | ServerOptions>(defaul
 export function prepareConnect(defaults: ConnectionOptions, own: unknown, features: ReadonlySet<string>): ConnectionOptions {
   const options = mergeOptions(defaults, checkConnection(own ?? {}, ''))
   checkCombinations(options, '')
+  refuseWithoutPlan(options.scheduler, features, 'scheduler')
   refuseUnavailable('connection', options, features, '')
   options.paths?.forEach((spec, index) => refuseUnavailable('path', spec, features, `paths[${index}]`))
   if (options.alpn === undefined) throw invalidOption('alpn', undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
@@ -54,8 +57,9 @@ export function prepareServer(defaults: ConnectionOptions, own: unknown, feature
   const options = mergeOptions<ServerOptions>(shared, checkServer(own, field))
   refusePolicy(options, field)
   checkCombinations(options, field)
-  refuseUnavailable('connection', options, features, field)
   const at = (name: string): string => (field === '' ? name : `${field}.${name}`)
+  refuseWithoutPlan(options.scheduler, features, at('scheduler'))
+  refuseUnavailable('connection', options, features, field)
   if (options.alpn === undefined) throw invalidOption(at('alpn'), undefined, "a protocol name, e.g. 'hq-interop', or a list of them")
   if (options.cert === undefined && options.sni === undefined) throw invalidOption(at('cert'), undefined, 'PEM or DER of the certificate, with its `key`; for development createDevCertificate() makes both')
   const asks = (options.clientAuth ?? 'none') !== 'none'
@@ -84,6 +88,7 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
     wantedPaths: 'paths' in options ? (options.paths?.length ?? 1) : 1,
     maxPaths: options.maxPaths ?? MAX_PATHS,
     pathPolicy: ('pathPolicy' in options ? options.pathPolicy : undefined) ?? 'manual',
+    scheduler: isOwnScheduler(options.scheduler) ? options.scheduler : null,
   }
 }
 
@@ -127,12 +132,14 @@ export function fullAddress(text: string): string {
 
 function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTransport {
   const { multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart } = options
-  const scheduler = options.scheduler === undefined ? undefined : schedulerChoice(options.scheduler, 'scheduler')
+  const chosen = options.scheduler === undefined ? undefined : schedulerChoice(options.scheduler, 'scheduler')
+  const scheduler = isOwnScheduler(chosen) ? undefined : chosen
+  const plans = isOwnScheduler(chosen) && typeof chosen.plan === 'function' ? true : undefined
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
   const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
   const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
-  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart, scheduler, versions }) }
+  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart, scheduler, plans, versions }) }
 }
 
 function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {

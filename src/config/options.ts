@@ -3,7 +3,7 @@
  * that it keeps itself. Checked by `check.ts`, made ready for the engine by `endpoint.ts`, `connection.ts`, `server.ts`.
  */
 import type { BlockList } from 'node:net'
-import type { PathPolicy, PathPolicyName } from '../path/index.ts'
+import type { PathPolicy, PathPolicyName, Scheduler } from '../path/index.ts'
 
 export type Bytes = Uint8Array
 /** PEM text or DER bytes; a list is a chain (leaf first) or a set of anchors. */
@@ -124,7 +124,7 @@ export interface PathSpec {
   interface?: string
   /** Advice to both ends. @default 'available' */
   status?: PathStatus
-  /** For `weighted`. @default 1 */
+  /** Its share under `weighted` against those of other paths, 0.001 ... 1000. @default 1 */
   weight?: number
 }
 
@@ -171,7 +171,7 @@ export interface ConnectionOptions extends TlsOptions {
   /** @default 'single' with one candidate, else 'stagger' */
   handshake?: HandshakeMode | HandshakeOptions
   /** @default 'min-rtt' */
-  scheduler?: SchedulerName | SchedulerChoice
+  scheduler?: SchedulerName | SchedulerChoice | Scheduler
   /** @default 'cubic' */
   congestion?: CongestionName
   /** Where PATH_ACK of a path goes. @default 'same' */

@@ -13,7 +13,7 @@ import { codeToJson, isQuicbraidError } from '../errors/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 import { PathSet } from '../path/index.ts'
 import { Spaces } from '../space/index.ts'
-import { priorityWord } from '../stream/index.ts'
+import { openingOf } from '../stream/index.ts'
 import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } from '../stream/index.ts'
 import { endedExplanation, explanation } from './explain.ts'
 import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
@@ -160,18 +160,18 @@ export class Connection implements AsyncDisposable {
     return this.#feeds.handshake$
   }
 
-  /** Waits for MAX_STREAMS credit. @throws QB_CONNECTION_CLOSED or the connection's error */
+  /** Waits for MAX_STREAMS credit. @throws QB_CONNECTION_CLOSED or the connection's error, QB_PATH_UNKNOWN */
   async openBidirectional(options: StreamOptions & Waiting = {}): Promise<BidirectionalStream> {
-    const priority = priorityWord(options, this.#owner.features)
+    const opening = openingOf(options, this.#owner.features, this.paths)
     this.#checkUsable()
-    return this.#streams.openBidirectional(priority, options.signal)
+    return this.#streams.openBidirectional(opening, options.signal)
   }
 
   /** As `openBidirectional`. */
   async openUnidirectional(options: StreamOptions & Waiting = {}): Promise<SendStream> {
-    const priority = priorityWord(options, this.#owner.features)
+    const opening = openingOf(options, this.#owner.features, this.paths)
     this.#checkUsable()
-    return this.#streams.openUnidirectional(priority, options.signal)
+    return this.#streams.openUnidirectional(opening, options.signal)
   }
 
   /** Peer-opened streams in order of id, each with its first bytes; ends with the connection. Two loops share the supply. */
@@ -270,10 +270,10 @@ export class Connection implements AsyncDisposable {
   }
 
   /** What paths, bursts and spaces see of us. */
-  #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy } }: ConnectionOrigin): PartOwner {
+  #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy, scheduler } }: ConnectionOrigin): PartOwner {
     const { engine, features, sampling, logger, surroundings } = this.#owner
     return {
-      engine, features, sampling, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy,
+      engine, features, sampling, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy, scheduler,
       callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
       remote: () => this.#remote,
       hasPath: (path) => this.paths.get(path) !== undefined,
@@ -314,6 +314,7 @@ export class Connection implements AsyncDisposable {
         if (event.facts.state === 'open' && !event.facts.suspect) this.#usePath(event)
         if (event.change?.type === 'validated' && event.path !== 0) this.#handshake.add({ type: 'path-usable', path: event.path }, event.atMs)
         return this.paths.onPath(event)
+      case 'plan': return this.paths.onPlan(event)
       case 'path-waiting': return this.paths.onWaiting(event)
       case 'path-failed': return this.paths.onFailed(event)
       case 'path-migrated': return this.paths.onMigrated(event)

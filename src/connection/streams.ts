@@ -8,7 +8,7 @@ import { Supply, waitFor } from '../config/index.ts'
 import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 import { BidirectionalStream, ReceiveStream, SendStream, StreamState } from '../stream/index.ts'
-import type { StreamHost } from '../stream/index.ts'
+import type { Opening, StreamHost } from '../stream/index.ts'
 import type { Connection } from './connection.ts'
 
 const BIDIRECTIONAL = 0
@@ -55,12 +55,12 @@ export class StreamTable implements StreamHost {
     this.#events = events
   }
 
-  openBidirectional(priority: number, signal: AbortSignal | undefined): Promise<BidirectionalStream> {
-    return this.#open(BIDIRECTIONAL, priority, signal) as Promise<BidirectionalStream>
+  openBidirectional(opening: Opening, signal: AbortSignal | undefined): Promise<BidirectionalStream> {
+    return this.#open(BIDIRECTIONAL, opening, signal) as Promise<BidirectionalStream>
   }
 
-  openUnidirectional(priority: number, signal: AbortSignal | undefined): Promise<SendStream> {
-    return this.#open(UNIDIRECTIONAL, priority, signal)
+  openUnidirectional(opening: Opening, signal: AbortSignal | undefined): Promise<SendStream> {
+    return this.#open(UNIDIRECTIONAL, opening, signal)
   }
 
   // --- as host of its streams ---
@@ -127,7 +127,7 @@ export class StreamTable implements StreamHost {
     this.#limit[of] = Math.max(this.#limit[of], limit)
     while (this.#openers[of].length > 0 && this.#hasCredit(of)) {
       const opener = this.#openers[of].shift()
-      opener?.deferred.resolve(this.#create(of, opener.priority))
+      opener?.deferred.resolve(this.#create(of, opener.opening))
     }
   }
 
@@ -144,11 +144,11 @@ export class StreamTable implements StreamHost {
     this.incomingUnidirectional.end()
   }
 
-  #open(direction: Direction, priority: number, signal: AbortSignal | undefined): Promise<SendStream> {
+  #open(direction: Direction, opening: Opening, signal: AbortSignal | undefined): Promise<SendStream> {
     return waitFor(signal, (deferred) => {
-      const opener = { deferred, priority }
+      const opener = { deferred, opening }
       if (this.#error !== null) deferred.reject(this.#error)
-      else if (this.#hasCredit(direction) && this.#openers[direction].length === 0) deferred.resolve(this.#create(direction, priority))
+      else if (this.#hasCredit(direction) && this.#openers[direction].length === 0) deferred.resolve(this.#create(direction, opening))
       else this.#openers[direction].push(opener)
       return () => {
         this.#openers[direction] = this.#openers[direction].filter((other) => other !== opener)
@@ -160,12 +160,13 @@ export class StreamTable implements StreamHost {
     return this.#opened[direction] < this.#limit[direction]
   }
 
-  #create(direction: Direction, priority: number): SendStream {
+  #create(direction: Direction, { priority, pin }: Opening): SendStream {
     const stream = this.#opened[direction] * 4 + direction * 2 + (this.#role === 'client' ? 0 : 1)
     this.#opened[direction] += 1
     const state = new StreamState(this, stream, 'local', this.connection.early === 'sent')
     this.#streams.set(stream, state)
     this.outbox.send(Command.OPEN, this.key, stream, priority)
+    if (pin !== 0) this.outbox.send(Command.PIN, this.key, stream, pin)
     this.#events.onStream(BigInt(stream), direction === BIDIRECTIONAL ? 'bidi' : 'uni', 'local')
     return made(state) as SendStream
   }
@@ -192,7 +193,7 @@ export class StreamTable implements StreamHost {
 
 interface Opener {
   deferred: Settle<SendStream>
-  priority: number
+  opening: Opening
 }
 
 function made(state: StreamState): BidirectionalStream | SendStream | ReceiveStream {

@@ -37,6 +37,8 @@ export interface PathMetrics {
   segments: number
   lastReceivedAtMs: number
   sendErrors: number
+  /** Its share under `weighted`. */
+  weight: number
 }
 
 export type PathEvent = { atMs: number; path: number; reason: string } & (

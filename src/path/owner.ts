@@ -4,6 +4,7 @@ import type { Clock, Logger, Sampling } from '../config/index.ts'
 import type { Explanation } from '../connection/index.ts'
 import type { InterfaceWatch } from './interfaces.ts'
 import type { PathPolicy, PathPolicyName } from './policy/index.ts'
+import type { Scheduler } from './scheduler/index.ts'
 
 /** The world of an endpoint, as path policies see it. */
 export interface Surroundings {
@@ -24,6 +25,8 @@ export interface PathOwner {
   /** Paths that `ready()` waits for. */
   readonly wantedPaths: number
   readonly policy: PathPolicyName | PathPolicy
+  /** The user's own. */
+  readonly scheduler: Scheduler | null
   /** A policy opens no more. */
   readonly maxPaths: number
   readonly surroundings: Surroundings

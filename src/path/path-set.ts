@@ -12,6 +12,8 @@ import type { PathOwner } from './owner.ts'
 import { Path } from './path.ts'
 import { createRunner } from './policy/index.ts'
 import type { PolicyRunner } from './policy/index.ts'
+import { createScheduler } from './scheduler/index.ts'
+import type { SchedulerRunner } from './scheduler/index.ts'
 
 const TIMEOUT_MS = 5000
 /** Changes that may mean that a device has gone. */
@@ -35,6 +37,7 @@ export class PathSet implements Iterable<Path> {
   readonly #paths = new Map<number, Path>()
   readonly #openings = new Map<number, Opening>()
   readonly #policy: PolicyRunner | null
+  readonly #scheduler: SchedulerRunner | null
   readonly #migrations: Migrations
   #readers: { check(): void }[] = []
   #tickets = 0
@@ -43,6 +46,7 @@ export class PathSet implements Iterable<Path> {
   constructor(owner: PathOwner) {
     this.#owner = owner
     this.#policy = createRunner(owner, { paths: () => [...this.#paths.values()], open: (spec, signal) => this.open(spec, { signal }) })
+    this.#scheduler = createScheduler(owner)
     this.#migrations = new Migrations(owner)
   }
 
@@ -120,7 +124,7 @@ export class PathSet implements Iterable<Path> {
 
   explain(): Explanation {
     const known = this.#owner.explain('paths')
-    const lines = [...known.lines, ...(this.#policy?.lines() ?? [])]
+    const lines = [...known.lines, ...(this.#scheduler === null ? [] : [this.#scheduler.line()]), ...(this.#policy?.lines() ?? [])]
     return { ...known, lines, toString: () => lines.join('\n') }
   }
 
@@ -163,6 +167,11 @@ export class PathSet implements Iterable<Path> {
     const opening = this.#openings.get(message.ticket)
     this.#openings.delete(message.ticket)
     opening?.settle.reject(fromNative(message.error))
+  }
+
+  /** The engine asks the user's scheduler. */
+  onPlan(message: Extract<NativeEvent, { type: 'plan' }>): void {
+    this.#scheduler?.onPlan(message)
   }
 
   onMigrated(message: MigratedMessage): void {

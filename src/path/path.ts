@@ -1,4 +1,4 @@
-/** One path of a connection as people hold it: what it is, how it does, and the three things that can be asked of it. */
+/** One path of a connection as people hold it: what it is, how it does, and what can be asked of it. */
 import { PATH_NUMBERS, Scope } from '../binding/index.ts'
 import type { NativePathFacts } from '../binding/index.ts'
 import { codeToJson, PathError } from '../errors/index.ts'
@@ -82,9 +82,9 @@ export class Path {
     this.#owner.engine.tell(this.#owner.key, { do: 'path-status', path: this.id, status })
   }
 
-  /** For the scheduler `weighted`. @throws QB_PATH_ABANDONED */
+  /** Its share under the scheduler `weighted` against those of other paths; shares are counted anew. @throws QB_OPTION_INVALID QB_PATH_ABANDONED */
   setWeight(weight: number): void {
-    if (!(weight > 0 && weight <= 1000)) throw invalidOption('weight', weight, 'a number above 0, at most 1000')
+    if (!(typeof weight === 'number' && weight >= 0.001 && weight <= 1000)) throw invalidOption('weight', weight, 'a number from 0.001 to 1000')
     if (!this.#owner.features.has('scheduler.weighted')) throw unavailableOption('weight', weight)
     this.#checkAlive()
     this.#owner.engine.tell(this.#owner.key, { do: 'path-weight', path: this.id, weight })

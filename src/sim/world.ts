@@ -266,8 +266,8 @@ export class World implements AsyncDisposable {
     return {
       ...this.#module,
       contract: () => this.#module.contract(),
-      // Sockets of a world follow its routes: they cannot be tied to a device.
-      features: () => this.#module.features().filter((name) => name !== 'interface'),
+      // Sockets of a world follow its routes: they cannot be tied to a device. Its endpoints are on this thread: a scheduler can be asked for every burst.
+      features: () => [...this.#module.features().filter((name) => name !== 'interface'), 'scheduler.pick'],
       createEndpoint: (options: string, wake: () => void): NativeEndpoint => {
         const native = this.#native.createEndpoint(node, options)
         this.#wakes.push(wake)

@@ -1,5 +1,7 @@
-/** Urgency and fairness of a stream, as the engine takes them. */
+/** Urgency, fairness and path of a stream, as the engine takes them. */
 import { checkCall, invalidOption, unavailableOption } from '../config/index.ts'
+import { PathError } from '../errors/index.ts'
+import type { PathSet } from '../path/index.ts'
 
 export interface StreamOptions {
   /** 0 first ... 7 last. @default 3 */
@@ -15,13 +17,36 @@ const URGENCY = 3
 /** Word 3 of OPEN and PRIORITY. @throws QB_OPTION_INVALID */
 export function priorityWord(options: StreamOptions, features: ReadonlySet<string>): number {
   checkCall(options, ['urgency', 'incremental', 'path', 'signal'])
-  const { urgency = URGENCY, incremental = true, path } = options
+  const { urgency = URGENCY, incremental = true } = options
   if (!Number.isInteger(urgency) || urgency < 0 || urgency > 7) throw invalidOption('urgency', urgency, 'a whole number from 0 to 7')
   if (typeof incremental !== 'boolean') throw invalidOption('incremental', incremental, 'true or false')
-  if (path !== undefined) throw unavailableOption('path', path)
   if (!features.has('priority')) {
     if (urgency !== URGENCY) throw unavailableOption('urgency', urgency)
     if (!incremental) throw unavailableOption('incremental', incremental)
   }
   return urgency | (incremental ? 0x100 : 0)
+}
+
+/** How a stream begins. */
+export interface Opening {
+  /** Word 3 of OPEN. */
+  readonly priority: number
+  /** Word 3 of PIN; 0: none. */
+  readonly pin: number
+}
+
+/** @throws QB_OPTION_INVALID QB_PATH_UNKNOWN */
+export function openingOf(options: StreamOptions, features: ReadonlySet<string>, paths: PathSet): Opening {
+  return { priority: priorityWord(options, features), pin: options.path === undefined ? 0 : pinWord(options.path, features, paths) }
+}
+
+/** Word 3 of PIN. @throws QB_PATH_UNKNOWN */
+export function pinWord(path: number | null, features: ReadonlySet<string>, paths: PathSet): number {
+  if (path === null) return 0
+  if (!features.has('pins')) throw unavailableOption('path', path)
+  const known = Number.isInteger(path) ? paths.get(path) : undefined
+  if (known === undefined || known.facts.state === 'abandoning') {
+    throw new PathError('QB_PATH_UNKNOWN', `there is no path ${String(path)} to keep a stream on; connection.paths lists those there are`, typeof path === 'number' ? { path } : {})
+  }
+  return path + 1
 }

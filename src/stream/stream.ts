@@ -5,7 +5,7 @@
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import { Command } from '../binding/index.ts'
-import { checkCall, invalidOption, unavailableOption, waitFor } from '../config/index.ts'
+import { checkCall, invalidOption, waitFor } from '../config/index.ts'
 import type { Bytes, Settle, Waiting } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
@@ -15,7 +15,7 @@ import { nodeDuplex, nodeReadable, nodeWritable } from './node-stream.ts'
 import type { ReceiveHalf } from './receive-half.ts'
 import { checkChunk } from './send-half.ts'
 import type { SendHalf } from './send-half.ts'
-import { priorityWord } from './priority.ts'
+import { pinWord, priorityWord } from './priority.ts'
 import type { StreamOptions } from './priority.ts'
 import type { StreamState } from './state.ts'
 import { webReadable } from './web-readable.ts'
@@ -131,9 +131,11 @@ export class SendStream extends StreamBase {
     if (!this.#half.settled) host.outbox.send(Command.PRIORITY, host.key, Number(this.id), word)
   }
 
-  /** null frees it. */
+  /** Keeps all bytes on one path while it lives: while it does not answer, and once it has gone, they go over the others. null frees it. @throws QB_PATH_UNKNOWN */
   pin(path: number | null): void {
-    if (path !== null) throw unavailableOption('path', path)
+    const { host, settled } = this.#half
+    const word = pinWord(path, host.features, this.connection.paths)
+    if (!settled) host.outbox.send(Command.PIN, host.key, Number(this.id), word)
   }
 
   get bytesWritten(): number {

@@ -192,6 +192,12 @@ describe.skipIf(!BUILT)('examples', () => {
     expect(out).toMatch(/^received 4194304\npath 0 127\.0\.0\.1:\d+: used\npath 1 127\.0\.0\.2:\d+: used\n$/)
   })
 
+  it('schedule by a scheduler of their own, simulated and real', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/02-scheduler.mjs') }).outcome
+    expect({ exit, err }).toEqual({ exit: 0, err: '' })
+    expect(out).toBe('sim, 20000 bytes: path 0 used, path 1 spared\nsim, 2000000 bytes: path 0 used, path 1 used\nnative, 20000 bytes: path 0 used, path 1 spared\n')
+  })
+
   it('send messages and tell their fate', { timeout: LIMIT_MS }, async () => {
     const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/09-datagrams.mjs') }).outcome
     expect({ exit, err, out }).toEqual({ exit: 0, err: '', out: 'ping true acknowledged\n' })

@@ -86,7 +86,12 @@ describe('what this build lacks', () => {
   it('does not hide a scheduler of the user\'s', () => {
     const scheduler = { name: 'mine', pick: () => ({ path: 0, reason: '' }) }
     expect(failure(() => connect({ scheduler }))).toMatchObject({ code: 'QB_SCHEDULER_NO_PLAN', message: expect.stringContaining('mine') })
-    expect(failure(() => connect({ scheduler: { ...scheduler, plan: () => ({ order: [], reason: '' }) } }))).toMatchObject({ code: 'QB_OPTION_INVALID', field: 'scheduler', message: expect.stringContaining('not available') })
+    const planning = { ...scheduler, plan: () => ({ order: [], reason: '' }) }
+    expect(failure(() => connect({ scheduler: planning }))).toMatchObject({ code: 'QB_OPTION_INVALID', field: 'scheduler', message: expect.stringContaining('not available') })
+    expect(connect({ scheduler: planning }, new Set(['scheduler.plan']))).toMatchObject({ scheduler: planning })
+    expect(connect({ scheduler }, new Set(['scheduler.plan', 'scheduler.pick']))).toMatchObject({ scheduler })
+    expect(failure(() => connect({ scheduler: { ...planning, name: '' } })).field).toBe('scheduler.name')
+    expect(failure(() => connect({ scheduler: { ...planning, pick: 5 } })).field).toBe('scheduler.pick')
     expect(failure(() => connect({ scheduler: { name: 'fast' } })).field).toBe('scheduler.name')
     expect(failure(() => connect({ scheduler: { name: 'min-rtt', deadline: 5 } })).code).toBe('QB_OPTION_UNKNOWN')
   })

@@ -14,6 +14,7 @@ export class FakeEndpoint implements NativeEndpoint {
   /** What the test may look at. */
   readonly calls = { flush: 0, drain: 0, wakes: 0 }
   readonly forgotten = new Set<number>()
+  readonly pickers = new Map<number, (view: string) => string>()
   alive = false
   closed = false
   server: NativeServer | null = null
@@ -131,6 +132,10 @@ export class FakeEndpoint implements NativeEndpoint {
     for (let index = 0; index < out.length; index++) out[index] = scope === 2 && index === 11 ? 1 : index + 1 + path
     if (scope === 2) out[4] = this.connections.get(key)?.paths.get(path)?.ptoCount ?? 0
     return true
+  }
+
+  setPicker(key: number, pick: (view: string) => string): void {
+    this.pickers.set(key, pick)
   }
 
   forget(key: number): void {

@@ -1,6 +1,6 @@
 /** Compiled, never run: programs of the public contract as far as this version has it. A line that stops compiling is a broken promise. */
 import { createDevCertificate, Endpoint, isQuicbraidError } from '../../src/index.ts'
-import type { Admit, AdmitVerdict, Attempt, AttemptFacts, BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, DatagramStatus, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Pong, QuicbraidError, ReceiveStream, SendStream, Spaces, StreamError, Verify } from '../../src/index.ts'
+import type { Admit, AdmitVerdict, Attempt, AttemptFacts, BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, DatagramStatus, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Pong, QuicbraidError, ReceiveStream, Scheduler, SchedulerPath, SchedulerPick, SchedulerPlan, SchedulerView, SendStream, Spaces, StreamError, Verify } from '../../src/index.ts'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined
@@ -95,6 +95,18 @@ export function shapes(connection: Connection, bidirectional: BidirectionalStrea
   receive.write(new Uint8Array(1))
   // @ts-expect-error endpoints are made by bind()
   void new Endpoint()
+  path.setWeight(2.5)
+  send.pin(path.id)
+  send.pin(null)
+  void connection.openUnidirectional({ path: path.id })
+  const scheduler: Scheduler = {
+    name: 'mine',
+    plan: ({ paths, queuedBytes }: SchedulerView): SchedulerPlan => ({ order: paths.filter(({ suspect }: SchedulerPath) => !suspect).map(({ id }) => id), weights: { 0: 2 }, pins: [{ stream: 4n, path: 0 }], reinjectAfterMs: queuedBytes, reason: 'so' }),
+    pick: ({ paths }): SchedulerPick => (paths.length > 1 ? { path: 1, duplicateOn: [0], reason: 'both' } : { waitMs: 1, reason: 'alone' }),
+  }
+  void connection.endpoint.connect('a:1', { scheduler, paths: [{ weight: 4 }] })
+  // @ts-expect-error a scheduler says why
+  void connection.endpoint.connect('a:1', { scheduler: { name: 'mine', plan: () => ({ order: [0] }) } })
   // @ts-expect-error no such scheduler
   void connection.endpoint.connect('a:1', { scheduler: 'fastest' })
 }
