@@ -6,6 +6,8 @@ import type { Connection, HandshakeMode, ServerOptions } from '../../index.ts'
 import type { LinkShape, World } from '../../sim/index.ts'
 import { defineExperiment } from '../experiment.ts'
 import type { Experiment } from '../experiment.ts'
+import { CERTIFICATES, identityOf } from './certificates.ts'
+import type { Certificate } from './certificates.ts'
 import { dial, pairIn } from './network.ts'
 import type { Pair } from './network.ts'
 import { available } from './schedulers.ts'
@@ -16,10 +18,8 @@ const RATE = 20e6
 /** What a person gives up at; percentiles of lossy cells need the slow ones too. */
 const LIMIT_MS = 60_000
 const REQUEST = new TextEncoder().encode('how are you?')
-/** So many names need more bytes than the server may send before the client's address is proved. */
-const MANY_NAMES = 200
 
-export type HandshakeCell = { mode: HandshakeMode; loss: number; darkRtt: 'never' | number; rttRatio: number; paths: number; retry: boolean; early: boolean; certificate: 'short' | 'long' }
+export type HandshakeCell = { mode: HandshakeMode; loss: number; darkRtt: 'never' | number; rttRatio: number; paths: number; retry: boolean; early: boolean; certificate: Certificate }
 export type HandshakeValues = { completeMs: number; answerMs: number; pathsMs: number | null; datagrams: number; firstWon: boolean; earlyAccepted: boolean }
 
 export function handshakeExperiment(): Experiment<HandshakeCell, HandshakeValues> {
@@ -34,9 +34,9 @@ export function handshakeExperiment(): Experiment<HandshakeCell, HandshakeValues
       paths: [2, 3, 4],
       retry: [false, true],
       early: [false, true],
-      certificate: ['short', 'long'],
+      certificate: CERTIFICATES,
     },
-    quick: { axes: { loss: [0, 5, 20], darkRtt: ['never', 0], rttRatio: [1, 4], paths: [2], retry: [false], early: [false], certificate: ['short'] }, seeds: 10 },
+    quick: { axes: { loss: [0, 5, 20], darkRtt: ['never', 0], rttRatio: [1, 4], paths: [2], retry: [false], early: [false], certificate: ['ecdsa', 'large'] }, seeds: 10 },
     columns: { completeMs: 'ms', answerMs: 'ms', pathsMs: 'ms', datagrams: '', firstWon: 'share', earlyAccepted: 'share' },
     run: (cell, world) => world.run(() => measure(cell, world)),
   })
@@ -44,7 +44,7 @@ export function handshakeExperiment(): Experiment<HandshakeCell, HandshakeValues
 
 async function measure(cell: HandshakeCell, world: World): Promise<HandshakeValues> {
   const clean = shapes(cell, 0)
-  const pair = pairIn(world, clean, cell.certificate === 'long' ? Array.from({ length: MANY_NAMES }, (_, index) => `name-${index}.example`) : [])
+  const pair = pairIn(world, clean, (from) => identityOf(from, cell.certificate))
   const server: ServerOptions = { ...pair.tls, alpn: 'lab', retry: cell.retry ? 'always' : 'never', ...(cell.early ? { earlyData: true } : {}) }
   const atServer = await pair.server.bind({ server })
   const serving = serve(atServer.incoming())

@@ -14,12 +14,12 @@ export interface Pair {
   tls: Identity
 }
 
-/** `names`: more names make a longer certificate. */
-export function pairIn(world: World, shapes: readonly LinkShape[], names: readonly string[] = []): Pair {
+/** `identify`: the identity of the server, for the name `server`. */
+export function pairIn(world: World, shapes: readonly LinkShape[], identify: (world: World) => Identity = (from) => from.identity('server')): Pair {
   const client = world.host('client')
   const server = world.host('server')
   const links = shapes.map((shape) => world.link(client, server, shape))
-  return { client, server, links, paths: links.map(({ a, b }) => ({ local: a.address, remote: `${b.address}:${PORT}` })), tls: world.identity('server', ...names) }
+  return { client, server, links, paths: links.map(({ a, b }) => ({ local: a.address, remote: `${b.address}:${PORT}` })), tls: identify(world) }
 }
 
 export interface Ends {

@@ -1,9 +1,11 @@
-/** `lab schedulers`: every scheduler of this build in the home of each (multipath.md S), and on pairs of paths drawn by the seed. The client sends. */
+/** `lab schedulers`: every scheduler of this build in the home of each (multipath.md S), and over the networks of a fixed list. The client sends. */
 import type { Connection, ConnectionOptions, ServerOptions } from '../../index.ts'
 import { loadNative } from '../../binding/index.ts'
 import type { LinkShape, World } from '../../sim/index.ts'
 import { defineExperiment } from '../experiment.ts'
 import type { Experiment } from '../experiment.ts'
+import { GRID_CLASSES, gridNetwork, randomOf } from './grid.ts'
+import type { GridClass } from './grid.ts'
 import { quantile } from '../summarize.ts'
 import { connect, drain, pairIn, transfer } from './network.ts'
 import type { Pair } from './network.ts'
@@ -47,15 +49,21 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   /** Home of deadline: each path is dark for 300 ms now and then, P99 of 1 MB chunks. */
   outages: { shapes: () => [link(20, 15), link(20, 25)], bytes: 10_000_000, cost: (world, near, far, bytes) => messages(world, near, far, { bytes: bytes / 10, count: 10, everyMs: 500 }), script: outages },
-  /** Pairs as in the evaluation of MPQUIC (CoNEXT 2017), low and high bandwidth-delay product and loss alike: rates 1 to 50 Mbit/s, RTTs to 100 ms, queues to 100 ms, losses to 1 %. */
-  grid: { shapes: drawn, bytes: 2_000_000, cost: completion },
+  ...Object.fromEntries(GRID_CLASSES.flatMap((name) => [gridScenario(name, '', 20_000_000), gridScenario(name, '-short', 256 * 1024)])),
+}
+
+const HOMES = ['equal', 'uneven', 'spare', 'lossy', 'slow', 'outages']
+
+/** A file over network n of a class, n the seed. */
+function gridScenario(name: GridClass, length: '' | '-short', bytes: number): [string, Scenario] {
+  return [`grid-${name}${length}`, { shapes: ({ seed }) => gridNetwork(name, seed), bytes, cost: completion }]
 }
 
 export function schedulersExperiment(): Experiment<SchedulersCell, SchedulersValues> {
   return defineExperiment<SchedulersCell, SchedulersValues>({
     name: 'schedulers',
     axes: { scheduler: ['min-rtt', 'round-robin', ...available('scheduler.', ['weighted', 'backup', 'redundant', 'blest', 'ecf', 'deadline'] as const)], scenario: Object.keys(SCENARIOS) },
-    quick: { seeds: 3 },
+    quick: { axes: { scenario: [...HOMES, 'grid-low', 'grid-high-loss-short'] }, seeds: 3 },
     columns: { costMs: 'ms', firstShare: 'share', extra: 'share' },
     run: (cell, world) => world.run(() => measure(cell, world)),
   })
@@ -140,25 +148,5 @@ function outages(world: World, { links }: Pair): void {
     const at = world.nowMs + 200 + turn * 900 + random() * 300
     world.at(at, () => dark?.cut())
     world.at(at + 300, () => dark?.restore())
-  }
-}
-
-function drawn({ seed }: World): LinkShape[] {
-  const random = randomOf(seed)
-  return [0, 1].map(() => {
-    const mbit = 50 ** random()
-    const queueMs = 10 + 90 * random()
-    return link(mbit, 50 * random(), { loss: 0.01 * random(), queue: { kind: 'taildrop', bytes: Math.max(15_000, Math.round((mbit * MBIT * queueMs) / 8000)) } })
-  })
-}
-
-/** 0 to 1, the same for the same seed on every machine (a multiplicative generator of 32 bits). */
-function randomOf(seed: number): () => number {
-  let state = (seed * 2_654_435_761) >>> 0
-  return () => {
-    state = (state + 0x9e37_79b9) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 16), 0x21f0_aaad)
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a_2d97)
-    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32
   }
 }
