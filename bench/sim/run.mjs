@@ -8,9 +8,9 @@ const [name, scale] = [process.argv[2], Number(process.argv[3])]
 const WARM_UP = 0.1
 
 const CASES = {
-  bulk: (scale) => bulk([{ delayMs: 5, rateBitsPerSec: 1e9 }], 200e6 * scale),
-  'bulk-two-paths': (scale) => bulk([{ delayMs: 5, rateBitsPerSec: 100e6 }, { delayMs: 10, rateBitsPerSec: 100e6 }], 100e6 * scale),
-  'handshakes-two-paths': (scale) => handshakes(1000 * scale),
+  bulk: (scale) => bulk([{ delayMs: 5, rateBitsPerSec: 1e9 }], Math.round(200e6 * scale)),
+  'bulk-two-paths': (scale) => bulk([{ delayMs: 5, rateBitsPerSec: 100e6 }, { delayMs: 10, rateBitsPerSec: 100e6 }], Math.round(100e6 * scale)),
+  'handshakes-two-paths': (scale) => handshakes(Math.round(1000 * scale)),
 }
 
 /** Runs `main` with a connection over all links; how many datagrams arrived. */

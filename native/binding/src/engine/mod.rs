@@ -187,7 +187,6 @@ impl Engine {
         self.hand_over_logs(io);
         self.write_pages(io);
         self.go_on_ending(io);
-        self.out.records.publish();
         self.call_javascript(io);
         if let Some(at) = self.wake_at {
             io.wake_at(at);
@@ -219,8 +218,12 @@ impl Engine {
         }
     }
 
-    /// Calls JavaScript if records wait and it is time (streams-over-ring S2).
+    /// Calls JavaScript if records wait and it is time (streams-over-ring S2). While it drains on its own thread, it finds
+    /// what is published; where it shares ours, records are only published for a call, so that bytes gather in one place.
     fn call_javascript(&mut self, io: &Io<'_>) {
+        if self.pace.calls == Calls::WhenQuiet {
+            self.out.records.publish();
+        }
         let statistics = io.statistics();
         let messages = statistics.messages_received.saturating_sub(self.pace.messages);
         let bytes = statistics.bytes_received.saturating_sub(self.pace.bytes);
@@ -242,6 +245,7 @@ impl Engine {
             self.out.urgent = false;
             self.pace.waiting_since = None;
             self.pace.called = Some(io.now);
+            self.out.records.publish();
             if self.out.records.claim_wake() == records::Wake::Yes {
                 self.wake.call();
             }
