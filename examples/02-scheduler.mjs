@@ -22,11 +22,15 @@ async function send(connection, bytes) {
   trace.unsubscribe()
   console.log(`${connection.endpoint.driver}, ${bytes} bytes: ${[...carried].map(([id, sum]) => `path ${id} ${sum > bytes / 4 ? 'used' : 'spared'}`).join(', ')}`)
 }
+async function receive(endpoint) {
+  const { value: connection } = await endpoint.incoming().next()
+  void (async () => { for await (const stream of connection.incomingUnidirectional()) stream.bytes().catch(() => {}) })()
+}
 const { world, client, server, paths: [cheap, dear], tls } = World.pair([{ delayMs: 15, rateBitsPerSec: 10e6 }, { delayMs: 5, rateBitsPerSec: 10e6 }])
 await world.run(async () => {
   const far = await server.bind({ server: { ...tls, alpn: 'x' } })
   const connection = await (await client.bind()).connect(far.local[0], { alpn: 'x', ca: tls.ca, serverName: 'server', paths: [cheap, { ...dear, weight: 9 }], scheduler: cheapFirst })
-  far.incoming().next().then(async ({ value }) => { for await (const stream of value.incomingUnidirectional()) void stream.bytes() })
+  await receive(far)
   await connection.paths.ready()
   await send(connection, 20_000) // the dear path is three times as quick, and rests
   await send(connection, 2_000_000)
@@ -34,7 +38,7 @@ await world.run(async () => {
 const { cert, key } = createDevCertificate()
 const far = await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'x' } }), near = await Endpoint.bind()
 const connection = await near.connect(far.local[0], { alpn: 'x', ca: cert, paths: [{ local: '127.0.0.1' }, { local: '127.0.0.2', weight: 9 }], scheduler: cheapFirst })
-far.incoming().next().then(async ({ value }) => { for await (const stream of value.incomingUnidirectional()) void stream.bytes() })
+await receive(far)
 await connection.paths.ready()
 await send(connection, 20_000)
 await Promise.all([near.close(), far.close()])
