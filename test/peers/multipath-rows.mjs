@@ -19,7 +19,7 @@ const PATH_IDLE = { 'path-idle': 1_000 }
 const PATH_PING = { 'path-ping': 100 }
 const CHURN = 50
 
-/** All of them for one client and one server; who raises its limit late must be ours. */
+/** All of them for one client and one server. */
 export function multipathRows(client, server) {
   const row = (what, { client: clientOptions = {}, server: serverOptions = {}, links, atMiddle = [], checks }) => ({
     name: `${client} client, ${server} server: ${what}`,
@@ -65,17 +65,18 @@ function dark(link, size) {
   return { client: { ...size, ...PATH_IDLE }, server: PATH_IDLE, links: LINKS, atMiddle: [`cut ${link}`], checks: [lostOn(link)] }
 }
 
-/** `initial_max_path_id` is 0 at one end, until MAX_PATH_ID raises it. noq has no verb for that. */
+/** `initial_max_path_id` is 0 at one end, until MAX_PATH_ID raises it. noq has no verb for that, its core has. */
 function lateLimits(row, client, server, amount) {
   const late = { 'max-paths': 1, raise: 8 }
+  const able = (implementation) => (implementation === 'noq' ? 'noq-late' : implementation)
   const name = (role, way) => `the ${role} allows path 1 after the handshake, before ${amount} ${way}`
-  const rows = (role, options) => [
-    row(name(role, 'up'), { ...options({ up: SIZE }), checks: [bothCarryUp, noneAbandoned] }),
-    row(name(role, 'down'), { ...options({ down: SIZE }), checks: [bothCarryDown, noneAbandoned] }),
+  const rows = (role, programs, options) => [
+    { ...row(name(role, 'up'), { ...options({ up: SIZE }), checks: [bothCarryUp, noneAbandoned] }), ...programs },
+    { ...row(name(role, 'down'), { ...options({ down: SIZE }), checks: [bothCarryDown, noneAbandoned] }), ...programs },
   ]
   return [
-    ...(client === 'ours' ? rows('client', (size) => ({ client: { ...size, ...late } })) : []),
-    ...(server === 'ours' ? rows('server', (size) => ({ client: size, server: late })) : []),
+    ...rows('client', { client: able(client) }, (size) => ({ client: { ...size, ...late } })),
+    ...rows('server', { server: able(server) }, (size) => ({ client: size, server: late })),
   ]
 }
 
@@ -107,8 +108,12 @@ function keysUpdated(client, server) {
   return ends({ client, server }, ({ keyUpdates }) => (keyUpdates === 0 ? 'no key was updated' : null))
 }
 
-/** Not one STREAM frame on the second path, by the count of the end that counts. */
+/**
+ * Not one STREAM frame on the second path, by the count of the end that counts. Unless the first one seemed silent to ours: on a
+ * machine too busy to run the relay it is, and the spare one is there for that.
+ */
 function secondRests(client, server) {
+  if ([client, server].some(({ paths }) => paths.some(({ id, suspected }) => id === 0 && suspected))) return null
   return ends({ client, server }, ({ paths }) => {
     const frames = paths.find(({ id }) => id === 1)?.streamFrames ?? 0
     return frames === 0 ? null : `${frames} STREAM frames on the backup path`

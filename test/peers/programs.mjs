@@ -22,7 +22,7 @@ export function programs() {
   if (built.error !== undefined) throw new Error(`cargo does not start: ${built.error.message}`)
   if (built.status !== 0) throw new Error('the Rust programs do not build')
   const rust = (name) => [join(TARGET, 'debug', `${name}-peer${EXECUTABLE}`)]
-  const commands = { ours: rust('ours'), quinn: rust('quinn'), noq: rust('noq'), relay: [join(TARGET, 'debug', `peer-relay${EXECUTABLE}`)] }
+  const commands = { ours: rust('ours'), quinn: rust('quinn'), noq: rust('noq'), 'noq-late': rust('noq-late'), relay: [join(TARGET, 'debug', `peer-relay${EXECUTABLE}`)] }
   const python = pythonEnvironment()
   return python.problem === undefined
     ? { commands: { ...commands, aioquic: [python.interpreter, join(HERE, 'aioquic_peer.py')] }, missing: {} }

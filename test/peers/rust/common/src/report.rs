@@ -20,6 +20,8 @@ pub struct PathReport {
     pub received: u64,
     /// STREAM frames sent and received on it, where the library counts them.
     pub stream_frames: Option<u64>,
+    /// It seemed silent for a while, where the library looks for that.
+    pub suspected: bool,
     /// It was given up, by us or the peer.
     pub abandoned: bool,
 }
@@ -82,6 +84,7 @@ impl PathReport {
             "sent": self.sent,
             "received": self.received,
             "streamFrames": self.stream_frames,
+            "suspected": self.suspected,
             "abandoned": self.abandoned,
         })
     }

@@ -99,6 +99,7 @@ impl Seen {
             sent: stats.udp_tx.bytes,
             received: stats.udp_rx.bytes,
             stream_frames: Some(stats.frame_tx.stream + stats.frame_rx.stream),
+            suspected: false,
             abandoned: self.abandoned,
         }
     }

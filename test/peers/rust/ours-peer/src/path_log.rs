@@ -26,10 +26,12 @@ impl PathLog {
         }
     }
 
-    /// Marks paths that are given up.
+    /// Marks paths that are given up, or seem silent.
     pub fn on_event(&mut self, event: &PathEvent) {
-        if let PathEventKind::Abandoning(_) | PathEventKind::Abandoned(_) = event.kind {
-            self.entry(event.path.0).abandoned = true;
+        match event.kind {
+            PathEventKind::Abandoning(_) | PathEventKind::Abandoned(_) => self.entry(event.path.0).abandoned = true,
+            PathEventKind::Suspect => self.entry(event.path.0).suspected = true,
+            _ => {}
         }
     }
 
@@ -45,7 +47,16 @@ impl PathLog {
 
     fn entry(&mut self, id: u32) -> &mut PathReport {
         let index = self.seen.iter().position(|path| path.id == id).unwrap_or_else(|| {
-            self.seen.push(PathReport { id, address: String::new(), sent: 0, received: 0, stream_frames: None, abandoned: false });
+            let path = PathReport {
+                id,
+                address: String::new(),
+                sent: 0,
+                received: 0,
+                stream_frames: None,
+                suspected: false,
+                abandoned: false,
+            };
+            self.seen.push(path);
             self.seen.len() - 1
         });
         &mut self.seen[index]

@@ -107,6 +107,7 @@ fn path(connection: &Connection, address: String) -> PathReport {
         sent: stats.udp_tx.bytes,
         received: stats.udp_rx.bytes,
         stream_frames: Some(stats.frame_tx.stream + stats.frame_rx.stream),
+        suspected: false,
         abandoned: false,
     }
 }
