@@ -1,17 +1,20 @@
 /**
- * The HTML report: one file without outside references, readable in light and dark. What stands in it: a heat map and distribution curves
- * of every column, the table of all cells, the failures. Plots are SVG made by `plots.ts`. Pure.
+ * The HTML report: one file without outside references, readable in light and dark. What stands in it: runs over time, a heat map and
+ * distribution curves of every column, the table of all cells, the failures. Plots are SVG made by `plots.ts`. Pure.
  */
 import { cellKey } from './experiment.ts'
 import type { Cell, Row, Scalar } from './experiment.ts'
-import { curves, escapeHtml, figure, heatMap } from './plots.ts'
+import { curves, escapeHtml, figure, heatMap, lines as timeLines } from './plots.ts'
 import type { Series } from './plots.ts'
 import { numbersOf, summarize } from './summarize.ts'
 import type { Summary } from './summarize.ts'
+import type { Timeline } from './timeline.ts'
 
 export interface ReportOptions {
   /** @default the names of the experiments */
   title?: string
+  /** Runs to show over time. @default none */
+  timelines?: readonly Timeline[]
 }
 
 /** More cells than a person reads stay in the rows' file. */
@@ -34,6 +37,7 @@ export function report(rows: Iterable<Row>, options: ReportOptions = {}): string
   const body = [
     `<h1>${escapeHtml(title)}</h1>`,
     `<p class="facts">${escapeHtml(factsOf(all, summaries, failed, fixed))}</p>`,
+    ...(options.timelines ?? []).map(timelineSection),
     ...columns.flatMap((column) => section(column, all, axes, varying)),
     tableSection(ordered(summaries, axes), [...varying.slice(1), ...varying.slice(0, 1)], columns, failed.length > 0),
     failureSection(failed),
@@ -127,6 +131,18 @@ function heatSection({ column, quantity, line, others }: Heat, rows: readonly Ro
     cells: heads.map((head) => summarize((grouped.get(cellKey({ ...head, [line]: value })) ?? []).map((row) => ({ ...row, cell: {} })))[0]?.columns[column]?.[quantity] ?? null),
   }))
   return `<h3>${quantity === 'mean' ? 'Mean' : 'P50'} by ${escapeHtml(line)} and ${escapeHtml(across.join(', '))}</h3>${heatMap(line, across.map((name) => ({ name, values: heads.map((head) => String(head[name])) })), values)}`
+}
+
+/** One run: what arrived over each link, RTT and window of each path. */
+function timelineSection({ cell, seed, endMs, rates, rtts, windows }: Timeline): string {
+  const what = [...Object.entries(cell).map(([name, value]) => `${name} ${String(value)}`), `seed ${seed}`].join(', ')
+  const paths = [...new Set([...rtts, ...windows].map(({ name }) => name))]
+  return [
+    `<section><h2>One run over time</h2><p>${escapeHtml(what)}.</p>`,
+    `<div class="panels"><div>${timeLines('Arrived over each link', 'Mbit/s', rates, endMs, 'slopes')}${legend(rates.map(({ name }) => name))}</div>`,
+    `<div>${timeLines('Smoothed RTT', 'ms', rtts, endMs, 'steps')}${legend(paths)}</div>`,
+    `<div>${timeLines('Congestion window', 'KiB', windows, endMs, 'steps')}${legend(paths)}</div></div></section>`,
+  ].join('')
 }
 
 function groups(rows: readonly Row[], names: readonly string[]): Map<string, Row[]> {

@@ -18,7 +18,7 @@ export interface Pair {
 export function pairIn(world: World, shapes: readonly LinkShape[], identify: (world: World) => Identity = (from) => from.identity('server')): Pair {
   const client = world.host('client')
   const server = world.host('server')
-  const links = shapes.map((shape) => world.link(client, server, shape))
+  const links = shapes.map((shape, index) => world.link(client, server, { name: `link ${index}`, ...shape }))
   return { client, server, links, paths: links.map(({ a, b }) => ({ local: a.address, remote: `${b.address}:${PORT}` })), tls: identify(world) }
 }
 
