@@ -1,8 +1,8 @@
 /** `quicbraid lab NAME`, `quicbraid lab run FILE`: options, one sweep with its progress, the table or the JSON. */
 import { rm, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { BUILT_IN, report, summarize } from '../../lab/index.ts'
-import type { Row, SweepOptions, SweepPlan } from '../../lab/index.ts'
+import { BUILT_IN, report, summarize, timeline } from '../../lab/index.ts'
+import type { Cell, Row, SweepOptions, SweepPlan } from '../../lab/index.ts'
 import { nowMs } from '../clock.ts'
 import { asCommandError, CommandError, Exit, usageError } from '../exit.ts'
 import { collectParsed, parsed } from '../options.ts'
@@ -23,6 +23,7 @@ export interface LabValues {
   workers?: number | `redis://${string}`
   out?: string
   html?: string
+  timeline?: readonly (readonly [name: string, value: string])[]
   /** commander's form of `--resume` and `--no-resume`. */
   resume?: boolean
   list?: true
@@ -55,6 +56,7 @@ function addOptions(command: Command): Command {
     .option('--workers <n|redis://…>', 'threads (cores), or the server where `lab worker` takes runs', parsed(parseWorkers))
     .option('-o, --out <file>', 'write rows as JSON Lines; rows that are there are not run again')
     .option('--html <file>', 'write a report with plots')
+    .option('--timeline <name=v,name=v>', 'cell (and seed) that the report shows over time (the first)', parsed(parseCell))
     .option('--resume', 'go on with the file of --out (on)')
     .option('--no-resume', 'start the file of --out anew')
     .option('--list', 'show axes, values and how many runs that makes; run nothing')
@@ -64,6 +66,7 @@ function addOptions(command: Command): Command {
 
 async function run(module: string, values: LabValues, context: Context): Promise<void> {
   const { terminal } = context
+  if (values.timeline !== undefined && values.html === undefined) throw usageError('--timeline needs --html: the report that shows it')
   if (values.resume === true && values.out === undefined) throw usageError('--resume needs --out: the file to go on with')
   const options: SweepOptions = {
     module,
@@ -96,7 +99,7 @@ async function measure(options: SweepOptions, values: LabValues, { terminal, end
     progress.stop()
   }
   const facts = factsOf(plan, rows, nowMs() - started, values)
-  if (values.html !== undefined) await writeFile(values.html, report(inOrder(plan, rows)))
+  if (values.html !== undefined && plan !== null) await writeFile(values.html, report(inOrder(plan, rows), { timelines: [await timeline({ module: options.module, ...chosen(plan, values.timeline ?? []) })] }))
   if (values.json !== true) print(plan, rows, terminal)
   if (facts.failed > 0) {
     const first = rows.find(({ ok }) => !ok)
@@ -126,6 +129,31 @@ function list(plan: SweepPlan, values: LabValues, terminal: Terminal): void {
   const { experiment, axes, seeds, runs } = plan
   if (values.json === true) terminal.json({ ok: true, experiment: experiment.name, axes, seeds, runs, columns: experiment.columns })
   else for (const line of listLines(plan)) terminal.result(line)
+}
+
+/** The cell with these values, of other axes the first. */
+function chosen({ experiment, axes }: SweepPlan, wanted: readonly (readonly [name: string, value: string])[]): { cell: Cell; seed: number } {
+  let seed = 1
+  const cell = Object.fromEntries(Object.entries(axes).map(([name, values]) => [name, values[0] ?? null]))
+  for (const [name, text] of wanted) {
+    if (name === 'seed') {
+      seed = parseCount(text, 1, 1_000_000)
+      continue
+    }
+    const value = [...(axes[name] ?? []), ...(experiment.axes[name] ?? [])].find((one) => String(one) === text)
+    if (value === undefined) throw usageError(`--timeline ${name}=${text}: ${experiment.axes[name] === undefined ? `no axis of ${experiment.name}: ${Object.keys(axes).join(', ')}, seed` : `not among ${experiment.axes[name].join(', ')}`}`)
+    cell[name] = value
+  }
+  return { cell, seed }
+}
+
+/** `NAME=V,NAME=V`. */
+function parseCell(text: string): readonly (readonly [name: string, value: string])[] {
+  return text.split(',').map((part) => {
+    const [name = '', value = '', extra] = part.split('=')
+    if (name === '' || value === '' || extra !== undefined) throw usageError(`'${text}' is not a cell; write NAME=V,NAME=V, e.g. loss=5,seed=3`)
+    return [name, value] as const
+  })
 }
 
 /** `NAME=V,V`. */
