@@ -13,7 +13,7 @@ use std::{
 };
 
 use qbase::{Direction, Ecn, FourTuple, StreamId, Timestamp, frame::PathStatusKind};
-use qconnection::{Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig, stream::{ReadError, StreamEvent}};
+use qconnection::{Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, Multipath, SendLimits, TransportConfig, stream::{ReadError, StreamEvent}};
 use qsim::Failure;
 
 mod common;
@@ -149,8 +149,8 @@ fn link(number: u8) -> FourTuple {
 }
 
 impl World {
-    fn new(work: Work, paths: u8) -> Result<Self, Failure> {
-        let transport = TransportConfig { send_buffer: 1_024 * 1_024, ..TransportConfig::default() };
+    fn new(work: Work, paths: u8, multipath: Multipath) -> Result<Self, Failure> {
+        let transport = TransportConfig { send_buffer: 1_024 * 1_024, multipath, ..TransportConfig::default() };
         let (client, server) = ends::configs(5, transport.clone(), transport)?;
         let end = |seed: u8| End {
             endpoint: Endpoint::new(EndpointConfig::default(), [seed; 32]),
@@ -301,8 +301,8 @@ fn transmit(end: &mut End, wire: &mut Wire, now: Timestamp, buffer: &mut [u8]) {
 }
 
 /// Warms up, then counts allocations over this many packets.
-fn allocations_of_a_bulk_transfer(paths: u8, packets: u64) -> Result<(u64, u64), Failure> {
-    let mut world = World::new(Work::Bulk, paths)?;
+fn allocations_of_a_bulk_transfer(paths: u8, multipath: Multipath, packets: u64) -> Result<(u64, u64), Failure> {
+    let mut world = World::new(Work::Bulk, paths, multipath)?;
     world.run(|world| world.packets() >= 40_000)?;
     let used = world.client.handle.and_then(|handle| world.client.endpoint.connection(handle));
     assert_eq!(used.map(|connection| connection.statistics().paths), Some(u64::from(paths)));
@@ -314,21 +314,29 @@ fn allocations_of_a_bulk_transfer(paths: u8, packets: u64) -> Result<(u64, u64),
 
 #[test]
 fn a_bulk_transfer_over_one_path_allocates_nothing_per_packet() -> Result<(), Failure> {
-    let (packets, allocations) = allocations_of_a_bulk_transfer(1, 20_000)?;
+    let (packets, allocations) = allocations_of_a_bulk_transfer(1, Multipath::Auto, 20_000)?;
     assert!(allocations <= packets / 1_000, "{allocations} allocations for {packets} packets");
     Ok(())
 }
 
 #[test]
 fn a_bulk_transfer_over_two_paths_allocates_nothing_per_packet() -> Result<(), Failure> {
-    let (packets, allocations) = allocations_of_a_bulk_transfer(2, 20_000)?;
+    let (packets, allocations) = allocations_of_a_bulk_transfer(2, Multipath::Auto, 20_000)?;
+    assert!(allocations <= packets / 1_000, "{allocations} allocations for {packets} packets");
+    Ok(())
+}
+
+/// multipath section O
+#[test]
+fn nor_do_two_paths_that_share_one_packet_number_space() -> Result<(), Failure> {
+    let (packets, allocations) = allocations_of_a_bulk_transfer(2, Multipath::SharedSpace, 20_000)?;
     assert!(allocations <= packets / 1_000, "{allocations} allocations for {packets} packets");
     Ok(())
 }
 
 #[test]
 fn small_streams_one_after_another_allocate_nothing() -> Result<(), Failure> {
-    let mut world = World::new(Work::Requests, 1)?;
+    let mut world = World::new(Work::Requests, 1, Multipath::Auto)?;
     world.run(|world| world.client.moved >= 2_000)?;
     let (from_streams, from) = (world.client.moved, allocations());
     world.run(|world| world.client.moved >= from_streams + 20_000)?;
