@@ -59,7 +59,7 @@ export function addTransport(command: Command): Command {
     .option(SCHEDULER_OPTION, SCHEDULER_HELP)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
     .option('--handshake <mode>', 'single, stagger, race, shared, independent')
-    .option('--multipath <mode>', 'auto, off, require')
+    .option('--multipath <mode>', 'auto, off, require, shared-space')
     .option('--connect-timeout <time>', 'limit of the handshake (10s)', parsed(parseTime))
     .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))
     .addOption(new Option('--session <file>').hideHelp())

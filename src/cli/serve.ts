@@ -45,7 +45,7 @@ export function addServe(program: Command, { terminal, end }: Context): void {
     .option('--client-ca <file>', 'demand client certificates that this authority signed')
     .option(SCHEDULER_OPTION, SCHEDULER_HELP)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
-    .option('--multipath <mode>', 'auto, off, require')
+    .option('--multipath <mode>', 'auto, off, require, shared-space')
     .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))
     .addOption(new Option('--allow-put').hideHelp())
     .addOption(new Option('--max-put <size>').hideHelp())
