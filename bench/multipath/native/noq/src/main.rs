@@ -38,7 +38,7 @@ const SERVER_NAME: &str = "localhost";
 /// Paths that may be open at once.
 const MAX_PATHS: u32 = 8;
 /// Pieces that the server writes.
-const CHUNK: [u8; 65_536] = [7; 65_536];
+static CHUNK: [u8; 65_536] = [7; 65_536];
 /// Rest before a path is asked for again that the peer has given no ids for yet.
 const RETRY: Duration = Duration::from_millis(1);
 
