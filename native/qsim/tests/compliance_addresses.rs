@@ -194,11 +194,14 @@ fn declare(parameters: &mut TransportParameters, chosen: u32, available: &[u32])
     parameters.version_information = Some(VersionInformation { chosen, available: available.to_vec() });
 }
 
+/// What a server does to its parameters.
+type Change = fn(&mut TransportParameters);
+
 /// Shows 9368-version-downgrade-prevention-downgrade-3, 9368-version-downgrade-prevention-downgrade-13,
 /// 9368-version-downgrade-prevention-downgrade-18 and 9369-version-negotiation-considerations-2.
 #[test]
 fn a_server_that_declares_another_version_than_it_speaks_is_refused() -> Result<(), Failure> {
-    let cases: [(fn(&mut TransportParameters), Option<ErrorCode>); 4] = [
+    let cases: [(Change, Option<ErrorCode>); 4] = [
         (|parameters| declare(parameters, VERSION_1, &[VERSION_1]), None),
         (|parameters| declare(parameters, VERSION_2, &[VERSION_1, VERSION_2]), Some(ErrorCode::VERSION_NEGOTIATION_ERROR)),
         (|parameters| declare(parameters, 0x1a2a_3a4a, &[VERSION_1]), Some(ErrorCode::VERSION_NEGOTIATION_ERROR)),
@@ -215,7 +218,7 @@ fn a_server_that_declares_another_version_than_it_speaks_is_refused() -> Result<
 /// 9368-version-downgrade-prevention-downgrade-17 and 9368-special-handling-for-quic-version-1-1.
 #[test]
 fn after_version_negotiation_a_client_checks_what_the_server_says_it_speaks() -> Result<(), Failure> {
-    let cases: [(fn(&mut TransportParameters), Option<ErrorCode>); 4] = [
+    let cases: [(Change, Option<ErrorCode>); 4] = [
         (|parameters| declare(parameters, VERSION_1, &[VERSION_1]), None),
         (|parameters| parameters.version_information = None, None),
         (|parameters| declare(parameters, VERSION_1, &[VERSION_2, VERSION_1]), Some(ErrorCode::VERSION_NEGOTIATION_ERROR)),
@@ -233,7 +236,7 @@ fn after_version_negotiation_a_client_checks_what_the_server_says_it_speaks() ->
 /// Shows 9368-version-downgrade-prevention-downgrade-12 and 9368-version-downgrade-prevention-downgrade-14.
 #[test]
 fn after_version_negotiation_to_another_version_than_1_a_server_must_say_what_it_speaks() -> Result<(), Failure> {
-    let cases: [(fn(&mut TransportParameters), Option<ErrorCode>); 2] = [
+    let cases: [(Change, Option<ErrorCode>); 2] = [
         (|parameters| declare(parameters, VERSION_2, &[VERSION_2]), None),
         (|parameters| parameters.version_information = None, Some(ErrorCode::VERSION_NEGOTIATION_ERROR)),
     ];

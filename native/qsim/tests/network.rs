@@ -295,7 +295,7 @@ proptest! {
 enum Step {
     Send { direction: LinkDirection, len: usize },
     Wait(Duration),
-    Set(LinkShape),
+    Set(Box<LinkShape>),
     Cut,
     Restore,
 }
@@ -309,7 +309,7 @@ struct Program {
 impl Program {
     fn shapes_mut(&mut self) -> impl Iterator<Item = &mut LinkShape> {
         let later = self.steps.iter_mut().filter_map(|step| match step {
-            Step::Set(shape) => Some(shape),
+            Step::Set(shape) => Some(&mut **shape),
             _ => None,
         });
         std::iter::once(&mut self.shape).chain(later)
@@ -372,7 +372,7 @@ fn program() -> impl Strategy<Value = Program> {
     let step = prop_oneof![
         12 => (direction, 4_usize..1_500).prop_map(|(direction, len)| Step::Send { direction, len }),
         4 => (0_u64..30_000).prop_map(|micros| Step::Wait(Duration::from_micros(micros))),
-        1 => shape().prop_map(Step::Set),
+        1 => shape().prop_map(|shape| Step::Set(Box::new(shape))),
         1 => Just(Step::Cut),
         1 => Just(Step::Restore),
     ];

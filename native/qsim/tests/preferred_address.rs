@@ -116,7 +116,8 @@ fn attack_e15_an_address_of_narrower_reach_is_not_even_asked() -> Result<(), Fai
             reset_token: ResetToken([9; 16]),
         })
     }
-    let plays: [(&str, fn(&mut qbase::param::TransportParameters), bool); 6] = [
+    type Change = fn(&mut qbase::param::TransportParameters);
+    let plays: [(&str, Change, bool); 6] = [
         ("this host", |parameters| parameters.preferred_address = offer([127, 0, 0, 1], 80), false),
         ("a metadata service", |parameters| parameters.preferred_address = offer([169, 254, 169, 254], 80), false),
         ("a private network", |parameters| parameters.preferred_address = offer([192, 168, 0, 1], 80), false),

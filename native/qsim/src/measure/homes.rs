@@ -190,10 +190,10 @@ fn outages(scheduler: Scheduler, seed: u64) -> Result<Outcome, Failure> {
     let mut random = Random::labelled(seed, 2);
     let mut at = pair.now();
     for turn in 0..40_u32 {
-        at = at + Duration::from_millis(400) + random.duration_up_to(Duration::from_millis(800));
+        at += Duration::from_millis(400) + random.duration_up_to(Duration::from_millis(800));
         let link = LinkId(turn % 2);
         pair.plan(When::At(at), Action::Cut(link, Directions::Both));
-        at = at + Duration::from_millis(300);
+        at += Duration::from_millis(300);
         pair.plan(When::At(at), Action::Restore(link, Directions::Both));
     }
     let mut times = Vec::new();
