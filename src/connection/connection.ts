@@ -88,6 +88,7 @@ export class Connection implements AsyncDisposable {
     this.#messages = sink
     const events = {
       onStream: (id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer') => this.#emit({ type: 'stream', id, direction, initiated }),
+      onDropped: (id: bigint, code: bigint) => this.#onDropped(id, code),
       callbackFailed: (callback: string, error: unknown) => this.#callbackFailed(callback, error),
     }
     this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, events)
@@ -257,6 +258,11 @@ export class Connection implements AsyncDisposable {
 
   #emit(event: DistributiveOmit<ConnectionEvent, 'atMs'>, atMs?: number): void {
     this.#feeds.emit({ ...event, atMs: atMs ?? this.#owner.engine.now() } as ConnectionEvent)
+  }
+
+  #onDropped(id: bigint, code: bigint): void {
+    this.#owner.logger.warn?.(`stream ${id} was dropped before it had ended: it was reset and stopped; end, read or destroy() it`, { connection: this.id, stream: id, code })
+    this.#emit({ type: 'stream-dropped', id, code })
   }
 
   #callbackFailed(callback: string, error: unknown): void {

@@ -52,6 +52,8 @@ export type ConnectionEvent = { atMs: number } & (
   | { type: 'opened' | 'confirmed' | 'key-update' | 'early-rejected' | 'session-stored' | 'token-stored' }
   | { type: 'multipath'; mode: MultipathMode; /** e.g. 'peer did not offer' */ reason: string }
   | { type: 'stream'; id: bigint; direction: 'bidi' | 'uni'; initiated: 'local' | 'peer' }
+  /** Nobody held its handle any more: what had not ended was reset and stopped with `code`. */
+  | { type: 'stream-dropped'; id: bigint; code: bigint }
   | { type: 'blocked'; by: 'streams-bidi' | 'streams-uni' | 'connection-credit' | 'path-ids' | 'path-cids' }
   | { type: 'peer-address-observed'; path: number; address: string }
   | { type: 'callback-failed'; callback: string; error: unknown }

@@ -18,6 +18,7 @@ type Direction = typeof BIDIRECTIONAL | typeof UNIDIRECTIONAL
 /** What the table tells its connection. */
 export interface StreamEvents {
   onStream(id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer'): void
+  onDropped(id: bigint, code: bigint): void
   callbackFailed(callback: string, error: unknown): void
 }
 
@@ -28,6 +29,7 @@ export class StreamTable implements StreamHost {
   readonly codes: StreamCodes
   readonly features: ReadonlySet<string>
   readonly sendBufferBytes: number
+  readonly watchesHandles: boolean
   readonly incomingBidirectional: Supply<BidirectionalStream> = new Supply()
   readonly incomingUnidirectional: Supply<ReceiveStream> = new Supply()
   readonly #events: StreamEvents
@@ -50,6 +52,7 @@ export class StreamTable implements StreamHost {
     this.codes = kept.streamCodes
     this.features = features
     this.sendBufferBytes = kept.sendBufferBytes
+    this.watchesHandles = connection.endpoint.driver !== 'sim'
     this.#connectionBytes = kept.connectionSendBufferBytes
     this.#role = role
     this.#events = events
@@ -80,6 +83,10 @@ export class StreamTable implements StreamHost {
   forget(stream: number): void {
     this.#streams.delete(stream)
     if (this.#error === null) this.outbox.send(Command.RELEASE, this.key, stream)
+  }
+
+  dropped(stream: number, code: bigint): void {
+    this.#events.onDropped(BigInt(stream), code)
   }
 
   callbackFailed(callback: string, error: unknown): void {

@@ -3,35 +3,59 @@ import { waitFor } from '../config/index.ts'
 import type { Settle, Waiting } from '../config/index.ts'
 import { StreamError } from '../errors/index.ts'
 import { cancelCode } from './codes.ts'
+import { tie } from './dropped.ts'
 import type { Reader, ReceiveHalf } from './receive-half.ts'
 
 type Batch = readonly Uint8Array[]
 
+/** Who waits, and what must not be collected meanwhile. */
+type Wait = Settle<IteratorResult<Batch, undefined>> & { holder: object }
+
 /** All that waits, batch by batch. Leaving the loop early stops the stream. */
-export class BatchIterator implements AsyncIterableIterator<Batch>, Reader {
+export class BatchIterator implements AsyncIterableIterator<Batch> {
+  readonly #batches: Batches
   readonly #half: ReceiveHalf
-  #waiting: Settle<IteratorResult<Batch, undefined>>[] = []
+
+  constructor(half: ReceiveHalf, handle: object) {
+    this.#half = half
+    this.#batches = new Batches(half)
+    tie(this, handle)
+  }
+
+  next(): Promise<IteratorResult<Batch, undefined>> {
+    return this.#batches.next(this)
+  }
+
+  return(): Promise<IteratorResult<Batch, undefined>> {
+    this.#half.stop(cancelCode(this.#half.host))
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}
+
+/** What the part holds of an iterator: nothing, unless somebody waits. */
+class Batches implements Reader {
+  readonly #half: ReceiveHalf
+  #waiting: Wait[] = []
 
   constructor(half: ReceiveHalf) {
     this.#half = half
     half.attach(this)
   }
 
-  next(): Promise<IteratorResult<Batch, undefined>> {
+  next(holder: object): Promise<IteratorResult<Batch, undefined>> {
     if (this.#waiting.length === 0) {
       if (this.#half.waiting) return Promise.resolve({ done: false, value: this.#half.takeAll() })
       if (this.#half.atEnd) return Promise.resolve({ done: true, value: undefined })
       if (this.#half.error !== null) return Promise.reject(this.#half.error)
     }
     return waitFor(undefined, (deferred) => {
-      this.#waiting.push(deferred)
+      this.#waiting.push({ ...deferred, holder })
       return () => {}
     })
-  }
-
-  return(): Promise<IteratorResult<Batch, undefined>> {
-    this.#half.stop(cancelCode(this.#half.host))
-    return Promise.resolve({ done: true, value: undefined })
   }
 
   notify(): void {
@@ -43,14 +67,10 @@ export class BatchIterator implements AsyncIterableIterator<Batch>, Reader {
       else return
     }
   }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
 }
 
 /** All bytes up to FIN. @throws QB_STREAM_TOO_LONG (then the stream is stopped), the part's error */
-export function collectBytes(half: ReceiveHalf, options: Waiting, maxBytes: number): Promise<Uint8Array> {
+export function collectBytes(half: ReceiveHalf, options: Waiting, maxBytes: number, handle: object): Promise<Uint8Array> {
   const pieces: Buffer[] = []
   let total = 0
   return waitFor<Uint8Array>(options.signal, (deferred) => {
@@ -65,10 +85,14 @@ export function collectBytes(half: ReceiveHalf, options: Waiting, maxBytes: numb
       } else if (half.atEnd) deferred.resolve(join(pieces, total))
       else if (half.error !== null) deferred.reject(half.error)
     }
-    half.attach({ notify })
+    const reader: Reader & { holder: object | null } = { notify, holder: handle }
+    half.attach(reader)
     notify()
-    // Still open here means: given up. What was taken cannot be put back.
-    return () => half.stop(cancelCode(half.host))
+    return () => {
+      reader.holder = null
+      // Still open here means: given up. What was taken cannot be put back.
+      half.stop(cancelCode(half.host))
+    }
   })
 }
 

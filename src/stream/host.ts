@@ -11,6 +11,8 @@ export interface StreamHost {
   readonly features: ReadonlySet<string>
   /** Unsent bytes a stream may hold. */
   readonly sendBufferBytes: number
+  /** A stream whose handle was collected is cut. */
+  readonly watchesHandles: boolean
   /** Unsent bytes the connection takes in all, now. */
   room(): number
   /** Bytes were accepted on a stream. */
@@ -19,6 +21,8 @@ export interface StreamHost {
   onRoom(wake: () => void): void
   /** Both parts of a stream have ended: it may be forgotten. */
   forget(stream: number): void
+  /** A stream is cut with this code, since nobody holds its handle. */
+  dropped(stream: number, code: bigint): void
   /** A callback of the user's threw; the fallback happens. */
   callbackFailed(callback: string, error: unknown): void
 }

@@ -5,6 +5,7 @@
 import { Duplex, Readable, Writable } from 'node:stream'
 import type { DuplexOptions, ReadableOptions, WritableOptions } from 'node:stream'
 import { codeOf } from './codes.ts'
+import { Loose } from './dropped.ts'
 import type { Reader, ReceiveHalf } from './receive-half.ts'
 import type { SendHalf } from './send-half.ts'
 
@@ -23,7 +24,8 @@ export function nodeReadable(half: ReceiveHalf, options: DuplexOptions): Readabl
 export function nodeWritable(half: SendHalf, options: DuplexOptions): Writable {
   const own = { ...BYTES, ...writeMethods(new WriteFace(half)), destroy: destroyBy(half, null) }
   const stream = new Writable({ highWaterMark: HIGH_WATER_BYTES, ...(options as WritableOptions), ...own })
-  half.onFailure = (error) => stream.destroy(error)
+  const loose = new Loose(stream, half.host.watchesHandles)
+  half.onFailure = (error) => void loose.face?.destroy(error)
   return stream
 }
 
@@ -32,9 +34,10 @@ export function nodeDuplex(sending: SendHalf, receiving: ReceiveHalf, options: D
   const marks = { readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES }
   const own = { ...BYTES, ...readMethods(reading), ...writeMethods(new WriteFace(sending)), destroy: destroyBy(sending, receiving) }
   const stream = new Duplex({ ...marks, ...options, ...own })
+  const loose = new Loose(stream, sending.host.watchesHandles)
   // While there is something to read a failed sending part is told to the next write; after that it is all there is.
   sending.onFailure = (error) => {
-    if (receiving.state !== 'open') stream.destroy(error)
+    if (receiving.state !== 'open') loose.face?.destroy(error)
   }
   return reading.start(stream)
 }
@@ -68,7 +71,7 @@ function destroyBy(sending: SendHalf | null, receiving: ReceiveHalf | null): (er
 
 class ReadFace implements Reader {
   readonly #half: ReceiveHalf
-  #stream: Readable | null = null
+  #stream: Loose<Readable> | null = null
   /** The stream asked for bytes and has not said enough. */
   #wanting = false
   #ended = false
@@ -78,31 +81,39 @@ class ReadFace implements Reader {
   }
 
   start<T extends Readable>(stream: T): T {
-    this.#stream = stream
+    this.#stream = new Loose<Readable>(stream, this.#half.host.watchesHandles)
     this.#half.attach(this)
     this.notify()
     return stream
   }
 
   read(): void {
-    this.#wanting = true
+    this.#setWanting(true)
     this.notify()
   }
 
   notify(): void {
-    const stream = this.#stream
-    if (stream === null || stream.destroyed) return
+    const stream = this.#stream?.face
+    if (stream === undefined || stream.destroyed) return
     while (this.#wanting && this.#half.waiting) {
       // Pushing may ask for more at once, so the flag falls first.
-      this.#wanting = false
+      this.#setWanting(false)
       const piece = this.#half.take()
-      if (piece !== null && stream.push(piece)) this.#wanting = true
+      if (piece !== null && stream.push(piece)) this.#setWanting(true)
     }
     if (this.#half.error !== null) stream.destroy(this.#half.error)
     else if (this.#half.atEnd && !this.#ended) {
       this.#ended = true
+      this.#setWanting(false)
       stream.push(null)
     }
+  }
+
+  /** A read that waits keeps its stream. */
+  #setWanting(wanting: boolean): void {
+    this.#wanting = wanting
+    if (wanting) this.#stream?.hold()
+    else this.#stream?.release()
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { deferHandled } from '../config/index.ts'
 import type { Deferred } from '../config/index.ts'
+import { cancelCode } from './codes.ts'
 import type { PartError } from './codes.ts'
 import type { StreamHost } from './host.ts'
 import { ReceiveHalf } from './receive-half.ts'
@@ -20,6 +21,8 @@ export class StreamState {
   #closed: Deferred<{ error: PartError | null }> | null = null
   /** The connection has ended: `closed` waits no more, though complete bytes may still be read. */
   #cut = false
+  /** The handle, while somebody waits for `closed` or `finished`. */
+  awaited: object | null = null
 
   constructor(host: StreamHost, stream: number, initiated: 'local' | 'peer', early: boolean) {
     this.host = host
@@ -52,12 +55,28 @@ export class StreamState {
     return this.initiated === 'local' && (sending?.written ?? 0) === 0 && (receiving?.received ?? 0) === 0 ? 'idle' : 'open'
   }
 
+  /** Somebody waits for `closed` or `finished`: until that is there the handle counts as held. */
+  waitBy(handle: object): void {
+    if (!this.#cut && !this.#isOver()) this.awaited = handle
+  }
+
+  /** Nobody holds the handle any more (mux R40): what has not ended is reset and stopped. */
+  drop(): void {
+    const { sending, receiving, host } = this
+    if (this.#cut || (sending?.state !== 'open' && receiving?.state !== 'open')) return
+    const code = cancelCode(host)
+    if (sending?.state === 'open') sending.reset(code)
+    if (receiving?.state === 'open') receiving.stop(code)
+    host.dropped(this.stream, code)
+  }
+
   /** The connection ended. */
   cut(error: PartError): void {
     this.sending?.fail(error)
     this.receiving?.cut(error)
     if (this.receiving !== null) this.receiving.released = true
     this.#cut = true
+    this.awaited = null
     this.#closed?.resolve({ error: this.#error() })
   }
 
@@ -70,7 +89,9 @@ export class StreamState {
   }
 
   #onSettled(): void {
+    if (this.#closed === null && (this.sending?.settled ?? true)) this.awaited = null
     if (!this.#isOver()) return
+    this.awaited = null
     if (this.receiving !== null) this.receiving.released = true
     this.#closed?.resolve({ error: this.#error() })
     this.host.forget(this.stream)

@@ -11,6 +11,7 @@ import type { Connection } from '../connection/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
 import { codeOf, endedError, givenCode } from './codes.ts'
 import { BatchIterator, collectBytes } from './collect.ts'
+import { tie, watchHandle } from './dropped.ts'
 import { nodeDuplex, nodeReadable, nodeWritable } from './node-stream.ts'
 import type { ReceiveHalf } from './receive-half.ts'
 import { checkChunk } from './send-half.ts'
@@ -37,6 +38,7 @@ export abstract class StreamBase implements AsyncDisposable {
     this.connection = core.host.connection
     this.direction = (core.stream & 2) === 0 ? 'bidi' : 'uni'
     this.initiated = core.initiated
+    watchHandle(this, core)
   }
 
   get state(): 'idle' | 'open' | 'half-local' | 'half-remote' | 'error' | 'reset' | 'closed' {
@@ -50,7 +52,9 @@ export abstract class StreamBase implements AsyncDisposable {
 
   /** Both parts ended; never rejects. */
   get closed(): Promise<{ error: StreamError | ConnectionError | null }> {
-    return this.#core.closed
+    const { closed } = this.#core
+    this.#core.waitBy(this)
+    return closed
   }
 
   /** Drops the handle: what has not ended is reset and stopped, with the code of `error` or `cancelCode`. */
@@ -70,17 +74,19 @@ export abstract class StreamBase implements AsyncDisposable {
 /** The writing side of both kinds that have one. */
 export class SendStream extends StreamBase {
   readonly #half: SendHalf
+  readonly #state: StreamState
   #writable: WritableStream<Bytes> | null = null
 
   constructor(core: StreamState, half: SendHalf) {
     super(core)
+    this.#state = core
     this.#half = half
   }
 
   get writable(): WritableStream<Bytes> {
     if (this.#writable === null) {
       this.#half.lock('writable')
-      this.#writable = webWritable(this.#half)
+      this.#writable = tie(webWritable(this.#half), this)
     }
     return this.#writable
   }
@@ -117,7 +123,9 @@ export class SendStream extends StreamBase {
 
   /** The peer acknowledged everything including FIN. @throws QB_STREAM_RESET QB_STREAM_STOPPED or the connection's error */
   get finished(): Promise<void> {
-    return this.#half.finished
+    const { finished } = this.#half
+    if (!this.#half.settled) this.#state.waitBy(this)
+    return finished
   }
 
   /** RESET_STREAM; unsent bytes are dropped. After the end: nothing. */
@@ -149,7 +157,7 @@ export class SendStream extends StreamBase {
   /** As a node:stream; locks writing to it. */
   toWritable(options: DuplexOptions = {}): Writable {
     this.#half.lock('toWritable()')
-    return nodeWritable(this.#half, options)
+    return tie(nodeWritable(this.#half, options), this)
   }
 
   #settleReady(deferred: Settle<void>): void {
@@ -161,25 +169,27 @@ export class SendStream extends StreamBase {
 /** What reading means, for both kinds that have it. */
 class Reading {
   readonly half: ReceiveHalf
+  readonly #handle: object
   #readable: ReadableStream<Bytes> | null = null
   #batches: BatchIterator | null = null
   #collecting = false
 
-  constructor(half: ReceiveHalf) {
+  constructor(half: ReceiveHalf, handle: object) {
     this.half = half
+    this.#handle = handle
   }
 
   get readable(): ReadableStream<Bytes> {
     if (this.#readable === null) {
       this.half.lock('readable')
-      this.#readable = webReadable(this.half)
+      this.#readable = tie(webReadable(this.half), this.#handle)
     }
     return this.#readable
   }
 
   batches(): BatchIterator {
     this.half.lock('the async iterator')
-    this.#batches ??= new BatchIterator(this.half)
+    this.#batches ??= new BatchIterator(this.half, this.#handle)
     return this.#batches
   }
 
@@ -189,7 +199,7 @@ class Reading {
     if (typeof maxBytes !== 'number' || !(maxBytes >= 0)) throw invalidOption('maxBytes', maxBytes, 'a number from 0')
     this.half.lock(this.#collecting ? 'another bytes()' : 'bytes()')
     this.#collecting = true
-    return collectBytes(this.half, options, maxBytes)
+    return collectBytes(this.half, options, maxBytes, this.#handle)
   }
 
   stop(code: number | bigint | undefined): void {
@@ -203,7 +213,7 @@ export class ReceiveStream extends StreamBase implements AsyncIterable<readonly 
 
   constructor(core: StreamState, half: ReceiveHalf) {
     super(core)
-    this.#reading = new Reading(half)
+    this.#reading = new Reading(half, this)
   }
 
   /** Byte stream (BYOB). `cancel(reason)` = `stop`. A peer's reset errors it with QB_STREAM_RESET. */
@@ -232,7 +242,7 @@ export class ReceiveStream extends StreamBase implements AsyncIterable<readonly 
   /** As a node:stream; locks reading to it. */
   toReadable(options: DuplexOptions = {}): Readable {
     this.#reading.half.lock('toReadable()')
-    return nodeReadable(this.#reading.half, options)
+    return tie(nodeReadable(this.#reading.half, options), this)
   }
 }
 
@@ -244,7 +254,7 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
   constructor(core: StreamState, sending: SendHalf, receiving: ReceiveHalf) {
     super(core, sending)
     this.#sending = sending
-    this.#reading = new Reading(receiving)
+    this.#reading = new Reading(receiving, this)
   }
 
   /** As of `ReceiveStream`. */
@@ -273,14 +283,14 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
   /** As of `ReceiveStream`; the writing side stays as it is. */
   toReadable(options: DuplexOptions = {}): Readable {
     this.#reading.half.lock('toReadable()')
-    return nodeReadable(this.#reading.half, options)
+    return tie(nodeReadable(this.#reading.half, options), this)
   }
 
   /** One node:stream of both parts; half-open by default; `destroy(error)` resets and stops. */
   toDuplex(options: DuplexOptions = {}): Duplex {
     this.#sending.lock('toDuplex()')
     this.#reading.half.lock('toDuplex()')
-    return nodeDuplex(this.#sending, this.#reading.half, options)
+    return tie(nodeDuplex(this.#sending, this.#reading.half, options), this)
   }
 }
 

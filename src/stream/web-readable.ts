@@ -5,6 +5,7 @@
 import { ReadableStream } from 'node:stream/web'
 import type { ReadableByteStreamController, ReadableStreamBYOBRequest } from 'node:stream/web'
 import { codeOf } from './codes.ts'
+import { Loose } from './dropped.ts'
 import type { Reader, ReceiveHalf } from './receive-half.ts'
 
 export function webReadable(half: ReceiveHalf): ReadableStream<Uint8Array> {
@@ -30,18 +31,18 @@ export function webReadable(half: ReceiveHalf): ReadableStream<Uint8Array> {
 
 class ByteFace implements Reader {
   readonly #half: ReceiveHalf
-  readonly #controller: ReadableByteStreamController
+  readonly #controller: Loose<ReadableByteStreamController>
   /** A pull waits for its answer. */
   #pulled = false
   #closed = false
 
   constructor(half: ReceiveHalf, controller: ReadableByteStreamController) {
     this.#half = half
-    this.#controller = controller
+    this.#controller = new Loose(controller, half.host.watchesHandles)
   }
 
   pull(): void {
-    this.#pulled = true
+    this.#setPulled(true)
     this.notify()
   }
 
@@ -58,41 +59,51 @@ class ByteFace implements Reader {
     if (!this.#pulled || request === null || view === null || view === undefined) return 0
     const length = Math.min(view.byteLength, end - start)
     staging.copy(new Uint8Array(view.buffer, view.byteOffset, length), 0, start, start + length)
-    this.#pulled = false
+    this.#setPulled(false)
     request.respond(length)
     return length
   }
 
   #answer(): void {
     const request = this.#request()
+    const controller = this.#controller.face
     const view = request?.view
     // Answering may pull again at once, so the flag falls first.
-    this.#pulled = false
+    this.#setPulled(false)
     if (request !== null && view !== null && view !== undefined) {
       request.respond(this.#half.takeInto(new Uint8Array(view.buffer, view.byteOffset, view.byteLength)))
       return
     }
     const piece = this.#half.take()
-    if (piece !== null) this.#controller.enqueue(piece)
+    if (piece !== null) controller?.enqueue(piece)
   }
 
   #close(): void {
     this.#closed = true
     try {
-      this.#controller.close()
+      this.#controller.face?.close()
       this.#request()?.respond(0)
     } catch {
       // The reader cancelled meanwhile: closed either way.
     }
+    this.#setPulled(false)
   }
 
   #fail(error: Error): void {
     this.#closed = true
-    this.#controller.error(error)
+    this.#controller.face?.error(error)
+    this.#setPulled(false)
+  }
+
+  /** A read that waits keeps its stream. */
+  #setPulled(pulled: boolean): void {
+    this.#pulled = pulled
+    if (pulled) this.#controller.hold()
+    else this.#controller.release()
   }
 
   /** Read anew each time: an answer makes the old one void. Node's types leave the request's view wide. */
   #request(): ReadableStreamBYOBRequest | null {
-    return (this.#controller.byobRequest as ReadableStreamBYOBRequest | undefined) ?? null
+    return (this.#controller.face?.byobRequest as ReadableStreamBYOBRequest | undefined) ?? null
   }
 }

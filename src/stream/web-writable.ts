@@ -6,6 +6,7 @@ import { WritableStream } from 'node:stream/web'
 import type { WritableStreamDefaultController } from 'node:stream/web'
 import { defer } from '../config/index.ts'
 import { codeOf } from './codes.ts'
+import { Loose } from './dropped.ts'
 import { checkChunk } from './send-half.ts'
 import type { SendHalf } from './send-half.ts'
 
@@ -17,7 +18,8 @@ const HIGH_WATER_BYTES = 262_144
 export function webWritable(half: SendHalf): WritableStream<Uint8Array> {
   const sink = {
     start(controller: WritableStreamDefaultController): void {
-      half.onFailure = (error) => controller.error(error)
+      const loose = new Loose(controller, half.host.watchesHandles)
+      half.onFailure = (error) => loose.face?.error(error)
       if (half.error !== null) controller.error(half.error)
       // Before `abort` below, which waits for a write under way; the reset ends that write. The abort itself errors the stream.
       const { signal } = controller as Controller
