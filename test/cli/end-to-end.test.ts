@@ -203,6 +203,20 @@ describe.skipIf(!BUILT)('examples', () => {
     expect({ exit, err, out }).toEqual({ exit: 0, err: '', out: 'ping true acknowledged\n' })
   })
 
+  it('hurry past a dead first path', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/04-handshake-race.mjs') }).outcome
+    expect({ exit, err }).toEqual({ exit: 0, err: '' })
+    const took = new Map([...out.matchAll(/^(\w+) (\d+) ms by 10\.0\.2\.1:4433$/gm)].map(([, mode, ms]) => [mode, Number(ms)]))
+    expect([...took.keys()]).toEqual(['single', 'stagger', 'race', 'shared'])
+    expect(took.get('single')).toBeGreaterThan(took.get('stagger') ?? Infinity)
+    expect(took.get('stagger')).toBeGreaterThan(took.get('race') ?? Infinity)
+  })
+
+  it('speak as js-quic does', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/08-js-quic.mjs') }).outcome
+    expect({ exit, err, out }).toEqual({ exit: 0, err: '', out: 'Hello World\n' })
+  })
+
   it('say hello in early data', { timeout: LIMIT_MS }, async () => {
     const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/12-early-data.mjs') }).outcome
     expect({ exit, err }).toEqual({ exit: 0, err: '' })
