@@ -44,6 +44,8 @@ export class StreamTable implements StreamHost {
   #left = 0
   #waiters: (() => void)[] = []
   #error: ConnectionError | null = null
+  /** Made with the first stream. It knows streams by number only: what it holds it would hold for good. */
+  #handles: FinalizationRegistry<number> | null = null
 
   constructor(connection: Connection, engine: Engine, key: number, role: 'client' | 'server', kept: KeptOptions, features: ReadonlySet<string>, events: StreamEvents) {
     this.connection = connection
@@ -83,6 +85,12 @@ export class StreamTable implements StreamHost {
   forget(stream: number): void {
     this.#streams.delete(stream)
     if (this.#error === null) this.outbox.send(Command.RELEASE, this.key, stream)
+  }
+
+  watchHandle(handle: object, stream: number): void {
+    if (!this.watchesHandles) return
+    this.#handles ??= new FinalizationRegistry((id) => this.#streams.get(id)?.drop())
+    this.#handles.register(handle, stream)
   }
 
   dropped(stream: number, code: bigint): void {

@@ -85,11 +85,11 @@ export function collectBytes(half: ReceiveHalf, options: Waiting, maxBytes: numb
       } else if (half.atEnd) deferred.resolve(join(pieces, total))
       else if (half.error !== null) deferred.reject(half.error)
     }
-    const reader: Reader & { holder: object | null } = { notify, holder: handle }
+    const reader: Reader & { holder: object } = { notify, holder: handle }
     half.attach(reader)
     notify()
     return () => {
-      reader.holder = null
+      half.detach(reader)
       // Still open here means: given up. What was taken cannot be put back.
       half.stop(cancelCode(half.host))
     }

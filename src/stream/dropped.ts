@@ -1,20 +1,12 @@
 /**
- * Handles that nobody can reach any more (mux R40, R43): the garbage collector tells, and what has not ended of the stream is reset
- * and stopped, so that the peer gets its credit back. A handle is reachable from all its faces (`tie`) and from whoever waits for
+ * Handles that nobody can reach any more (mux R40, R43): the garbage collector tells their connection, and what has not ended of the
+ * stream is reset and stopped, so that the peer gets its credit back. A handle is reachable from all its faces (`tie`) and from whoever waits for
  * something of it; the parts themselves hold a face only while it waits for something (`Loose`). In a simulated world
  * nothing is watched: what happens there follows from the seed, never from the collector.
  */
-import type { StreamState } from './state.ts'
 
 /** From a face to the handle it was made by. */
 const OWNER = Symbol('quicbraid.stream')
-
-const registry = new FinalizationRegistry<StreamState>((state) => state.drop())
-
-/** From now on the stream ends with its handle. */
-export function watchHandle(handle: object, state: StreamState): void {
-  if (state.host.watchesHandles) registry.register(handle, state)
-}
 
 /** Whoever holds `face` holds `handle`. */
 export function tie<T extends object>(face: T, handle: object): T {

@@ -21,6 +21,8 @@ export interface StreamHost {
   onRoom(wake: () => void): void
   /** Both parts of a stream have ended: it may be forgotten. */
   forget(stream: number): void
+  /** The stream is dropped (`StreamState.drop`) when nothing reaches its handle any more. */
+  watchHandle(handle: object, stream: number): void
   /** A stream is cut with this code, since nobody holds its handle. */
   dropped(stream: number, code: bigint): void
   /** A callback of the user's threw; the fallback happens. */

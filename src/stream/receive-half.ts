@@ -61,6 +61,11 @@ export class ReceiveHalf implements Consumer {
     this.#reader = reader
   }
 
+  /** It reads no more, and is held no more. */
+  detach(reader: Reader): void {
+    if (this.#reader === reader) this.#reader = null
+  }
+
   /** Everything up to FIN was taken. */
   get atEnd(): boolean {
     return this.state === 'done'

@@ -11,7 +11,7 @@ import type { Connection } from '../connection/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
 import { codeOf, endedError, givenCode } from './codes.ts'
 import { BatchIterator, collectBytes } from './collect.ts'
-import { tie, watchHandle } from './dropped.ts'
+import { tie } from './dropped.ts'
 import { nodeDuplex, nodeReadable, nodeWritable } from './node-stream.ts'
 import type { ReceiveHalf } from './receive-half.ts'
 import { checkChunk } from './send-half.ts'
@@ -38,7 +38,7 @@ export abstract class StreamBase implements AsyncDisposable {
     this.connection = core.host.connection
     this.direction = (core.stream & 2) === 0 ? 'bidi' : 'uni'
     this.initiated = core.initiated
-    watchHandle(this, core)
+    core.host.watchHandle(this, core.stream)
   }
 
   get state(): 'idle' | 'open' | 'half-local' | 'half-remote' | 'error' | 'reset' | 'closed' {

@@ -137,6 +137,20 @@ describe.skipIf(!MODULE_BUILT)('a stream whose handle is dropped', () => {
     await until(() => done.includes('closed'))
   })
 
+  it('is noticed too when something was waited for before', async () => {
+    const { near, far, dropped } = await watched()
+    const theirs = await far.openBidirectional()
+    theirs.write(Uint8Array.of(1, 2, 3))
+    theirs.end()
+    await (async () => {
+      const stream = await first(near)
+      await stream.ready()
+      await stream.bytes()
+    })()
+    await collectUntil(() => dropped.length > 0, 'dropped')
+    await expect(theirs.bytes()).rejects.toMatchObject({ code: 'QB_STREAM_RESET', errorCode: CANCEL })
+  })
+
   it('leaves what was ended alone: all bytes arrive', async () => {
     const { near, far, dropped } = await watched()
     await (async () => {
