@@ -4,7 +4,7 @@ export type { Attempt, EndpointEvent, EndpointStatistics } from './endpoint/inde
 export type {
   CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong,
 } from './connection/index.ts'
-export type { BidirectionalStream, ReceiveStream, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
+export type { BidirectionalStream, ReceivePart, ReceiveStream, SendPart, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
 export type { DatagramOptions, Datagrams, DatagramStatus } from './datagram/index.ts'
 export type { InterfaceAddress, Path, PathAction, PathEvent, PathFacts, PathMetrics, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Scheduler, SchedulerPath, SchedulerPick, SchedulerPlan, SchedulerView } from './path/index.ts'
 export type { Bursts, BurstStatistics } from './burst/index.ts'

@@ -31,6 +31,7 @@ export class Bursts {
   readonly #owner: BurstOwner
   readonly #feed: BurstFeed
 
+  /** @internal */
   constructor(owner: BurstOwner) {
     this.#owner = owner
     this.#feed = new BurstFeed((on) => owner.trace(Trace.BURSTS, on))
@@ -57,11 +58,12 @@ export class Bursts {
     return { bursts, segments, meanSegments: bursts === 0 ? 0 : segments / bursts, coalesced, blocked, cancelledSegments }
   }
 
-  /** From the connection: a TRACE record. */
+  /** From the connection: a TRACE record. @internal */
   onTrace(record: BurstRecord | BlockedRecord): void {
     this.#feed.emit(record)
   }
 
+  /** @internal */
   end(): void {
     this.#feed.end()
   }

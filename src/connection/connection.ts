@@ -64,6 +64,7 @@ export class Connection implements AsyncDisposable {
   #announced = false
   #traceMask = 0
 
+  /** @internal */
   constructor(owner: ConnectionOwner, origin: ConnectionOrigin) {
     this.#owner = owner
     this.#key = origin.key
@@ -229,18 +230,18 @@ export class Connection implements AsyncDisposable {
     await this.close()
   }
 
-  /** For `connect`: when streams may be opened. */
+  /** For `connect`: when streams may be opened. @internal */
   static usable(connection: Connection): Promise<void> {
     return connection.#life.usable.promise
   }
 
-  /** Refused by the endpoint after its handshake: nobody takes it. */
+  /** Refused by the endpoint after its handshake: nobody takes it. @internal */
   static refuse(connection: Connection): void {
     const { engine } = connection.#owner
     engine.tell(connection.#key, { do: 'close', layer: 'transport', code: 0x2, reason: 'backlog is full', drainMs: 0 })
   }
 
-  /** The endpoint itself has broken: no record comes any more. */
+  /** The endpoint itself has broken: no record comes any more. @internal */
   static cut(connection: Connection, error: ConnectionError): void {
     connection.#end({ by: 'local', layer: 'transport', errorCode: error.errorCode ?? 1n, codeName: error.codeName ?? 'INTERNAL_ERROR', reason: error.message, path: null, error })
   }

@@ -38,6 +38,7 @@ export class Datagrams {
   #controller: WritableStreamDefaultController | null = null
   #wake: (() => void) | null = null
 
+  /** @internal */
   constructor(owner: DatagramOwner) {
     this.#owner = owner
     this.#feeds = new DatagramFeeds((bit, on) => owner.trace(bit, on))
@@ -106,7 +107,7 @@ export class Datagrams {
     return this.#early.has(message)
   }
 
-  /** The engine's side. */
+  /** The engine's side. @internal */
   static sinkOf(datagrams: Datagrams): DatagramSink {
     return {
       onDatagram: (flags, staging, start, end) => {

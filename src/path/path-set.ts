@@ -43,6 +43,7 @@ export class PathSet implements Iterable<Path> {
   #tickets = 0
   #ended = false
 
+  /** @internal */
   constructor(owner: PathOwner) {
     this.#owner = owner
     this.#policy = createRunner(owner, { paths: () => [...this.#paths.values()], open: (spec, signal) => this.open(spec, { signal }) })
@@ -133,11 +134,12 @@ export class PathSet implements Iterable<Path> {
     return [...this.#paths.values()].filter((path) => path.facts.state === 'open')
   }
 
-  /** The handshake is confirmed. */
+  /** The handshake is confirmed. @internal */
   onConfirmed(): void {
     this.#policy?.start()
   }
 
+  /** @internal */
   onPath(message: PathMessage): void {
     const { path: id, facts, ticket } = message
     let path = this.#paths.get(id)
@@ -157,28 +159,31 @@ export class PathSet implements Iterable<Path> {
     this.#policy?.changed(TROUBLE.has(message.change?.type ?? '') ? 'trouble' : 'news')
   }
 
+  /** @internal */
   onWaiting(message: WaitingMessage): void {
     const opening = message.ticket === null ? undefined : this.#openings.get(message.ticket)
     if (opening !== undefined) opening.waitsFor = message.for
     this.#feeds.emit({ type: 'waiting', for: message.for, atMs: message.atMs, path: message.path, reason: message.reason })
   }
 
+  /** @internal */
   onFailed(message: FailedMessage): void {
     const opening = this.#openings.get(message.ticket)
     this.#openings.delete(message.ticket)
     opening?.settle.reject(fromNative(message.error))
   }
 
-  /** The engine asks the user's scheduler. */
+  /** The engine asks the user's scheduler. @internal */
   onPlan(message: Extract<NativeEvent, { type: 'plan' }>): void {
     this.#scheduler?.onPlan(message)
   }
 
+  /** @internal */
   onMigrated(message: MigratedMessage): void {
     this.#migrations.onMigrated(message)
   }
 
-  /** The connection has ended. */
+  /** The connection has ended. @internal */
   end(error: Error): void {
     if (this.#ended) return
     this.#ended = true

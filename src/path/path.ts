@@ -35,7 +35,7 @@ export class Path {
   #numbers: PathMetrics | null = null
   #abandoned: Deferred<void> | null = null
 
-  /** `isLast`: whether no other path carries the connection. */
+  /** `isLast`: whether no other path carries the connection. @internal */
   constructor(owner: PathOwner, id: number, device: string | null, change: PathChange, isLast: () => boolean, migrations: Migrations) {
     this.#owner = owner
     this.#migrations = migrations
@@ -116,7 +116,7 @@ export class Path {
     await this.#abandoned.promise
   }
 
-  /** From the set: the engine told a change. */
+  /** From the set: the engine told a change. @internal */
   onChange(change: PathChange): void {
     this.#local = change.local
     this.#remote = change.remote
@@ -125,7 +125,7 @@ export class Path {
     if (change.facts.state === 'abandoned') this.end()
   }
 
-  /** The path or its connection has ended. */
+  /** The path or its connection has ended. @internal */
   end(): void {
     this.#numbers ??= this.#read()
     this.#feeds.end()

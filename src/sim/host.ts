@@ -25,6 +25,7 @@ export class Host implements Attachable {
   readonly #owner: HostOwner
   readonly #node: number
 
+  /** @internal */
   constructor(owner: HostOwner, node: number, name: string) {
     this.name = name
     this.#owner = owner

@@ -12,6 +12,7 @@ export class Port {
   readonly #link: number
   readonly #end: number
 
+  /** @internal */
   constructor(native: NativeWorld, node: string, link: number, end: number) {
     this.node = node
     this.#native = native
@@ -49,6 +50,7 @@ export class Link {
   readonly #native: NativeWorld
   readonly #link: number
 
+  /** @internal */
   constructor(native: NativeWorld, link: number, name: string, nodeA: string, nodeB: string) {
     this.name = name
     this.a = new Port(native, nodeA, link, 0)

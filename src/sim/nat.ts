@@ -13,6 +13,7 @@ export class Nat {
   readonly #native: NativeWorld
   readonly #node: number
 
+  /** @internal */
   constructor(native: NativeWorld, node: number, name: string) {
     this.name = name
     this.inside = { name: `${name}.inside` }

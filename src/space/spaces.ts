@@ -25,6 +25,7 @@ export class SpaceView {
   readonly acks$: Observable<AckRecord>
   readonly #read: () => NativeSpace
 
+  /** @internal */
   constructor(id: SpaceName, path: number | null, acks$: Observable<AckRecord>, read: () => NativeSpace) {
     this.id = id
     this.path = path
@@ -63,6 +64,7 @@ export class Spaces {
   readonly #feed: AckFeed
   readonly #last = new Map<string, NativeSpace>()
 
+  /** @internal */
   constructor(owner: SpaceOwner) {
     this.#owner = owner
     this.#feed = new AckFeed((on) => owner.trace(Trace.ACKS, on))
@@ -78,11 +80,12 @@ export class Spaces {
     return this.#view('application', path)
   }
 
-  /** From the connection: an ACKS record. */
+  /** From the connection: an ACKS record. @internal */
   onAcks(acks: NativeAcks): void {
     this.#feed.emit(acks)
   }
 
+  /** @internal */
   end(): void {
     this.#feed.end()
   }

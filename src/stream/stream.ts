@@ -32,6 +32,7 @@ export abstract class StreamBase implements AsyncDisposable {
   readonly initiated: 'local' | 'peer'
   readonly #core: StreamState
 
+  /** @internal */
   constructor(core: StreamState) {
     this.#core = core
     this.id = BigInt(core.stream)
@@ -77,6 +78,7 @@ export class SendStream extends StreamBase {
   readonly #state: StreamState
   #writable: WritableStream<Bytes> | null = null
 
+  /** @internal */
   constructor(core: StreamState, half: SendHalf) {
     super(core)
     this.#state = core
@@ -211,6 +213,7 @@ class Reading {
 export class ReceiveStream extends StreamBase implements AsyncIterable<readonly Bytes[]> {
   readonly #reading: Reading
 
+  /** @internal */
   constructor(core: StreamState, half: ReceiveHalf) {
     super(core)
     this.#reading = new Reading(half, this)
@@ -251,6 +254,7 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
   readonly #sending: SendHalf
   readonly #reading: Reading
 
+  /** @internal */
   constructor(core: StreamState, sending: SendHalf, receiving: ReceiveHalf) {
     super(core, sending)
     this.#sending = sending
