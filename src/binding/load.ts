@@ -8,8 +8,8 @@ import { CONTRACT } from './native.ts'
 import type { NativeModule } from './native.ts'
 
 const BINARY = 'quicbraid'
-/** From `src/binding/` and from `dist/`. */
-const PLACES = ['../native/binding', '../../native/binding']
+/** The build's own place, seen from `src/binding/` and from `dist/`; and `dist/` itself, where a tarball of a checkout carries it. */
+const PLACES = import.meta.url.endsWith('/src/binding/load.ts') ? ['../../native/binding'] : ['../native/binding', '.']
 
 let loaded: NativeModule | null = null
 
