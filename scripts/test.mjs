@@ -10,6 +10,7 @@ import { preflight } from './lib/preflight.mjs'
 import { ROOT, run } from './lib/run.mjs'
 
 const PEERS = join(ROOT, 'test/peers/run.mjs')
+const PACKAGE = join(ROOT, 'test/package/run.mjs')
 const INTEROP = join(ROOT, 'test/interop/run.mjs')
 
 /** A machine that builds once needs neither debug information nor the bookkeeping for the next build. */
@@ -22,6 +23,7 @@ const LAYERS = {
   rust: { what: 'Rust: unit tests, properties, simulated networks', test: rust },
   lints: { what: 'Rust: lints', test: lints },
   js: { what: 'JavaScript: over the native module', test: js },
+  package: { what: 'Package: packed, installed, its types against the contract', test: packed },
   peers: { what: 'Peers: other QUIC implementations', test: peers },
   interop: { what: 'Interop: cases of the quic-interop-runner in small sizes', test: interop },
 }
@@ -59,6 +61,11 @@ async function js() {
   rmSync(file, { force: true })
   const { code } = await run(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`])
   return withCode(existsSync(file) ? vitestCounts(JSON.parse(readFileSync(file, 'utf8'))) : NONE, code)
+}
+
+async function packed() {
+  const { code, text } = await run(process.execPath, [PACKAGE], { keep: true })
+  return withCode(summaryCounts(text), code)
 }
 
 async function peers() {
