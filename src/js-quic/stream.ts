@@ -89,13 +89,13 @@ export class QUICStream extends QUICEventTarget {
     await this.closedP
   }
 
-  /** Its connection stops, with this error; no converter is in the way. */
+  /** Its connection stops, with this error; no converter is in the way. @internal */
   static connectionStops(stream: QUICStream, error: Error): void {
     stream.#reading.cancel(error)
     stream.#writing.abort(error)
   }
 
-  /** The connection has ended, with this error. What has come whole can still be read. */
+  /** The connection has ended, with this error. What has come whole can still be read. @internal */
   static connectionEnded(stream: QUICStream, error: Error): void {
     stream.#writing.fail(error)
     stream.#settle()
