@@ -110,6 +110,8 @@ pub trait Controller: Send + Debug {
     /// All packets whose loss started the newest recovery period, or was found in it, have been acknowledged after all:
     /// the period had no cause (RFC 9438 §4.9.2). Does nothing after a mark or persistent congestion.
     fn on_spurious_loss(&mut self, now: Timestamp);
+    /// Acknowledgements come over another way from now on: round trips before and after say nothing of each other.
+    fn on_way_back(&mut self) {}
     /// There is nothing to send although window and pacer would let it go, with `bytes_in_flight` on their way.
     fn on_app_limited(&mut self, _bytes_in_flight: u64) {}
     /// The peer's CE count grew; `sent_at` is when the largest packet acknowledged by that frame was sent (RFC 9002 §B.7).

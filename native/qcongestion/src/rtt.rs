@@ -72,13 +72,6 @@ impl RttEstimator {
         Duration::from_nanos(self.smoothed)
     }
 
-    /// Time a packet sent now is likely to take to the peer: half of the least round trip, and all of what the present ones
-    /// take longer, since it is our own queue that grows.
-    #[must_use]
-    pub fn one_way(&self) -> Duration {
-        Duration::from_nanos(self.smoothed.saturating_sub(self.min / 2))
-    }
-
     /// Mean deviation of the samples; half the initial RTT while there is none.
     #[must_use]
     pub const fn rttvar(&self) -> Duration {

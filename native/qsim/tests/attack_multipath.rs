@@ -133,8 +133,8 @@ fn attack_f15_both_ends_update_at_once_over_paths_of_different_length() -> Resul
     for_each_seed(0..40, |seed| {
         let links = vec![delay(5 + seed % 3).at_rate(20_000_000).with_loss(0.01), delay(60 + 3 * seed).at_rate(10_000_000).with_loss(0.01)];
         let mut pair = Pair::new(PairConfig::new(seed, links))?;
-        pair.client_mut().traffic_mut().send(Unidirectional, 3_000_000);
-        pair.server_mut().traffic_mut().send(Unidirectional, 3_000_000);
+        pair.client_mut().traffic_mut().send(Unidirectional, 6_000_000);
+        pair.server_mut().traffic_mut().send(Unidirectional, 6_000_000);
         for _ in 0..6 {
             pair.run_for(ms(150 + 11 * seed))?;
             for role in [Role::Client, Role::Server] {

@@ -326,6 +326,7 @@ fn acknowledgements_take_the_fastest_path_if_the_receiver_wants_so() -> Result<(
             }
             pair.client_mut().traffic_mut().send(Unidirectional, 100_000);
             pair.run_until_delivered(secs(20))?;
+            pair.run_for(secs(1))?;
         }
         Ok(pair.client().connection().and_then(|connection| connection.path(slow)).map_or(Duration::ZERO, |path| path.latest_rtt))
     };

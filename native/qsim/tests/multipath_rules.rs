@@ -273,15 +273,19 @@ fn a_pto_declares_nothing_lost() -> Result<(), Failure> {
 #[test]
 fn persistent_congestion_of_one_path_is_not_the_other_s() -> Result<(), Failure> {
     let link = delay(20).at_rate(10_000_000);
-    let mut pair = Pair::new(PairConfig::new(1, vec![link.clone(), link.clone()]))?;
-    pair.client_mut().traffic_mut().send(Unidirectional, 30_000_000);
-    pair.run_for(secs(3))?;
-    let before = path(&pair, Role::Client, ONE)?.congestion_window;
-    pair.set(FIRST, &link.with_loss(0.97));
-    pair.run_for(secs(4))?;
-    let (first, second) = (path(&pair, Role::Client, PathId::ZERO)?.congestion_window, path(&pair, Role::Client, ONE)?.congestion_window);
-    assert!(first < 12_000, "{first} bytes on the path that suffered");
-    assert!(second * 2 > before, "{second} bytes on the other, {before} before");
+    for seed in 1..=4 {
+        let mut pair = Pair::new(PairConfig::new(seed, vec![link.clone(), link.clone()]))?;
+        pair.client_mut().traffic_mut().send(Unidirectional, 30_000_000);
+        pair.run_for(secs(3))?;
+        let window = |pair: &Pair, id: PathId| path(pair, Role::Client, id).map_or(0, |path| path.congestion_window);
+        let before = window(&pair, ONE);
+        // What is sent meanwhile is lost, and the first answer afterwards tells so.
+        pair.set(FIRST, &link.clone().with_loss(1.0));
+        pair.run_for(secs(2))?;
+        pair.set(FIRST, &link);
+        pair.run_until(|pair| window(pair, PathId::ZERO) < 12_000, secs(2))?;
+        assert!(window(&pair, ONE) * 2 > before, "seed {seed}: {} bytes on the other, {before} before", window(&pair, ONE));
+    }
     Ok(())
 }
 

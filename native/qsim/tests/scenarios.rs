@@ -7,6 +7,7 @@
 mod common;
 mod interaction;
 
+mod ack_copies;
 mod ack_frequency;
 mod admission;
 mod attack_addresses;
@@ -38,6 +39,7 @@ mod endings;
 mod half_rtt;
 mod handshake;
 mod handshake_modes;
+mod handshake_silence;
 mod handshake_wire;
 mod hostile;
 mod idle;

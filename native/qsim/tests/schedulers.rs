@@ -21,8 +21,8 @@ use common::{FIRST, SECOND, delay, forth, ms, secs};
 fn seeds(scheduler: Scheduler) -> std::ops::RangeInclusive<u64> {
     match scheduler {
         _ if std::env::var_os("QSIM_LONG").is_some() => 1..=50,
-        // Its world lives from luck: fewer tell nothing.
-        Scheduler::Redundant => 1..=9,
+        // Their worlds live from luck: fewer tell nothing.
+        Scheduler::Redundant | Scheduler::Deadline(_) => 1..=50,
         _ => 1..=3,
     }
 }
@@ -33,12 +33,12 @@ fn each_scheduler_is_at_home_at_least_as_good_as_min_rtt_and_most_are_better() -
     for home in Home::ALL {
         let (own, min_rtt) = home.compare(seeds(home.scheduler))?;
         let name = home.scheduler.name();
-        assert!(own.value <= min_rtt.value * 1.03, "{name}: {own:?} against {min_rtt:?} of min-rtt, {}", home.metric);
+        assert!(own.value <= min_rtt.value * 1.02, "{name}: {own:?} against {min_rtt:?} of min-rtt, {}", home.metric);
         better += usize::from(own.value < min_rtt.value);
         match home.scheduler {
             Scheduler::Weighted => assert!(own.value <= 0.05, "{own:?}"),
             Scheduler::Backup => assert!(own.value < 10.0, "{} kB on the backup while the primary lives", own.value),
-            Scheduler::Deadline(_) => assert!(own.extra <= 0.055, "{own:?}"),
+            Scheduler::Deadline(_) => assert!(own.extra <= 0.05, "{own:?}"),
             _ => {}
         }
     }
@@ -52,10 +52,13 @@ fn downloads_over_two_paths_reach_what_two_paths_can_carry() -> Result<(), Failu
         let throughput = median(&case.runs(1..=3)?);
         let least = match case.target {
             Target::TimesSingle(times) => times * median(&case.single().runs(1..=3)?),
-            // What is reached, less a little: the guide names the two targets that are not.
-            Target::Throughput(target) => if case.name.starts_with("hetero") { 25.0 } else { target },
+            Target::Throughput(target) => target,
         };
         assert!(throughput >= least, "{}: {throughput:.2} Mbit/s of {least:.2}", case.name);
+        for link in &case.links {
+            let alone = median(&Case { links: vec![link.clone()], ..case.clone() }.runs(1..=3)?);
+            assert!(throughput >= alone, "{}: {throughput:.2} Mbit/s, {alone:.2} over one of its paths", case.name);
+        }
     }
     Ok(())
 }

@@ -199,6 +199,12 @@ impl AckPolicy {
         self.unacked > 0
     }
 
+    /// Ack-eliciting packets that no ACK has told of.
+    #[must_use]
+    pub const fn waiting(&self) -> u32 {
+        self.unacked
+    }
+
     /// When an ACK is due; `None` while nothing waits for one.
     #[must_use]
     pub const fn deadline(&self) -> Option<Timestamp> {

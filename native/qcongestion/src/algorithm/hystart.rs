@@ -32,8 +32,11 @@ const ROUNDS: u32 = 5;
 /// How a path looks for its capacity at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum SlowStart {
-    /// Doubling until the RTT rises or a packet is lost.
+    /// Doubling until the RTT rises or a packet is lost, and leaps where packets sent together show that the path carries
+    /// much more.
     #[default]
+    Leaping,
+    /// Doubling until the RTT rises or a packet is lost.
     Hystart,
     /// Doubling until a packet is lost.
     Plain,
@@ -85,6 +88,11 @@ impl Hystart {
             Some(_) => acked / GROWTH_DIVISOR,
             None => acked,
         }
+    }
+
+    /// Round trips have not grown.
+    pub(super) const fn is_calm(&self) -> bool {
+        self.conservative.is_none()
     }
 
     /// Takes the ACK's sample, after the window has grown.

@@ -6,6 +6,7 @@ mod bbr3;
 mod coupled;
 mod cubic;
 mod hystart;
+mod leap;
 mod newreno;
 mod reno;
 mod window;

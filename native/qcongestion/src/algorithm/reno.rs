@@ -51,6 +51,7 @@ impl<A: Avoidance> Reno<A> {
     /// Cuts the window, once per round trip.
     fn on_congestion(&mut self, now: Timestamp, sent_at: Timestamp) {
         if self.window.starts_recovery(sent_at) {
+            self.window.take_back_leap();
             let left = self.avoidance.cut(self.window.bytes());
             self.undo = Some(self.window.cut(now, left));
         }
@@ -60,13 +61,13 @@ impl<A: Avoidance> Reno<A> {
 impl<A: Avoidance> Controller for Reno<A> {
     fn on_sent(&mut self, _now: Timestamp, _bytes: u64, _bytes_in_flight: u64) {}
 
-    fn on_acked(&mut self, now: Timestamp, acked: &Acked, _rtt: &RttEstimator) {
+    fn on_acked(&mut self, now: Timestamp, acked: &Acked, rtt: &RttEstimator) {
         self.avoidance.on_acked(acked.bytes);
         let phase = self.window.on_acked(acked.newest_sent_at);
         if acked.app_limited == AppLimited::Yes || phase == Phase::Recovery {
             return;
         }
-        let left = if phase == Phase::SlowStart { self.window.slow_start(now, acked) } else { acked.bytes };
+        let left = if phase == Phase::SlowStart { self.window.slow_start(now, acked, rtt.min()) } else { acked.bytes };
         let grown = self.avoidance.grow(self.window.bytes(), self.window.mtu(), left);
         self.window.set(grown);
     }
@@ -84,6 +85,10 @@ impl<A: Avoidance> Controller for Reno<A> {
         if let Some(before) = self.undo.take() {
             self.window.restore(before);
         }
+    }
+
+    fn on_way_back(&mut self) {
+        self.window.forget_round_trips();
     }
 
     fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {

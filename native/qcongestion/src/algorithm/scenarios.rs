@@ -2,9 +2,10 @@
 
 use super::{
     Algorithm, SlowStart,
-    link::{World, bottleneck, ms, secs},
+    link::{Shape, World, bottleneck, ms, secs},
 };
 use crate::Phase;
+use std::time::Duration;
 
 /// The longest queue of a bulk transfer's slow start, in bandwidth-delay products, and the packets it lost.
 fn slow_start(algorithm: Algorithm, slow_start: SlowStart, products: u64) -> (f64, u64) {
@@ -58,5 +59,72 @@ fn bbr_and_cubic_leave_each_other_a_part_of_the_bottleneck() {
             assert!(shares.iter().all(|share| *share >= least), "queue of {products} products, seed {seed}: {shares:?}");
             assert!(shares.iter().sum::<f64>() > 0.9, "queue of {products} products, seed {seed}: {shares:?}");
         }
+    }
+}
+
+/// A path with room for half a second of it in the queue, or for nearly nothing.
+fn long_path(queue: Duration) -> Shape {
+    let shape = Shape { rate: 20_000_000, rtt: ms(200), queue: 0, lost_per_million: 0 };
+    Shape { queue: shape.rate / 8_000 * queue.as_millis() as u64, ..shape }
+}
+
+#[test]
+fn leaps_fill_a_long_path_sooner() {
+    for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+        let delivered = |slow_start| {
+            let mut world = World::new(long_path(ms(100)));
+            let flow = world.add(algorithm, slow_start);
+            world.run(ms(1_000));
+            world.flows[flow].delivered
+        };
+        let (doubling, leaping) = (delivered(SlowStart::Hystart), delivered(SlowStart::Leaping));
+        assert!(leaping > 2 * doubling, "{algorithm:?}: {leaping} bytes in the first second, {doubling} without leaps");
+    }
+}
+
+/// How the last doubling meets the end of the queue is luck: for a single queue it may be a little more.
+#[test]
+fn slow_start_with_leaps_loses_no_more_at_its_end() {
+    for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+        let mut sums = (0, 0);
+        for queue in [5, 10, 20, 50, 100, 200, 400] {
+            let lost = |slow_start| {
+                let mut world = World::new(long_path(ms(queue)));
+                let flow = world.add(algorithm, slow_start);
+                world.run(secs(4));
+                world.flows[flow].lost
+            };
+            let (doubling, leaping) = (lost(SlowStart::Hystart), lost(SlowStart::Leaping));
+            assert!(leaping <= doubling + doubling / 4, "{algorithm:?}, queue of {queue} ms: {leaping} lost, {doubling} without leaps");
+            sums = (sums.0 + doubling, sums.1 + leaping);
+        }
+        assert!(sums.1 < sums.0, "{algorithm:?}: {} lost in all, {} without leaps", sums.1, sums.0);
+    }
+}
+
+/// Six bulk transfers, to which four come one after the other.
+#[test]
+fn in_a_crowd_a_leaping_flow_costs_a_few_packets_more_than_a_doubling_one() {
+    for products in [1, 2, 4] {
+        let found = |slow_start| {
+            let mut world = World::seeded(bottleneck(products), 7);
+            let mut refused = Vec::new();
+            for flow in 0..6_u64 {
+                world.add(Algorithm::Cubic, SlowStart::Hystart);
+                world.run(ms(700 + 13 * flow));
+            }
+            world.run(secs(5));
+            for _ in 0..4 {
+                let before = world.refused;
+                world.add(Algorithm::Cubic, slow_start);
+                world.run(secs(1));
+                refused.push(world.refused - before);
+                world.run(secs(3));
+            }
+            refused.iter().sum::<u64>()
+        };
+        let (doubling, leaping) = (found(SlowStart::Hystart), found(SlowStart::Leaping));
+        // Of about 5,000 packets that pass in the second after each of the four.
+        assert!(leaping <= doubling + 4 * 40, "queue of {products} products: {leaping} refused, {doubling} without leaps");
     }
 }

@@ -3,9 +3,11 @@
 //! Shared by NewReno, the coupled controllers and CUBIC, which differ in how far a congestion event cuts and how avoidance grows. Never grows by
 //! itself outside slow start.
 
+use std::time::Duration;
+
 use qbase::Timestamp;
 
-use super::hystart::{Hystart, SlowStart, Verdict};
+use super::{hystart::{Hystart, SlowStart, Verdict}, leap::Leaps};
 use crate::{
     Acked, Phase,
     controller::{MAX_WINDOW, MIN_MTU, initial_window, minimum_window},
@@ -31,6 +33,7 @@ pub(super) struct Window {
     recovering: bool,
     slow_start: SlowStart,
     hystart: Hystart,
+    leaps: Leaps,
 }
 
 impl Window {
@@ -45,6 +48,7 @@ impl Window {
             recovering: false,
             slow_start,
             hystart: Hystart::new(),
+            leaps: Leaps::default(),
         }
     }
 
@@ -90,12 +94,18 @@ impl Window {
 
     /// Grows by acknowledged bytes up to the threshold; returns the bytes left over for avoidance.
     ///
-    /// While no threshold was found, rising round trips set one (HyStart++).
-    pub(super) fn slow_start(&mut self, now: Timestamp, acked: &Acked) -> u64 {
-        if self.ssthresh == u64::MAX && self.slow_start == SlowStart::Hystart {
+    /// While no threshold was found, rising round trips set one (HyStart++), and a path that carries much more is filled
+    /// sooner; `least` is its least round trip.
+    pub(super) fn slow_start(&mut self, now: Timestamp, acked: &Acked, least: Duration) -> u64 {
+        if self.ssthresh == u64::MAX && self.slow_start != SlowStart::Plain {
             self.set(self.bytes.saturating_add(self.hystart.growth(acked.bytes)));
             if self.hystart.on_acked(now, acked) == Verdict::Leave {
                 self.ssthresh = self.bytes;
+            } else if self.slow_start == SlowStart::Leaping
+                && self.hystart.is_calm()
+                && let Some(bytes) = self.leaps.on_acked(now, acked, self.bytes, least)
+            {
+                self.set(bytes);
             }
             return 0;
         }
@@ -103,6 +113,17 @@ impl Window {
         let growth = acked.bytes.min(room);
         self.set(self.bytes.saturating_add(growth));
         acked.bytes.saturating_sub(growth)
+    }
+
+    /// Round trips are measured anew.
+    pub(super) fn forget_round_trips(&mut self) {
+        (self.hystart, self.leaps) = (Hystart::new(), Leaps::default());
+    }
+
+    /// A congestion event begins: what slow start has risked beyond doubling is taken back.
+    pub(super) fn take_back_leap(&mut self) {
+        let bytes = self.leaps.on_loss(self.bytes);
+        self.set(bytes);
     }
 
     /// Whether the loss or mark of a packet sent at `sent_at` starts a recovery period.

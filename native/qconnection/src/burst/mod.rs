@@ -6,6 +6,7 @@
 //! ```
 //! Called by `connection/output`. Never touches a socket and never decides which path sends.
 
+pub(crate) mod acknowledge;
 pub(crate) mod aside;
 pub mod limits;
 pub(crate) mod packet;

@@ -2,18 +2,15 @@
 //!
 //! Called by the segment writer. Each source writes what fits, records it, and leaves the rest for the next packet.
 
-use super::record::{SentFrame, Weight};
+use super::{acknowledge::write_ack, record::{SentFrame, Weight}};
 use crate::{
-    config::AckPath,
     connection::Connection,
-    path::{Network, PathEntry, PathState, scheduler::Scheduler},
-    space::Space,
+    path::{PathEntry, PathState, scheduler::Scheduler},
     stream::{Asker, Takes},
 };
 use qbase::{
-    EncryptionLevel, FourTuple, PathId, SpaceId, Timestamp, Writer,
-    frame::{self, EcnCounts, ack, crypto},
-    limits,
+    EncryptionLevel, FourTuple, PathId, Timestamp, Writer,
+    frame::{self, crypto},
 };
 use qrecovery::{datagram::Carrier, flow::Tempo};
 
@@ -64,9 +61,6 @@ impl Frames<'_, '_> {
         true
     }
 }
-
-/// Anti-amplification credit that a packet with an ACK needs at least, bytes.
-const ACK_CREDIT: u64 = 64;
 
 impl Connection {
     /// Writes the frames of one packet.
@@ -166,28 +160,6 @@ impl Connection {
     fn write_immediate_ack(&self, frames: &mut Frames<'_, '_>) {
         if self.asks_for_acks() {
             frames.put(1, SentFrame::ImmediateAck, |writer| writer.u8(0x1f));
-        }
-    }
-
-    /// Acknowledgements that travel on `path`: its own, and those of paths that cannot carry theirs (multipath MP-82).
-    fn write_acks(&mut self, now: Timestamp, path: PathId, allow: Allow, frames: &mut Frames<'_, '_>) {
-        for at in 0..self.paths.len() {
-            let Some(of) = self.paths.id_at(at) else { return };
-            let wanted = self.network(of).is_some_and(|network| {
-                let acks = &network.space.acks;
-                acks.due(now) || ((allow.bundle || allow.probe) && allow.in_flight && acks.pending())
-            });
-            if !wanted || self.ack_carrier(of) != Some(path) {
-                continue;
-            }
-            if self.one_space.is_some() {
-                self.write_shared_ack(now, of, frames);
-                continue;
-            }
-            let wire = self.path_mode.has_paths().then_some(of);
-            if let Some(network) = self.network_mut(of) {
-                write_ack(&mut network.space, SpaceId::Application(of), wire, now, frames);
-            }
         }
     }
 
@@ -447,44 +419,5 @@ impl Connection {
         let paths = self.paths.iter().map(of_path).fold(0, usize::saturating_add);
         let rest = [path_limits, connection, control.cids_blocked.len(), self.streams.control_waiting()];
         rest.into_iter().fold(paths, usize::saturating_add)
-    }
-
-    /// The path that carries the acknowledgements of `path`: itself while it answers, unless the quickest shall (multipath
-    /// MP-37), else the quickest healthy one, else the one that something arrived on last: it works at least one way
-    /// (multipath MP-82). `None`: no path has both a connection id of the peer and credit.
-    pub(crate) fn ack_carrier(&self, path: PathId) -> Option<PathId> {
-        let carriers = || {
-            let usable = self.paths.iter().filter(|entry| entry.is_live() && (entry.id == path || entry.state == PathState::Open));
-            let addressed = usable.filter(|entry| entry.remote_cids.active().is_some());
-            let networks = addressed.filter_map(|entry| Some((entry.id, entry.network.as_deref()?)));
-            networks.filter(|(_, network)| network.amplification.credit() >= ACK_CREDIT)
-        };
-        let works = carriers().any(|(id, network)| id == path && network.suspect_since.is_none());
-        if works && self.config.ack_path == AckPath::Same {
-            return Some(path);
-        }
-        let healthy = carriers().filter(|(_, network)| network.suspect_since.is_none() && network.pto_count == 0);
-        // By the least round trip: it does not change with every queue, so the choice is stable (multipath MP-37).
-        let unmeasured = |network: &Network| network.rtt.first_sample_at().is_none();
-        let quickest = healthy.min_by_key(|(id, network)| (unmeasured(network), network.rtt.min(), *id));
-        quickest.or_else(|| carriers().max_by_key(|(_, network)| network.counters.last_received_at)).map(|(id, _)| id)
-    }
-}
-
-/// Writes an acknowledgement of everything a space received, if there is anything to acknowledge.
-fn write_ack(space: &mut Space, id: SpaceId, wire: Option<PathId>, now: Timestamp, frames: &mut Frames<'_, '_>) {
-    if !space.acks.pending() {
-        return;
-    }
-    let Some(largest) = space.received.largest() else { return };
-    let delay = match id {
-        SpaceId::Application(_) => now.saturating_since(largest.received_at).as_micros() as u64 >> limits::ACK_DELAY_EXPONENT,
-        SpaceId::Initial | SpaceId::Handshake => 0,
-    };
-    let ecn = Some(space.received.ecn()).filter(|ecn| *ecn != EcnCounts::default());
-    let room = frames.writer.remaining();
-    if let Some(written) = ack::write(frames.writer, wire, space.received.ranges(), delay, ecn, room) {
-        frames.list.push(SentFrame::Ack { space: id, largest: written.largest, span: 0, arrivals: 0 });
-        space.acks.on_ack_sent(now, written.largest);
     }
 }

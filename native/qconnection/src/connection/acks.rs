@@ -4,7 +4,7 @@
 
 use super::{Connection, events::DatagramFate, input::Opened, one_space::keep_unmeasured};
 use crate::{burst::SentFrame, path::{Network, mtu, PathState, set::Known}};
-use qbase::{Ecn, EncryptionLevel, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
+use qbase::{Ecn, EncryptionLevel, PacketNumber, PathId, SpaceId, TransportError, Timestamp, frame::Ack, limits};
 use qcongestion::{Acked, AppLimited, Lost, Persistence};
 use qrecovery::sent::{AckOutcome, Frames, NewestAcked, SentPacket};
 use std::time::Duration;
@@ -88,16 +88,18 @@ impl Connection {
         self.settled = settled;
         if outcome.newly_acked > 0 {
             self.on_marks_acked(opened, path, ack.ecn, &outcome);
-            self.on_newly_acked(opened, path, &outcome, delay)?;
+            self.on_newly_acked(opened, path, (&outcome, ack.largest), delay)?;
             self.review_ack_wishes(opened, path, outcome.bytes_acked);
             self.detect_losses(now, opened.level, path);
             self.trace_ack(opened, path, ack, delay, &outcome);
+        } else if opened.path == path {
+            self.on_old_ack(opened, path, ack.largest, delay);
         }
         Ok(())
     }
 
     /// Packets were acknowledged: RTT, window, PTO count, suspicion.
-    fn on_newly_acked(&mut self, opened: &Opened, path: PathId, outcome: &AckOutcome, delay: Duration) -> Result<(), TransportError> {
+    fn on_newly_acked(&mut self, opened: &Opened, path: PathId, (outcome, largest): (&AckOutcome, PacketNumber), delay: Duration) -> Result<(), TransportError> {
         let now = opened.arrival.now;
         let level = opened.level;
         let (confirmed, max_ack_delay) = (self.confirmed, self.peer_max_ack_delay());
@@ -111,17 +113,24 @@ impl Connection {
         self.couple(path);
         let Some(network) = self.network_mut(path) else { return Ok(()) };
         let rtt_sample = outcome.rtt_from.map(|sent_at| now.saturating_since(sent_at));
-        if !is_shared && network.acked_via.replace(opened.path).is_some_and(|via| via != opened.path) {
-            // The least sample may be of a way back that is not taken any more (multipath MP-38).
-            network.rtt.restart_min();
+        if !is_shared && network.ack_ways.on_news(opened.path) {
+            network.controller.on_way_back();
         }
-        if let Some(sample) = rtt_sample {
+        let measured_from = if opened.path == path {
+            let before = if level == EncryptionLevel::OneRtt { network.ack_ways.on_own(largest) } else { None };
+            outcome.rtt_from.or(before)
+        } else {
+            let patience = network.rtt.smoothed().saturating_mul(2).saturating_add(max_ack_delay);
+            let unmeasured = network.rtt.first_sample_at().is_none();
+            outcome.rtt_from.filter(|sent_at| network.ack_ways.on_elsewhere(now, (largest, *sent_at), patience) || unmeasured)
+        };
+        if let Some(sent_at) = measured_from {
             let delay = match level {
                 EncryptionLevel::OneRtt if confirmed => delay.min(max_ack_delay),
                 EncryptionLevel::OneRtt => delay,
                 _ => Duration::ZERO,
             };
-            network.rtt.on_sample(now, sample, delay);
+            measure(network, now, (opened.path, sent_at), delay);
         }
         if let Some(late) = &outcome.late {
             network.on_late(now, late);
@@ -148,6 +157,17 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// An acknowledgement on the path of its packets tells what copies on other paths have told: it measures the path.
+    fn on_old_ack(&mut self, opened: &Opened, path: PathId, largest: PacketNumber, delay: Duration) {
+        let (now, delay) = (opened.arrival.now, delay.min(self.peer_max_ack_delay()));
+        if opened.level == EncryptionLevel::OneRtt
+            && let Some(network) = self.network_mut(path)
+            && let Some(sent_at) = network.ack_ways.on_own(largest)
+        {
+            measure(network, now, (opened.path, sent_at), delay);
+        }
     }
 
     /// Declares packets of a space lost and re-arms its loss timer (RFC 9002 §6.1).
@@ -344,5 +364,18 @@ impl Connection {
     /// Bytes of Initial and Handshake packets in flight, all on path 0.
     pub(super) fn handshake_bytes_in_flight(&self) -> u64 {
         [&self.initial, &self.handshake].into_iter().flatten().map(|space| space.space.sent.bytes_in_flight()).sum()
+    }
+}
+
+/// Takes an RTT sample, of a packet that was sent then and whose acknowledgement came over this path.
+fn measure(network: &mut Network, now: Timestamp, (via, sent_at): (PathId, Timestamp), delay: Duration) {
+    let other = network.acked_via.replace(via).is_some_and(|before| before != via);
+    if other {
+        // The least sample may be of a way back that is not taken any more (multipath MP-38).
+        network.rtt.restart_min();
+    }
+    network.rtt.on_sample(now, now.saturating_since(sent_at), delay);
+    if other {
+        network.rtt.restart_min();
     }
 }

@@ -177,7 +177,7 @@ impl Connection {
         };
         let window = network.window_room(in_flight);
         let mtu = u64::from(network.mtu());
-        let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu);
+        let paced = network.paced(now, mtu);
         if window < mtu || paced < mtu {
             network.search.on_data_waits(now);
         }

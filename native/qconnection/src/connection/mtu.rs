@@ -24,7 +24,7 @@ impl Connection {
             return None;
         }
         let mtu = u64::from(network.mtu());
-        let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu);
+        let paced = network.paced(now, mtu);
         let quota = network.window_room(in_flight).min(paced);
         if quota < u64::from(size) || network.amplification.credit() != u64::MAX {
             return None;

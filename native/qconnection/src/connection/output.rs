@@ -150,7 +150,7 @@ impl Connection {
             return None;
         }
         let mtu = usize::from(network.datagram());
-        let paced = network.pacer.budget(now, network.controller.as_ref(), &network.rtt, mtu as u64);
+        let paced = network.paced(now, mtu as u64);
         let path_frames = network.validation.as_ref().is_some_and(|validation| validation.wants_challenge()) || network.may_respond(in_flight);
         let role = self.role;
         let network = self.network_mut(path)?;
@@ -193,16 +193,17 @@ impl Connection {
         Some(Wants { ack: space.space.acks.due(now), frames: space.crypto.has_pending(), probe: space.space.probes_owed > 0 })
     }
 
-    /// An acknowledgement that travels on `path` is due.
+    /// An acknowledgement that travels on `path` is due, or a copy of one.
     fn ack_due_on(&self, path: PathId, now: Timestamp) -> bool {
         self.paths.iter().any(|entry| {
-            entry.network.as_deref().is_some_and(|network| network.space.acks.due(now)) && self.ack_carrier(entry.id) == Some(path)
+            let is_due = entry.network.as_deref().is_some_and(|network| network.space.acks.due(now));
+            (is_due && self.ack_carrier(entry.id) == Some(path)) || self.copies_ack_on(entry.id) == Some(path)
         })
     }
 
-    /// Some path has packets to acknowledge.
+    /// Some path has packets to acknowledge, or an acknowledgement to copy.
     fn has_acks(&self) -> bool {
-        self.paths.iter().any(|entry| entry.network.as_deref().is_some_and(|network| network.space.acks.pending()))
+        self.paths.iter().any(|entry| entry.network.as_deref().is_some_and(|network| network.space.acks.pending() || network.ack_copies.is_owed()))
     }
 
     /// What the sources wait for when they have nothing (burst section 9).

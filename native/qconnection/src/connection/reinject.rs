@@ -21,6 +21,10 @@ const MOST: usize = 1 << 16;
 const BATCH: usize = 32;
 /// Packets of one path looked at, at once.
 const LOOKED_AT: usize = 256;
+/// Of the budget of `deadline` so much
+const KEPT: u64 = 3;
+/// of so much is not spent while fresh data waits.
+const OF: u64 = 4;
 /// Time between two looks, and the least age of what counts as overdue.
 const LEAST_AGE: Duration = Duration::from_millis(5);
 /// So much sooner a copy must arrive to be worth its bytes.
@@ -68,7 +72,16 @@ impl Connection {
             return;
         }
         let Some(order) = self.reinjection() else { return };
-        let Some(quick) = self.quickest_with_room(now) else { return };
+        let Some(mut quick) = self.quickest_with_room(now) else { return };
+        let Some(network) = self.network_mut(quick.path) else { return };
+        let mtu = u64::from(network.mtu());
+        let paced = network.paced(now, mtu);
+        if paced < mtu {
+            // A copy that the pacer holds back would go on any path that has room, its own too.
+            self.reinject_at = Some(network.pacer.next_at(now, mtu));
+            return;
+        }
+        quick.room = quick.room.min(paced);
         for at in 0..self.paths.len() {
             let Some(path) = self.paths.id_at(at) else { return };
             if path != quick.path {
@@ -114,10 +127,15 @@ impl Connection {
             return Some(Order { idle: Idle::No, late_after: Some(late_after), budget: u64::MAX });
         }
         match self.config.scheduler {
-            // Copies are everywhere already, or nowhere while the primary path lives.
-            Scheduler::Redundant | Scheduler::Backup => None,
+            // Nowhere while the primary path lives.
+            Scheduler::Backup => None,
+            // Copies are everywhere already; those that did not arrive either are overdue.
+            Scheduler::Redundant => (idle == Idle::Done).then_some(Order { idle, late_after: None, budget: u64::MAX }),
             Scheduler::Deadline(deadline) => {
-                let budget = deadline.budget(self.streams.fresh_bytes_sent(), self.counters.bytes_reinjected);
+                let all = deadline.budget(self.streams.fresh_bytes_sent(), self.counters.bytes_reinjected);
+                // While fresh data fills the paths a copy only takes its place: most of the budget is for the end.
+                let kept = if idle == Idle::No { deadline.budget(self.streams.fresh_bytes_sent(), 0).saturating_mul(KEPT) / OF } else { 0 };
+                let budget = all.saturating_sub(kept);
                 (budget > 0 && self.streams.retransmit_bytes() == 0).then_some(Order { idle, late_after: deadline.late_after, budget })
             }
             _ => (idle != Idle::No).then_some(Order { idle, late_after: None, budget: u64::MAX }),
@@ -133,7 +151,7 @@ impl Connection {
             .filter(|(_, network)| network.suspect_since.is_none() && network.pto_count == 0 && network.rtt.first_sample_at().is_some())
             .map(|(path, network)| {
                 let room = network.window_room(self.bytes_in_flight(path));
-                Quick { arrives_at: now + network.rtt.one_way(), rtt: network.rtt.smoothed(), path, room }
+                Quick { arrives_at: now + self.one_way(path), rtt: network.rtt.smoothed(), path, room }
             })
             .filter(|quick| self.network(quick.path).is_some_and(|network| quick.room >= u64::from(network.mtu())))
             .min()
@@ -143,10 +161,11 @@ impl Connection {
         let mut found = std::mem::take(&mut self.settled);
         found.clear();
         let mut again = None;
+        let one_way = self.one_way(path);
         if let Some(network) = self.network_mut(path) {
-            again = late(network, now, quick, order, &mut found);
+            again = late(network, now, (quick, one_way), order, &mut found);
             if order.idle == Idle::Done && found.is_empty() {
-                young(network, quick, order, &mut found);
+                young(network, (quick, one_way), order, &mut found);
             }
         }
         let mut bytes = 0_u64;
@@ -166,8 +185,7 @@ impl Connection {
 
 /// Frames of packets that are overdue and, while credit is the limit, of those that arrive sooner as copies: oldest first,
 /// since what is read first opens the window. Answers when the next one will be overdue.
-fn late(network: &mut Network, now: Timestamp, quick: Quick, order: Order, found: &mut Vec<SentFrame>) -> Option<Timestamp> {
-    let one_way = network.rtt.one_way();
+fn late(network: &mut Network, now: Timestamp, (quick, one_way): (Quick, Duration), order: Order, found: &mut Vec<SentFrame>) -> Option<Timestamp> {
     let usual = || {
         let usual = network.rtt.smoothed().saturating_add(network.rtt.rttvar().saturating_mul(4));
         usual.max(quick.rtt.saturating_mul(3).checked_div(2).unwrap_or_default())
@@ -207,8 +225,7 @@ fn late(network: &mut Network, now: Timestamp, quick: Quick, order: Order, found
 
 /// Frames of packets that arrive sooner as copies, when nothing else is left to send: the newest first, which would come
 /// last, until what is old arrives by itself as soon.
-fn young(network: &mut Network, quick: Quick, order: Order, found: &mut Vec<SentFrame>) {
-    let one_way = network.rtt.one_way();
+fn young(network: &mut Network, (quick, one_way): (Quick, Duration), order: Order, found: &mut Vec<SentFrame>) {
     let next = network.space.sent.next_number();
     if network.copied.end < next {
         network.copied = next..next;

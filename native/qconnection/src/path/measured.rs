@@ -29,7 +29,7 @@ impl Measured {
         let ip = if four_tuple.remote.ip().to_canonical().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
         let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip);
         let mtu = search.current();
-        let slow_start = if config.hystart { SlowStart::Hystart } else { SlowStart::Plain };
+        let slow_start = if config.hystart { SlowStart::Leaping } else { SlowStart::Plain };
         Self {
             rtt: RttEstimator::new(config.initial_rtt),
             controller: algorithm::build(config.congestion, slow_start, u64::from(mtu)),

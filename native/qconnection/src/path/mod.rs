@@ -1,5 +1,6 @@
 //! Paths: one set keyed by path id; an entry holds everything that belongs to one path (multipath sections C, F, H, I).
 
+pub mod ack_ways;
 pub mod amplify;
 pub mod duplicates;
 pub mod ecn;

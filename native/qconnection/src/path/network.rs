@@ -2,9 +2,9 @@
 //!
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
-use super::{amplify::Amplification, unmeasured::Unmeasured, validate::{Responses, Validation}};
+use super::{ack_ways::AckWays, amplify::Amplification, unmeasured::Unmeasured, validate::{Responses, Validation}};
 use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, scheduler::Chosen, side::Side, spin::SpinState};
-use crate::{burst::record::PendingBurst, config::TransportConfig, space::Space};
+use crate::{burst::{acknowledge::AckCopies, record::PendingBurst}, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, PathId, Timestamp, limits};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
 use qrecovery::sent::Late;
@@ -125,10 +125,14 @@ pub struct Network {
     pub copied: Range<PacketNumber>,
     /// Packets with lower numbers were copied because their acknowledgement is overdue.
     pub overdue_below: PacketNumber,
-    /// Path that its acknowledgements came over.
+    /// Path over which the acknowledgements came that measured this one.
     pub acked_via: Option<PathId>,
     /// Packets whose own acknowledgement may still give a sample; of use in shared-space mode only.
     pub unmeasured: Unmeasured,
+    /// Paths over which they come.
+    pub ack_ways: AckWays,
+    /// Copies of acknowledgements of what the peer sent here.
+    pub ack_copies: AckCopies,
     /// Totals.
     pub counters: PathCounters,
 }
@@ -137,7 +141,7 @@ impl Network {
     /// The state of a new network path between these addresses.
     #[must_use]
     pub fn new(config: &TransportConfig, four_tuple: FourTuple, amplification: Amplification, first_skip: u64) -> Self {
-        let slow_start = if config.hystart { SlowStart::Hystart } else { SlowStart::Plain };
+        let slow_start = if config.hystart { SlowStart::Leaping } else { SlowStart::Plain };
         let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip_version(four_tuple));
         let mtu = search.current();
         Self {
@@ -177,6 +181,8 @@ impl Network {
             pacing_until: None,
             acked_via: None,
             unmeasured: Unmeasured::default(),
+            ack_ways: AckWays::default(),
+            ack_copies: AckCopies::default(),
             copied_below: 0,
             copied: 0..0,
             overdue_below: 0,
@@ -190,6 +196,21 @@ impl Network {
             self.search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip_version(four_tuple));
         }
         self.four_tuple = four_tuple;
+    }
+
+    /// The round trip in which news of what was sent come back: the path's own, or a shorter one over another path.
+    #[must_use]
+    pub const fn loop_rtt(&self) -> &RttEstimator {
+        match self.ack_ways.elsewhere() {
+            Some(rtt) => rtt,
+            None => &self.rtt,
+        }
+    }
+
+    /// Bytes the pacer allows now, in datagrams of `mtu`.
+    pub fn paced(&mut self, now: Timestamp, mtu: u64) -> u64 {
+        let rtt = *self.loop_rtt();
+        self.pacer.budget(now, self.controller.as_ref(), &rtt, mtu)
     }
 
     /// UDP payload of full packets, bytes.

@@ -78,7 +78,7 @@ impl PathView {
             congestion_window: network.controller.window(),
             ssthresh: network.controller.ssthresh(),
             delivery_rate: network.delivery.rate(),
-            pacing_rate: network.pacer.rate(network.controller.as_ref(), &network.rtt),
+            pacing_rate: network.pacer.rate(network.controller.as_ref(), network.loop_rtt()),
             bytes_in_flight,
             mtu: network.mtu(),
             ecn: network.ecn.state(),

@@ -225,6 +225,14 @@ impl<F: Copy> SentPackets<F> {
         self.forget_resolved();
     }
 
+    /// The way that is used got copies of the packets without a fate, the first of them `at` this instant: what was sent
+    /// before counts from then, for round trips as for losses (multipath MP-88).
+    pub fn on_copies_answered(&mut self, at: Timestamp) {
+        for (record, _) in self.ring.walk(self.cursor).filter(|(record, _)| record.fate == Fate::Outstanding) {
+            record.packet.sent_at = record.packet.sent_at.max(at);
+        }
+    }
+
     /// The path moved to another network path: packets sent so far stay recoverable, but they are not in flight, give no
     /// RTT sample and tell nothing about marks any more (RFC 9000 §9.4, §13.4.2; multipath MP-27).
     pub fn on_network_change(&mut self) {

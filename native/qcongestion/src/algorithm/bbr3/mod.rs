@@ -163,6 +163,10 @@ impl Controller for Bbr3 {
         self.sampler.on_app_limited(bytes_in_flight);
     }
 
+    fn on_way_back(&mut self) {
+        self.forget_min_rtt();
+    }
+
     fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {
         self.on_mark(now, sent_at);
     }

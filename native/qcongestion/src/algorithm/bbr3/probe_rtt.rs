@@ -72,6 +72,11 @@ impl Bbr3 {
         }
     }
 
+    /// Acknowledgements take another way: the least round trip is that of the next sample.
+    pub(super) const fn forget_min_rtt(&mut self) {
+        (self.round_trip.min, self.round_trip.recent) = (None, None);
+    }
+
     /// CheckProbeRTT.
     pub(super) fn check_probe_rtt(&mut self, now: Timestamp) {
         if self.state != State::ProbeRtt && self.round_trip.expired && !self.round_trip.idle_restart {

@@ -128,6 +128,7 @@ impl Cubic {
         if !self.window.starts_recovery(sent_at) {
             return;
         }
+        self.window.take_back_leap();
         let window = self.window.bytes();
         let (w_max, prior, epoch) = (self.w_max, self.prior, self.epoch.take());
         self.w_max = if window < self.w_max { part(window, FAST_CONVERGENCE) } else { window };
@@ -158,7 +159,7 @@ impl Controller for Cubic {
         match phase {
             Phase::Recovery => {}
             Phase::SlowStart => {
-                let left = self.window.slow_start(now, acked);
+                let left = self.window.slow_start(now, acked, rtt.min());
                 if left > 0 {
                     self.avoid(now, left, rtt);
                 }
@@ -185,6 +186,10 @@ impl Controller for Cubic {
             self.window.restore(undo.window);
             (self.w_max, self.prior, self.epoch) = (undo.w_max, undo.prior, undo.epoch);
         }
+    }
+
+    fn on_way_back(&mut self) {
+        self.window.forget_round_trips();
     }
 
     fn on_ecn_ce(&mut self, now: Timestamp, sent_at: Timestamp) {

@@ -47,8 +47,22 @@ impl Connection {
         self.drop_other_ways(winner);
         if moves {
             self.aim(winner);
+            self.count_from_copies(winner);
         }
         self.settle_requests(winner);
+    }
+
+    /// `stagger`, `race`: what this pair got are copies, which left later than the first pair's packets: its round trip
+    /// counts from there.
+    fn count_from_copies(&mut self, winner: usize) {
+        let Some(candidates) = self.candidates.as_deref().filter(|candidates| candidates.copies()) else { return };
+        let Some(at) = candidates.list.get(winner).and_then(|entry| entry.facts.first_sent_at()) else { return };
+        if let Some(initial) = &mut self.initial {
+            initial.space.sent.on_copies_answered(at);
+        }
+        if let Some(network) = self.network_mut(PathId::ZERO) {
+            network.space.sent.on_copies_answered(at);
+        }
     }
 
     /// `shared`: what went to other pairs is not on its way any more, without a word about congestion (burst B-115). Early

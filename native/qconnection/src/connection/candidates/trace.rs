@@ -133,6 +133,11 @@ impl Facts {
         self.state == AttemptState::Trying
     }
 
+    /// When the first datagram for it left.
+    pub(super) const fn first_sent_at(&self) -> Option<Timestamp> {
+        self.first_sent_at
+    }
+
     /// Something was meant for it.
     pub(super) fn is_started(&self) -> bool {
         self.state != AttemptState::Waiting
