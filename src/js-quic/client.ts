@@ -7,7 +7,7 @@ import { connectError } from './ends.ts'
 import { ErrorQUICClientCreateTimeout, ErrorQUICClientInvalidHost, ErrorQUICClientSocketNotRunning } from './errors.ts'
 import type { ErrorQUICConnection } from './errors.ts'
 import { QUICEventTarget, adopt, emit } from './event-target.ts'
-import { EventQUICClientClose, EventQUICClientDestroy, EventQUICClientDestroyed, EventQUICClientError, EventQUICConnectionError } from './events.ts'
+import { EventQUICClientClose, EventQUICClientDestroy, EventQUICClientDestroyed, EventQUICClientError, EventQUICConnectionClose } from './events.ts'
 import { QUICSocket, reachable } from './socket.ts'
 import type { FacadeLogger, QUICClientOptions, StopOptions } from './types.ts'
 import { buildAddress, promise, resolveHost, resolvesZeroIP, toPort } from './utils.ts'
@@ -45,7 +45,7 @@ export class QUICClient extends QUICEventTarget {
     this.#localPort = origin.socket.port
     if (!origin.isSocketShared) adopt(origin.socket, this)
     adopt(origin.connection, this)
-    origin.connection.addEventListener(EventQUICConnectionError.name, ({ detail }: EventQUICConnectionError) => this.#onConnectionEnd(detail), { once: true })
+    origin.connection.addEventListener(EventQUICConnectionClose.name, ({ detail }: EventQUICConnectionClose) => this.#onConnectionEnd(detail), { once: true })
   }
 
   /** The server's. */
@@ -86,9 +86,9 @@ export class QUICClient extends QUICEventTarget {
   }
 
   #onConnectionEnd(error: ErrorQUICConnection): void {
-    emit(this, new EventQUICClientError({ detail: error }))
     this.#isClosed = true
     emit(this, new EventQUICClientClose({ detail: error }))
+    emit(this, new EventQUICClientError({ detail: error }))
     void this.destroy()
   }
 }

@@ -143,12 +143,18 @@ export class QUICConnection extends QUICEventTarget {
   #onEnd(error: ErrorQUICConnection): void {
     this.#error = error
     this.#origin.logger?.info?.(`${error.name}: ${error.description} - ${error.message}`)
-    emit(this, new EventQUICConnectionError({ detail: error }))
     emit(this, new EventQUICConnectionClose({ detail: error }))
+    emit(this, new EventQUICConnectionError({ detail: error }))
     this.#end.resolveP(error)
-    for (const stream of this.#streams) QUICStream.connectionEnded(stream, error)
-    this.#closed.resolveP()
+    void this.#endStreams(error)
     void this.stop()
+  }
+
+  async #endStreams(reason: ErrorQUICConnection): Promise<void> {
+    const streams = [...this.#streams]
+    for (const stream of streams) QUICStream.connectionEnded(stream, reason)
+    await Promise.all(streams.map(({ closedP }) => closedP))
+    this.#closed.resolveP()
   }
 
   async #take(incoming: AsyncIterable<BidirectionalStream | ReceiveStream>, type: 'bidi' | 'uni'): Promise<void> {

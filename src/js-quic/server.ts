@@ -153,8 +153,8 @@ export class QUICServer extends QUICEventTarget {
     taken.delete(this.#socket)
     if (this.#socket.running) this.endpoint.unlisten()
     await Promise.all([...this.#connections].map((connection) => connection.stop(options)))
-    if (!this.isSocketShared) await this.#socket.stop({ force: true })
     emit(this, new EventQUICServerClose({ detail: error }))
+    if (!this.isSocketShared) await this.#socket.stop({ force: true })
     this.#closed.resolveP()
   }
 
@@ -163,9 +163,9 @@ export class QUICServer extends QUICEventTarget {
     return this.#change(async () => {
       if (this.#loop === null) return
       const error = new ErrorQUICServerSocketNotRunning('the socket was stopped before the server')
-      emit(this, new EventQUICServerError({ detail: error }))
       emit(this, new EventQUICServerStop())
       await this.#end({}, error)
+      emit(this, new EventQUICServerError({ detail: error }))
       emit(this, new EventQUICServerStopped())
     })
   }

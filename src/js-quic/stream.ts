@@ -34,6 +34,7 @@ export class QUICStream extends QUICEventTarget {
   readonly #reading: ReadSide
   readonly #writing: WriteSide
   readonly #closed = promise()
+  #destroying = false
   #over = false
 
   constructor(origin: StreamOrigin) {
@@ -85,12 +86,15 @@ export class QUICStream extends QUICEventTarget {
 
   /** Resolves when both sides are closed; without `force` it only waits. @throws ErrorQUICStreamInternal */
   async destroy({ force = true, reason }: { force?: boolean; reason?: unknown } = {}): Promise<void> {
+    if (this.#over) return
+    this.#destroy()
     if (force) this.cancel(reason)
     await this.closedP
   }
 
   /** Its connection stops, with this error; no converter is in the way. @internal */
   static connectionStops(stream: QUICStream, error: Error): void {
+    stream.#destroy()
     stream.#reading.cancel(error)
     stream.#writing.abort(error)
   }
@@ -98,7 +102,8 @@ export class QUICStream extends QUICEventTarget {
   /** The connection has ended, with this error. What has come whole can still be read. @internal */
   static connectionEnded(stream: QUICStream, error: Error): void {
     stream.#writing.fail(error)
-    stream.#settle()
+    // What cannot be read any more hears of it in this turn.
+    setImmediate(() => stream.#settle())
   }
 
   #attach(inner: Partial<Receiving & Sending>): void {
@@ -134,22 +139,29 @@ export class QUICStream extends QUICEventTarget {
   }
 
   #onReadClosed(error: ReadEnd | undefined): void {
-    if (error !== undefined) emit(this, new EventQUICStreamError({ detail: error }))
     emit(this, new EventQUICStreamCloseRead({ detail: error }))
+    if (error !== undefined) emit(this, new EventQUICStreamError({ detail: error }))
     if (this.#writing.closed) this.#settle()
   }
 
   #onWriteClosed(error: WriteEnd | undefined): void {
-    if (error !== undefined) emit(this, new EventQUICStreamError({ detail: error }))
     emit(this, new EventQUICStreamCloseWrite({ detail: error }))
+    if (error !== undefined) emit(this, new EventQUICStreamError({ detail: error }))
     if (this.#reading.closed) this.#settle()
+  }
+
+  /** Told once. */
+  #destroy(): void {
+    if (this.#destroying) return
+    this.#destroying = true
+    emit(this, new EventQUICStreamDestroy())
   }
 
   #settle(): void {
     if (this.#over) return
     this.#over = true
     this.#origin.forget(this)
-    emit(this, new EventQUICStreamDestroy())
+    this.#destroy()
     this.#closed.resolveP()
     emit(this, new EventQUICStreamDestroyed())
   }

@@ -146,7 +146,7 @@ describe.skipIf(!MODULE_BUILT)('the end of a connection', () => {
     await far.closedP
     expect([near.closed, far.closed, client.closed, near.getConnectionError()?.errorCode]).toEqual([true, true, true, 42])
     expect(seen).toEqual([
-      'EventQUICClientDestroy', 'EventQUICConnectionStop', 'EventQUICClientError', 'EventQUICClientClose', 'EventQUICConnectionError', 'EventQUICConnectionClose', 'EventQUICConnectionStopped', 'EventQUICClientDestroyed',
+      'EventQUICClientDestroy', 'EventQUICConnectionStop', 'EventQUICClientClose', 'EventQUICClientError', 'EventQUICConnectionClose', 'EventQUICConnectionError', 'EventQUICConnectionStopped', 'EventQUICClientDestroyed',
     ])
   })
 

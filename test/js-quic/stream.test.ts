@@ -118,6 +118,14 @@ describe.skipIf(!MODULE_BUILT)('streams', () => {
     for (const list of seen) expect(list).toEqual(['EventQUICStreamCloseWrite', 'EventQUICStreamCloseRead', 'EventQUICStreamDestroy', 'EventQUICStreamDestroyed'])
   })
 
+  it('tell their destruction first when it was asked for', PATIENCE, async () => {
+    const { stream } = await openPair()
+    const seen = recorded(stream, Object.keys(events))
+    await stream.destroy()
+    await stream.destroy()
+    expect(seen).toEqual(['EventQUICStreamDestroy', 'EventQUICStreamCloseRead', 'EventQUICStreamError', 'EventQUICStreamCloseWrite', 'EventQUICStreamError', 'EventQUICStreamDestroyed'])
+  })
+
   it('end when they wait for more', PATIENCE, async () => {
     const { stream, other } = await openPair()
     const reader = other.readable.getReader()
