@@ -9,9 +9,9 @@ export const LATER = {
   '2^62 packets are out of reach, and no setting lowers that': ['C14'],
   'NAT traversal and forward headers': rows('G', 13),
   'tunnels, reverse connections, mux': rows('H', 12),
-  'the Node layer': rows('I', 14),
+  'the Node layer': ['I1', 'I2', 'I3', 'I4', 'I7', 'I9', 'I10', 'I11', 'I12', 'I13', 'I14'],
   'faults of network and system': rows('J', 14),
-  'peers, life cycle, scale, soak': rows('K', 10),
+  'peers, life cycle, scale, soak': rows('K', 10).filter((row) => row !== 'K7'),
 }
 
 function rows(group, count) {

@@ -16,13 +16,16 @@ export class Engine {
   /** By `Scope`. */
   readonly #rows = [row(ENDPOINT_NUMBERS), row(CONNECTION_NUMBERS), row(PATH_NUMBERS)] as const
   readonly #soon: (run: () => void) => void
+  /** What the engine's wake holds of us: all while there is something to do, nothing while nobody could notice. */
+  readonly #held: Held = { engine: null }
   #calls = 0
   #rootsGiven = false
 
   /** Binds and starts. @throws QB_BIND_FAILED QB_OPTION_INVALID */
   constructor(module: NativeModule, options: NativeEndpointOptions, sink: EndpointSink, soon: (run: () => void) => void) {
     // The engine wakes us only from the event loop, never inside this call.
-    this.#native = guarded(() => module.createEndpoint(JSON.stringify(options), () => this.inbox.wake()))
+    const wake = wakeOf(new WeakRef(this), this.#held)
+    this.#native = guarded(() => module.createEndpoint(JSON.stringify(options), wake))
     this.#soon = soon
     this.outbox = new Outbox(this.#native, soon)
     this.inbox = new Inbox(this.#native, sink, () => this.outbox.flushCredit(), soon)
@@ -100,6 +103,11 @@ export class Engine {
     return this.#native.now()
   }
 
+  /** Busy: records are awaited, whether or not somebody holds the endpoint. */
+  hold(busy: boolean): void {
+    this.#held.engine = busy ? this : null
+  }
+
   keepAlive(on: boolean): void {
     this.#call(() => this.#native.keepAlive(on))
   }
@@ -120,6 +128,15 @@ export class Engine {
     this.#calls += 1
     return guarded(call)
   }
+}
+
+interface Held {
+  engine: Engine | null
+}
+
+/** The engine below holds what it calls, so that must not hold the one above. Apart from the constructor, whose closures hold it. */
+function wakeOf(engine: WeakRef<Engine>, held: Held): () => void {
+  return () => (held.engine ?? engine.deref())?.inbox.wake()
 }
 
 function row(names: readonly string[]): Float64Array {

@@ -380,6 +380,7 @@ export class Endpoint implements AsyncDisposable {
     this.#shutDown()
     this.#state = 'closed'
     this.#engine.keepAlive(false)
+    this.#engine.hold(false)
     this.#feeds.end()
     this.#keylog.close()
     this.#qlog.close()
@@ -390,6 +391,7 @@ export class Endpoint implements AsyncDisposable {
   #keepAlive(): void {
     if (this.#shut) return
     const busy = this.#listening !== null || this.#connections.size > 0 || this.#state === 'closing'
+    this.#engine.hold(busy)
     this.#engine.keepAlive(this.#referenced && busy)
   }
 }

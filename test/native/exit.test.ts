@@ -1,17 +1,28 @@
-/** The end of processes and threads while bytes run: no crash, nothing left behind (attacks I5, I6). */
+/**
+ * The end of processes and threads while bytes run: no crash, nothing left behind (attacks I5, I6). The long form, 300 ends at random
+ * instants, is `npm run torture -- exits`, with `--node` for another Node than the one that runs the tests.
+ */
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { progress, RUNS } from '../life/torture.ts'
 import { BUILT, PACKAGE } from './built.ts'
 
 const LOAD = fileURLToPath(new URL('load.mjs', import.meta.url))
-const LIMIT_MS = 120_000
+const WORKERS = fileURLToPath(new URL('../life/workers.mjs', import.meta.url))
+const LIMIT_MS = 86_400_000
+const NODE = process.env['QUICBRAID_TORTURE_NODE'] ?? process.execPath
+/** Later than any start of the program. */
+const LATEST_MS = 800
 
-/** Exit code and signal of a process that ends in this way after so long. */
-function ended(how: string, afterMs: number): Promise<[number | null, string | null]> {
-  const child = spawn(process.execPath, [LOAD, PACKAGE, how, String(afterMs)], { stdio: 'ignore' })
+type End = [number | null, string | null]
+
+/** Exit code and signal of a program that is ended. */
+function ended(program: string, ...args: (string | number)[]): Promise<End> {
+  const child = spawn(NODE, [program, PACKAGE, ...args.map(String)], { stdio: 'ignore' })
   return new Promise((resolve) => child.once('exit', (code, signal) => resolve([code, signal])))
 }
 
@@ -27,16 +38,38 @@ function threads(): number {
   return names.filter((name) => name === 'quicbraid').length
 }
 
-describe.skipIf(!BUILT)('a process that ends under load', () => {
-  const ways: [string, [number | null, string | null]][] = [['exit', [7, null]], ['throw', [1, null]], ['SIGTERM', [null, 'SIGTERM']], ['SIGKILL', [null, 'SIGKILL']]]
+/** How a process ends, and what it must end with. */
+const WAYS: Record<string, End> = {
+  exit: [7, null], throw: [1, null], reject: [1, null], SIGINT: [null, 'SIGINT'], SIGTERM: [null, 'SIGTERM'], SIGKILL: [null, 'SIGKILL'],
+}
 
-  it.each(ways)('ends by %s as it was told, at any instant', async (how, expected) => {
-    for (const afterMs of [0, 5, 20, 60, 120, 250]) expect([how, afterMs, ...(await ended(how, afterMs))]).toEqual([how, afterMs, ...expected])
+describe.skipIf(!BUILT)('a process that ends under load', () => {
+  it.each(Object.entries(WAYS))('attack I5: ends by %s as it was told, at any instant', async (how, expected) => {
+    for (const afterMs of [0, 20, 120]) expect([how, afterMs, ...(await ended(LOAD, how, afterMs))]).toEqual([how, afterMs, ...expected])
+  }, LIMIT_MS)
+
+  it.skipIf(RUNS === null)('attack I5: ends as it was told at random instants, and so do its threads', async () => {
+    const runs = RUNS ?? 1
+    const told = progress('ends', runs)
+    const way = fc.constantFrom(...Object.keys(WAYS), 'terminate', 'terminate', 'own')
+    await fc.assert(fc.asyncProperty(way, fc.integer({ min: 0, max: LATEST_MS }), async (how, afterMs) => {
+      const expected = WAYS[how] ?? [0, null]
+      const got = how in WAYS ? await ended(LOAD, how, afterMs) : await ended(WORKERS, how, afterMs, 1)
+      expect([how, afterMs, ...got]).toEqual([how, afterMs, ...expected])
+      told()
+    }), { numRuns: runs, endOnFailure: true })
+  }, LIMIT_MS)
+})
+
+describe.skipIf(!BUILT)('threads of a process of their own', () => {
+  it('attack I6: are terminated or end by themselves, one after the other, beside a main thread that goes on', async () => {
+    expect(await ended(WORKERS, 'terminate', 100, 5)).toEqual([0, null])
+    expect(await ended(WORKERS, 'own', 100, 5)).toEqual([0, null])
   }, LIMIT_MS)
 })
 
 describe.skipIf(!BUILT || process.platform !== 'linux')('worker threads', () => {
-  it('can be terminated under load, and leave no thread', async () => {
+  it('attack I6: can be terminated under load, and leave no thread', async () => {
     const before = threads()
     for (const afterMs of [0, 3, 10, 30]) {
       const worker = new Worker(LOAD, { workerData: { package: PACKAGE } })
@@ -51,7 +84,7 @@ describe.skipIf(!BUILT || process.platform !== 'linux')('worker threads', () => 
     }
   }, LIMIT_MS)
 
-  it('can be terminated at any instant of their start', async () => {
+  it('attack I6: can be terminated at any instant of their start', async () => {
     const before = threads()
     for (const afterMs of [0, 20, 40, 60, 80, 100, 150, 200]) {
       const worker = new Worker(LOAD, { workerData: { package: PACKAGE } })

@@ -1,5 +1,5 @@
 /** Programs of simulated worlds that several tests run. */
-import type { Connection, ConnectionOptions, Endpoint } from '../../src/index.ts'
+import type { Connection, ConnectionOptions, Endpoint, ServerOptions } from '../../src/index.ts'
 import { World } from '../../src/sim/index.ts'
 import type { LinkShape, WorldOptions, WorldPair } from '../../src/sim/index.ts'
 
@@ -16,10 +16,10 @@ export function connected<T>(links: readonly LinkShape[], main: (pair: Connected
 }
 
 /** The same in a given pair. */
-export function withPair<T>(pair: WorldPair, main: (pair: Connected) => Promise<T>, more: ConnectionOptions = {}): Promise<T> {
+export function withPair<T>(pair: WorldPair, main: (pair: Connected) => Promise<T>, more: ConnectionOptions = {}, serving: Partial<ServerOptions> = {}): Promise<T> {
   const { world, client, server, paths, tls } = pair
   return world.run(async () => {
-    const atServer = await server.bind({ server: { ...tls, alpn: 'sink' } })
+    const atServer = await server.bind({ server: { ...tls, alpn: 'sink', ...serving } })
     const atClient = await client.bind()
     const incoming = atServer.incoming()
     const near = await atClient.connect(atServer.local[0] ?? '', { alpn: 'sink', ca: tls.ca, serverName: 'server', paths, ...more })

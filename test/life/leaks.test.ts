@@ -1,0 +1,120 @@
+/**
+ * What is left when things have come and gone: streams (attacks K7), connections and endpoints (attacks I8). Three rounds each, and the
+ * last difference counts: the first ones warm up what the process keeps for good. Long forms: `npm run torture -- streams`, `-- cycles`.
+ */
+import { readdirSync } from 'node:fs'
+import { afterEach, describe, expect, it } from 'vitest'
+import { Endpoint } from '../../src/index.ts'
+import type { BidirectionalStream, Connection } from '../../src/index.ts'
+import { MODULE_BUILT } from '../native/built.ts'
+import { closeAll, nativePair } from '../native/pair.ts'
+import { collect } from './collect.ts'
+import { progress, RUNS } from './torture.ts'
+
+afterEach(closeAll)
+
+const ROUNDS = 3
+/** Of the heap at the start. */
+const SHARE = 0.01
+/** The short form's rounds are so short that the process's own comings and goings show. */
+const NOISE_BYTES = RUNS === null ? 500_000 : 0
+/** Streams under way at once. */
+const WIDTH = 64
+
+interface Left {
+  heap: number
+  outside: number
+  handles: number
+  descriptors: number
+}
+
+/** After everything that can be collected was. */
+async function left(): Promise<Left> {
+  await collect(6)
+  const { heapUsed, external } = process.memoryUsage()
+  return {
+    heap: heapUsed, outside: external,
+    handles: process.getActiveResourcesInfo().filter((name) => name !== 'Immediate' && name !== 'Timeout').length,
+    descriptors: process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0,
+  }
+}
+
+/** Runs `round` three times; the last one leaves what it found. */
+async function leavesNothing(round: () => Promise<void>): Promise<void> {
+  let before = await left()
+  for (let count = 1; count <= ROUNDS; count++) {
+    await round()
+    const after = await left()
+    if (count === ROUNDS) {
+      expect(after.heap - before.heap).toBeLessThanOrEqual(Math.max(before.heap * SHARE, NOISE_BYTES))
+      expect(after.outside - before.outside).toBeLessThanOrEqual(Math.max(before.outside * SHARE, 65_536))
+      expect([after.handles, after.descriptors]).toEqual([before.handles, before.descriptors])
+    }
+    if (RUNS !== null) process.stderr.write(`round ${count}: heap ${before.heap} -> ${after.heap}, outside ${before.outside} -> ${after.outside}, handles ${after.handles}, descriptors ${after.descriptors}\n`)
+    before = after
+  }
+}
+
+async function answerAll(far: Connection): Promise<void> {
+  for await (const stream of far.incomingBidirectional()) void answer(stream)
+}
+
+async function answer(stream: BidirectionalStream): Promise<void> {
+  stream.write(await stream.bytes())
+  stream.end()
+}
+
+describe.skipIf(!MODULE_BUILT)('nothing is left', () => {
+  it('attack K7: of streams that came and went on one connection', async () => {
+    const { connect } = await nativePair()
+    const { near, far } = await connect()
+    void answerAll(far)
+    const streams = Math.ceil((RUNS ?? 9000) / ROUNDS)
+    const told = progress('streams', streams * ROUNDS)
+    const request = Buffer.alloc(100, 7)
+    await leavesNothing(async () => {
+      let next = 0
+      const worker = async (): Promise<void> => {
+        while (next < streams) {
+          next += 1
+          const stream = await near.openBidirectional()
+          stream.write(request)
+          stream.end()
+          if ((await stream.bytes()).length !== request.length) throw new Error('an answer is not whole')
+          told()
+        }
+      }
+      await Promise.all(Array.from({ length: WIDTH }, worker))
+      while (near.statistics().streamsOpen + far.statistics().streamsOpen > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+  }, 3_600_000)
+
+  it('attack I8: of connections and endpoints that came and went', async () => {
+    const cycles = Math.ceil((RUNS ?? 90) / ROUNDS)
+    const { server, own } = await nativePair()
+    const told = progress('connections', cycles * ROUNDS)
+    void (async () => {
+      for await (const connection of server.incoming()) void connection.closed
+    })()
+    await leavesNothing(async () => {
+      for (let cycle = 0; cycle < cycles; cycle++) {
+        const client = await Endpoint.bind()
+        const connection = await client.connect(server.local[0] ?? '', { alpn: 'test', ca: own.cert })
+        await connection.close()
+        await client.close()
+        told()
+      }
+      while (server.connections.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+  }, 3_600_000)
+
+  it('attack I8: of endpoints that nobody closed and nobody holds', async () => {
+    const used = (): number => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0)
+    const before = used()
+    await (async () => {
+      for (let count = 0; count < 10; count++) await Endpoint.bind()
+    })()
+    for (let round = 0; round < 200 && used() > before; round++) await collect(1)
+    expect(used()).toBeLessThanOrEqual(before)
+  })
+})
