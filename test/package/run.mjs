@@ -16,6 +16,8 @@ import { packDependencies, project, runIn } from './project.mjs'
 const ROOT = join(import.meta.dirname, '../..')
 const WORK = join(ROOT, '.tmp/package-test')
 const ANSWER = 'over quic native QB_ENDPOINT_CLOSED function'
+/** What runs the programs; `scripts/node-versions.mjs` sets others. */
+const RUNTIME = process.env.QUICBRAID_RUNTIME ?? process.execPath
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
 const STRICT = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--noImplicitOverride', '--skipLibCheck', '--lib', 'es2023,esnext.disposable', '--types', 'node', '--target', 'es2022']
 /** A module of 23 MB came out of a forgotten `strip` once. With room for growth: it has 2.1 MiB packed, 4.2 installed. */
@@ -81,19 +83,19 @@ const CHECKS = {
     it.home = await project(it.tarballs)
     for (const program of ['esm.mjs', 'cjs.cjs']) it.home.take(program)
   },
-  'an ES module shakes hands over loopback': async ({ home }) => equal(works(await home.run(process.execPath, ['esm.mjs'])), ANSWER, 'output'),
-  'a CommonJS program shakes hands over loopback': async ({ home }) => equal(works(await home.run(process.execPath, ['cjs.cjs'])), ANSWER, 'output'),
+  'an ES module shakes hands over loopback': async ({ home }) => equal(works(await home.run(RUNTIME, ['esm.mjs'])), ANSWER, 'output'),
+  'a CommonJS program shakes hands over loopback': async ({ home }) => equal(works(await home.run(RUNTIME, ['cjs.cjs'])), ANSWER, 'output'),
   'strict TypeScript compiles against it in every module system and shakes hands': async ({ home }) => {
     home.takeTypes()
     for (const name of ['main.mts', 'main.cts']) home.take('strict.ts', name)
     works(await home.run(process.execPath, [TSC, ...STRICT, '--module', 'node20', '--outDir', 'out', 'main.mts', 'main.cts']))
     works(await home.run(process.execPath, [TSC, ...STRICT, '--module', 'esnext', '--moduleResolution', 'bundler', '--noEmit', 'main.mts']))
-    for (const name of ['out/main.mjs', 'out/main.cjs']) equal(works(await home.run(process.execPath, [name])), ANSWER, name)
+    for (const name of ['out/main.mjs', 'out/main.cjs']) equal(works(await home.run(RUNTIME, [name])), ANSWER, name)
   },
-  'its command runs': async ({ home, main }) => equal(works(await home.run(process.execPath, ['node_modules/quicbraid/dist/cli.mjs', '--version'])), main.manifest.version, 'version'),
+  'its command runs': async ({ home, main }) => equal(works(await home.run(RUNTIME, ['node_modules/quicbraid/dist/cli.mjs', '--version'])), main.manifest.version, 'version'),
   'without the package of the platform it says which one is missing': async (it) => {
     rmSync(join(it.home.folder, 'node_modules', it.platform), { recursive: true })
-    const { code, text } = await it.home.run(process.execPath, ['esm.mjs'])
+    const { code, text } = await it.home.run(RUNTIME, ['esm.mjs'])
     if (code === 0 || !text.includes('QB_NATIVE_MISSING') || !text.includes(it.platform)) throw new Error(`exit code ${code}: ${text}`)
   },
   'npm pack of the checkout makes one tarball that works on this machine': async (it) => {
@@ -101,7 +103,7 @@ const CHECKS = {
     empty(platforms().map(({ manifest }) => join(ROOT, 'dist', manifest.main)).filter((path) => existsSync(path)), 'what packing left in dist')
     if (bytesOf(tarball) > MODULE_LIMIT.packedBytes + MAIN_LIMIT.packedBytes) throw new Error(`it has ${bytesOf(tarball)} bytes`)
     await it.home.install([tarball])
-    equal(works(await it.home.run(process.execPath, ['esm.mjs'])), ANSWER, 'output')
+    equal(works(await it.home.run(RUNTIME, ['esm.mjs'])), ANSWER, 'output')
   },
   'the published types are the contract': () => empty(compareDeclarations(), 'differences'),
   'the contract\'s own examples compile against the published types': () => {
