@@ -41,7 +41,7 @@ async function on(key, runtime) {
     process.stdout.write(`\n${runtime.name} is skipped: ${why}\n`)
     return { name: runtime.name, version: '–', counts: { ...NONE, skipped: 1 } }
   }
-  process.stdout.write(`\n=== ${runtime.name}: ${version}\n`)
+  process.stdout.write(`\n=== ${runtime.name}: ${version} (${program})\n`)
   return { name: runtime.name, version, counts: await runtime.test(program) }
 }
 
