@@ -118,6 +118,10 @@ pub const MIN_SAMPLE: usize = 20;
 pub const TAG_LEN: usize = 16;
 /// Segments of one burst at most.
 pub const MAX_SEGMENTS: usize = 64;
+/// Datagrams that are no QUIC and wait for a program that is slow to read them; beyond, the oldest go (attacks L26).
+pub const RAW_DATAGRAMS: usize = 1_024;
+/// Their bytes.
+pub const RAW_BYTES: usize = 1_024 * 1_024;
 /// Bytes of one burst at most: an IPv4 datagram's payload.
 pub const MAX_BURST_BYTES: usize = 65_507;
 

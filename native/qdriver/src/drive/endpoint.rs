@@ -19,8 +19,8 @@ impl Machine for Endpoint {
     }
 
     fn departure(burst: &Burst) -> Departure {
-        let Burst { four_tuple, ecn, len, segment_size, .. } = *burst;
-        Departure { four_tuple, ecn, len, segment_size }
+        let Burst { four_tuple, ecn, len, segment_size, path, connection, .. } = *burst;
+        Departure { four_tuple, ecn, len, segment_size, path: connection.map(|_| path) }
     }
 
     fn on_submitted(&mut self, burst: &Burst, segments: usize, now: Timestamp) {

@@ -4,7 +4,7 @@
 //! rules (budgets, held bursts, errors) are tested with a machine that does exactly what a test says, and so that a
 //! bench can measure the loop alone. Called by [`super::turn`]. No verb may block.
 
-use qbase::{Ecn, FourTuple, Timestamp};
+use qbase::{Ecn, FourTuple, PathId, Timestamp};
 pub use qconnection::{Received, endpoint::SendFailure};
 
 use crate::socket::Parcel;
@@ -47,6 +47,8 @@ pub struct Departure {
     pub len: usize,
     /// Bytes of every segment but the last.
     pub segment_size: usize,
+    /// The path it leaves on; `None`: an answer without a connection.
+    pub path: Option<PathId>,
 }
 
 impl Departure {

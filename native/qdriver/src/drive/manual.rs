@@ -2,7 +2,8 @@
 //!
 //! The same machine and the same application as on the I/O thread, in the order of its turns: datagrams, timers,
 //! application, transmit. Called by the simulator, once per instant at which something happens to an endpoint. Decides
-//! nothing about when that is, and never waits.
+//! nothing about when that is, and never waits. Whoever cannot take bursts in the middle of a turn takes them one by one instead
+//! ([`Manual::work`], [`Manual::offer`], [`Manual::settle`]): a carrier does, whose program runs between any two of them.
 
 use std::fmt;
 
@@ -28,11 +29,22 @@ pub trait Network<M: Machine>: Outside<M> {
     fn send(&mut self, now: Timestamp, departure: &Departure, bytes: &[u8]) -> Result<(), SendFailure>;
 }
 
+/// What became of a burst that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// So many of its segments were taken, the others are cancelled (burst B-7).
+    Taken(usize),
+    /// None of them, for this reason.
+    Failed(SendFailure),
+}
+
 /// A machine and its application in the hands of a caller.
 pub struct Manual<M: Machine, A> {
     machine: M,
     application: A,
     failures: Failures<M::Burst>,
+    /// The burst that was offered and whose outcome is not known.
+    open: Option<M::Burst>,
     /// Where bursts are written.
     buffer: Box<[u8]>,
     raw: RawInbox,
@@ -50,6 +62,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
             machine,
             application,
             failures: Failures::new(),
+            open: None,
             buffer: vec![0; limits::MAX_BURST_BYTES].into_boxed_slice(),
             raw: RawInbox::default(),
             statistics: DriverStatistics::default(),
@@ -78,19 +91,58 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
 
     /// One turn: what is due, the application, everything there is to send within a budget.
     pub fn turn(&mut self, now: Timestamp, network: &mut impl Network<M>) {
+        self.work(now, network);
+        self.transmit(now, network);
+    }
+
+    /// The part of a turn that sends nothing: what is due, and the application.
+    pub fn work(&mut self, now: Timestamp, outside: &mut impl Outside<M>) {
         self.statistics.turns = self.statistics.turns.saturating_add(1);
         self.fire_timers(now);
         self.wishes = Wishes::default();
         self.application.on_turn(&mut Io {
             endpoint: &mut self.machine,
             now,
-            outside: &mut *network,
+            outside: &mut *outside,
             raw: &self.raw,
             statistics: &self.statistics,
             wishes: &mut self.wishes,
         });
         self.raw.clear();
-        self.transmit(now, network);
+    }
+
+    /// The next burst and its bytes; nothing more is offered before [`Self::settle`] has heard what became of it.
+    pub fn offer(&mut self, now: Timestamp) -> Option<(Departure, &[u8])> {
+        if self.open.is_some() {
+            return None;
+        }
+        let burst = self.machine.poll_transmit(now, &mut self.buffer, self.max_segments)?;
+        let departure = M::departure(&burst);
+        self.open = Some(burst);
+        self.statistics.send_calls = self.statistics.send_calls.saturating_add(1);
+        Some((departure, self.buffer.get(..departure.len).unwrap_or(&self.buffer)))
+    }
+
+    /// What became of the burst that was offered; without one nothing happens.
+    pub fn settle(&mut self, now: Timestamp, outcome: Outcome) {
+        let Some(burst) = self.open.take() else { return };
+        let Departure { four_tuple, len, segment_size, .. } = M::departure(&burst);
+        match outcome {
+            Outcome::Taken(segments) => {
+                let size = segment_size.max(1);
+                let segments = segments.min(len.div_ceil(size).max(1));
+                let bytes = segments.saturating_mul(size).min(len);
+                self.statistics.datagrams_sent = self.statistics.datagrams_sent.saturating_add(segments as u64);
+                self.statistics.bytes_sent = self.statistics.bytes_sent.saturating_add(bytes as u64);
+                self.machine.on_submitted(&burst, segments, now);
+            }
+            Outcome::Failed(failure) => {
+                self.statistics.send_errors = self.statistics.send_errors.saturating_add(1);
+                if let Some((burst, failure)) = self.failures.on_failure(burst, four_tuple, failure, now) {
+                    self.machine.on_send_error(&burst, failure, now);
+                }
+            }
+        }
     }
 
     /// When the next turn is due if nothing arrives before; an instant that has passed means at once.
@@ -131,24 +183,9 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
     fn transmit(&mut self, now: Timestamp, network: &mut impl Network<M>) {
         self.more_to_send = false;
         for _ in 0..BURSTS_PER_TURN {
-            let Some(burst) = self.machine.poll_transmit(now, &mut self.buffer, self.max_segments) else { return };
-            let departure = M::departure(&burst);
-            let bytes = self.buffer.get(..departure.len).unwrap_or(&self.buffer);
-            self.statistics.send_calls = self.statistics.send_calls.saturating_add(1);
-            match network.send(now, &departure, bytes) {
-                Ok(()) => {
-                    let segments = bytes.len().div_ceil(departure.segment_size.max(1)).max(1);
-                    self.statistics.datagrams_sent = self.statistics.datagrams_sent.saturating_add(segments as u64);
-                    self.statistics.bytes_sent = self.statistics.bytes_sent.saturating_add(bytes.len() as u64);
-                    self.machine.on_submitted(&burst, segments, now);
-                }
-                Err(failure) => {
-                    self.statistics.send_errors = self.statistics.send_errors.saturating_add(1);
-                    if let Some((burst, failure)) = self.failures.on_failure(burst, departure.four_tuple, failure, now) {
-                        self.machine.on_send_error(&burst, failure, now);
-                    }
-                }
-            }
+            let Some((departure, bytes)) = self.offer(now) else { return };
+            let sent = network.send(now, &departure, bytes);
+            self.settle(now, sent.map_or_else(Outcome::Failed, |()| Outcome::Taken(usize::MAX)));
         }
         self.more_to_send = true;
     }

@@ -27,7 +27,7 @@ use qbase::limits;
 pub use self::{
     io::{Application, Io, Outside, RawError, RawTransmit},
     machine::{Departure, Machine, Received, SendFailure},
-    manual::{Manual, Network},
+    manual::{Manual, Network, Outcome},
     raw::RawDatagram,
     sockets::SocketFacts,
     stats::DriverStatistics,
