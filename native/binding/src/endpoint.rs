@@ -2,7 +2,7 @@
 //!
 //! Decides nothing: it converts, copies, and hands over to the engine on the I/O thread. Owns that thread: it is joined
 //! when the endpoint has closed, when the object is collected, and in the environment's cleanup hook, whichever comes
-//! first (attacks I5, I6). A simulated endpoint has a seat in a world instead. Memory of JavaScript is used only inside the
+//! first (attacks I5, I6). A simulated endpoint has a seat in a world instead, one over a carrier a seat of its own. Memory of JavaScript is used only inside the
 //! calls.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -25,6 +25,7 @@ use crate::{
         server::Listen,
         tls::Surroundings,
     },
+    carrier,
     queue::{
         answer::{Answer, PATIENCE, Reply},
         commands::{self, Command, Flush, Sender},
@@ -54,6 +55,8 @@ pub enum Home {
     Thread(DriverHandle),
     /// A simulated world.
     World(Seat),
+    /// A carrier of JavaScript's.
+    Carrier(carrier::Seat),
 }
 
 /// The parts of a new endpoint that both sides of the queues need.
@@ -118,7 +121,8 @@ impl Half {
         match &self.home {
             Some(Home::Thread(thread)) => thread.waker().wake(),
             Some(Home::World(seat)) => seat.stir(),
-            None => {}
+            // Its own half in JavaScript gives it a turn after every call.
+            Some(Home::Carrier(_)) | None => {}
         }
     }
 
@@ -126,6 +130,7 @@ impl Half {
     fn wait(&self, answer: &Answer) -> Option<Reply> {
         match &self.home {
             Some(Home::World(seat)) if seat.turn_now() == Turned::No => None,
+            Some(Home::Carrier(seat)) if seat.turn_now() == Turned::No => None,
             _ => answer.wait(PATIENCE),
         }
     }
@@ -146,6 +151,7 @@ impl Half {
                 thread.stop().unwrap_or_default();
             }
             Home::World(seat) => seat.leave(),
+            Home::Carrier(seat) => seat.leave(),
         }
     }
 }
@@ -180,10 +186,10 @@ impl NativeEndpoint {
         Ok(Self { half })
     }
 
-    /// An endpoint whose engine has a seat in a world.
-    pub(crate) fn seated(parts: Parts, take_seat: impl FnOnce(Machine, Engine, Arc<Wake>) -> Seat) -> Self {
+    /// An endpoint whose engine has a seat in a world or over a carrier.
+    pub(crate) fn seated(parts: Parts, take_seat: impl FnOnce(Machine, Engine, Arc<Wake>) -> Home) -> Self {
         let Parts { link, wake, machine, engine, surroundings, commands, records, .. } = parts;
-        let home = Some(Home::World(take_seat(machine, engine, Arc::clone(&wake))));
+        let home = Some(take_seat(machine, engine, Arc::clone(&wake)));
         let half = Half { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), hook: None };
         Self { half: Rc::new(RefCell::new(half)) }
     }
@@ -331,12 +337,12 @@ impl NativeEndpoint {
         self.with(|half| Ok(half.link.pages.read(scope, connection, path, memory::numbers(&mut out))))
     }
 
-    /// Asks `pick` for every burst of data of a connection from now on: only in a simulated world.
+    /// Asks `pick` for every burst of data of a connection from now on: not where an I/O thread sends.
     #[napi]
     pub fn set_picker(&self, env: Env, connection: u32, pick: Function<'_, String, String>) -> napi::Result<()> {
         self.with(|half| {
-            if !matches!(half.home, Some(Home::World(_))) {
-                return Err(NativeError::internal("only a simulated world can ask for every burst"));
+            if matches!(half.home, Some(Home::Thread(_))) {
+                return Err(NativeError::internal("an I/O thread cannot ask for every burst"));
             }
             let picker = JsPicker::new(env, &pick, half.link.clock.zero()).map_err(|error| NativeError::internal(error.reason))?;
             // With the next flush or order, as the connection itself.

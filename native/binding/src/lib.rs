@@ -10,11 +10,13 @@
 //! | `stats` | numbers that are read without asking |
 //! | `relay`, `certificate` | the link emulator, certificates for development |
 //! | `sim/` | endpoints without threads in simulated worlds |
+//! | `carrier/` | endpoints without threads over carriers of JavaScript's |
 //! | `memory` | arrays of JavaScript |
 //! | `error`, `failures` | errors as they cross |
 //!
 //! Decides nothing about QUIC: that is `qconnection`'s part. Loaded once per Node environment; nothing here is global.
 
+mod carrier;
 mod certificate;
 mod endpoint;
 mod engine;
@@ -37,19 +39,19 @@ use napi::{
 };
 use napi_derive::napi;
 
-use self::{endpoint::NativeEndpoint, error::guarded, relay::RelayHandle, sim::NativeWorld};
+use self::{carrier::NativeCarrier, endpoint::NativeEndpoint, error::guarded, relay::RelayHandle, sim::NativeWorld};
 
 /// Number of the contract in `src/binding/native.ts`.
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 46] = [
+const FEATURES: [&str; 48] = [
     "verify", "admit", "ping", "spin", "greaseQuicBit", "disableActiveMigration", "hystart", "newTokens", "halfRttData",
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
     "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency", "handshake.race", "handshake.shared",
     "handshake.independent", "multiAddressHandshake", "interface", "preferredAddress", "migrate",
     "scheduler.backup", "scheduler.blest", "scheduler.ecf", "scheduler.deadline", "scheduler.weighted", "scheduler.plan", "pins",
-    "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace",
+    "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace", "raw", "carrier",
 ];
 
 /// The contract this build answers.
@@ -74,6 +76,12 @@ pub fn create_endpoint(env: Env, options: String, wake: Function<'_, (), ()>) ->
 #[napi]
 pub fn create_world(options: String) -> napi::Result<NativeWorld> {
     NativeWorld::create(&options)
+}
+
+/// A carrier of datagrams in JavaScript's hands.
+#[napi]
+pub fn create_carrier(options: String) -> napi::Result<NativeCarrier> {
+    NativeCarrier::create(&options)
 }
 
 /// A self-signed certificate for development.

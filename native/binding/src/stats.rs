@@ -15,7 +15,7 @@ use std::{
 use crate::lock::{Lock, lock};
 
 /// Cells of `ENDPOINT_NUMBERS`.
-pub const ENDPOINT_CELLS: usize = 16;
+pub const ENDPOINT_CELLS: usize = 18;
 /// Cells of `CONNECTION_NUMBERS`.
 pub const CONNECTION_CELLS: usize = 32;
 /// Cells of `PATH_NUMBERS`.
@@ -120,7 +120,7 @@ mod tests {
         page.numbers.write([2.5; CONNECTION_CELLS]);
         page.path(3).write([f64::INFINITY; PATH_CELLS]);
         let mut out = [0.0; CONNECTION_CELLS];
-        assert!(pages.read(0, 0, 0, &mut out) && out[15] == 1.0 && out[16] == 0.0);
+        assert!(pages.read(0, 0, 0, &mut out) && out[17] == 1.0 && out[18] == 0.0);
         assert!(pages.read(1, 7, 0, &mut out) && out[31] == 2.5);
         assert!(pages.read(2, 7, 3, &mut out) && out[22] == f64::INFINITY && out[23] == 2.5);
     }

@@ -44,6 +44,7 @@ impl Engine {
     /// Drops by reason, those of live connections included.
     pub(super) fn drops(&self, io: &Io<'_>) -> String {
         let mut drops = io.endpoint.statistics().drops;
+        drops.add(&self.raw.drops);
         for key in self.table.keys() {
             let machine = self.table.get(key).and_then(|connection| io.endpoint.connection(connection.handle));
             if let Some(machine) = machine {

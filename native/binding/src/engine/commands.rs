@@ -30,17 +30,18 @@ impl Engine {
             match command {
                 Command::Stream(command) => self.obey_stream(io, command),
                 Command::Datagram(command) => self.obey_datagram(io, command),
+                Command::Raw(command) => self.send_raw(io, &command),
                 Command::Connect(key, dial) => self.dial(io, key, *dial),
                 Command::Listen(listen) => {
                     self.newcomers = Some(listen.transport);
                     io.endpoint.listen(Some(listen.config));
                 }
                 Command::Admit(attempt, verdict, terms) => self.admit(io, attempt, verdict, terms.map(|terms| *terms)),
-                Command::Order(0, order) => {
-                    if let Order::Admission { mode } = *order {
-                        set_admission(io, mode);
-                    }
-                }
+                Command::Order(0, order) => match *order {
+                    Order::Admission { mode } => set_admission(io, mode),
+                    Order::Raw { to } => self.raw.listener = to,
+                    _ => {}
+                },
                 Command::Unlisten => {
                     self.newcomers = None;
                     io.endpoint.listen(None);
@@ -183,7 +184,7 @@ impl Engine {
                 self.look_at_plan(io, key);
             }
             Order::Plan { plan } => self.obey_plan(io, key, plan.map(|plan| *plan)),
-            Order::Admission { .. } => {}
+            Order::Admission { .. } | Order::Raw { .. } => {}
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));

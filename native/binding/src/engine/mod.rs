@@ -9,6 +9,7 @@
 //! | `stream`, `connection` | what is kept of each for JavaScript |
 //! | `fill` | stream bytes, in turns |
 //! | `datagrams` | messages, both ways |
+//! | `raw` | datagrams that are no QUIC, both ways |
 //! | `migrate` | moves of paths |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
 //! | `plans` | when a scheduler of JavaScript's is asked |
@@ -37,6 +38,7 @@ mod peer;
 mod pings;
 mod plans;
 mod qlog;
+mod raw;
 mod stall;
 mod steps;
 mod stream;
@@ -93,6 +95,7 @@ pub struct Engine {
     closing: Vec<u32>,
     /// Connections whose scheduler is asked later, each at most once.
     planners: Vec<u32>,
+    raw: raw::RawQueue,
     pages: pages::Schedule,
     pace: Pace,
     ending: Ending,
@@ -110,6 +113,8 @@ enum Calls {
     WhenQuiet,
     /// At once, but not twice within [`CALL_SPACING`]: turns cost no time, calls do.
     Spaced,
+    /// At once, always: JavaScript takes turns with us on one thread, and its clock is too coarse to wait.
+    AtOnce,
 }
 
 /// What the last turns were like, to choose when to call JavaScript.
@@ -152,6 +157,7 @@ impl Engine {
             ready: VecDeque::new(),
             closing: Vec::new(),
             planners: Vec::new(),
+            raw: raw::RawQueue::default(),
             pages: pages::Schedule::default(),
             pace: Pace::default(),
             ending: Ending::No,
@@ -164,6 +170,13 @@ impl Engine {
     #[must_use]
     pub const fn with_spaced_calls(mut self) -> Self {
         self.pace.calls = Calls::Spaced;
+        self
+    }
+
+    /// For carriers: JavaScript is called after every turn that has something for it.
+    #[must_use]
+    pub const fn with_immediate_calls(mut self) -> Self {
+        self.pace.calls = Calls::AtOnce;
         self
     }
 
@@ -182,6 +195,7 @@ impl Engine {
         self.tell_news(io);
         self.visit_active(io);
         self.ask_planners(io);
+        self.tell_raw(io);
         self.fill(io);
         self.hand_over_keylog();
         self.hand_over_logs(io);
@@ -238,7 +252,7 @@ impl Engine {
                 let is_old = io.now.saturating_since(since) >= WAKE_AFTER;
                 (is_old || (messages < FULL_READ && bytes < FULL_READ_BYTES), since + WAKE_AFTER)
             }
-            (Calls::Spaced, None) => (true, since),
+            (Calls::AtOnce, _) | (Calls::Spaced, None) => (true, since),
             (Calls::Spaced, Some(called)) => (io.now >= called + CALL_SPACING, called + CALL_SPACING),
         };
         if self.out.urgent || is_due || self.out.records.waiting_bytes() >= WAKE_BYTES {

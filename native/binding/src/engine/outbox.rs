@@ -3,7 +3,9 @@
 //! Called by every file of this room. Decides which records may wait for a fuller batch (bytes of streams) and which
 //! may not (everything else, streams-over-ring S2).
 
-use qbase::Timestamp;
+use std::io::Write;
+
+use qbase::{FourTuple, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -75,7 +77,20 @@ impl Outbox {
         self.flagged(kind, key, 0, bytes);
     }
 
-    /// The same with flags.
+    /// A datagram that is no QUIC: `remote LF local LF`, then its bytes.
+    pub fn raw(&mut self, at: Timestamp, four_tuple: FourTuple, bytes: &[u8]) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        if writeln!(text, "{}\n{}", four_tuple.remote, four_tuple.local).is_ok() {
+            self.records.append(&text);
+            self.records.append(bytes);
+            let [head, length] = [text.len(), text.len().saturating_add(bytes.len())].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+            self.push(Record::new(Kind::Raw, 0).small(head).length(length).instant(self.at_ms(at)));
+        }
+        self.text = text;
+    }
+
+    /// As [`Self::payload`], with flags.
     pub fn flagged(&mut self, kind: Kind, key: u32, flags: u32, bytes: &[u8]) {
         self.records.append(bytes);
         self.push(Record::new(kind, key).flags(flags).length(u32::try_from(bytes.len()).unwrap_or(u32::MAX)));

@@ -8,7 +8,7 @@ use qbase::Timestamp;
 use qconnection::{Connection as Machine, PathView, path::EcnState};
 use qdriver::Io;
 
-use super::{Engine, connection::Connection};
+use super::{Engine, connection::Connection, raw::RawQueue};
 use crate::{messages::plans, stats::{CONNECTION_CELLS, ENDPOINT_CELLS, PATH_CELLS}};
 
 /// Time between two writes of the same page.
@@ -40,7 +40,7 @@ impl Engine {
     /// Writes the pages that are out of date, if it is time.
     pub(super) fn write_pages(&mut self, io: &Io<'_>) {
         // What came without a connection (a Retry, a reset) is counted, too.
-        if self.pages.stale.is_empty() && self.pages.counted == counted(io) {
+        if self.pages.stale.is_empty() && self.pages.counted == self.counted(io) {
             return;
         }
         if let Some(next) = self.pages.written_at.map(|at| at + INTERVAL)
@@ -54,13 +54,19 @@ impl Engine {
     /// Writes the pages that are out of date.
     pub(super) fn write_all_pages(&mut self, io: &Io<'_>) {
         self.pages.written_at = Some(io.now);
-        self.pages.counted = counted(io);
+        self.pages.counted = self.counted(io);
         let mut stale = std::mem::take(&mut self.pages.stale);
         for key in stale.drain(..) {
             self.write_page(io, key);
         }
         self.pages.stale = stale;
-        self.link.pages.endpoint.write(endpoint(io, self.link.pool_bytes_max, self.out.lost));
+        self.link.pages.endpoint.write(endpoint(io, self.link.pool_bytes_max, self.out.lost, &self.raw));
+    }
+
+    /// What changes with every datagram.
+    fn counted(&self, io: &Io<'_>) -> (u64, u64) {
+        let driver = io.statistics();
+        (driver.datagrams_received, driver.datagrams_sent.saturating_add(self.raw.sent))
     }
 
     /// Writes the page of a connection and its paths.
@@ -77,13 +83,7 @@ impl Engine {
     }
 }
 
-/// What changes with every datagram.
-fn counted(io: &Io<'_>) -> (u64, u64) {
-    let driver = io.statistics();
-    (driver.datagrams_received, driver.datagrams_sent)
-}
-
-fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64) -> [f64; ENDPOINT_CELLS] {
+fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64, raw: &RawQueue) -> [f64; ENDPOINT_CELLS] {
     let machine = io.endpoint.statistics();
     let driver = io.statistics();
     let numbers = [
@@ -103,6 +103,8 @@ fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64) -> [f64; ENDPOINT_CELLS
         machine.pool_bytes_used,
         pool_bytes_max,
         lost,
+        raw.received,
+        raw.sent,
     ];
     numbers.map(|number| number as f64)
 }

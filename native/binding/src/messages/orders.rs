@@ -111,6 +111,11 @@ pub enum Order {
         /// Whether JavaScript is asked.
         mode: AdmissionMode,
     },
+    /// To the endpoint: who hears of datagrams that are no QUIC.
+    Raw {
+        /// Somebody, or nobody.
+        to: Listener,
+    },
     /// Changes the share of a path.
     PathWeight {
         /// The path.
@@ -128,6 +133,17 @@ pub enum Order {
         /// Bits of `Trace`.
         mask: u8,
     },
+}
+
+/// Whether somebody hears of what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listener {
+    /// It is dropped and counted.
+    #[default]
+    Nobody,
+    /// It is handed over.
+    Subscriber,
 }
 
 /// Who decides about newcomers.

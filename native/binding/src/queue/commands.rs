@@ -4,14 +4,14 @@
 //! becomes one of its own, and neither is copied again before it is sent. Small chunks are copied once more by the
 //! machine into its own blocks, so that a few bytes do not keep a large arena alive. Never knows connections.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use qconnection::path::scheduler::Picker;
 
 use super::{
     answer::Answer,
-    layout::{FIN, RawCommand, TAIL, Verb, WORDS},
+    layout::{self, FIN, TAIL, Verb, WORDS},
 };
 use crate::{
     error::NativeError,
@@ -26,6 +26,8 @@ pub enum Command {
     Stream(StreamCommand),
     /// A message to be sent.
     Datagram(DatagramCommand),
+    /// A datagram that is no QUIC, to be sent.
+    Raw(RawCommand),
     /// A connection of our own, under this key.
     Connect(u32, Box<Dial>),
     /// Newcomers are welcome on these terms.
@@ -89,6 +91,32 @@ pub struct DatagramCommand {
     pub expires_ms: u64,
     /// Its bytes.
     pub data: Bytes,
+}
+
+/// A datagram that is no QUIC, to be sent at once or not at all.
+#[derive(Debug)]
+pub struct RawCommand {
+    /// Our address; none: the first socket of the family.
+    pub local: Option<SocketAddr>,
+    /// Where it goes.
+    pub remote: SocketAddr,
+    /// Time to live; none: as the system likes.
+    pub ttl: Option<u8>,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+impl RawCommand {
+    /// `remote LF local LF bytes`, where `local` may be empty.
+    fn read(payload: &[u8], ttl: u32) -> Option<Self> {
+        let mut parts = payload.splitn(3, |byte| *byte == b'\n');
+        let mut text = || std::str::from_utf8(parts.next()?).ok();
+        let (remote, local) = (text()?.parse().ok()?, text()?);
+        let local = if local.is_empty() { None } else { Some(local.parse().ok()?) };
+        // It waits for one turn at most, but must not keep a large arena alive for that.
+        let data = Bytes::copy_from_slice(parts.next()?);
+        Some(Self { local, remote, ttl: u8::try_from(ttl).ok().filter(|ttl| *ttl > 0), data })
+    }
 }
 
 /// Whether bytes are the last ones of their stream.
@@ -184,7 +212,7 @@ impl Sender {
         let used = arena_bytes(commands).filter(|used| *used <= flush.arena.len()).ok_or_else(broken)?;
         let mut arena = Bytes::copy_from_slice(flush.arena.get(..used).unwrap_or_default());
         for (index, words) in commands.iter().enumerate() {
-            let command = RawCommand::read(words).ok_or_else(broken)?;
+            let command = layout::RawCommand::read(words).ok_or_else(broken)?;
             let action = match command.verb {
                 Verb::Open => Action::Open(Priority::read(command.small)),
                 Verb::Write => {
@@ -214,6 +242,11 @@ impl Sender {
                     self.batch.push(Command::Datagram(command));
                     continue;
                 }
+                Verb::Raw => {
+                    let payload = arena.split_to(command.length.min(arena.len()));
+                    self.batch.push(Command::Raw(RawCommand::read(&payload, command.small).ok_or_else(broken)?));
+                    continue;
+                }
             };
             self.batch.push(Command::Stream(StreamCommand { key: command.key, stream: command.stream, action }));
         }
@@ -221,12 +254,12 @@ impl Sender {
     }
 }
 
-/// Bytes of the arena that WRITE and DATAGRAM commands name.
+/// Bytes of the arena that WRITE, DATAGRAM and RAW commands name.
 fn arena_bytes(commands: &[[u32; WORDS]]) -> Option<usize> {
-    let commands = commands.iter().filter_map(RawCommand::read);
+    let commands = commands.iter().filter_map(layout::RawCommand::read);
     let in_arena = commands.filter(|command| match command.verb {
         Verb::Write => command.flags & TAIL == 0,
-        Verb::Datagram => true,
+        Verb::Datagram | Verb::Raw => true,
         _ => false,
     });
     in_arena.map(|command| command.length).try_fold(0_usize, usize::checked_add)
@@ -304,6 +337,24 @@ mod tests {
         pin[3] = 3;
         let taken = flush(&[pin, words(9, 0, 0, 4)], b"", None).expect("flush");
         assert!(matches!((&taken[0].action, &taken[1].action), (Action::Pin(Some(2)), Action::Pin(None))));
+    }
+
+    #[test]
+    fn raw_datagrams_name_their_addresses_before_their_bytes() {
+        let sent = |payload: &[u8], ttl| {
+            let (mut sender, mut receiver) = channel();
+            let mut command = words(10, 0, payload.len() as u32, 0);
+            command[3] = ttl;
+            sender.flush(&Flush { commands: &command, count: 1, arena: payload, tail: None })?;
+            Ok::<_, NativeError>(receiver.take().pop())
+        };
+        let Ok(Some(Command::Raw(raw))) = sent(b"192.0.2.1:7\n[::1]:5\na\nb", 3) else { panic!("no raw datagram") };
+        assert_eq!((raw.remote.to_string().as_str(), raw.ttl, &raw.data[..]), ("192.0.2.1:7", Some(3), &b"a\nb"[..]));
+        assert_eq!(raw.local.map(|local| local.to_string()).as_deref(), Some("[::1]:5"));
+        assert!(matches!(sent(b"[::1]:7\n\n", 0), Ok(Some(Command::Raw(raw))) if raw.local.is_none() && raw.ttl.is_none() && raw.data.is_empty()));
+        for nonsense in [&b""[..], b"192.0.2.1:7", b"192.0.2.1:7\n", b"x\n\nabc", b"192.0.2.1:7\ny\nabc", b"\xff\n\nabc"] {
+            assert!(sent(nonsense, 0).is_err(), "{nonsense:?}");
+        }
     }
 
     #[test]

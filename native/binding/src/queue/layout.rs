@@ -48,6 +48,8 @@ pub enum Kind {
     DatagramFate = 9,
     /// Messages left the send queue, or another size is possible.
     DatagramRoom = 10,
+    /// A datagram that is no QUIC.
+    Raw = 11,
     /// JSON of an event.
     Event = 16,
     /// JSON of a burst or of a silence.
@@ -115,6 +117,13 @@ impl Record {
         self
     }
 
+    /// With an instant on the endpoint's clock as b, ms with its fraction.
+    #[must_use]
+    pub const fn instant(mut self, at_ms: f64) -> Self {
+        [self.0[6], self.0[7]] = words_of(at_ms);
+        self
+    }
+
     /// With the error code b.
     #[must_use]
     pub const fn code(mut self, code: u64) -> Self {
@@ -163,8 +172,12 @@ impl Record {
 }
 
 /// The two words of a float64; `value` is below 2^53, larger ones lose their last digits.
-fn float_words(value: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = (value as f64).to_ne_bytes();
+const fn float_words(value: u64) -> [u32; 2] {
+    words_of(value as f64)
+}
+
+const fn words_of(value: f64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = value.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
 
@@ -189,6 +202,8 @@ pub enum Verb {
     Datagram,
     /// Keeps a stream on a path.
     Pin,
+    /// Sends a datagram that is no QUIC.
+    Raw,
 }
 
 /// One command as it crossed.
@@ -227,6 +242,7 @@ impl RawCommand {
             7 => Verb::Priority,
             8 => Verb::Datagram,
             9 => Verb::Pin,
+            10 => Verb::Raw,
             _ => return None,
         };
         Some(Self {
@@ -291,7 +307,7 @@ mod tests {
     /// attacks I9.
     #[test]
     fn nonsense_is_no_command() {
-        for kind in [0, 10, 255] {
+        for kind in [0, 11, 255] {
             assert_eq!(RawCommand::read(&[kind, 1, 0, 0, 0, 0, 0, 0]), None);
         }
         for id in [-1.0, 0.5, f64::NAN, f64::INFINITY, 2e16] {

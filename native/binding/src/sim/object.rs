@@ -23,7 +23,7 @@ use super::{
     world::{Waits, Watching, World},
 };
 use crate::{
-    endpoint::{NativeEndpoint, Parts},
+    endpoint::{Home, NativeEndpoint, Parts},
     error::{NativeError, guarded},
     failures::bind_failure,
     link::TimeSource,
@@ -167,7 +167,7 @@ impl NativeWorld {
         let segments = parts.options.max_segments();
         Ok(NativeEndpoint::seated(parts, |machine, engine, wake| {
             world.sit(host, wake, Manual::new(machine, engine.with_spaced_calls(), segments));
-            Seat::new(Rc::clone(&self.world), seat, Rc::clone(&world.bells))
+            Home::World(Seat::new(Rc::clone(&self.world), seat, Rc::clone(&world.bells)))
         }))
     }
 }

@@ -1,7 +1,7 @@
-//! A scheduler of JavaScript's that is asked for every burst of data: only in a simulated world, where the machine and
+//! A scheduler of JavaScript's that is asked for every burst of data: in simulated worlds and over carriers, where the machine and
 //! JavaScript share a thread.
 //!
-//! Called by the machine in the middle of a step of the world. Decides nothing: what cannot be read is "it could not choose".
+//! Called by the machine in the middle of a step of the world, or while a carrier asks for the next burst. Decides nothing: what cannot be read is "it could not choose".
 
 use std::{
     fmt,
