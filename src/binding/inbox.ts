@@ -38,6 +38,8 @@ export interface ConnectionSink {
 export interface EndpointSink {
   onEvent(connection: number, event: NativeEvent): void
   onKeylog(line: string): void
+  /** A datagram that is no QUIC; the bytes are `staging` from `start` to `end`, until the call returns. */
+  onRaw(remote: string, local: string, atMs: number, staging: Buffer, start: number, end: number): void
   /** `piece`: name of a log, a line feed, whole records. */
   onQlog(connection: number, piece: string, end: 'open' | 'last'): void
 }
@@ -110,6 +112,7 @@ export class Inbox {
     const key = words[at + 1] ?? 0
     if (kind === Record.KEYLOG) return this.#endpoint.onKeylog(this.#text(start, end))
     if (kind === Record.QLOG) return this.#endpoint.onQlog(key, this.#text(start, end), words[at + 3] === 1 ? 'last' : 'open')
+    if (kind === Record.RAW) return this.#onRaw(at, start, end)
     const sink = key === 0 ? undefined : this.sinks.get(key)
     if (sink === undefined) {
       // Data for what JavaScript has let go of finds nothing and is skipped.
@@ -134,6 +137,12 @@ export class Inbox {
       case Record.ACKS: return sink.onAcks(JSON.parse(this.#text(start, end)) as NativeAcks)
       default: return undefined
     }
+  }
+
+  #onRaw(at: number, start: number, end: number): void {
+    const head = start + (this.#words[at + 3] ?? 0)
+    const [remote = '', local = ''] = this.#staging.toString('latin1', start, head).split('\n')
+    this.#endpoint.onRaw(remote, local, this.#b(at), this.#staging, head, end)
   }
 
   #text(start: number, end: number): string {

@@ -1,5 +1,7 @@
 /** The only room that calls the native module: its contract, loading, errors, and the ring both ways. */
 export type { BlockedRecord, BurstRecord, Ecn, PacketRecord, PacketType, SegmentRecord } from './burst-records.ts'
+export { CarrierCore, isEcn } from './carrier.ts'
+export type { CarrierBurst, CarrierDatagram, CarrierHost } from './carrier.ts'
 export { Engine } from './engine.ts'
 export { codeFromJson, fromNative, guarded } from './error.ts'
 export type { ConnectionSink, EndpointSink } from './inbox.ts'
@@ -8,7 +10,7 @@ export type {
   JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeHandshakeStep, NativeOrder, NativePathFacts,
   NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
-export { Command, DataFlag, StepEnd, Trace } from './native.ts'
+export { Command, DataFlag, StepEnd, Taken, Trace } from './native.ts'
 export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'
 export { CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'
 export type { Signal } from './numbers.ts'

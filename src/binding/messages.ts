@@ -157,6 +157,8 @@ export type NativeOrder =
   | { do: 'ping'; ticket: number; path: number | null }
   /** To the endpoint (connection 0): whether an `attempt` event asks for each newcomer. */
   | { do: 'admission'; mode: 'ask' | 'open' }
+  /** To the endpoint (connection 0): whether RAW records are made; until then such datagrams are dropped and counted. */
+  | { do: 'raw'; to: 'subscriber' | 'nobody' }
   /** Answer to a `verify` event, once; `reason`: for the error of a refusal. */
   | { do: 'verdict'; answer: 'accept' | 'refuse'; reason: string }
   /** Bits of `Trace`. */
@@ -297,6 +299,13 @@ export type NativeEvent =
   | { type: 'attempt-over'; atMs: number; attempt: number }
   /** The thread has ended. With an error: it broke. Last record of the endpoint. */
   | { type: 'endpoint-closed'; atMs: number; error: NativeError | null }
+
+export interface NativeCarrierOptions {
+  /** `ip:port`: our address when a datagram names none; none: `[100::1]:1` and `192.0.0.8:1`. */
+  local?: string
+  /** Everything random follows from it. */
+  seed?: number
+}
 
 export interface NativeWorldOptions {
   /** Whole, 0 … 2^53. */

@@ -44,6 +44,8 @@ export const Record = {
   DATAGRAM_FATE: 9,
   /** b = messages of ours that have left the queue (cumulative); c = bytes a message may have now, 0 = the peer takes none. When the size changes; and every half window while a window of messages has not been told to have left. */
   DATAGRAM_ROOM: 10,
+  /** payload = `remote`, a line feed, `local`, a line feed, one datagram that is no QUIC; c = bytes before the datagram; b = ms on the endpoint's clock, with a fraction. Connection 0; only after the order `raw`. */
+  RAW: 11,
   /** payload = UTF-8 JSON, one `NativeEvent`. */
   EVENT: 16,
   /** payload = UTF-8 JSON, one `BurstRecord | BlockedRecord`; only while `Trace.BURSTS` is set. */
@@ -85,6 +87,8 @@ export const Command = {
   DATAGRAM: 8,
   /** a = stream; c = path + 1, 0 = free: keeps its bytes on a path while that lives. Feature `pins`. */
   PIN: 9,
+  /** Connection 0. payload = `remote`, a line feed, `local` or nothing, a line feed, the bytes of one datagram, in the arena; c = time to live, 0 = the system's. Feature `raw`. */
+  RAW: 10,
 } as const
 
 export const WriteFlag = {
@@ -129,7 +133,51 @@ export interface NativeModule {
   createDevCertificate(options: string): string
   /** Simulated hosts and links: JSON of `NativeWorldOptions`. */
   createWorld(options: string): NativeWorld
+  /** An endpoint without sockets and threads: JSON of `NativeCarrierOptions`. Feature `carrier`. */
+  createCarrier(options: string): NativeCarrier
 }
+
+/** The datagrams of one endpoint in JavaScript's hands. Times are ns since it was made and never go back. Nothing happens but in its calls. */
+export interface NativeCarrier {
+  /** The one endpoint over it. Its commands are obeyed, and its records made, by `turn`, `ask` and `listen`. */
+  createEndpoint(options: string): NativeEndpoint
+  /** Time is `nowNs`: before calls of the endpoint that answer at once. */
+  advance(nowNs: number): void
+  /** `count` datagrams: `DATAGRAM_WORDS` words each (bytes, ECN bits, place of the remote in `addresses`, place of the local address + 1 or 0), their bytes back to back in `bytes`, which are decrypted in place. */
+  receive(nowNs: number, words: Uint32Array, count: number, addresses: string[], bytes: Uint8Array): void
+  /** Timers that are due, and the engine; sends nothing. Answers bits of `CarrierTurn`. */
+  turn(nowNs: number): number
+  /** Tells what became of the burst before (`taken`: segments, or a `Taken`) and fills in the next one: its bytes, at `BURST_ADDRESSES` the text `local LF remote LF`, in `head` bytes of a segment, segments, ECN bits, path + 1 or 0, bytes of the text. Answers its bytes; none, and no segments: there is nothing to send. */
+  poll(nowNs: number, taken: number, head: Uint32Array, bytes: Uint8Array): number
+  /** Tells what became of the last burst. */
+  settle(nowNs: number, taken: number): void
+  /** A call has thrown: the endpoint ends with these words in its last record. */
+  breakDown(words: string): void
+  /** When the next turn is due; in the past: at once; -1: when something happens. */
+  nextTurn(): number
+}
+
+/** Words of a datagram that has come. */
+export const DATAGRAM_WORDS = 4
+
+/** Where the addresses of a burst stand; the buffer has 128 bytes more. */
+export const BURST_ADDRESSES = 65_536
+
+/** What `turn` answers. */
+export const CarrierTurn = {
+  /** Records wait for `drain`. */
+  NEWS: 1,
+  /** The endpoint sends and receives no more. */
+  ENDED: 2,
+} as const
+
+/** Instead of a number of segments. */
+export const Taken = {
+  /** No burst was given out. */
+  NOTHING: -1,
+  /** The carrier failed. */
+  FAILED: -2,
+} as const
 
 /** A simulated world: nodes (hosts and routers), links and endpoints are numbers in the order of their making, from 0. Nothing happens but in its calls. */
 export interface NativeWorld {
@@ -205,13 +253,13 @@ export interface NativeEndpoint {
   admit(attempt: number, verdict: 'accept' | 'refuse' | 'retry' | 'ignore', options: string | null): void
   /** Trust anchors for `ca: 'default'`, PEM; given once, before the first `connect` or `listen` that names them. */
   setDefaultRoots(pem: string[]): void
-  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`; taken from the moment `connect` returns. Connection 0 is the endpoint (`admission` alone). An unknown or ended connection: nothing happens. */
+  /** Something to do, without an answer: JSON of a `NativeOrder`. Ordered with `flush`; taken from the moment `connect` returns. Connection 0 is the endpoint (`admission` and `raw`). An unknown or ended connection: nothing happens. */
   tell(connection: number, order: string): void
   /** A question answered by the I/O thread while JavaScript waits (about 0.1 ms, at most 1 s, then QB_INTERNAL). JSON of a `NativeQuestion` in; JSON out. An unknown or ended connection throws QB_CONNECTION_CLOSED. */
   ask(connection: number, question: string): string
   /** Fills `out` in the order of the `…_NUMBERS` of `scope` (`Scope`) from the shared page; answers false for what it does not know (then `out` is untouched). Numbers of an ended connection stay readable until its key is forgotten. */
   statistics(scope: number, connection: number, path: number, out: Float64Array): boolean
-  /** Asks `pick` for every data burst of a connection, from the next `flush` or `tell` on: JSON of a `NativeSchedulerView` in, of a `NativePick` out. Endpoints of a world only (feature `scheduler.pick`, which a world adds); called inside `step` and `ask`. */
+  /** Asks `pick` for every data burst of a connection, from the next `flush` or `tell` on: JSON of a `NativeSchedulerView` in, of a `NativePick` out. Endpoints of a world or over a carrier only (feature `scheduler.pick`, which those add); called inside `step`, `ask` and `poll`. */
   setPicker(connection: number, pick: (view: string) => string): void
   /** JavaScript has let go of the key: no record of it need cross any more, its numbers may go. Comes after `closed`, or right after an order to close. */
   forget(connection: number): void

@@ -8,7 +8,7 @@ export const Scope = { ENDPOINT: 0, CONNECTION: 1, PATH: 2 } as const
 export const ENDPOINT_NUMBERS = [
   'datagramsReceived', 'datagramsSent', 'bytesReceived', 'bytesSent', 'sendCalls', 'receiveCalls', 'connections',
   'halfOpen', 'accepted', 'refused', 'retries', 'versionNegotiations', 'statelessResets', 'poolBytesUsed',
-  'poolBytesMax', 'eventsDropped',
+  'poolBytesMax', 'eventsDropped', 'rawReceived', 'rawSent',
 ] as const
 
 /** The ten last are `blocked` by signal, in the order of `SIGNALS`. */

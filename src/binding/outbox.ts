@@ -82,6 +82,22 @@ export class Outbox {
     else this.#schedule()
   }
 
+  /** One datagram that is no QUIC; it fits into the arena. `local` '': the first socket of the family. `ttl` 0: the system's. */
+  raw(remote: string, local: string, data: Uint8Array, ttl: number): void {
+    const head = Buffer.from(`${remote}\n${local}\n`, 'latin1')
+    const length = head.length + data.length
+    if (this.#used + length > ARENA_BYTES) this.#submit(Wake.LATER, null)
+    const at = this.#append(Command.RAW, 0, 0, 0)
+    this.#words[at + 2] = length
+    this.#words[at + 3] = ttl
+    this.#arena.set(head, this.#used)
+    this.#arena.set(data, this.#used + head.length)
+    this.#used += length
+    this.#unwoken += length
+    if (this.#unwoken >= EARLY_BYTES) this.flush()
+    else this.#schedule()
+  }
+
   /** FIN, on the last write if that can still be changed. */
   end(connection: number, stream: number): void {
     if (this.#growing === stream && this.#growingConnection === connection) {

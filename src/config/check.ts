@@ -11,7 +11,7 @@ type Schema = v.GenericSchema<unknown, unknown>
 const SECRET = new Set(['key', 'secret', 'cert', 'ca'])
 
 /** Fields that hold an object of the user's with a life of its own: handed on as it is, never a copy. */
-const OWN_OBJECT = new Set(['pathPolicy', 'scheduler'])
+const OWN_OBJECT = new Set(['pathPolicy', 'scheduler', 'clock'])
 
 /** Checks `value`; `field` is the path of the whole, '' for the argument itself. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
 export function check<S extends Schema>(schema: S, value: unknown, field: string): v.InferOutput<S> {

@@ -20,6 +20,12 @@ export function every(ms: number, run: () => void): Cancel {
   return () => clearInterval(timer)
 }
 
+/** Keeps the process alive until cancelled, and does nothing else. */
+export function stayAlive(): Cancel {
+  const timer = setInterval(() => {}, 2_147_483_647)
+  return () => clearInterval(timer)
+}
+
 /** Time of day, for what outlives the process. */
 export function unixMs(): number {
   return Date.now()
@@ -54,6 +60,30 @@ export interface Timing {
   unixMs(): number
   /** As `soon`. */
   soon(run: () => void): void
+}
+
+/** Time by a clock of the user's; `zeroUnixMs` is the time of day when it says `zeroMs`. A tick stays a turn of the event loop. */
+export function timingOf(clock: Clock, zeroMs: number, zeroUnixMs: number): Timing {
+  const afterMs = (ms: number, run: () => void): Cancel => {
+    const timer = clock.setTimeout(run, ms)
+    return () => clock.clearTimeout(timer)
+  }
+  return {
+    after: afterMs,
+    every: (ms, run) => {
+      let stop: Cancel = () => {}
+      const arm = (): void => {
+        stop = afterMs(ms, () => {
+          arm()
+          run()
+        })
+      }
+      arm()
+      return () => stop()
+    },
+    unixMs: () => zeroUnixMs + clock.now() - zeroMs,
+    soon,
+  }
 }
 
 export const REAL_TIME: Timing = { after, every, unixMs, soon }

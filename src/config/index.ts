@@ -3,7 +3,9 @@ export { formatAddress, parseAddress, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
 export { check, checkCall, invalidOption, show, unavailableOption } from './check.ts'
-export { REAL_TIME, backgroundClock } from './clock.ts'
+export { checkCarrierOptions, checkDatagrams, withinDatagram } from './carrier.ts'
+export type { CarrierChoice } from './carrier.ts'
+export { REAL_TIME, backgroundClock, stayAlive, timingOf } from './clock.ts'
 export type { Cancel, Clock, Timing } from './clock.ts'
 export { checkFamily } from './combine.ts'
 export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, prepareServer, sessionKey } from './connection.ts'
@@ -13,7 +15,7 @@ export type { PreparedEndpoint } from './endpoint.ts'
 export { hot, sampled, watched } from './observe.ts'
 export type { Feed, Observable, Sampling } from './observe.ts'
 export type {
-  Admit, AdmitVerdict, AttemptFacts, Bytes, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
+  Admit, AdmitVerdict, AttemptFacts, Bytes, CarrierOptions, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
   PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName,
 } from './options.ts'
 export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema.ts'

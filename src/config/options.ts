@@ -3,7 +3,9 @@
  * that it keeps itself. Checked by `check.ts`, made ready for the engine by `endpoint.ts`, `connection.ts`, `server.ts`.
  */
 import type { BlockList } from 'node:net'
+import type { CarrierBurst } from '../binding/index.ts'
 import type { PathPolicy, PathPolicyName, Scheduler } from '../path/index.ts'
+import type { Clock } from './clock.ts'
 
 export type Bytes = Uint8Array
 /** PEM text or DER bytes; a list is a chain (leaf first) or a set of anchors. */
@@ -48,6 +50,20 @@ export interface EndpointOptions {
   keylog?: string | ((line: string) => void)
   /** @default silent */
   logger?: Logger
+}
+
+/** An endpoint whose datagrams the program carries. */
+export interface CarrierOptions extends Omit<EndpointOptions, 'local' | 'reusePort' | 'sendBufferBytes' | 'receiveBufferBytes'> {
+  /** Takes one burst (the bytes are the callee's). Result: segments accepted; nothing = all. Fewer: nothing more comes until `writable()` is called; the others are written again. A throw counts as a carrier that cannot send: the path loses the burst, as with a socket. */
+  send(burst: CarrierBurst): number | void
+  /** Longest datagram it carries, at least 1200. @throws QB_CARRIER_TOO_SMALL */
+  maxDatagramSizeBytes: number
+  /** Our address when a datagram names none. @default '[100::1]:1' (for IPv4 remotes '192.0.0.8:1') */
+  local?: string
+  /** @default the process's monotonic clock */
+  clock?: Clock
+  /** With a clock of the user's: seeds all randomness, TLS included, so that runs repeat. @default none */
+  seed?: number
 }
 
 export interface TlsOptions {

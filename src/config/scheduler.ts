@@ -38,8 +38,8 @@ export function schedulerChoice(value: unknown, field: string): SchedulerChoice 
   return value
 }
 
-/** Only a simulated world can ask for every burst; elsewhere a scheduler plans. @throws QB_SCHEDULER_NO_PLAN */
+/** Only simulated worlds and carriers can ask for every burst; elsewhere a scheduler plans. @throws QB_SCHEDULER_NO_PLAN */
 export function refuseWithoutPlan(value: unknown, features: ReadonlySet<string>, field: string): void {
   if (!isOwnScheduler(value) || typeof value.plan === 'function' || features.has('scheduler.pick')) return
-  throw new OptionError('QB_SCHEDULER_NO_PLAN', `the scheduler ${value.name} has no plan(); on real sockets it needs one, pick() is for simulated worlds`, { field, value: value.name })
+  throw new OptionError('QB_SCHEDULER_NO_PLAN', `the scheduler ${value.name} has no plan(); on real sockets it needs one, pick() is for simulated worlds and carriers`, { field, value: value.name })
 }

@@ -4,10 +4,12 @@
  */
 import { BlockList } from 'node:net'
 import * as v from 'valibot'
+import type { CarrierBurst } from '../binding/index.ts'
 import type { PathPolicy, PathPolicyName } from '../path/index.ts'
 import { parseAddress } from './address.ts'
 import { check } from './check.ts'
-import type { CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions, SessionStore } from './options.ts'
+import type { Clock } from './clock.ts'
+import type { CarrierOptions, CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions, SessionStore } from './options.ts'
 
 const MEBIBYTE = 1_048_576
 
@@ -151,13 +153,10 @@ const serverOptions = strict({
 
 const buffer = () => v.optional(whole(4_096, 256 * MEBIBYTE))
 
-const endpointOptions = strict({
-  local: v.optional(v.union([address(), v.pipe(v.array(address()), v.maxLength(64, 'at most 64 addresses'))], `${ADDRESS}, or a list of them`)),
+/** Of endpoints with sockets and over carriers. */
+const anyEndpoint = {
   server: v.optional(v.unknown()),
   connection: v.optional(v.unknown()),
-  reusePort: v.optional(flag()),
-  sendBufferBytes: buffer(),
-  receiveBufferBytes: buffer(),
   maxSegments: v.optional(whole(1, 64)),
   blockList: v.optional(v.custom<BlockList>((value) => value instanceof BlockList, 'a net.BlockList')),
   serverId: v.optional(bytes(1, 15)),
@@ -167,6 +166,24 @@ const endpointOptions = strict({
   qlog: v.optional(v.union([text('a folder'), callback<never>()], 'a folder or a function')),
   keylog: v.optional(v.union([text("a file or 'env'"), callback<(line: string) => void>()], "a file, 'env' or a function")),
   logger: v.optional(v.custom<object>((value) => typeof value === 'object', 'a logger { debug, info, warn, error }')),
+}
+
+const endpointOptions = strict({
+  ...anyEndpoint,
+  local: v.optional(v.union([address(), v.pipe(v.array(address()), v.maxLength(64, 'at most 64 addresses'))], `${ADDRESS}, or a list of them`)),
+  reusePort: v.optional(flag()),
+  sendBufferBytes: buffer(),
+  receiveBufferBytes: buffer(),
+}, anObject)
+
+const carrierOptions = strict({
+  ...anyEndpoint,
+  send: callback<(burst: CarrierBurst) => number | void>(),
+  // Too little is an error of its own.
+  maxDatagramSizeBytes: whole(0, 2 ** 31 - 1),
+  local: v.optional(address()),
+  clock: v.optional(v.custom<Clock>(isClock, 'a clock { now, setTimeout, clearTimeout }')),
+  seed: v.optional(whole(0, Number.MAX_SAFE_INTEGER)),
 }, anObject)
 
 const devCertificateOptions = strict({
@@ -192,6 +209,11 @@ function isPolicy(value: unknown): boolean {
   return POLICY_NAMES.includes(value) || (typeof policy === 'object' && policy !== null && typeof policy.name === 'string' && policy.name.length > 0 && policy.name.length <= 64 && typeof policy.decide === 'function')
 }
 
+function isClock(value: unknown): boolean {
+  const clock = value as Partial<Clock> | null
+  return typeof clock === 'object' && clock !== null && typeof clock.now === 'function' && typeof clock.setTimeout === 'function' && typeof clock.clearTimeout === 'function'
+}
+
 function isStore(value: unknown): boolean {
   const store = value as Partial<SessionStore> | null
   return typeof store === 'object' && store !== null && typeof store.get === 'function' && typeof store.set === 'function'
@@ -200,6 +222,10 @@ function isStore(value: unknown): boolean {
 /** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN, as all below */
 export function checkEndpoint(value: unknown, field: string): EndpointOptions {
   return check(endpointOptions, value, field) as EndpointOptions
+}
+
+export function checkCarrier(value: unknown): CarrierOptions {
+  return check(carrierOptions, value, '') as CarrierOptions
 }
 
 /** Options of `connect` without its `signal`. */

@@ -5,16 +5,18 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unavailableOption, waitFor } from '../config/index.ts'
-import type { AdmitVerdict, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, SessionStore, Waiting } from '../config/index.ts'
+import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unavailableOption, waitFor, withinDatagram } from '../config/index.ts'
+import type { AdmitVerdict, Bytes, CarrierOptions, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import { InterfaceWatch } from '../path/index.ts'
-import { SessionKeeper, memoryStore } from '../session/index.ts'
+import { SessionKeepers } from '../session/index.ts'
 import { Admission } from './admission.ts'
 import type { Attempt } from './admission.ts'
-import type { EndpointEvent, EndpointStatistics } from './facts.ts'
+import type { EndpointEvent, EndpointStatistics, RawDatagram } from './facts.ts'
+import { openCarrier } from './carrier.ts'
+import type { CarrierEndpoint } from './carrier.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
 import { keylogSink } from './keylog.ts'
@@ -24,16 +26,14 @@ import type { QlogSink } from './qlog.ts'
 import { EndpointNumbers } from './numbers.ts'
 import { EndpointFeeds } from './observe.ts'
 import { connectionId, randomRealm } from './random.ts'
+import { sendRaw } from './raw.ts'
+import type { RawOptions } from './raw.ts'
 import { resolveTarget } from './resolve.ts'
 
 const BACKLOG = 256
 
 /** The server side as it stands. */
-interface Listening {
-  options: ServerOptions
-  kept: KeptOptions
-  backlog: number
-}
+type Listening = { options: ServerOptions; kept: KeptOptions; backlog: number }
 
 /** `Endpoint.bind` with a given native module and habitat (what it does not say is the process's), for tests and simulated hosts. @throws as `Endpoint.bind` */
 export let bindWith: (module: NativeModule, options?: EndpointOptions, habitat?: Partial<Habitat>) => Endpoint
@@ -51,10 +51,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #numbers: EndpointNumbers
   readonly #owner: ConnectionOwner
   readonly #connections = new Set<Connection>()
-  /** One for each store that options named. */
-  readonly #keepers = new WeakMap<SessionStore, SessionKeeper>()
-  readonly #realm: Uint8Array
-  readonly #ownStore = memoryStore()
+  readonly #keepers: SessionKeepers
   readonly #incoming = new Supply<Connection>()
   readonly #admission: Admission
   /** Terms of attempts that were accepted on their own. */
@@ -76,13 +73,14 @@ export class Endpoint implements AsyncDisposable {
   private constructor(module: NativeModule, features: ReadonlySet<string>, prepared: PreparedEndpoint, habitat: Habitat) {
     this.driver = habitat.driver
     this.#habitat = habitat
-    this.#realm = randomRealm(habitat)
+    this.#keepers = new SessionKeepers(randomRealm(habitat), prepared.logger, habitat.timing)
     this.#features = features
     this.#defaults = prepared.connection
     this.#logger = prepared.logger
     this.#engine = new Engine(module, habitat.onQlog === null ? prepared.native : { ...prepared.native, qlog: true }, {
       onEvent: (key, event) => (key === 0 ? this.#onEvent(event) : this.#onNewcomer(key, event)),
       onKeylog: (line) => this.#keylog.write(line),
+      onRaw: (remote, local, atMs, staging, start, end) => this.#feeds.raw.emit({ bytes: Uint8Array.from(staging.subarray(start, end)), remote, local, atMs }),
       onQlog: (key, piece, end) => {
         habitat.onQlog?.(piece)
         this.#qlog.write(key, piece, end)
@@ -92,7 +90,7 @@ export class Endpoint implements AsyncDisposable {
     this.#keylog = keylogSink(prepared.keylog, prepared.logger)
     this.#qlog = qlogSink(prepared.qlog, prepared.logger)
     const sampling = { intervalMs: prepared.metricsIntervalMs, timing: habitat.timing }
-    this.#feeds = new EndpointFeeds(sampling, () => this.statistics())
+    this.#feeds = new EndpointFeeds(sampling, () => this.statistics(), (wanted) => void (!this.#shut && features.has('raw') && this.#engine.tell(0, { do: 'raw', to: wanted ? 'subscriber' : 'nobody' })))
     this.#owner = {
       endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger,
       surroundings: { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) },
@@ -113,6 +111,11 @@ export class Endpoint implements AsyncDisposable {
   /** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_TLS_IDENTITY QB_BIND_FAILED QB_NATIVE_MISSING */
   static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
     return bindWith(loadNative(), options)
+  }
+
+  /** The same core on the JavaScript thread, over any carrier of datagrams: `send` is given bursts, `receive` takes datagrams. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_CARRIER_TOO_SMALL QB_TLS_IDENTITY QB_NATIVE_MISSING */
+  static carrier(options: CarrierOptions): CarrierEndpoint {
+    return openCarrier(loadNative(), options, bindWith)
   }
 
   /** Bound addresses with real ports. */
@@ -138,6 +141,11 @@ export class Endpoint implements AsyncDisposable {
     return this.#feeds.events$
   }
 
+  /** Datagrams that are not QUIC: those that begin with a byte below 0x40. While nobody is subscribed they are dropped (`drops.notQuic`); of more than 1,024 or 1 MiB that wait for a slow subscriber the oldest go (`eventsDropped`). [H0] tick, at most 256 a turn of the engine */
+  get raw$(): Observable<RawDatagram> {
+    return this.#feeds.raw.values$
+  }
+
   /** [H1] sample */
   get metrics$(): Observable<EndpointStatistics> {
     return this.#feeds.metrics$
@@ -158,17 +166,16 @@ export class Endpoint implements AsyncDisposable {
     signal?.throwIfAborted()
     this.#checkOpen()
     const serverName = prepared.serverName ?? target.host
-    const keeper = this.#keeper(prepared.sessions ?? this.#ownStore)
+    const keeper = this.#keepers.of(prepared.sessions)
     const name = sessionKey(serverName, splitPort(target.remotes[0] ?? '')?.port ?? 0, prepared)
     const session = await keeper.take(name)
     signal?.throwIfAborted()
     this.#checkOpen()
     const id = connectionId(this.#habitat)
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
-    const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, prepared, session), () => rootCertificates)
-    const [first] = prepared.paths ?? []
+    const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates)
     const sessions = { putToken: (bytes: Uint8Array) => keeper.putToken(name, bytes), putTickets: (count: number) => keeper.putTickets(name, count) }
-    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: first?.local ?? '', serverName, kept: keptOptions(prepared), sessions })
+    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: prepared.paths?.[0]?.local ?? '', serverName, kept: keptOptions(prepared), sessions })
     try {
       await waitFor(signal, (settle) => {
         Connection.usable(connection).then(settle.resolve, settle.reject)
@@ -214,6 +221,13 @@ export class Endpoint implements AsyncDisposable {
     return this.#admission.attempts(options)
   }
 
+  /** One datagram that is not QUIC from a socket of this endpoint, at the end of the tick, at once or not at all. Copies. @throws QB_RAW_REFUSED (it looks like QUIC, or cannot be sent to this address) QB_ENDPOINT_CLOSED */
+  sendRaw(remote: string, bytes: Bytes, options: RawOptions = {}): void {
+    this.#checkOpen()
+    if (!this.#features.has('raw')) throw unavailableOption('sendRaw', undefined)
+    sendRaw(this.#engine, this.#habitat.maxDatagramBytes, remote, bytes, options)
+  }
+
   /** Of a closed endpoint: the last numbers. */
   statistics(): EndpointStatistics {
     return this.#numbers.statistics()
@@ -225,15 +239,11 @@ export class Endpoint implements AsyncDisposable {
   }
 
   ref(): this {
-    this.#referenced = true
-    this.#keepAlive()
-    return this
+    return this.#refer(true)
   }
 
   unref(): this {
-    this.#referenced = false
-    this.#keepAlive()
-    return this
+    return this.#refer(false)
   }
 
   /** Refuses newcomers, closes every connection as `Connection.close`, then the sockets. @throws QB_OPTION_INVALID */
@@ -257,14 +267,6 @@ export class Endpoint implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
-  }
-
-  #keeper(store: SessionStore): SessionKeeper {
-    const known = this.#keepers.get(store)
-    if (known !== undefined) return known
-    const keeper = new SessionKeeper(store, this.#realm, this.#logger, this.#habitat.timing)
-    this.#keepers.set(store, keeper)
-    return keeper
   }
 
   #beginClosing(): void {
@@ -297,7 +299,7 @@ export class Endpoint implements AsyncDisposable {
     // Asked from the first newcomer on; and not at all if the options turn out to be bad.
     this.#admission.use(server.admit ?? null)
     try {
-      this.#engine.listen(nativeServer(server), () => rootCertificates)
+      this.#engine.listen(nativeServer(withinDatagram(server, this.#habitat.maxDatagramBytes)), () => rootCertificates)
     } catch (error) {
       this.#admission.use(this.#listening?.options.admit ?? null)
       throw error
@@ -337,7 +339,7 @@ export class Endpoint implements AsyncDisposable {
     if (this.#shut) return
     if (verdict === 'accept') this.#checkListening()
     const terms = own === null || this.#listening === null ? null : prepareServer(this.#listening.options as ConnectionOptions, own, this.#features, '')
-    this.#engine.admit(id, verdict, terms === null ? null : nativeServer(terms), () => rootCertificates)
+    this.#engine.admit(id, verdict, terms === null ? null : nativeServer(withinDatagram(terms, this.#habitat.maxDatagramBytes)), () => rootCertificates)
     if (terms !== null) this.#terms.set(id, keptOptions(terms))
   }
 
@@ -357,10 +359,7 @@ export class Endpoint implements AsyncDisposable {
       case 'buffer-clamped':
         this.#logger.warn?.('the kernel gave a smaller socket buffer than asked for', { local: event.local, wantedBytes: event.wantedBytes, gotBytes: event.gotBytes })
         return this.#feeds.emit(event)
-      case 'bound':
-      case 'unbound':
-      case 'refused':
-      case 'retried': return this.#feeds.emit(event)
+      case 'bound': case 'unbound': case 'refused': case 'retried': return this.#feeds.emit(event)
       case 'attempt': return this.#admission.onAttempt(event)
       case 'attempt-over':
         this.#terms.delete(event.attempt)
@@ -385,6 +384,12 @@ export class Endpoint implements AsyncDisposable {
     this.#keylog.close()
     this.#qlog.close()
     this.#closed.resolve()
+  }
+
+  #refer(on: boolean): this {
+    this.#referenced = on
+    this.#keepAlive()
+    return this
   }
 
   /** A listening endpoint, one with connections, or one that is being closed keeps the process alive. */

@@ -27,6 +27,8 @@ export interface Habitat {
   lookup(host: string): Promise<readonly HostAddress[]>
   /** Takes every qlog beside the endpoint's own sink: name, line feed, whole records. Null: nobody does. */
   readonly onQlog: ((piece: string) => void) | null
+  /** No datagram is longer. */
+  readonly maxDatagramBytes: number
 }
 
 /** The part of it that path policies see. */
@@ -40,4 +42,5 @@ export const PROCESS: Habitat = {
   random: (bytes) => randomBytes(bytes),
   lookup: (host) => lookup(host, { all: true, verbatim: true }),
   onQlog: null,
+  maxDatagramBytes: 65_507,
 }

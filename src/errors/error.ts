@@ -36,7 +36,7 @@ export class QuicbraidError extends Error {
   readonly path: number | null
   /** Of option errors: the field's path, e.g. `limits.idleTimeoutMs`. */
   readonly field: string | null
-  /** Of option errors: the refused value (never a key or a token). */
+  /** Of option errors: the refused value (never a key or a token). Of QB_RAW_REFUSED: `{ remote, firstByte }`. Of QB_CARRIER_TOO_SMALL: `{ size, needed }`. */
   readonly value: unknown
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {

@@ -2,3 +2,4 @@
 export { SessionKeeper } from './keeper.ts'
 export type { TakenSession } from './keeper.ts'
 export { memoryStore } from './memory.ts'
+export { SessionKeepers } from './keepers.ts'

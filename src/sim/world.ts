@@ -276,7 +276,7 @@ export class World implements AsyncDisposable {
     }
   }
 
-  #habitat(node: number): Habitat {
+  #habitat(node: number): Partial<Habitat> {
     return {
       driver: 'sim',
       timing: this.#loop.clock,

@@ -11,7 +11,7 @@ function setUp(): { queue: RecordQueue; inbox: Inbox; log: unknown[]; batches: (
   let batches = 0
   const queue = new RecordQueue(() => inbox.wake())
   const native = { drain: (words: Uint32Array, staging: Uint8Array) => queue.drain(words, staging) } as unknown as NativeEndpoint
-  const endpoint = { onEvent: (key: number, event: unknown) => log.push(['event', key, event]), onKeylog: (line: string) => log.push(['keylog', line]), onQlog: (key: number, piece: string, end: string) => log.push(['qlog', key, piece, end]) }
+  const endpoint = { onEvent: (key: number, event: unknown) => log.push(['event', key, event]), onKeylog: (line: string) => log.push(['keylog', line]), onRaw: (remote: string, local: string, atMs: number, staging: Buffer, start: number, end: number) => log.push(['raw', remote, local, atMs, staging.toString('latin1', start, end)]), onQlog: (key: number, piece: string, end: string) => log.push(['qlog', key, piece, end]) }
   const inbox = new Inbox(native, endpoint, () => (batches += 1))
   return { queue, inbox, log, batches: () => batches }
 }
@@ -43,14 +43,15 @@ it('routes every kind of record with its numbers', async () => {
   queue.push({ kind: Record.ACKS, key: 5, payload: Buffer.from('{"via":1}') })
   queue.push({ kind: Record.KEYLOG, key: 0, payload: Buffer.from('CLIENT_RANDOM ü') })
   queue.push({ kind: Record.QLOG, key: 5, c: 1, payload: Buffer.from('ab_client\n\u001e{}\n') })
+  queue.push({ kind: Record.RAW, key: 0, b: 2.5, c: 12, payload: Buffer.from('[::1]:5\na:1\n\nx\n', 'latin1') })
   queue.event(0, { type: 'bound' })
   queue.event(6, { type: 'connection' })
   queue.push({ kind: Record.DATA, key: 6, a: 0, payload: pattern(7) })
   queue.push({ kind: 99, key: 5 })
-  await until(() => log.length >= 14)
+  await until(() => log.length >= 15)
   expect(log).toEqual([
     ['data', stream, 3, pattern(7)], ['writable', 4, 2 ** 50, 9], ['finished', 4], ['stopped', 4, code], ['reset', 4, 2, 7n], ['streams', 1, 100], ['connectionWritable', 12],
-    ['event', { type: 'confirmed' }], ['trace', { kind: 'blocked' }], ['acks', { via: 1 }], ['keylog', 'CLIENT_RANDOM ü'], ['qlog', 5, 'ab_client\n\u001e{}\n', 'last'], ['event', 0, { type: 'bound' }], ['event', 6, { type: 'connection' }],
+    ['event', { type: 'confirmed' }], ['trace', { kind: 'blocked' }], ['acks', { via: 1 }], ['keylog', 'CLIENT_RANDOM ü'], ['qlog', 5, 'ab_client\n\u001e{}\n', 'last'], ['raw', '[::1]:5', 'a:1', 2.5, '\nx\n'], ['event', 0, { type: 'bound' }], ['event', 6, { type: 'connection' }],
   ])
 })
 

@@ -1,5 +1,5 @@
 /** A fake of the engine's endpoint: the functions of the contract, over `FakeNetwork` instead of sockets and a thread. */
-import { Record, RECORD_WORDS, WriteFlag } from '../../src/binding/native.ts'
+import { Command, Record, RECORD_WORDS, WriteFlag } from '../../src/binding/native.ts'
 import type { NativeEndpoint } from '../../src/binding/native.ts'
 import type { NativeConnect, NativeEndpointOptions, NativeOrder, NativeQuestion, NativeServer } from '../../src/binding/messages.ts'
 import { FakeConnection } from './connection.ts'
@@ -15,6 +15,9 @@ export class FakeEndpoint implements NativeEndpoint {
   readonly calls = { flush: 0, drain: 0, wakes: 0 }
   readonly forgotten = new Set<number>()
   readonly pickers = new Map<number, (view: string) => string>()
+  /** RAW commands, and who hears of RAW records. */
+  readonly raw: { text: string; ttl: number }[] = []
+  rawTo = 'nobody'
   alive = false
   closed = false
   server: NativeServer | null = null
@@ -60,6 +63,10 @@ export class FakeEndpoint implements NativeEndpoint {
       const payload = fromTail && tail !== null ? Uint8Array.from(tail) : arena.slice(offset, offset + length)
       if (!fromTail) offset += length
       const connection = this.connections.get(commands[at + 1] ?? 0)
+      if ((head & 0xff) === Command.RAW) {
+        this.raw.push({ text: Buffer.from(payload).toString('latin1'), ttl: commands[at + 3] ?? 0 })
+        continue
+      }
       if (connection === undefined) this.network.violations.push(`command for unknown connection ${commands[at + 1]}`)
       connection?.command({
         kind: head & 0xff, flags: head >>> 8, c: commands[at + 3] ?? 0, stream: floats[at / 2 + 2] ?? 0, b: floats[at / 2 + 3] ?? 0,
@@ -107,6 +114,7 @@ export class FakeEndpoint implements NativeEndpoint {
   tell(key: number, json: string): void {
     const asked = JSON.parse(json) as NativeOrder
     if (key === 0 && asked.do === 'admission') this.admission = asked.mode
+    if (key === 0 && asked.do === 'raw') this.rawTo = asked.to
     const connection = this.connections.get(key)
     if (connection === undefined || connection.ended) return
     const order = JSON.parse(json) as NativeOrder

@@ -36,6 +36,9 @@ export class FakeNetwork {
     createWorld: () => {
       throw new Error('the fake has no worlds')
     },
+    createCarrier: () => {
+      throw new Error('the fake has no carriers')
+    },
   }
 
   bind(address: string, endpoint: FakeEndpoint): string {

@@ -1,6 +1,6 @@
 /** Compiled, never run: programs of the public contract as far as this version has it. A line that stops compiling is a broken promise. */
 import { createDevCertificate, Endpoint, isQuicbraidError } from '../../src/index.ts'
-import type { Admit, AdmitVerdict, Attempt, AttemptFacts, BidirectionalStream, Bursts, CloseInfo, Connection, ConnectionError, ConnectionOptions, DatagramStatus, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Pong, QuicbraidError, ReceiveStream, Scheduler, SchedulerPath, SchedulerPick, SchedulerPlan, SchedulerView, SendStream, Spaces, StreamError, Verify } from '../../src/index.ts'
+import type { Admit, AdmitVerdict, Attempt, AttemptFacts, BidirectionalStream, Bursts, CarrierBurst, CarrierDatagram, CarrierEndpoint, CarrierOptions, CloseInfo, Connection, ConnectionError, ConnectionOptions, DatagramStatus, Path, PathAction, PathPolicy, PathPolicyName, PathPolicyView, PathSet, Pong, QuicbraidError, ReceiveStream, Scheduler, SchedulerPath, SchedulerPick, SchedulerPlan, SchedulerView, SendStream, Spaces, StreamError, Verify } from '../../src/index.ts'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined
@@ -109,4 +109,19 @@ export function shapes(connection: Connection, bidirectional: BidirectionalStrea
   void connection.endpoint.connect('a:1', { scheduler: { name: 'mine', plan: () => ({ order: [0] }) } })
   // @ts-expect-error no such scheduler
   void connection.endpoint.connect('a:1', { scheduler: 'fastest' })
+}
+
+export function carriers(own: Endpoint): void {
+  const endpoint: CarrierEndpoint = Endpoint.carrier({
+    maxDatagramSizeBytes: 1452, local: '10.0.0.1:1', clock: { now: () => 0, setTimeout: () => 0, clearTimeout: () => {} }, seed: 1, server: { alpn: 'x', cert: '', key: '' },
+    send: ({ bytes, segmentBytes, segments, local, remote, ecn, path }: CarrierBurst) => (path === null || local === remote || ecn === 'ce' ? segments : Math.floor(bytes.length / segmentBytes)),
+  })
+  const came: CarrierDatagram[] = [{ bytes: new Uint8Array(1), remote: '10.0.0.2:1' }, { bytes: Buffer.alloc(1), remote: '10.0.0.2:1', local: '10.0.0.1:1', ecn: 'ect0' }]
+  endpoint.receive(came)
+  endpoint.writable()
+  own.raw$.subscribe(({ bytes, remote, local, atMs }) => own.sendRaw(remote, bytes, { local, ttl: Math.min(255, atMs) }))
+  const options: CarrierOptions | null = null
+  options satisfies CarrierOptions | null
+  // @ts-expect-error a carrier has no sockets
+  Endpoint.carrier({ maxDatagramSizeBytes: 1452, send: () => {}, reusePort: true })
 }
