@@ -12,7 +12,7 @@ const KINDS = {
   streams: { what: 'streams on one connection', runs: 100_000, file: 'test/life/leaks.test.ts', name: 'attack K7' },
   cycles: { what: 'connections that come and go', runs: 10_000, file: 'test/life/leaks.test.ts', name: 'attack I8' },
   exits: { what: 'processes and threads that end at random instants', runs: 300, file: 'test/native/exit.test.ts' },
-  values: { what: 'calls with nonsense', runs: 100_000, file: 'test/life/nonsense.test.ts' },
+  values: { what: 'native calls with nonsense', runs: 100_000, file: 'test/native/module.test.ts', name: 'attack I9' },
   soak: { what: 'seconds of churn, memory measured', runs: 86_400, file: 'test/life/soak.test.ts' },
 }
 

@@ -9,7 +9,6 @@ export const LATER = {
   '2^62 packets are out of reach, and no setting lowers that': ['C14'],
   'NAT traversal and forward headers': rows('G', 13),
   'tunnels, reverse connections, mux': rows('H', 12),
-  'the Node layer': ['I1', 'I2', 'I3', 'I4', 'I7', 'I9', 'I10', 'I11', 'I12', 'I13', 'I14'],
   'faults of network and system': rows('J', 14),
   'peers, life cycle, scale, soak': rows('K', 10).filter((row) => row !== 'K7'),
 }
@@ -31,7 +30,7 @@ export function attackTests(sources) {
     for (const [, name] of text.matchAll(/\bfn (attack_\w+)\(/g)) {
       for (const [row] of /^attack((?:_[a-lr]\d+)+)/.exec(name)?.[1].matchAll(/[a-lr]\d+/g) ?? []) add(row.toUpperCase(), path, name)
     }
-    for (const [, name, row] of text.matchAll(/(?:it|test)\(\s*['"`](attack ([A-LR]\d+): [^'"`]*)/g)) add(row, path, name)
+    for (const [, name, row] of text.matchAll(/(?:it|test)(?:\.\w+\([^\n]*\))?\(\s*['"`](attack ([A-LR]\d+): [^'"`]*)/g)) add(row, path, name)
   }
   return tests
 }

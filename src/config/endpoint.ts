@@ -29,5 +29,19 @@ export function prepareEndpoint(value: unknown, features: ReadonlySet<string>): 
   const { reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory } = options
   const secret = options.secret === undefined ? undefined : Buffer.from(options.secret).toString('hex')
   const native = { local: local.map(fullAddress), ...defined({ reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory, secret, keylog: options.keylog === undefined ? undefined : true, qlog: options.qlog === undefined ? undefined : true }) }
-  return { native, connection, server, metricsIntervalMs: options.metricsIntervalMs ?? 100, keylog: options.keylog, qlog: options.qlog, logger: options.logger ?? {} }
+  return { native, connection, server, metricsIntervalMs: options.metricsIntervalMs ?? 100, keylog: options.keylog, qlog: options.qlog, logger: isolatedLogger(options.logger ?? {}) }
+}
+
+/** What a logger throws stops nobody else's work (attacks I2); the process is warned once. */
+function isolatedLogger(logger: Logger): Logger {
+  let warned = false
+  const at = (level: keyof Logger) => (message: string, facts: object): void => {
+    try {
+      logger[level]?.(message, facts)
+    } catch (error) {
+      if (!warned) process.emitWarning(`the logger failed: ${error instanceof Error ? error.message : String(error)}`, 'QuicbraidWarning')
+      warned = true
+    }
+  }
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }

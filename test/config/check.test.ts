@@ -34,14 +34,14 @@ describe('a refusal', () => {
     expect(nearestName('xyz', ['alpn', 'ca'])).toBe(null)
   })
 
-  it('never shows keys', () => {
+  it('attack I12: never shows keys', () => {
     const error = failure(() => connect({ key: 12345, cert: 'c' }))
     expect(error.value).toBe('[hidden]')
     expect(JSON.stringify(error) + error.message).not.toContain('12345')
     expect(failure(() => prepareServer({}, { alpn: 'x', sni: { a: { cert: 'c', key: 777 } } }, NONE, '')).message).not.toContain('777')
   })
 
-  it('reads own properties only, and survives getters that throw', () => {
+  it('attack I12: reads own properties only, and survives getters that throw', () => {
     const inherited = Object.create({ alpn: 'x', nonsense: 1 }) as object
     expect(() => connect(Object.assign(inherited, {}))).not.toThrow()
     const hostile = { alpn: 'x', get limits(): never { throw new Error('trap') } }

@@ -52,7 +52,7 @@ describe('a folder', () => {
   })
 
   // attacks I13
-  it('that goes away or fills up ends logging with one warning', async () => {
+  it('attack I13: that goes away or fills up ends logging with one warning', async () => {
     const inner = join(folder, 'inner')
     const sink = qlogSink(inner, logger)
     sink.write(1, `ab_client\n${record('x')}`, 'last')
@@ -66,7 +66,7 @@ describe('a folder', () => {
   })
 
   // attacks I13
-  it('on a full disk ends logging with one warning', async () => {
+  it('attack I13: on a full disk ends logging with one warning', async () => {
     symlinkSync('/dev/full', join(folder, 'ab_client.sqlog'))
     const sink = qlogSink(folder, logger)
     sink.write(1, `ab_client\n${record('x')}`, 'open')

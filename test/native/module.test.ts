@@ -5,6 +5,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DRAIN_MORE } from '../../src/binding/native.ts'
 import type { NativeEndpoint, NativeModule } from '../../src/binding/native.ts'
+import { RUNS } from '../life/torture.ts'
 import { BUILT, MODULE } from './built.ts'
 
 const LIMIT_MS = 60_000
@@ -35,7 +36,7 @@ async function close(endpoint: NativeEndpoint): Promise<void> {
 }
 
 describe.skipIf(!BUILT)('native module', () => {
-  it('refuses nonsense with an error, never with a crash', async () => {
+  it('attack I9: refuses nonsense with an error, never with a crash', async () => {
     const endpoint = start({ local: ['127.0.0.1:0'] })
     const shared = new SharedArrayBuffer(256)
     const arrays = [new Uint32Array(0), new Uint32Array(7), new Uint32Array(64), new Uint32Array(shared), new Uint8Array(0), new Uint8Array(shared), Buffer.alloc(10), new Float64Array(3), new DataView(new ArrayBuffer(8))]
@@ -54,7 +55,7 @@ describe.skipIf(!BUILT)('native module', () => {
           expect(error).toBeInstanceOf(Error)
         }
       }),
-      { numRuns: 20_000 },
+      { numRuns: RUNS ?? 20_000 },
     )
     expect(endpoint.local()).toHaveLength(1)
     await close(endpoint)

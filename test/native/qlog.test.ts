@@ -50,7 +50,7 @@ describe.skipIf(!MODULE_BUILT)('qlog', () => {
   })
 
   // attacks I13
-  it('that cannot be written leaves the connection alone', async () => {
+  it('attack I13: that cannot be written leaves the connection alone', async () => {
     const warnings: string[] = []
     await exchange({ qlog: '/dev/null/logs', logger: { warn: (message) => void warnings.push(message) } }, {})
     expect(warnings.filter((message) => message.startsWith('qlog'))).toEqual(['qlog failed and is off'])
