@@ -8,6 +8,9 @@ import type { Admit, AdmitVerdict, AttemptFacts, Deferred, Logger, ServerOptions
 import type { Connection } from '../connection/index.ts'
 import { EndpointError } from '../errors/index.ts'
 
+/** Connections that wait for `incoming()` where nothing else is said. */
+export const BACKLOG = 256
+
 const VERDICTS: readonly unknown[] = ['accept', 'refuse', 'retry', 'ignore'] satisfies AdmitVerdict[]
 
 /** An attempt whose verdict is given by hand, once. */

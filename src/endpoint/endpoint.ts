@@ -12,7 +12,7 @@ import type { ConnectionOwner } from '../connection/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import { InterfaceWatch } from '../path/index.ts'
 import { SessionKeepers } from '../session/index.ts'
-import { Admission } from './admission.ts'
+import { Admission, BACKLOG } from './admission.ts'
 import type { Attempt } from './admission.ts'
 import type { EndpointEvent, EndpointStatistics, RawDatagram } from './facts.ts'
 import { openCarrier } from './carrier.ts'
@@ -29,8 +29,6 @@ import { connectionId, randomRealm } from './random.ts'
 import { sendRaw } from './raw.ts'
 import type { RawOptions } from './raw.ts'
 import { resolveTarget } from './resolve.ts'
-
-const BACKLOG = 256
 
 /** The server side as it stands. */
 type Listening = { options: ServerOptions; kept: KeptOptions; backlog: number }

@@ -120,9 +120,9 @@ mod tests {
         page.numbers.write([2.5; CONNECTION_CELLS]);
         page.path(3).write([f64::INFINITY; PATH_CELLS]);
         let mut out = [0.0; CONNECTION_CELLS];
-        assert!(pages.read(0, 0, 0, &mut out) && out[17] == 1.0 && out[18] == 0.0);
-        assert!(pages.read(1, 7, 0, &mut out) && out[31] == 2.5);
-        assert!(pages.read(2, 7, 3, &mut out) && out[22] == f64::INFINITY && out[23] == 2.5);
+        assert!(pages.read(0, 0, 0, &mut out) && out[ENDPOINT_CELLS - 1] == 1.0 && out[ENDPOINT_CELLS] == 0.0);
+        assert!(pages.read(1, 7, 0, &mut out) && out[CONNECTION_CELLS - 1] == 2.5);
+        assert!(pages.read(2, 7, 3, &mut out) && out[PATH_CELLS - 1] == f64::INFINITY && out[PATH_CELLS] == 2.5);
     }
 
     #[test]
