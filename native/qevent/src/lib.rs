@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod blocks;
 pub mod drops;
 pub mod event;
 pub mod qlog;
@@ -14,6 +15,7 @@ pub mod signals;
 pub mod timer;
 pub mod trace;
 
+pub use blocks::{BlockCost, BlockReason, BlockReasons, Blocks, Holds};
 pub use drops::{DropCounters, DropReason};
 pub use event::{Event, Record};
 pub use qlog::Qlog;

@@ -54,6 +54,8 @@ timers! {
     KeyDiscard = "key-discard",
     /// A heartbeat keeps the path alive (burst B-67).
     Heartbeat = "heartbeat",
+    /// Memory came free for a connection that waits for it, or was offered long enough (mux R3).
+    Buffers = "buffers",
     /// A PING keeps the connection alive (RFC 9000 §10.1.2).
     KeepAlive = "keep-alive",
     /// Data that a slow path holds up is copied to a quicker one (multipath MP-83).
