@@ -399,7 +399,7 @@ fn every_scheduler_and_handshake_mode_delivers() -> Result<(), Failure> {
 }
 
 /// A path that rests while millions of packets go elsewhere must still be read (multipath MP-101). Numbers are far beyond
-/// two bytes apart here; beyond four the test of the machine's part stands in `qconnection`.
+/// two bytes apart here; beyond four the test stands in `native/qconnection/src/space/one.rs`.
 #[test]
 fn a_path_that_rested_while_the_other_sent_a_hundred_thousand_packets_is_read() -> Result<(), Failure> {
     let transport = || TransportConfig { scheduler: Scheduler::Backup, max_mtu: 1_200, ..shared() };

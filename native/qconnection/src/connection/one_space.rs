@@ -91,15 +91,10 @@ impl Connection {
         Some(self.one_space.as_ref().map_or(own, |one| one.received()))
     }
 
-    /// What a truncated number of `len` bytes on `path` is read against: the largest number that came over the path; for the
-    /// longest ones that of all paths, since a path that rested may be further behind than four bytes reach.
+    /// What a truncated number of `len` bytes on `path` is read against; see [`OneSpace::base`].
     pub(super) fn number_base(&self, path: PathId, len: usize) -> Option<PacketNumber> {
-        let own = || self.network(path)?.space.received.largest();
-        let base = match &self.one_space {
-            Some(one) if len >= 4 => one.received().largest(),
-            _ => own(),
-        };
-        base.map(|largest| largest.number)
+        let own = self.network(path).and_then(|network| network.space.received.largest()).map(|largest| largest.number);
+        self.one_space.as_ref().map_or(own, |one| one.base(own, len))
     }
 
     /// Books a received application packet (burst B-102). A hole may be a packet of another path, so

@@ -8,6 +8,9 @@ use qbase::{Ecn, PacketNumber, Timestamp, TransportError, frame::ack::AckRanges,
 use qrecovery::{range_set::RangeSet, received::{Receipt, ReceivedPackets}};
 use std::{collections::VecDeque, ops::{Range, RangeInclusive}};
 
+/// Bytes of a packet number at most (RFC 9000 §17.1).
+const LONGEST_NUMBER: usize = 4;
+
 /// Rows of numbers without a packet that are remembered.
 const SKIPPED_RANGES: usize = 64;
 
@@ -86,6 +89,14 @@ impl OneSpace {
         &self.received
     }
 
+    /// What a truncated number of `len` bytes is read against when `own` is the largest number that came over its path: that
+    /// one, or for the longest numbers the largest of all paths, since a path that rested may be further behind than four
+    /// bytes reach.
+    #[must_use]
+    pub fn base(&self, own: Option<PacketNumber>, len: usize) -> Option<PacketNumber> {
+        if len < LONGEST_NUMBER { own } else { self.received.largest().map(|largest| largest.number) }
+    }
+
     /// Packets that came, modulo 2^32; what an ACK frame is remembered by.
     #[must_use]
     pub const fn arrivals(&self) -> u32 {
@@ -133,6 +144,7 @@ impl OneSpace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qbase::packet::number;
     use std::time::Duration;
 
     /// A space whose packets have the numbers 0, 1, 3, 4, 6.
@@ -141,6 +153,31 @@ mod tests {
         let numbers: Vec<u64> = (0..5).filter_map(|_| one.take_number(1)).collect();
         assert_eq!(numbers, [0, 1, 3, 4, 6]);
         one
+    }
+
+    /// multipath MP-101: a path that rested while others sent more than 2^31 packets is read again, and what is on its way
+    /// over a slow one behind them, too.
+    #[test]
+    fn numbers_more_than_two_to_the_31_apart_are_read_on_every_path() {
+        let read = |one: &OneSpace, own: Option<u64>, number: u64, acked: Option<u64>| {
+            let len = number::encoded_len(number, acked).max(2);
+            number::decode(number & ((1_u64 << (8 * len)) - 1), len, one.base(own, len))
+        };
+        for (rested, newest) in [(7_u64, 5_000_000_000_u64), (7, 1 << 40), (1 << 33, (1 << 33) + (1 << 31) + 9)] {
+            let mut one = OneSpace::begin(&mut Space::new(limits::ACK_RANGES, Duration::ZERO, 2));
+            one.on_packet(newest, Timestamp::ZERO);
+            // The rested path delivered `rested` last, and its peer knows that or less.
+            for acked in [Some(rested), None] {
+                for number in [newest + 1, newest + 1_000_000, newest - 1_000_000] {
+                    assert_eq!(read(&one, Some(rested), number, acked), number, "{rested} {newest} {acked:?}");
+                }
+            }
+            let four = (newest + 1) & 0xffff_ffff;
+            assert_ne!(number::decode(four, 4, Some(rested)), newest + 1, "the path's own largest is too far behind");
+            // A path that did not rest sends short numbers, read against what came over it.
+            let own = newest - 40_000;
+            assert_eq!(read(&one, Some(own), own + 100, Some(own)), own + 100);
+        }
     }
 
     fn takes(one: &mut OneSpace, range: std::ops::RangeInclusive<u64>) -> bool {
