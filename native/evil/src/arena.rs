@@ -40,8 +40,10 @@ pub struct Setup {
     pub stage: Stage,
     /// The last word about what the evil client declares.
     pub change: fn(&mut TransportParameters),
-    /// Memory of the server's endpoint for received bytes.
+    /// Memory of the server's endpoint for application bytes.
     pub pool_bytes: usize,
+    /// How far its windows may add up beyond that, percent.
+    pub overcommit_percent: u32,
     /// Least size of the server's certificates.
     pub chain_bytes: usize,
 }
@@ -57,6 +59,7 @@ impl Default for Setup {
             stage: Stage::Confirmed,
             change: |_| {},
             pool_bytes: EndpointConfig::default().pool_bytes,
+            overcommit_percent: 100,
             chain_bytes: 0,
         }
     }
@@ -125,7 +128,7 @@ impl Arena {
     /// The handshake fails.
     pub fn new(setup: &Setup) -> Result<Self, Failure> {
         let (client, server) = ends::configs_of_chain(1, setup.chain_bytes, TransportConfig::default(), setup.server.clone())?;
-        let mut endpoint = Endpoint::new(EndpointConfig { pool_bytes: setup.pool_bytes, ..EndpointConfig::default() }, [3; 32]);
+        let mut endpoint = Endpoint::new(EndpointConfig { pool_bytes: setup.pool_bytes, overcommit_percent: setup.overcommit_percent, ..EndpointConfig::default() }, [3; 32]);
         endpoint.listen(Some(server));
         let original = ConnectionId::new(b"original").unwrap_or_default();
         let mut parameters = setup.parameters.clone();

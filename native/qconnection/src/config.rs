@@ -4,6 +4,7 @@
 
 use crate::path::scheduler::Scheduler;
 use bytes::Bytes;
+use crate::stream::ResetDelivery;
 use qbase::{limits, param::TransportParameters, version};
 use qcongestion::algorithm::Algorithm;
 use std::{net::{SocketAddrV4, SocketAddrV6}, sync::Arc, time::Duration};
@@ -136,6 +137,8 @@ pub struct TransportConfig {
     pub send_buffer: usize,
     /// The same per connection.
     pub connection_send_buffer: usize,
+    /// What becomes of bytes that were not read when the peer resets their stream (mux R33).
+    pub reset_delivery: ResetDelivery,
     /// Largest DATAGRAM frame we take, bytes with type and length (RFC 9221 §3); 0: none.
     pub max_datagram_frame: u64,
     /// Congestion controller of every path.
@@ -205,6 +208,7 @@ impl Default for TransportConfig {
             unidirectional_streams: limits::PEER_STREAMS,
             send_buffer: 256 * 1_024,
             connection_send_buffer: 8 * 1_024 * 1_024,
+            reset_delivery: ResetDelivery::default(),
             max_datagram_frame: limits::MAX_DATAGRAM_FRAME,
             congestion: Algorithm::Cubic,
             hystart: true,
@@ -334,13 +338,19 @@ impl ClientConfig {
     }
 }
 
+/// Bytes of one buffer of an endpoint's memory (mux R1).
+pub const POOL_BLOCK_BYTES: usize = qrecovery::buffer::BLOCK_LEN;
+
 /// Settings of an endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
     /// Secret that the keys of stateless resets and of address tokens come from, the same on all machines of a fleet.
     pub secret: [u8; 32],
-    /// Memory of receive buffers over all connections, bytes (mux R1).
+    /// Memory of received bytes and of bytes to send over all connections, bytes (mux R1).
     pub pool_bytes: usize,
+    /// How far receive windows may add up beyond `pool_bytes`, percent, 100 to 800. Above 100 a connection whose bytes find
+    /// no memory is closed with INTERNAL_ERROR (mux R20).
+    pub overcommit_percent: u32,
     /// Time since 1970 at [`Timestamp::ZERO`](qbase::Timestamp::ZERO): tokens outlive the process that made them, so
     /// their age is counted in time of day.
     pub unix_at_zero: Duration,
@@ -350,7 +360,7 @@ pub struct EndpointConfig {
 
 impl Default for EndpointConfig {
     fn default() -> Self {
-        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, unix_at_zero: Duration::ZERO, qlog: false }
+        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, overcommit_percent: 100, unix_at_zero: Duration::ZERO, qlog: false }
     }
 }
 

@@ -44,6 +44,7 @@ mod handshake_wire;
 mod hostile;
 mod idle;
 mod keys;
+mod memory;
 mod migration;
 mod mtu;
 mod multipath;

@@ -29,6 +29,15 @@ impl Connection {
             self.streams.retransmit_bytes(),
             if self.streams.blocked_by_credit() { ", waiting for the peer's credit" } else { "" },
         ));
+        let costs = self.blocks.costs(now).filter(|(_, cost)| cost.count > 0);
+        let costs: Vec<String> = costs.map(|(reason, cost)| format!("{} {} times {:.3} ms", reason.name(), cost.count, cost.time.as_secs_f64() * 1e3)).collect();
+        lines.push(format!(
+            "buffers: {} bytes{}, blocked now by {:?}; so far {}",
+            self.buffered_bytes(),
+            if self.waits_for_memory() { ", waiting for memory" } else { "" },
+            self.blocks.now(),
+            if costs.is_empty() { "never".to_owned() } else { costs.join(", ") },
+        ));
         let words = |reason: Reason| reason.words(self.scheduling.outside.words());
         lines.push(format!(
             "scheduler {}{}: {}{}",

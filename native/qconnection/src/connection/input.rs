@@ -80,7 +80,7 @@ impl Connection {
             return self.drop_packet(arrival.now, None, bytes.len(), DropReason::Migration);
         }
         if self.streams.is_window_due() {
-            self.reserved_window = self.streams.settle_window(self.reserved_window, pool);
+            self.settle_window(pool);
         }
         if self.end_known {
             self.shed(pool);

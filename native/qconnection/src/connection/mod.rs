@@ -30,6 +30,7 @@ mod ack_frequency;
 mod acks;
 mod app;
 mod attempt;
+mod blocks;
 mod candidates;
 mod choose;
 mod close;
@@ -44,6 +45,7 @@ mod handshake;
 mod hurry;
 mod input;
 mod marks;
+mod memory;
 mod mtu;
 mod one_space;
 mod output;
@@ -196,6 +198,8 @@ pub struct Connection {
     pub(crate) drops: DropCounters,
     /// How often each signal silenced a path.
     pub(crate) blocked_counts: qevent::SignalCounters,
+    /// Why the application's bytes stand still.
+    pub(crate) blocks: qevent::Blocks,
     pub(crate) timers: timers::Timers,
     pub(crate) counters: stats::Counters,
     pub(crate) random: ChaCha8Rng,
@@ -272,6 +276,7 @@ impl Connection {
             max_connection_window: config.max_connection_window,
             send_buffer: config.send_buffer,
             connection_send_buffer: config.connection_send_buffer,
+            reset_delivery: config.reset_delivery,
         });
         let mut connection = Self {
             handle: birth.handle,
@@ -313,6 +318,7 @@ impl Connection {
             qlog: None,
             drops: DropCounters::default(),
             blocked_counts: qevent::SignalCounters::default(),
+            blocks: qevent::Blocks::default(),
             timers: timers::Timers::new(birth.now, &config),
             counters: stats::Counters::new(birth.now),
             random: birth.random,

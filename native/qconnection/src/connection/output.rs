@@ -63,6 +63,9 @@ impl Connection {
                 continue;
             }
             self.cursor = self.cursor.saturating_add(step).checked_rem(paths).unwrap_or(0);
+            if allow.data && allow.in_flight {
+                self.note_progress(now);
+            }
             if allow.data && allow.bundle {
                 self.scheduling.memory.last = Some(path);
             }
@@ -87,6 +90,7 @@ impl Connection {
         }
         self.cursor = self.cursor.saturating_add(1).checked_rem(paths).unwrap_or(0);
         self.blocked = if signals.is_empty() { Signals::TRANSPORT.union(Signals::WRITTEN) } else { signals };
+        self.note_silence(now, signals);
         None
     }
 

@@ -40,7 +40,8 @@ impl Endpoint {
         if let Some(mut connection) = self.slots.remove(handle) {
             self.keep_log(handle, &mut connection);
             // What its streams held and what the application gave back last (attacks R5).
-            self.pool.absorb(&mut connection.returned);
+            connection.settle_memory(&mut self.pool);
+            debug_assert_eq!((connection.streams.open_count(), connection.streams.send_memory()), (0, 0), "mux R45");
             self.pool.release_window(connection.reserved_window);
             self.routes.remove(&connection.initial_dcid(), handle);
             for token in connection.reset_tokens.drain(..) {
@@ -50,6 +51,7 @@ impl Endpoint {
                 self.counters.half_open = self.counters.half_open.saturating_sub(1);
             }
         }
+        self.leave_pool(handle);
         self.rivals.forget(handle);
         self.turns.forget(handle.index);
     }

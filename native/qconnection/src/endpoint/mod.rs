@@ -12,6 +12,7 @@
 //! | `retry`, `token` | address validation without state |
 //! | `reset` | stateless resets, both ways |
 //! | `refuse` | CONNECTION_CLOSE to clients there is no room for |
+//! | `memory` | whose turn it is when memory is short |
 //! | `answer` | how many of these may go out |
 //! | `qlog` | logs of connections, the dead ones included |
 //! | `send_failure` | why a socket refused a burst, by name |
@@ -26,6 +27,7 @@ mod answer;
 mod connect;
 mod early;
 mod events;
+pub(crate) mod memory;
 mod qlog;
 mod refuse;
 pub(crate) mod reset;
@@ -76,6 +78,8 @@ pub struct Endpoint {
     routes: Routes,
     turns: turn::Turns,
     pool: BufferPool,
+    /// Who has some of the pool for a while.
+    loans: memory::Loans,
     random: ChaCha8Rng,
     drops: DropCounters,
     counters: stats::Counters,
@@ -111,7 +115,8 @@ impl Endpoint {
         let mut random = ChaCha8Rng::from_seed(seed);
         let routes = Routes::new(random.next_u64());
         Self {
-            pool: BufferPool::new(config.pool_bytes),
+            pool: BufferPool::new(config.pool_bytes).with_overcommit(config.overcommit_percent),
+            loans: memory::Loans::default(),
             server: None,
             slots: Slots::new(),
             routes,
@@ -138,6 +143,7 @@ impl Endpoint {
 
     /// Takes one UDP payload; it is decrypted in place. `four_tuple.local` is the address it arrived at.
     pub fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) -> Received {
+        self.note_time(now);
         self.counters.datagrams_received = self.counters.datagrams_received.saturating_add(1);
         self.counters.bytes_received = self.counters.bytes_received.saturating_add(bytes.len() as u64);
         let Some(first) = bytes.first().copied() else {
@@ -178,6 +184,7 @@ impl Endpoint {
         if waits && let Some(connection) = self.slots.get_mut(handle) {
             connection.retry_waiting(now, &mut self.pool);
         }
+        self.settle_memory(handle);
         self.turns.mark(handle.index);
         self.run_actions(handle);
     }
@@ -210,6 +217,7 @@ impl Endpoint {
 
     /// A connection, to use. It gets a turn to send afterwards.
     pub fn connection_mut(&mut self, handle: ConnectionHandle) -> Option<&mut Connection> {
+        self.lend(handle);
         let connection = self.slots.get_mut(handle)?;
         self.turns.mark(handle.index);
         Some(connection)

@@ -66,6 +66,11 @@ impl Rivals {
         self.lost.retain(|lost| *lost != handle);
     }
 
+    /// It is one of several attempts.
+    pub(super) fn has(&self, handle: ConnectionHandle) -> bool {
+        !self.groups.is_empty() && self.group_of(handle).is_some()
+    }
+
     fn group_of(&self, handle: ConnectionHandle) -> Option<usize> {
         self.groups.iter().position(|group| group.members.contains(&handle))
     }

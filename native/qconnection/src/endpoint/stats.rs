@@ -61,10 +61,14 @@ pub struct EndpointStatistics {
     pub routes: u64,
     /// Datagrams dropped before they reached a connection, by reason.
     pub drops: DropCounters,
-    /// Bytes of the pool's buffers in use.
+    /// Bytes of the pool in use, received and to be sent.
     pub pool_bytes_used: u64,
     /// Bytes of receive windows that connections hold (mux R20).
     pub windows_reserved: u64,
+    /// Connections that wait for memory to send with, or for a larger window (mux R2, R22).
+    pub waiting_for_memory: u64,
+    /// Connections closed because credit was granted without memory behind it (mux R20).
+    pub overcommitted: u64,
 }
 
 impl Endpoint {
@@ -88,8 +92,10 @@ impl Endpoint {
             waiting_datagrams: self.early.len() as u64,
             routes: self.routes.len() as u64,
             drops: self.drops.clone(),
-            pool_bytes_used: self.pool.used_bytes() as u64,
+            pool_bytes_used: (self.pool.used_bytes() as u64).saturating_add(self.pool.sending()),
             windows_reserved: self.pool.windows(),
+            waiting_for_memory: self.pool.waiting().saturating_add(self.pool.growing()) as u64,
+            overcommitted: self.pool.refused(),
         }
     }
 }

@@ -172,6 +172,7 @@ impl Endpoint {
     /// [`Endpoint::next_timer`] tells until when. Every burst must be answered by [`Endpoint::on_submitted`] or
     /// [`Endpoint::on_send_error`], each path's before its next one.
     pub fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], limits: &SendLimits) -> Option<Burst> {
+        self.note_time(now);
         if let Some(answer) = self.answers.pop_front() {
             return answer.write(buffer);
         }
@@ -199,11 +200,14 @@ impl Endpoint {
     pub fn next_timer(&self) -> Option<(Timestamp, TimerName)> {
         let early = self.early.next_timer().map(|at| (at, TimerName::Handshake));
         let attempt = self.admission.next_timer().map(|at| (at, TimerName::Handshake));
-        [self.turns.next(), early, attempt].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let memory = self.loans.next_timer().map(|at| (at, TimerName::Buffers));
+        [self.turns.next(), early, attempt, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due. Connections with work get a turn to send.
     pub fn on_timer(&mut self, now: Timestamp) {
+        self.note_time(now);
+        self.expire_offers(now);
         self.early.expire(now);
         self.expire_attempts(now);
         while let Some(index) = self.turns.take_due(now) {
@@ -212,6 +216,7 @@ impl Endpoint {
             let handle = connection.handle();
             self.turns.mark(index);
             let handle = self.settle_rivals(now, handle);
+            self.settle_memory(handle);
             self.run_actions(handle);
         }
     }

@@ -25,4 +25,16 @@ pub struct StreamsConfig {
     pub send_buffer: usize,
     /// The same over all streams.
     pub connection_send_buffer: usize,
+    /// What becomes of bytes that were not read when the peer resets their stream.
+    pub reset_delivery: ResetDelivery,
+}
+
+/// What becomes of bytes that were not read when the peer resets their stream (mux R33; RFC 9000 §3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResetDelivery {
+    /// They are dropped, and the reset is told at once.
+    #[default]
+    DropUnread,
+    /// Those in order can be read first; the read that finds no more tells the reset.
+    ReadFirst,
 }

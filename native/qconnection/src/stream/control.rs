@@ -170,6 +170,7 @@ impl Streams {
             let maximum = part.window.next_limit();
             frame::MaxStreamData { stream: id, maximum }.write(writer);
             part.window.on_update_sent(maximum);
+            self.totals.note_full(part);
             on_record(StreamRecord::MaxStreamData { id, maximum });
         }
         Room::Left

@@ -143,6 +143,7 @@ mod tests {
             max_connection_window: 1_000,
             send_buffer: 100_000,
             connection_send_buffer: 100_000,
+            reset_delivery: super::super::ResetDelivery::DropUnread,
         })
     }
 

@@ -61,6 +61,7 @@ impl Streams {
         let before = Held::of(recv);
         let tell = recv.on_stream(frame, end, &mut self.window, pool)?;
         self.totals.on_held(before, Held::of(recv));
+        self.totals.note_full(recv);
         if tell == Tell::Readable {
             self.events.push(StreamEvent::Readable(frame.stream));
         }
@@ -89,11 +90,13 @@ impl Streams {
         let (Found::Live(key) | Found::New(key)) = self.find(frame.stream, Part::Receiving)? else { return Ok(()) };
         let Some(Stream { recv: Some(recv), .. }) = self.map.get_mut(key) else { return Err(wrong_part()) };
         let before = Held::of(recv);
-        let effect = recv.on_reset(frame, &mut self.window, pool)?;
+        let effect = recv.on_reset(frame, self.config.reset_delivery, &mut self.window, pool)?;
         self.totals.on_held(before, Held::of(recv));
+        self.totals.note_full(recv);
         if effect.is_change() {
             self.counters.resets_received = self.counters.resets_received.saturating_add(1);
-            if !recv.state.is_terminal() {
+            // What is there is read first, and the read that finds no more tells the reset.
+            if !recv.state.is_terminal() && recv.buffer.readable() == 0 {
                 self.events.push(StreamEvent::Reset { id: frame.stream, code: frame.code });
             }
             self.settle(key);

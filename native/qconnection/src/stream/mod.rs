@@ -15,6 +15,7 @@
 //! | `lanes`, `pins` | streams that keep to one path |
 //! | `early` | 0-RTT: marks, and back to the start |
 //! | `window` | how large receive windows are |
+//! | `memory` | what the pool has for bytes to send |
 //! | `map`, `limits` | which streams there are, and how many there may be |
 //! | `events`, `statistics` | news for the application, numbers for everybody |
 
@@ -27,6 +28,7 @@ mod input;
 mod lanes;
 mod limits;
 mod map;
+mod memory;
 mod output;
 mod pins;
 mod progress;
@@ -39,7 +41,7 @@ mod statistics;
 mod verbs;
 mod window;
 
-pub use config::StreamsConfig;
+pub use config::{ResetDelivery, StreamsConfig};
 pub use events::StreamEvent;
 pub use lanes::{Asker, Takes};
 pub use pins::{IfDead, PathChange};
@@ -51,6 +53,7 @@ pub use verbs::{Incremental, ReadError, StreamError, WriteError};
 use events::Events;
 use limits::{DIRECTIONS, LocalStreams, PeerStreams, PerDirection};
 use map::{Key, Stream, StreamMap};
+use memory::SendMemory;
 use qbase::{Direction, Role, StreamId, param::TransportParameters};
 use qrecovery::{
     buffer::{BufferPool, SpareBlocks},
@@ -93,6 +96,8 @@ struct Totals {
     gaps: usize,
     /// Streams that wait for stream credit.
     blocked: usize,
+    /// Streams whose window is used up by bytes that nobody reads.
+    full: usize,
 }
 
 /// All streams of a connection.
@@ -109,6 +114,8 @@ pub struct Streams {
     credit: SendCredit,
     schedule: Lanes,
     spare: SpareBlocks,
+    /// What the pool counts for send buffers.
+    memory: SendMemory,
     /// Streams whose application waits for room in the connection's send buffer.
     room: Queue,
     // Receiving.
@@ -117,6 +124,8 @@ pub struct Streams {
     wanted_window: u64,
     /// MAX_DATA was sent since the window was settled.
     window_due: bool,
+    /// The window should be larger, and the pool had no memory for it (mux R22).
+    growth_waits: bool,
     /// More than one path carries data.
     several_paths: bool,
     /// Empty STREAM frames in a row that said nothing (attacks D13).
@@ -147,10 +156,12 @@ impl Streams {
             credit: SendCredit::default(),
             schedule: Lanes::with(Schedule::new()),
             spare: SpareBlocks::new(SPARE_BLOCKS),
+            memory: SendMemory::default(),
             room: Queue::default(),
             window: ReceiveWindow::new(config.connection_window),
             wanted_window: config.connection_window,
             window_due: false,
+            growth_waits: false,
             several_paths: false,
             useless: 0,
             early: false,
@@ -246,7 +257,10 @@ impl Streams {
         }
         let config = self.config.clone();
         let (counters, peer, local, window) = (self.counters, self.peer.clone(), self.local.clone(), self.window);
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.forget();
         *self = Self::new(config);
+        self.memory = memory;
         self.counters = counters;
         self.window = window;
         self.peer = peer;

@@ -98,7 +98,28 @@ impl Streams {
     /// Bytes wait that only flow control holds back, of one stream or of the connection.
     #[must_use]
     pub fn blocked_by_credit(&self) -> bool {
-        self.totals.blocked > 0 || (self.schedule.has_fresh() && self.credit.available() == 0)
+        self.waits_for_stream_credit() || self.waits_for_connection_credit()
+    }
+
+    /// Bytes of a stream wait that only the stream's credit holds back.
+    #[must_use]
+    #[inline]
+    pub const fn waits_for_stream_credit(&self) -> bool {
+        self.totals.blocked > 0
+    }
+
+    /// Bytes wait that only the connection's credit holds back.
+    #[must_use]
+    #[inline]
+    pub fn waits_for_connection_credit(&self) -> bool {
+        self.schedule.has_fresh() && self.credit.available() == 0
+    }
+
+    /// The peer has used up a window, of a stream or of the connection, and the application has not read what is there.
+    #[must_use]
+    #[inline]
+    pub const fn is_unread(&self) -> bool {
+        self.totals.full > 0 || (self.totals.held > 0 && self.window.received() == self.window.limit())
     }
 
     /// Fills a packet with STREAM frames that may go on its path, those that need no credit first, and hands out a record for each. Answers

@@ -3,7 +3,7 @@
 //! Decides whether bytes of one stream are accepted and when its credit grows. Called by the verbs and the frames of the
 //! stream room. Never knows of other streams, but charges the connection's window it is handed.
 
-use super::ReadError;
+use super::{ReadError, ResetDelivery};
 use qbase::{
     TransportError,
     frame::{self, Fin},
@@ -25,6 +25,8 @@ pub(super) struct RecvPart {
     pub told: bool,
     /// STOP_SENDING was lost and is owed again.
     pub stop_lost: bool,
+    /// Counted among the streams whose window is used up by bytes that nobody reads.
+    pub full: bool,
 }
 
 /// Whether the application must be told that it can read.
@@ -44,6 +46,7 @@ impl RecvPart {
             window: ReceiveWindow::new(window),
             told: false,
             stop_lost: false,
+            full: false,
         }
     }
 
@@ -99,6 +102,7 @@ impl RecvPart {
     pub fn on_reset(
         &mut self,
         frame: &frame::ResetStream,
+        delivery: ResetDelivery,
         connection: &mut ReceiveWindow,
         pool: &mut BufferPool,
     ) -> Result<Effect, TransportError> {
@@ -107,7 +111,13 @@ impl RecvPart {
         connection.on_received(growth)?;
         let effect = self.state.on_reset(frame.code, frame.final_size)?;
         if effect.is_change() {
-            self.drop_bytes(connection, pool);
+            match delivery {
+                ResetDelivery::DropUnread => self.drop_bytes(connection, pool),
+                ResetDelivery::ReadFirst => {
+                    self.buffer.drop_ahead(pool);
+                    self.give_up_rest(connection);
+                }
+            }
         }
         Ok(effect)
     }
@@ -158,6 +168,12 @@ impl RecvPart {
         if self.state.wants_credit() { self.window.update() } else { None }
     }
 
+    /// The peer may send no more until the application reads what is here.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.window.received() == self.window.limit() && self.state.phase() == RecvPhase::Recv && self.buffer.readable() > 0
+    }
+
     /// STOP_SENDING must be written, for the first time or again.
     pub fn owes_stop(&self) -> bool {
         self.state.owes_stop() || (self.stop_lost && self.state.on_stop_lost().is_change())
@@ -176,9 +192,9 @@ impl RecvPart {
         self.told = false;
     }
 
-    /// Nobody will read what was counted and not taken.
+    /// Nobody will read what was counted and not taken, but for what can be read now.
     fn give_up_rest(&mut self, connection: &mut ReceiveWindow) {
-        let rest = self.window.held();
+        let rest = self.window.held().saturating_sub(self.buffer.readable());
         self.window.on_taken(rest);
         connection.on_taken(rest);
     }

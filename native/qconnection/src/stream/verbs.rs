@@ -163,6 +163,7 @@ impl Streams {
         let before = Held::of(recv);
         let effect = recv.stop(code, &mut self.window, pool);
         self.totals.on_held(before, Held::of(recv));
+        self.totals.note_full(recv);
         if effect.is_change() {
             self.settle(key);
             self.close_if_ended(key);
@@ -301,11 +302,15 @@ impl Streams {
         part.writable()?;
         let of_stream = (self.config.send_buffer as u64).saturating_sub(part.buffer.unsent());
         let of_connection = (self.config.connection_send_buffer as u64).saturating_sub(self.totals.unsent);
-        let room = usize::try_from(of_stream.min(of_connection)).unwrap_or(usize::MAX);
+        let of_pool = self.memory.room(self.totals.unacked);
+        let room = usize::try_from(of_stream.min(of_connection).min(of_pool)).unwrap_or(usize::MAX);
         if wanted > room {
             part.wants_room = true;
-            if of_connection < of_stream {
+            if of_connection.min(of_pool) < of_stream {
                 self.room.add(ticket, &mut part.room);
+            }
+            if of_pool < of_stream.min(of_connection) {
+                self.memory.note_short();
             }
         }
         Ok((key, wanted.min(room)))
@@ -344,42 +349,53 @@ impl Streams {
         let ticket = stream.ticket(key);
         if let Some(recv) = &mut stream.recv {
             recv.on_taken(len, &mut self.window);
+            self.totals.note_full(recv);
             if recv.window_update().is_some() {
                 self.control.add(ticket, &mut stream.control);
             }
         }
     }
 
-    /// A stream sent fresh bytes: tells its application if it waits for room and there is plenty.
+    /// A stream sent fresh bytes: tells its application if it waits for room and there is plenty. Answers whether it did.
     #[inline]
-    pub(super) fn offer_room_to(&mut self, key: Key) {
-        let Some(Stream { id, send: Some(part), .. }) = self.map.get_mut(key) else { return };
+    pub(super) fn offer_room_to(&mut self, key: Key) -> bool {
+        let Some(Stream { id, send: Some(part), .. }) = self.map.get_mut(key) else { return false };
         if part.wants_room
+            && !self.memory.is_short()
             && part.buffer.unsent() <= self.config.send_buffer as u64 / 2
             && self.totals.unsent < self.config.connection_send_buffer as u64
         {
             part.wants_room = false;
             self.room.lose(&mut part.room);
             self.events.push(StreamEvent::Writable(*id));
+            return true;
         }
+        false
     }
 
     /// The connection's send buffer has drained: tells those who wait for room in it, once there is plenty.
     #[inline]
     pub(super) fn offer_room(&mut self) {
-        if self.room.live() == 0 || self.totals.unsent > self.config.connection_send_buffer as u64 / 2 {
+        let is_full = self.totals.unsent > self.config.connection_send_buffer as u64 / 2;
+        if self.room.live() == 0 || is_full || self.memory.is_short() {
             return;
         }
-        while let Some(ticket) = self.room.front() {
+        while let Some(key) = self.take_room_seat() {
+            self.offer_room_to(key);
+        }
+    }
+
+    /// The first of those who wait for room leaves the queue.
+    pub(super) fn take_room_seat(&mut self) -> Option<Key> {
+        while let Some(ticket) = self.room.pop() {
             if let Some(part) = self.map.by_ticket(ticket).and_then(|stream| stream.send.as_mut()) {
-                self.room.lose(&mut part.room);
                 part.room.on_taken_out();
-            }
-            self.room.pop();
-            if self.map.is_live(ticket) {
-                self.offer_room_to(ticket.key);
+                if self.room.lose(&mut part.room) {
+                    return Some(ticket.key);
+                }
             }
         }
+        None
     }
 }
 
@@ -398,6 +414,17 @@ impl Held {
 }
 
 impl super::Totals {
+    /// Counts a stream whose window has filled up, or has room again.
+    #[inline]
+    pub(super) fn note_full(&mut self, recv: &mut RecvPart) {
+        match (recv.full, recv.is_full()) {
+            (false, true) => self.full = self.full.saturating_add(1),
+            (true, false) => self.full = self.full.saturating_sub(1),
+            _ => return,
+        }
+        recv.full = !recv.full;
+    }
+
     /// A receiving part changed what it holds.
     #[inline]
     pub(super) const fn on_held(&mut self, before: Held, after: Held) {

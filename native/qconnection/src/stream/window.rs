@@ -51,6 +51,13 @@ impl Streams {
         self.window_due
     }
 
+    /// Bytes the window should have and the pool had no memory for.
+    #[must_use]
+    #[inline]
+    pub fn waits_for_growth(&self) -> Option<u64> {
+        self.growth_waits.then_some(self.wanted_window)
+    }
+
     /// Grows the connection's window if the pool has the memory, shrinks it if the pool is pressed, and gives back what is
     /// promised no longer. `reserved` is what the pool keeps for this connection; answers what it keeps from now on.
     pub fn settle_window(&mut self, reserved: u64, pool: &mut BufferPool) -> u64 {
@@ -64,6 +71,7 @@ impl Streams {
             reserved = reserved.max(self.wanted_window);
             self.window.set_window(self.wanted_window);
         }
+        self.growth_waits = self.wanted_window > self.window.window();
         // A promise outlives the window it was made with.
         let needed = self.window.window().max(self.window.promised());
         if needed < reserved {

@@ -9,7 +9,7 @@ pub mod recv;
 pub mod send;
 pub mod spare;
 
-pub use pool::{BLOCK_LEN, Block, BufferPool, Pressure, Purpose, Waiter};
+pub use pool::{BLOCK_LEN, Block, BufferPool, Pressure, Waiter};
 pub use recv::{RecvBuffer, RecvBufferError};
 pub use send::{Copied, SendBuffer};
 pub use spare::SpareBlocks;

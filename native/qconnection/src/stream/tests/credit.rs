@@ -227,3 +227,39 @@ fn a_reset_of_one_way_leaves_the_credit_of_the_other() {
     }
     assert_eq!(client.stream(id, total + window, b"x", Fin::No), Err(ErrorCode::FLOW_CONTROL_ERROR));
 }
+
+/// mux R24: a stream that nobody reads takes of the connection's credit what its own window holds, and others go on; when
+/// such streams have all of it, the connection says that it is not read.
+#[test]
+fn streams_that_nobody_reads_hold_their_own_windows_and_no_more() {
+    let (mut client, mut server) = pair();
+    let (stream, connection) = (server.streams.config.stream_window, server.streams.config.connection_window);
+    let slow: Vec<StreamId> = (1..connection / stream).map(|_| client.streams.open(UNI).unwrap()).collect();
+    for id in &slow {
+        client.streams.write(*id, &vec![1; 2 * stream as usize]).unwrap();
+    }
+    settle(&mut client, &mut server);
+    assert_eq!(server.streams.statistics().held, slow.len() as u64 * stream);
+    assert!(server.streams.is_unread() && client.streams.waits_for_stream_credit());
+    let quick = client.streams.open(UNI).unwrap();
+    let (mut written, mut read) = (0, 0);
+    while read < 20 * connection {
+        written += client.streams.write(quick, &bytes_of(written..written + 10_000)).unwrap() as u64;
+        settle(&mut client, &mut server);
+        let bytes = server.read_all(quick).0;
+        assert!(!bytes.is_empty(), "held up by the slow ones after {read} bytes");
+        assert_eq!(bytes, bytes_of(read..read + bytes.len() as u64));
+        read += bytes.len() as u64;
+    }
+    // The last part of the credit goes to one that is not read either.
+    client.streams.write(quick, &vec![1; 2 * stream as usize]).unwrap();
+    settle(&mut client, &mut server);
+    assert!(client.streams.waits_for_connection_credit() || client.streams.waits_for_stream_credit());
+    for _ in 0..4 {
+        for id in slow.iter().chain([&quick]) {
+            server.read_all(*id);
+        }
+        settle(&mut client, &mut server);
+    }
+    assert_eq!((server.streams.statistics().held, server.streams.is_unread(), client.streams.blocked_by_credit()), (0, false, false));
+}

@@ -47,6 +47,7 @@ pub fn config(role: Role) -> StreamsConfig {
         max_connection_window: 256 * 1_024,
         send_buffer: 256 * 1_024,
         connection_send_buffer: 8 * 1_024 * 1_024,
+        reset_delivery: ResetDelivery::DropUnread,
     }
 }
 

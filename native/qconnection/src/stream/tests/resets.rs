@@ -194,6 +194,33 @@ fn a_reset_drops_unread_bytes_and_returns_the_credit_of_all_that_never_came() {
     assert_eq!(server.read_all(id).1, ReadError::Closed, "the event has told the end");
 }
 
+/// mux R33, `deliverBeforeReset`: what is there in order is read first, and the credit of the rest comes back at once.
+#[test]
+fn by_option_what_is_there_is_read_before_the_reset_is_told() {
+    let (mut client, mut server) = pair_of(|config| {
+        config.connection_window = 50_000;
+        config.reset_delivery = ResetDelivery::ReadFirst;
+    });
+    let id = client.streams.open(UNI).unwrap();
+    client.streams.write(id, &bytes_of(0..40_000)).unwrap();
+    let packets: Vec<Packet> = std::iter::from_fn(|| client.packet()).collect();
+    packets[..3].iter().for_each(|packet| server.receive(packet).unwrap());
+    server.receive(packets.last().unwrap()).unwrap();
+    let readable = server.streams.readable(id);
+    client.streams.reset(id, 6).unwrap();
+    deliver(&mut client, &mut server);
+    assert_eq!((server.streams.readable(id), server.streams.statistics().held), (readable, readable as u64));
+    assert_eq!(server.pool.used(), 1, "what lay behind the hole is gone");
+    assert_eq!(server.streams.window.held(), readable as u64, "the rest counts as taken");
+    assert_eq!(server.events(), [StreamEvent::Opened(id), StreamEvent::Readable(id)]);
+    server.receive(&packets[4]).unwrap();
+    assert_eq!(server.streams.readable(id), readable, "late bytes are dropped");
+    assert_eq!(server.read_all(id), (bytes_of(0..readable as u64), ReadError::Reset(6)));
+    assert_eq!((server.streams.window.held(), server.pool.used(), server.streams.open_count()), (0, 0, 0));
+    deliver(&mut server, &mut client);
+    assert_eq!(client.streams.credit.limit(), 90_000, "the final size is given back once");
+}
+
 #[test]
 fn a_reset_is_told_by_a_read_if_no_event_was_taken() {
     let (mut client, mut server) = pair();
@@ -269,7 +296,7 @@ fn a_thousand_resets_with_half_a_window_unread_leave_full_credit_for_the_next_st
     assert_eq!(read, bytes_of(0..total));
 }
 
-/// mux R41.
+/// mux R36, R41: RESET is a state of its own until the acknowledgement.
 #[test]
 fn a_stream_is_not_freed_before_its_reset_arrived() {
     let (mut client, mut server, id) = talking();

@@ -4,7 +4,7 @@
 //! block that covers their offset, so arrival in order costs one copy and a few additions. Called by the receiving part
 //! of a stream. Never checks credit, never knows the final size, and never replaces a byte it has (attacks D7).
 
-use super::pool::{BLOCK_LEN, Block, BufferPool, Purpose};
+use super::pool::{BLOCK_LEN, Block, BufferPool};
 use crate::RangeSet;
 mod unordered;
 
@@ -184,6 +184,19 @@ impl RecvBuffer {
         *self = Self { blocks: Blocks { slots: if keep { slots } else { VecDeque::new() }, first: 0 }, ..Self::default() };
     }
 
+    /// Drops what cannot be taken because bytes before it are missing.
+    pub fn drop_ahead(&mut self, pool: &mut BufferPool) {
+        if self.unread.is_some() {
+            return;
+        }
+        self.ahead = RangeSet::new();
+        self.ahead_bytes = 0;
+        if self.readable() == 0 {
+            return self.blocks.clear(pool);
+        }
+        self.blocks.release_behind(self.contiguous.saturating_sub(1) / BLOCK, pool);
+    }
+
     /// Drops every byte held and gives the blocks back.
     pub fn clear(&mut self, pool: &mut BufferPool) {
         self.blocks.clear(pool);
@@ -258,7 +271,7 @@ impl Blocks {
         if slot.as_ref().is_none_or(|block| block.len() < needed) {
             // Bytes further on have cost the peer a block of credit: only the first block can be a bargain.
             let wanted = if number == 0 { needed } else { BLOCK_LEN };
-            let mut block = pool.take_sized(Purpose::Credited, wanted).ok_or(RecvBufferError::NoBlock)?;
+            let mut block = pool.take(wanted).ok_or(RecvBufferError::NoBlock)?;
             if let Some(old) = slot.take() {
                 if let Some(to) = block.bytes_mut().get_mut(..old.len()) {
                     to.copy_from_slice(old.bytes());
@@ -277,6 +290,14 @@ impl Blocks {
             let Some(slot) = self.slots.pop_front() else { return };
             slot.into_iter().for_each(|block| pool.give(block));
             self.first = self.first.saturating_add(1);
+        }
+    }
+
+    /// Gives back every block above number `last`.
+    fn release_behind(&mut self, last: u64, pool: &mut BufferPool) {
+        let kept = usize::try_from(last.saturating_sub(self.first).saturating_add(1)).unwrap_or(usize::MAX);
+        while self.slots.len() > kept {
+            self.slots.pop_back().flatten().into_iter().for_each(|block| pool.give(block));
         }
     }
 
