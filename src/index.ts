@@ -2,7 +2,7 @@
 export { createDevCertificate, Endpoint } from './endpoint/index.ts'
 export type { Attempt, CarrierEndpoint, EndpointEvent, EndpointStatistics, RawDatagram, RawOptions } from './endpoint/index.ts'
 export type {
-  CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong,
+  BufferFacts, CloseInfo, Connection, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong,
 } from './connection/index.ts'
 export type { BidirectionalStream, ReceivePart, ReceiveStream, SendPart, SendStream, StreamBase, StreamOptions } from './stream/index.ts'
 export type { DatagramOptions, Datagrams, DatagramStatus } from './datagram/index.ts'

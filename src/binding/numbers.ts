@@ -11,14 +11,18 @@ export const ENDPOINT_NUMBERS = [
   'poolBytesMax', 'eventsDropped', 'rawReceived', 'rawSent',
 ] as const
 
-/** The ten last are `blocked` by signal, in the order of `SIGNALS`. */
+/** Behind `waitingForMemory` milliseconds blocked by each of `BLOCK_REASONS`; the ten last are `blocked` by signal, in the order of `SIGNALS`. */
 export const CONNECTION_NUMBERS = [
   'bytesSent', 'bytesReceived', 'streamBytesSent', 'streamBytesReceived', 'datagramsSent', 'datagramsReceived',
   'packetsSent', 'packetsReceived', 'packetsLost', 'packetsSpuriouslyLost', 'bytesReinjected', 'bytesInFlight',
   'streamsOpen', 'streamsOpened', 'paths', 'bursts', 'segments', 'keyUpdates', 'maxStallMs', 'eventsDropped',
-  'coalesced', 'cancelledSegments',
+  'coalesced', 'cancelledSegments', 'bufferedBytes', 'waitingForMemory',
+  'RX_BUF', 'TX_BUF', 'RX_FULL', 'CONN_CREDIT', 'STREAM_CREDIT', 'GATE', 'CWND', 'PACING', 'ANTI_AMPLIFICATION',
   'CONGESTION', 'FLOW_CONTROL', 'TRANSPORT', 'WRITTEN', 'CONNECTION_ID', 'CREDIT', 'KEYS', 'PING', 'TLS_FIN', 'PATH_VALIDATE',
 ] as const
+
+/** Why the bytes of a connection stand still (mux R14). */
+export const BLOCK_REASONS = ['RX_BUF', 'TX_BUF', 'RX_FULL', 'CONN_CREDIT', 'STREAM_CREDIT', 'GATE', 'CWND', 'PACING', 'ANTI_AMPLIFICATION'] as const
 
 export const SIGNALS = CONNECTION_NUMBERS.slice(-10) as readonly Signal[]
 
@@ -29,6 +33,9 @@ export const PATH_NUMBERS = [
   'bytesSent', 'bytesReceived', 'packetsSent', 'packetsReceived', 'packetsLost', 'bytesReinjected', 'bursts',
   'segments', 'lastReceivedAtMs', 'sendErrors', 'weight',
 ] as const
+
+/** Why the bytes of a connection stand still (mux R14). */
+export type BlockReason = (typeof BLOCK_REASONS)[number]
 
 /** Why a burst was not sent (burst spec, signals). */
 export type Signal =

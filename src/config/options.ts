@@ -40,7 +40,7 @@ export interface EndpointOptions {
   serverId?: Bytes
   /** 32 bytes for tokens and stateless resets, equal on all machines of a fleet. @default random */
   secret?: Bytes
-  /** Buffer pool of this endpoint. @default { maxBytes: 64 MiB, bufferBytes: 16 KiB, overcommit: 1 } */
+  /** Buffer pool of this endpoint: received bytes not read and sent bytes not acknowledged, over all connections. `overcommit` up to 8 lets windows add up to more than there is: then a connection may end with INTERNAL_ERROR. This build has buffers of 16 KiB and no others. @default { maxBytes: 64 MiB, bufferBytes: 16 KiB, overcommit: 1 } */
   memory?: { maxBytes?: number; bufferBytes?: number; overcommit?: number }
   /** Clock of `sample` observables. @default 100 */
   metricsIntervalMs?: number

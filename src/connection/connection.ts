@@ -16,7 +16,7 @@ import { Spaces } from '../space/index.ts'
 import { openingOf } from '../stream/index.ts'
 import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } from '../stream/index.ts'
 import { endedExplanation, explanation } from './explain.ts'
-import type { CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
+import type { BufferFacts, CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
 import { HandshakeSteps } from './handshake.ts'
 import { Judge } from './judge.ts'
 import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
@@ -79,7 +79,7 @@ export class Connection implements AsyncDisposable {
     this.role = origin.role
     this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
-    this.#feeds = new ConnectionFeeds(owner.sampling, () => this.statistics(), () => this.#handshake.all)
+    this.#feeds = new ConnectionFeeds(owner.sampling, () => this.statistics(), () => this.#numbers.buffers(), () => this.#handshake.all)
     const part = this.#partOwner(origin)
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
@@ -155,6 +155,11 @@ export class Connection implements AsyncDisposable {
   /** [H1] sample. */
   get metrics$(): Observable<ConnectionStatistics> {
     return this.#feeds.metrics$
+  }
+
+  /** Pool use and block reasons. [H1] at most 10 a second */
+  get buffers$(): Observable<BufferFacts> {
+    return this.#feeds.buffers$
   }
 
   /** What the handshake did with each address pair, and when each path became usable. [H256] tick. */

@@ -1,5 +1,5 @@
 /** What connections tell: the shapes of ends, events, handshakes, numbers and explanations. Types only. */
-import type { PacketType, Signal } from '../binding/index.ts'
+import type { BlockReason, PacketType, Signal } from '../binding/index.ts'
 import type { HandshakeMode } from '../config/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 
@@ -59,6 +59,16 @@ export type ConnectionEvent = { atMs: number } & (
   | { type: 'callback-failed'; callback: string; error: unknown }
   | { type: 'closing'; info: CloseInfo }
 )
+
+/** Pool use and what stood still, for how long (mux R14, R61). */
+export interface BufferFacts {
+  /** Bytes received and not read, and the buffers of bytes not acknowledged. */
+  usedBytes: number
+  /** It stands in the pool's line: for memory to send with, or for a larger window. */
+  waiting: boolean
+  /** Milliseconds so far, by reason; as of the last event of the connection. */
+  blockedMs: Readonly<Record<BlockReason, number>>
+}
 
 export interface ConnectionStatistics {
   bytesSent: number

@@ -2,5 +2,5 @@
 export { Connection } from './connection.ts'
 export type { ConnectionOrigin, ConnectionOwner, SessionPlace } from './origin.ts'
 export type {
-  CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong,
+  BufferFacts, CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong,
 } from './facts.ts'

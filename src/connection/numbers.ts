@@ -1,7 +1,7 @@
 /** Rows of the statistics page as objects, and what is left of them when the connection has ended. */
-import { CONNECTION_NUMBERS, Scope } from '../binding/index.ts'
+import { BLOCK_REASONS, CONNECTION_NUMBERS, Scope } from '../binding/index.ts'
 import type { Engine } from '../binding/index.ts'
-import type { ConnectionStatistics } from './facts.ts'
+import type { BufferFacts, ConnectionStatistics } from './facts.ts'
 
 /** Rows above this index are of `bursts.statistics()`. */
 const PUBLIC = CONNECTION_NUMBERS.indexOf('coalesced')
@@ -26,6 +26,12 @@ export class ConnectionNumbers {
   statistics(): ConnectionStatistics {
     const row = this.row()
     return Object.fromEntries(CONNECTION_NUMBERS.slice(0, PUBLIC).map((name) => [name, row[name]])) as never
+  }
+
+  buffers(): BufferFacts {
+    const row = this.row()
+    const blockedMs = Object.fromEntries(BLOCK_REASONS.map((reason) => [reason, row[reason]])) as never
+    return { usedBytes: row.bufferedBytes, waiting: row.waitingForMemory > 0, blockedMs }
   }
 
   /** Before the engine forgets the connection. */

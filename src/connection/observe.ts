@@ -1,22 +1,29 @@
-/** The observables of a connection. `events$` [H0] tick · `metrics$` [H1] sample · `handshake$` [H256] tick; all complete when it ends. */
+/** The observables of a connection. `events$` [H0] tick · `metrics$` [H1] sample · `buffers$` [H1] sample, at most ten a second · `handshake$` [H256] tick; all complete when it ends. */
 import { concat, from, Observable, Subject } from 'rxjs'
 import { hot, sampled } from '../config/index.ts'
 import type { Feed, Sampling } from '../config/index.ts'
-import type { ConnectionEvent, ConnectionStatistics, HandshakeEvent } from './facts.ts'
+import type { BufferFacts, ConnectionEvent, ConnectionStatistics, HandshakeEvent } from './facts.ts'
+
+/** Between two values of `buffers$` (mux R61). */
+const LEAST_BUFFERS_MS = 100
 
 export class ConnectionFeeds {
   readonly #events: Feed<ConnectionEvent> = hot(0)
   readonly #metrics: Omit<Feed<ConnectionStatistics>, 'emit'>
   readonly events$: Observable<ConnectionEvent> = this.#events.values$
   readonly metrics$: Observable<ConnectionStatistics>
+  readonly #buffers: Omit<Feed<BufferFacts>, 'emit'>
+  readonly buffers$: Observable<BufferFacts>
   readonly #steps = new Subject<HandshakeEvent>()
   /** The steps so far, whoever keeps them, and those that come. */
   readonly handshake$: Observable<HandshakeEvent>
 
-  constructor(sampling: Sampling, read: () => ConnectionStatistics, steps: () => readonly HandshakeEvent[]) {
+  constructor(sampling: Sampling, read: () => ConnectionStatistics, readBuffers: () => BufferFacts, steps: () => readonly HandshakeEvent[]) {
     this.handshake$ = new Observable((subscriber) => concat(from([...steps()]), this.#steps).subscribe(subscriber))
     this.#metrics = sampled(sampling, read)
     this.metrics$ = this.#metrics.values$
+    this.#buffers = sampled({ ...sampling, intervalMs: Math.max(sampling.intervalMs, LEAST_BUFFERS_MS) }, readBuffers)
+    this.buffers$ = this.#buffers.values$
   }
 
   emit(event: ConnectionEvent): void {
@@ -30,6 +37,7 @@ export class ConnectionFeeds {
   end(): void {
     this.#steps.complete()
     this.#metrics.end()
+    this.#buffers.end()
     this.#events.end()
   }
 }

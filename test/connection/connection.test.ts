@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { codeOf, connectedPair, pattern, streamPair, taken, turns, until, watchContract } from '../fake/pair.ts'
+import type { BufferFacts } from '../../src/index.ts'
 
 watchContract()
 
@@ -184,6 +185,26 @@ describe('facts', () => {
     expect(late.length).toBeGreaterThan(0)
     near.destroy()
     expect(completed).toBe(true)
+    await done()
+  })
+
+  /** mux R14, R61. */
+  it('tells on buffers$ what is held and what blocked, at most ten times a second and only while somebody looks', async () => {
+    const { near, done } = await connectedPair({ endpoint: { metricsIntervalMs: 10 } })
+    const seen: BufferFacts[] = []
+    const began = performance.now()
+    const subscription = near.buffers$.subscribe((facts) => seen.push(facts))
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    subscription.unsubscribe()
+    const count = seen.length
+    expect(count).toBeGreaterThan(0)
+    expect(count).toBeLessThanOrEqual((performance.now() - began) / 100 + 1)
+    const reasons = ['RX_BUF', 'TX_BUF', 'RX_FULL', 'CONN_CREDIT', 'STREAM_CREDIT', 'GATE', 'CWND', 'PACING', 'ANTI_AMPLIFICATION']
+    expect(Object.keys(seen[0]!.blockedMs)).toEqual(reasons)
+    // The engine of the tests says the place of each number.
+    expect(seen[0]).toMatchObject({ usedBytes: 23, waiting: true, blockedMs: { RX_BUF: 25, ANTI_AMPLIFICATION: 33 } })
+    near.destroy()
+    expect(seen).toHaveLength(count)
     await done()
   })
 

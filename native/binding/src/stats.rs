@@ -17,7 +17,7 @@ use crate::lock::{Lock, lock};
 /// Cells of `ENDPOINT_NUMBERS`.
 pub const ENDPOINT_CELLS: usize = 18;
 /// Cells of `CONNECTION_NUMBERS`.
-pub const CONNECTION_CELLS: usize = 32;
+pub const CONNECTION_CELLS: usize = 43;
 /// Cells of `PATH_NUMBERS`.
 pub const PATH_CELLS: usize = 24;
 /// Rows of paths kept per connection; the oldest go.

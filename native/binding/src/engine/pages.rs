@@ -75,7 +75,7 @@ impl Engine {
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
         connection.stale = false;
         let stall = connection.receiving.longest().max(connection.sending.longest());
-        connection.page.numbers.write(numbers(machine, stall));
+        connection.page.numbers.write(numbers(machine, io.now, stall));
         for path in machine.paths() {
             let last_received = path.counters.last_received_at.map_or(0.0, |at| self.out.at_ms(at));
             connection.page.path(path.id.0).write(path_numbers(&path, last_received));
@@ -109,7 +109,7 @@ fn endpoint(io: &Io<'_>, pool_bytes_max: u64, lost: u64, raw: &RawQueue) -> [f64
     numbers.map(|number| number as f64)
 }
 
-fn numbers(machine: &Machine, stall: Duration) -> [f64; CONNECTION_CELLS] {
+fn numbers(machine: &Machine, now: Timestamp, stall: Duration) -> [f64; CONNECTION_CELLS] {
     let all = machine.statistics();
     let streams = machine.stream_facts().statistics();
     let counters = [
@@ -135,11 +135,15 @@ fn numbers(machine: &Machine, stall: Duration) -> [f64; CONNECTION_CELLS] {
         machine.trace_dropped(),
         all.coalesced,
         all.cancelled_segments,
+        machine.buffered_bytes(),
+        u64::from(machine.waits_for_memory()),
     ];
     let mut row = [0.0; CONNECTION_CELLS];
-    let blocked = machine.blocked_counts().iter().map(|(_, count)| count);
-    for (cell, number) in row.iter_mut().zip(counters.into_iter().chain(blocked)) {
-        *cell = number as f64;
+    let counters = counters.into_iter().map(|number| number as f64);
+    let costs = machine.blocks().costs(now).map(|(_, cost)| cost.time.as_secs_f64() * 1e3);
+    let silences = machine.blocked_counts().iter().map(|(_, count)| count as f64);
+    for (cell, number) in row.iter_mut().zip(counters.chain(costs).chain(silences)) {
+        *cell = number;
     }
     if let Some(cell) = row.get_mut(LONGEST_STALL) {
         *cell = stall.as_secs_f64() * 1e3;

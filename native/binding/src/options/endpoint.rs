@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use qconnection::EndpointConfig;
+use qconnection::{EndpointConfig, config::POOL_BLOCK_BYTES};
 use qdriver::{
     DriverConfig,
     socket::{BufferSizes, PortSharing, SocketConfig},
@@ -97,8 +97,7 @@ impl EndpointOptions {
         let default = EndpointConfig::default();
         let pool_bytes = match &self.memory {
             None => default.pool_bytes,
-            Some(Memory { buffer_bytes: Some(_), .. }) => return Err(unavailable("memory.bufferBytes")),
-            Some(Memory { overcommit: Some(_), .. }) => return Err(unavailable("memory.overcommit")),
+            Some(Memory { buffer_bytes: Some(bytes), .. }) if *bytes != POOL_BLOCK_BYTES => return Err(unavailable("memory.bufferBytes")),
             Some(memory) => memory.max_bytes.unwrap_or(default.pool_bytes),
         };
         let secret = match &self.secret {
@@ -107,7 +106,12 @@ impl EndpointOptions {
                 .ok_or_else(|| NativeError::option("secret", "is not 32 bytes in hex"))?,
             None => birth.secret,
         };
-        Ok(EndpointConfig { secret, pool_bytes, unix_at_zero: birth.unix_at_zero, qlog: self.qlog })
+        let overcommit = self.memory.as_ref().and_then(|memory| memory.overcommit).unwrap_or(1.0);
+        if !(1.0..=8.0).contains(&overcommit) {
+            return Err(NativeError::option("memory.overcommit", "is not between 1 and 8"));
+        }
+        let overcommit_percent = (overcommit * 100.0).round() as u32;
+        Ok(EndpointConfig { secret, pool_bytes, overcommit_percent, unix_at_zero: birth.unix_at_zero, qlog: self.qlog })
     }
 }
 
@@ -164,19 +168,20 @@ mod tests {
     fn given_options_reach_sockets_and_machine() {
         let secret = "ab".repeat(32);
         let json = format!(
-            r#"{{"local":["127.0.0.1:0"],"reusePort":true,"receiveBufferBytes":5000,"maxSegments":1,"memory":{{"maxBytes":1048576}},"secret":"{secret}"}}"#
+            r#"{{"local":["127.0.0.1:0"],"reusePort":true,"receiveBufferBytes":5000,"maxSegments":1,"memory":{{"maxBytes":1048576,"bufferBytes":16384,"overcommit":2.5}},"secret":"{secret}"}}"#
         );
         let options = read(&json);
         let (driver, machine) = (options.driver(), options.machine(&Birth::now().expect("birth")).expect("machine"));
         assert_eq!((driver.max_segments, driver.sockets.len()), (1, 1));
         assert_eq!((driver.sockets[0].sharing, driver.sockets[0].buffers.receive), (PortSharing::Shared, 5_000));
-        assert_eq!((machine.secret, machine.pool_bytes), ([0xab; 32], 1_048_576));
+        assert_eq!((machine.secret, machine.pool_bytes, machine.overcommit_percent), ([0xab; 32], 1_048_576, 250));
     }
 
     #[test]
     fn what_the_engine_has_not_is_refused() {
         for (json, field) in [
-            (r#"{"local":[],"memory":{"overcommit":2}}"#, "memory.overcommit"),
+            (r#"{"local":[],"memory":{"overcommit":9}}"#, "memory.overcommit"),
+            (r#"{"local":[],"memory":{"bufferBytes":4096}}"#, "memory.bufferBytes"),
             (r#"{"local":[],"secret":"ab"}"#, "secret"),
         ] {
             assert_eq!(read(json).machine(&Birth::now().expect("birth")).expect_err("refused").facts().field.as_deref(), Some(field));
