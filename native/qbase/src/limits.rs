@@ -181,3 +181,22 @@ pub const MAX_CONNECTION_WINDOW: u64 = 16 * 1_024 * 1_024;
 pub const MAX_DATAGRAM_FRAME: u64 = 65_535;
 /// `initial_max_path_id` we offer: eight path ids.
 pub const INITIAL_MAX_PATH_ID: u32 = 7;
+
+/// L21: addresses of a peer kept per connection for traversal (traversal T-67).
+pub const TRAVERSAL_ADDRESSES: usize = 16;
+/// L21: new ones taken per [`TRAVERSAL_WINDOW`].
+pub const TRAVERSAL_NEW_ADDRESSES: usize = 20;
+/// L22: punch rounds per [`TRAVERSAL_WINDOW`].
+pub const PUNCH_ROUNDS: usize = 5;
+/// L22: probes of one round.
+pub const PROBES_PER_ROUND: usize = 16;
+/// L22: bytes of those probes.
+pub const PROBE_BYTES_PER_ROUND: usize = 19_200;
+/// Punches running at once per connection (traversal T-67).
+pub const PUNCHES_RUNNING: usize = 8;
+/// Over this time new addresses, rounds and probe volumes are counted.
+pub const TRAVERSAL_WINDOW: Duration = Duration::from_secs(60);
+/// L27: longest forward header, bytes: IPv6, agent to agent.
+pub const FORWARD_HEADER: usize = 74;
+/// Networks and addresses in one list of a probe policy.
+pub const POLICY_ENTRIES: usize = 64;

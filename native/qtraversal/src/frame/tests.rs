@@ -1,0 +1,1 @@
+//! Frames of both profiles: known bytes, round trips, truncations (traversal V1).
