@@ -7,9 +7,9 @@ import type { BlockedRecord, BurstRecord } from './burst-records.ts'
 import type { NativeAcks, NativeEvent } from './messages.ts'
 import { DRAIN_MORE, Record, RECORD_WORDS } from './native.ts'
 import type { NativeEndpoint } from './native.ts'
+import { Slabs } from './slabs.ts'
 
 const RECORDS = 256
-const STAGING_BYTES = 262_144
 const TURN_BYTES = 1_048_576
 /** A record counts as much towards the turn's budget as these bytes: 1,024 records a turn. */
 const RECORD_COST = 1024
@@ -52,7 +52,9 @@ export class Inbox {
   readonly #soon: (run: () => void) => void
   readonly #words = new Uint32Array(RECORDS * RECORD_WORDS)
   readonly #floats = new Float64Array(this.#words.buffer)
-  readonly #staging = Buffer.allocUnsafeSlow(STAGING_BYTES)
+  /** What drains fill; readers borrow of it. */
+  readonly slabs: Slabs = new Slabs()
+  #staging: Buffer = this.slabs.region()
   #running = false
   /** Calls across N-API so far. */
   crossings = 0
@@ -75,6 +77,7 @@ export class Inbox {
     let spent = 0
     for (;;) {
       this.crossings += 1
+      this.#staging = this.slabs.region()
       const answer = this.#native.drain(this.#words, this.#staging)
       const count = answer & 0xffff
       spent += this.#dispatchAll(count) + count * RECORD_COST

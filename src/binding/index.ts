@@ -10,11 +10,12 @@ export type {
   JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeHandshakeStep, NativeOrder, NativePathFacts,
   NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
-export { Command, DataFlag, StepEnd, Taken, Trace } from './native.ts'
+export { AHEAD_BYTES, Command, DataFlag, StepEnd, Taken, Trace } from './native.ts'
 export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'
 export { BLOCK_REASONS, CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'
 export type { BlockReason, Signal } from './numbers.ts'
 export type { NativePick, NativePlan, NativeSchedulerView } from './scheduling.ts'
 export type { Consumer, Outbox } from './outbox.ts'
 export { Relay } from './relay.ts'
+export type { Slab, Slabs } from './slabs.ts'
 export type { RelayCommand, RelayDirection, RelayLink, RelayOptions, RelayStatistics } from './relay.ts'

@@ -3,7 +3,7 @@
  * in is routed by id; the connection's share of the send credit is counted. Streams see it as their `StreamHost`.
  */
 import { Command, DataFlag } from '../binding/index.ts'
-import type { Engine, Outbox } from '../binding/index.ts'
+import type { Engine, Outbox, Slabs } from '../binding/index.ts'
 import { Supply, waitFor } from '../config/index.ts'
 import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
@@ -26,6 +26,7 @@ export class StreamTable implements StreamHost {
   readonly connection: Connection
   readonly key: number
   readonly outbox: Outbox
+  readonly slabs: Slabs
   readonly codes: StreamCodes
   readonly features: ReadonlySet<string>
   readonly sendBufferBytes: number
@@ -51,6 +52,7 @@ export class StreamTable implements StreamHost {
     this.connection = connection
     this.key = key
     this.outbox = engine.outbox
+    this.slabs = engine.inbox.slabs
     this.codes = kept.streamCodes
     this.features = features
     this.sendBufferBytes = kept.sendBufferBytes

@@ -1,5 +1,5 @@
 /** What a stream asks of its connection. The connection implements it; streams never see the engine otherwise. */
-import type { Outbox } from '../binding/index.ts'
+import type { Outbox, Slabs } from '../binding/index.ts'
 import type { StreamCodes } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 
@@ -7,6 +7,8 @@ export interface StreamHost {
   readonly connection: Connection
   readonly key: number
   readonly outbox: Outbox
+  /** What was drained last lies there. */
+  readonly slabs: Slabs
   readonly codes: StreamCodes
   readonly features: ReadonlySet<string>
   /** Unsent bytes a stream may hold. */

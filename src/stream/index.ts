@@ -1,4 +1,5 @@
 /** Streams: their parts, their faces (Web Streams, node:stream, batches), and their table in a connection. */
+export type { Loan } from './borrow.ts'
 export { openingOf, priorityWord } from './priority.ts'
 export type { Opening, StreamOptions } from './priority.ts'
 export type { StreamHost } from './host.ts'

@@ -5,4 +5,4 @@ import type { BidirectionalStream, SendStream } from './stream.ts'
 export interface SendPart extends Pick<SendStream, 'writable' | 'write' | 'ready' | 'end' | 'finished' | 'reset' | 'setPriority' | 'pin' | 'bytesWritten' | 'bytesAcknowledged'> {}
 
 /** Reading: of a `ReceiveStream` and of a `BidirectionalStream`. */
-export interface ReceivePart extends Pick<BidirectionalStream, 'readable' | 'bytes' | 'stop' | 'bytesReceived' | typeof Symbol.asyncIterator> {}
+export interface ReceivePart extends Pick<BidirectionalStream, 'readable' | 'borrow' | 'bytes' | 'stop' | 'bytesReceived' | typeof Symbol.asyncIterator> {}

@@ -4,11 +4,15 @@
  */
 import { Command, DataFlag } from '../binding/index.ts'
 import type { Consumer } from '../binding/index.ts'
+import { Loans } from './borrow.ts'
 import { cutError, lockedError } from './codes.ts'
 import type { PartError } from './codes.ts'
 import type { StreamHost } from './host.ts'
 
-export type ReadStyle = 'readable' | 'toReadable()' | 'toDuplex()' | 'the async iterator' | 'bytes()' | 'another bytes()'
+/** Taken pieces at the head of a queue that are cut off together. */
+const LEAST_GONE = 64
+
+export type ReadStyle = 'readable' | 'toReadable()' | 'toDuplex()' | 'the async iterator' | 'borrow()' | 'bytes()' | 'another bytes()'
 
 /** Who reads. Called from the drain; takes bytes by `take`. */
 export interface Reader {
@@ -40,6 +44,8 @@ export class ReceiveHalf implements Consumer {
   #head = 0
   /** Bytes of the first waiting piece that a view has taken. */
   #offset = 0
+  /** In place of the queue, once somebody borrows. */
+  #loans: Loans | null = null
 
   /** `settled` runs once, when the part is done or failed. */
   constructor(host: StreamHost, stream: number, settled: () => void) {
@@ -72,7 +78,7 @@ export class ReceiveHalf implements Consumer {
   }
 
   get waiting(): boolean {
-    return this.#head < this.#queue.length
+    return this.#loans?.waiting ?? this.#head < this.#queue.length
   }
 
   /** The next piece, at most 64 KiB, owning its memory; null if nothing waits. */
@@ -110,6 +116,29 @@ export class ReceiveHalf implements Consumer {
     return filled
   }
 
+  /** From now on bytes are lent and not taken: for the one style that does. */
+  get loans(): Loans {
+    if (this.#loans === null) {
+      this.#loans = new Loans(this, this.#queue)
+      this.#queue = []
+      this.attach(this.#loans)
+    }
+    return this.#loans
+  }
+
+  /** A piece that waited was lent. */
+  onLent(): void {
+    this.#checkDone()
+  }
+
+  /** Bytes that were lent came back: the reader took them. */
+  onReturned(bytes: number): void {
+    this.consumed += bytes
+    if (this.released) return
+    this.host.outbox.consumed(this, bytes)
+    this.host.outbox.flushCredit()
+  }
+
   /** STOP_SENDING, unless everything has come; what waits is dropped. */
   stop(code: bigint): void {
     if (this.state !== 'open') return
@@ -126,7 +155,8 @@ export class ReceiveHalf implements Consumer {
       from += filled
       if (filled > 0) this.#took(filled)
     }
-    if (from < end) this.#queue.push(copyOf(staging, from, end))
+    if (from < end && this.#loans !== null) this.#loans.push(staging, from, end)
+    else if (from < end) this.#queue.push(copyOf(staging, from, end))
     if ((flags & DataFlag.FIN) !== 0) {
       this.complete = true
       this.#checkDone()
@@ -146,6 +176,7 @@ export class ReceiveHalf implements Consumer {
     this.#queue = []
     this.#head = 0
     this.#offset = 0
+    this.#loans?.clear()
     this.#reader?.notify()
     this.#settled()
   }
@@ -166,8 +197,9 @@ export class ReceiveHalf implements Consumer {
   #next(): void {
     this.#offset = 0
     this.#head += 1
-    if (this.#head < this.#queue.length) return
-    this.#queue = []
+    if (this.#head < Math.min(this.#queue.length, LEAST_GONE)) return
+    // Now and then also while there is more: what was taken must not stay reachable from here.
+    this.#queue = this.#queue.slice(this.#head)
     this.#head = 0
   }
 

@@ -9,6 +9,8 @@ import { checkCall, invalidOption, waitFor } from '../config/index.ts'
 import type { Bytes, Settle, Waiting } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
+import { BorrowIterator } from './borrow.ts'
+import type { Loan } from './borrow.ts'
 import { codeOf, endedError, givenCode } from './codes.ts'
 import { BatchIterator, collectBytes } from './collect.ts'
 import { tie } from './dropped.ts'
@@ -195,6 +197,12 @@ class Reading {
     return this.#batches
   }
 
+  borrow(options: Waiting): BorrowIterator {
+    checkCall(options, ['signal'])
+    this.half.lock('borrow()')
+    return new BorrowIterator(this.half.loans, this.half, this.#handle, options.signal)
+  }
+
   bytes(options: Waiting & { maxBytes?: number | undefined }): Promise<Bytes> {
     checkCall(options, ['maxBytes', 'signal'])
     const maxBytes = options.maxBytes ?? MAX_BYTES
@@ -226,6 +234,11 @@ export class ReceiveStream extends StreamBase implements AsyncIterable<readonly 
 
   [Symbol.asyncIterator](): AsyncIterableIterator<readonly Bytes[]> {
     return this.#reading.batches()
+  }
+
+  /** Fast path: engine memory lent until `release()`; at most one window (512 KiB) is lent at a time, then it waits for what comes back. Leaving the loop stops the stream. @throws as `readable` */
+  borrow(options: Waiting = {}): AsyncIterableIterator<Loan> {
+    return this.#reading.borrow(options)
   }
 
   /** All bytes up to FIN. @throws QB_STREAM_TOO_LONG (over maxBytes, default 64 MiB), as `readable` */
@@ -268,6 +281,11 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
 
   [Symbol.asyncIterator](): AsyncIterableIterator<readonly Bytes[]> {
     return this.#reading.batches()
+  }
+
+  /** As of `ReceiveStream`. */
+  borrow(options: Waiting = {}): AsyncIterableIterator<Loan> {
+    return this.#reading.borrow(options)
   }
 
   /** As of `ReceiveStream`. */

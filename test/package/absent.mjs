@@ -7,7 +7,6 @@ export const UNDER_WAY = 'the carrier driver and its datagrams are being written
 export const ABSENT = {
   ...because(UNDER_WAY, 'CarrierOptions', 'CarrierBurst', 'CarrierDatagram', 'CarrierEndpoint', 'CarrierEndpoint.prometheus', 'Endpoint.static carrier', 'Endpoint.sendRaw', 'Endpoint.raw$'),
   ...because('the counters are there, their text form is not', 'Endpoint.prometheus'),
-  ...because('memory of the engine is copied to the program, not lent', 'ReceivePart.borrow', 'ReceiveStream.borrow', 'BidirectionalStream.borrow'),
   ...because('no NAT traversal yet', 'Connection.traversal'),
 }
 

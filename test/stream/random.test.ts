@@ -11,7 +11,7 @@ it('carries every byte once and in order, whatever sizes, buffers and styles mee
     sendBufferBytes: fc.integer({ min: 4_096, max: 400_000 }),
     streamWindowBytes: fc.integer({ min: 16_384, max: 600_000 }),
     write: fc.constantFrom('write', 'writable', 'duplex'),
-    read: fc.constantFrom('bytes', 'readable', 'byob', 'duplex', 'batches'),
+    read: fc.constantFrom('bytes', 'readable', 'byob', 'duplex', 'batches', 'borrow'),
   })
   await fc.assert(fc.asyncProperty(scenario, async (plan) => {
     const { sendBufferBytes, streamWindowBytes } = plan
@@ -115,6 +115,14 @@ const readers: Record<string, (stream: Stream) => Promise<Buffer>> = {
   async batches(stream) {
     const pieces: Uint8Array[] = []
     for await (const batch of stream) pieces.push(...batch)
+    return Buffer.concat(pieces)
+  },
+  async borrow(stream) {
+    const pieces: Uint8Array[] = []
+    for await (const { bytes, release } of stream.borrow()) {
+      pieces.push(Uint8Array.from(bytes))
+      release()
+    }
     return Buffer.concat(pieces)
   },
 }
