@@ -5,8 +5,8 @@
 // `multipath` runs in virtual time, or with `--real` over network namespaces; code 3: there are none here.
 // Ratios count, absolute figures are the machine's. `--json` prints one array of rows
 // {bench, case, metric, unit, ours, peer, peerValue, ratio, rounds}, ratio being ours / peerValue; a peer that came to no value has
-// null in both, and a `note`. Every run is appended
-// to bench/results/NAME.jsonl.
+// null in both, and a `note`; of some something is asked, `goal`, with the `verdict` met or missed. Every run is appended
+// to bench/results/NAME.jsonl. Code 1: a goal was missed that must not be.
 
 import { parseArgs } from 'node:util'
 import { multipath } from './multipath.mjs'
@@ -14,6 +14,7 @@ import { NoNamespaces } from './multipath/namespaces.mjs'
 import { native } from './native.mjs'
 import { node } from './node.mjs'
 import { sim } from './sim.mjs'
+import { failures } from './lib/goals.mjs'
 import { keep, print } from './lib/output.mjs'
 
 const BENCHES = { multipath, native, node, sim }
@@ -40,7 +41,9 @@ async function main() {
   if (values.json) console.log(JSON.stringify(results.map(({ row }) => row)))
   else print(settings, results)
   keep(file, settings, results)
-  return 0
+  const missed = failures(results)
+  for (const line of missed) process.stderr.write(`${line}\n`)
+  return missed.length === 0 ? 0 : 1
 }
 
 try {

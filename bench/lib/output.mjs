@@ -21,8 +21,10 @@ export function print(settings, results) {
     row.peer,
     peer === null ? row.note : figures(peer),
     row.ratio === null ? '' : `× ${Number(row.ratio.toPrecision(3))}`,
+    ...(row.goal === undefined ? [] : [`${row.goal}: ${row.verdict}`]),
   ])
-  table([['case', 'metric', 'ours: median [min .. max]', 'peer', 'its median [min .. max]', 'ours / peer'], ...lines])
+  const goal = lines.some((line) => line.length > 6) ? ['goal'] : []
+  table([['case', 'metric', 'ours: median [min .. max]', 'peer', 'its median [min .. max]', 'ours / peer', ...goal], ...lines])
 }
 
 /** Appends one line to `results/NAME.jsonl`. */
@@ -44,6 +46,6 @@ function figures({ median, min, max }) {
 }
 
 function table(lines) {
-  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)))
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)))
   for (const line of lines) console.log(line.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd())
 }

@@ -5,21 +5,28 @@ import { runPair } from './pair.mjs'
 /**
  * Runs every case.
  *
- * @param cases `{ name, sides, metrics }`: `sides` maps a side to `{ server, client }` command lines.
- * @returns per case and side the values of each metric, one a round: `values[name][side][metric]`.
+ * @param cases `{ name, sides, metrics }`: `sides` maps a side to `{ server, client }` command lines; where it differs from the
+ *   others, `rounds`, and `patience`, how many seconds a round may take. `ways`: which sides are ours.
+ * @returns per case and side the values of each metric, one a round: `values[name][side][metric]`. A peer that fails is told
+ *   on stderr and has no values; ours that fails ends the run.
  */
-export async function runRounds(cases, { rounds, seconds }, progress) {
+export async function runRounds(cases, effort, progress) {
   const values = {}
-  for (const { name, sides, metrics } of cases) {
-    values[name] = {}
-    for (const side of Object.keys(sides)) {
-      values[name][side] = Object.fromEntries(Object.keys(metrics).map((metric) => [metric, []]))
-    }
+  for (const { name, sides, metrics, ways, rounds = effort.rounds, patience = effort.seconds } of cases) {
+    const running = Object.fromEntries(Object.keys(sides).map((side) => [side, Object.fromEntries(Object.keys(metrics).map((metric) => [metric, []]))]))
+    values[name] = running
     for (let round = 0; round < rounds; round += 1) {
       for (const [side, commands] of turned(Object.entries(sides), round)) {
+        if (!(side in running)) continue
         progress(`${name}: ${side}, round ${round + 1} of ${rounds}`)
-        const reports = await runPair(commands, seconds * 1000)
-        for (const [metric, { of }] of Object.entries(metrics)) values[name][side][metric].push(of(reports))
+        try {
+          const reports = await runPair(commands, patience * 1000)
+          for (const [metric, { of }] of Object.entries(metrics)) running[side][metric].push(of(reports))
+        } catch (error) {
+          if (ways === undefined || side in ways) throw error
+          process.stderr.write(`${name} without ${side}: ${error.message.split('\n', 1)[0]}\n`)
+          delete running[side]
+        }
       }
     }
   }

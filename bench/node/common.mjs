@@ -1,17 +1,22 @@
 // What the programs of this folder share: command line, processor time, reports, and the cases over Node and Web streams.
 //
-//   PROGRAM server --case bulk|streams --cert FILE --key FILE [--api duplex|web|direct]
-//   PROGRAM client --case bulk|streams --ca FILE --seconds S --connect ADDRESS [--in-flight N] [--api …]
+//   PROGRAM server --case CASE --cert FILE --key FILE [--api duplex|web|direct|borrowed]
+//   PROGRAM client --case CASE --ca FILE --seconds S --connect ADDRESS [--in-flight N] [--api …]
 //
 // bulk: 64 KiB writes until the time is up, then the end; the server answers with the count, 8 bytes, big-endian.
+// delay: as bulk; the server measures how late its event loop is between the first byte and the last.
 // streams: requests of 100 bytes, answered with the same bytes, `in-flight` at once.
+// handshakes: full handshakes to the server's first byte, then closed, `in-flight` at once.
+// idle: memory.mjs.
 
 import { readFileSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
 
 export const ALPN = 'qb-bench'
 export const SERVER_NAME = 'localhost'
 export const REQUEST = Buffer.alloc(100, 7)
+export const FIRST_BYTE = Buffer.alloc(1, 7)
 const CHUNK = Buffer.alloc(65_536, 7)
 const STRINGS = ['case', 'cert', 'key', 'ca', 'seconds', 'connect', 'in-flight', 'api']
 
@@ -47,13 +52,13 @@ function finish(report, code) {
   process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(code))
 }
 
-/** Tells the address and works until stdin ends. */
-async function serve(address) {
+/** Tells the address and works until stdin ends. `report`: what the case measures at the server. */
+async function serve({ address, report = () => ({}) }) {
   const meter = new Meter()
   process.stdout.write(`${JSON.stringify({ listening: address })}\n`)
   process.stdin.resume()
   await new Promise((resolve) => process.stdin.once('end', resolve))
-  return meter.report({})
+  return { ...meter.report({}), ...report() }
 }
 
 /** Measures from its making on. */
@@ -68,6 +73,23 @@ export class Meter {
   report({ bytes = 0, operations = 0 }) {
     const { user, system } = process.cpuUsage(this.#usage)
     return { bytes, operations, seconds: this.seconds, cpu: (user + system) / 1e6 }
+  }
+}
+
+/** How late the event loop is, from `start` to `stop`: milliseconds between two turns of a timer of 1 ms, that millisecond included. */
+export class DelayMeter {
+  #histogram = monitorEventLoopDelay({ resolution: 1 })
+
+  start() {
+    this.#histogram.enable()
+  }
+
+  stop() {
+    this.#histogram.disable()
+  }
+
+  report() {
+    return { delay: this.#histogram.percentile(99) / 1e6 }
   }
 }
 
@@ -99,11 +121,15 @@ export async function uploadDuplex(duplex, seconds) {
   return meter.report({ bytes })
 }
 
-/** Bulk over a Node stream, the server's part. */
-export function countDuplex(duplex) {
+/** Bulk over a Node stream, the server's part; `meter` measures from the first byte to the last. */
+export function countDuplex(duplex, meter) {
   let count = 0
+  if (meter !== undefined) duplex.once('data', () => meter.start())
   duplex.on('data', (chunk) => { count += chunk.length })
-  duplex.once('end', () => duplex.end(encoded(count)))
+  duplex.once('end', () => {
+    meter?.stop()
+    duplex.end(encoded(count))
+  })
 }
 
 /** Bulk over Web streams, the client's part. */
@@ -174,7 +200,8 @@ export function check(answer) {
   if (answer.length !== REQUEST.length) throw new Error(`an answer of ${answer.length} bytes`)
 }
 
-function encoded(count) {
+/** The answer to a bulk transfer: how many bytes came. */
+export function encoded(count) {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64BE(BigInt(count))
   return bytes

@@ -19,7 +19,7 @@ await main({
       }, () => {})
     })
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return `127.0.0.1:${server.address().port}`
+    return { address: `127.0.0.1:${server.address().port}` }
   },
 
   async client({ ca, host, port, seconds, inFlight }) {

@@ -41,7 +41,7 @@ await main({
       connection.addEventListener(events.EventQUICConnectionStream.name, ({ detail: stream }) => serve(stream).catch(() => {}))
     })
     await server.start({ host: '127.0.0.1', port: 0 })
-    return `127.0.0.1:${server.port}`
+    return { address: `127.0.0.1:${server.port}` }
   },
 
   async client({ case: kind, host, port, seconds, inFlight }) {

@@ -1,14 +1,36 @@
-// The cases over our own package, through Node streams (`duplex`), Web streams (`web`) or its own verbs (`direct`).
+// The cases over our own package, through Node streams (`duplex`), Web streams (`web`), its own verbs (`direct`) or memory that
+// is lent (`borrowed`).
 
 import { Endpoint } from '../../dist/index.mjs'
 import {
-  ALPN, REQUEST, SERVER_NAME, answerWeb, check, collect, countDuplex, countWeb, main, repeat, requestWeb, uploadDuplex, uploadWeb,
+  ALPN, DelayMeter, FIRST_BYTE, REQUEST, SERVER_NAME, answerWeb, check, collect, countDuplex, countWeb, encoded, main, repeat, requestWeb, uploadDuplex, uploadWeb,
 } from './common.mjs'
+import { IdleMeter, openIdle } from './memory.mjs'
 
 const LIMITS = { bidirectionalStreams: 256 }
+const COMMON = { alpn: ALPN, ciphers: ['aes-128-gcm'], limits: LIMITS }
+/** Remembers nothing: every handshake is a full one. */
+const SESSIONS = { get: () => [], set: () => {} }
 
-const UPLOAD = { duplex: (stream, seconds) => uploadDuplex(stream.toDuplex(), seconds), web: uploadWeb }
-const COUNT = { duplex: (stream) => countDuplex(stream.toDuplex()), web: countWeb }
+const UPLOAD = {
+  duplex: (stream, seconds) => uploadDuplex(stream.toDuplex(), seconds),
+  web: uploadWeb,
+  borrowed: (stream, seconds) => uploadDuplex(stream.toDuplex(), seconds),
+}
+
+const COUNT = {
+  duplex: (stream, meter) => countDuplex(stream.toDuplex(), meter),
+  web: countWeb,
+  async borrowed(stream) {
+    let count = 0
+    for await (const { bytes, release } of stream.borrow()) {
+      count += bytes.byteLength
+      release()
+    }
+    stream.write(encoded(count))
+    stream.end()
+  },
+}
 
 const REQUESTS = {
   async duplex(stream) {
@@ -36,26 +58,51 @@ const ANSWER = {
   },
 }
 
+/** What a server does with each connection, and what it has to report. */
+const SERVERS = {
+  bulk: (api) => ({ serve: (connection) => acceptStreams(connection, COUNT[api]) }),
+  streams: (api) => ({ serve: (connection) => acceptStreams(connection, ANSWER[api]) }),
+  delay(api) {
+    const meter = new DelayMeter()
+    return { serve: (connection) => acceptStreams(connection, (stream) => COUNT[api](stream, meter)), report: () => meter.report() }
+  },
+  handshakes: () => ({ serve: greet }),
+  idle() {
+    const meter = new IdleMeter()
+    const serve = (connection) => {
+      const end = () => connection.close()
+      void connection.closed.then(() => meter.remove(end))
+      meter.add(end)
+    }
+    return { serve, report: () => meter.report() }
+  },
+}
+
 await main({
   async server({ case: kind, api, cert, key }) {
-    const endpoint = await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: ALPN, ciphers: ['aes-128-gcm'], limits: LIMITS } })
-    void acceptAll(endpoint, kind === 'bulk' ? COUNT[api] : ANSWER[api])
-    return endpoint.local[0]
+    const endpoint = await Endpoint.bind({ local: '127.0.0.1:0', server: { ...COMMON, cert, key } })
+    const { serve, report = () => ({}) } = SERVERS[kind](api)
+    void acceptAll(endpoint, serve)
+    return { address: endpoint.local[0], report: () => ({ ...report(), crossings: endpoint.statistics().crossings }) }
   },
 
   async client({ case: kind, api, ca, host, port, seconds, inFlight }) {
     const endpoint = await Endpoint.bind()
-    const connection = await endpoint.connect(`${host}:${port}`, { alpn: ALPN, ca, serverName: SERVER_NAME, ciphers: ['aes-128-gcm'], limits: LIMITS })
-    const report = kind === 'bulk'
-      ? await UPLOAD[api](await connection.openBidirectional(), seconds)
-      : await repeat({ seconds, inFlight }, async () => REQUESTS[api](await connection.openBidirectional()))
+    const options = { ...COMMON, ca, serverName: SERVER_NAME, sessions: SESSIONS }
+    const connect = () => endpoint.connect(`${host}:${port}`, options)
+    if (kind === 'handshakes') return repeat({ seconds, inFlight }, async () => greeted(await connect()))
+    if (kind === 'idle') return openIdle(async () => ({ ended: (await connect()).closed }))
+    const connection = await connect()
+    const report = kind === 'streams'
+      ? await repeat({ seconds, inFlight }, async () => REQUESTS[api](await connection.openBidirectional()))
+      : await UPLOAD[api](await connection.openBidirectional(), seconds)
     await connection.close()
-    return report
+    return { ...report, crossings: endpoint.statistics().crossings }
   },
 })
 
 async function acceptAll(endpoint, serve) {
-  for await (const connection of endpoint.incoming()) void acceptStreams(connection, serve)
+  for await (const connection of endpoint.incoming()) void serve(connection)
 }
 
 async function acceptStreams(connection, serve) {
@@ -65,4 +112,23 @@ async function acceptStreams(connection, serve) {
   } catch {
     // The connection is over.
   }
+}
+
+async function greet(connection) {
+  try {
+    const stream = await connection.openUnidirectional()
+    stream.write(FIRST_BYTE)
+    stream.end()
+  } catch {
+    // The connection is over; the client reports.
+  }
+}
+
+/** To the server's first byte, then closed. */
+async function greeted(connection) {
+  for await (const stream of connection.incomingUnidirectional()) {
+    await stream.bytes()
+    break
+  }
+  await connection.close({ drainMs: 0 })
 }

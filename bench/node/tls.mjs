@@ -1,29 +1,22 @@
-// Bulk over node:tls: TLS 1.3 over TCP, the same cipher as the others. It has no streams, so no small ones either.
+// TLS 1.3 over TCP, the same cipher as the others. It has no streams, so no small ones either.
 
 import { connect, createServer } from 'node:tls'
-import { ALPN, SERVER_NAME, countDuplex, main, uploadDuplex } from './common.mjs'
+import { once } from 'node:events'
+import { ALPN, SERVER_NAME, main } from './common.mjs'
+import { socketClient, socketServer } from './sockets.mjs'
 
 const TLS = { minVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256', ALPNProtocols: [ALPN], allowHalfOpen: true }
 
 await main({
-  async server({ cert, key }) {
-    const server = createServer({ ...TLS, cert, key }, (socket) => {
-      // How it ends is the client's to report.
-      socket.on('error', () => {})
-      countDuplex(socket)
-    })
-    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return `127.0.0.1:${server.address().port}`
-  },
+  server: (options) => socketServer(options, (onSocket) => createServer({ ...TLS, cert: options.cert, key: options.key }, onSocket)),
 
-  async client({ ca, host, port, seconds }) {
-    const socket = connect({ ...TLS, host, port, ca, servername: SERVER_NAME })
-    await new Promise((resolve, reject) => {
-      socket.once('secureConnect', resolve)
-      socket.once('error', reject)
+  client(options) {
+    const { ca, host, port } = options
+    return socketClient(options, async () => {
+      // No session of before: every handshake is a full one.
+      const socket = connect({ ...TLS, host, port, ca, servername: SERVER_NAME })
+      await once(socket, 'secureConnect')
+      return socket
     })
-    const report = await uploadDuplex(socket, seconds)
-    socket.destroy()
-    return report
   },
 })
