@@ -200,3 +200,31 @@ pub const TRAVERSAL_WINDOW: Duration = Duration::from_secs(60);
 pub const FORWARD_HEADER: usize = 74;
 /// Networks and addresses in one list of a probe policy.
 pub const POLICY_ENTRIES: usize = 64;
+
+/// Sockets of one STUN server: two IPs and two ports (RFC 5780 §6), of both families.
+pub const STUN_SOCKETS: usize = 8;
+/// Neighbours of one STUN server.
+pub const STUN_NEIGHBOURS: usize = 16;
+/// Buckets over which the sources of a STUN server are spread; those that share one share its rate.
+pub const STUN_SOURCES: usize = 8_192;
+/// Requests answered per second and source.
+pub const STUN_PER_SOURCE: u64 = 20;
+/// Requests of a source answered at once.
+pub const STUN_BURST_PER_SOURCE: u64 = 60;
+/// Requests answered per second in all.
+pub const STUN_PER_SECOND: u64 = 20_000;
+
+/// Clients registered with one relay (attacks G11).
+pub const RELAY_REGISTRATIONS: usize = 16_384;
+/// Own addresses of one relay.
+pub const RELAY_ADDRESSES: usize = 16;
+/// A relay forwards to a client for so long after its last keep-alive (traversal T-33).
+pub const RELAY_KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// Longest datagram a relay forwards, bytes with its header (traversal T-33).
+pub const RELAY_DATAGRAM: usize = 1_500;
+/// Buckets over which sources, and as many over which destinations of a relay are spread.
+pub const RELAY_BUCKETS: usize = 16_384;
+/// Bytes per second that a relay takes from one source, and as many that it sends to one destination, unless told otherwise.
+pub const RELAY_BYTES_PER_SECOND: u64 = 12_500_000;
+/// Bytes of one source or to one destination at once.
+pub const RELAY_BURST_BYTES: u64 = 4 * 1_024 * 1_024;

@@ -8,8 +8,13 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod address;
+pub mod classify;
+pub mod forward;
 pub mod frame;
 pub mod nat;
+mod rate;
+pub mod relay;
+pub mod stun;
 
 pub use address::{Endpoint, Link, Pathway};
 pub use frame::{AddressKind, Profile, TraversalFrame};

@@ -207,4 +207,4 @@ pub fn check_pair(a: SocketAddr, b: SocketAddr) -> Result<(), Unusable> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

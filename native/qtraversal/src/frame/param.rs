@@ -146,3 +146,51 @@ impl AddressDiscovery {
 const fn bad(reason: &'static str) -> TransportError {
     TransportError::new(ErrorCode::TRANSPORT_PARAMETER_ERROR, reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// traversal T-100.
+    #[test]
+    fn the_parameter_is_three_numbers_and_more_is_skipped() {
+        let ours = TraversalParameter::default();
+        let mut buffer = [0; 24];
+        let mut writer = Writer::new(&mut buffer);
+        ours.write(&mut writer);
+        assert_eq!(writer.written(), [1, 16, 8]);
+        assert_eq!(ours.size(), 3);
+        assert_eq!(TraversalParameter::read(&[1, 16, 8]), Ok(ours));
+        assert_eq!(TraversalParameter::read(&[1, 16, 8, 99, 99]), Ok(ours), "later fields");
+        for cut in 0..3 {
+            let error = TraversalParameter::read(&[1, 16, 8][..cut]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::TRANSPORT_PARAMETER_ERROR);
+        }
+        let all = Roles::PUNCH.and(Roles::RELAY).and(Roles::PORT_SEARCH);
+        assert_eq!(all.bits(), 7);
+        assert!(all.has(Roles::RELAY) && !Roles::PUNCH.has(Roles::RELAY));
+        assert!(Roles::from_bits(0x39).has(Roles::PUNCH), "unknown bits mean nothing");
+    }
+
+    /// draft-ietf-quic-address-discovery §3.
+    #[test]
+    fn address_discovery_is_0_1_or_2() {
+        for (byte, value) in [(0, AddressDiscovery::Provides), (1, AddressDiscovery::Asks), (2, AddressDiscovery::Both)] {
+            assert_eq!(AddressDiscovery::read(&[byte]), Ok(value));
+            assert_eq!(value.to_wire(), byte);
+        }
+        for bad in [&[][..], &[3], &[0, 0], &[0x40], &[0x40, 3]] {
+            assert_eq!(AddressDiscovery::read(bad).unwrap_err().code, ErrorCode::TRANSPORT_PARAMETER_ERROR);
+        }
+        use AddressDiscovery::{Asks, Both, Provides};
+        for (ours, peer, expected) in [
+            (Provides, Some(Asks), true),
+            (Both, Some(Both), true),
+            (Both, Some(Provides), false),
+            (Asks, Some(Asks), false),
+            (Both, None, false),
+        ] {
+            assert_eq!(ours.may_observe(peer), expected, "{ours:?} to {peer:?}");
+        }
+    }
+}
