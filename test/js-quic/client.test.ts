@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { QUICClient, errors, events, native, utils } from '../../src/js-quic/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
-import { KEY_KINDS, identityOf } from './certificates.ts'
+import { KEY_KINDS, identityOf } from '../tls/certificates.ts'
 import { HAS_IPV6, PATIENCE, closeAll, connected, createdClient, next, nextConnection, recorded, silentPort, sleep, startedServer, textOf, echoing } from './harness.ts'
 
 afterEach(closeAll)

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram'
 import { networkInterfaces } from 'node:os'
 import { QUICClient, QUICServer, QUICSocket, events } from '../../src/js-quic/index.ts'
 import type { QUICClientOptions, QUICConnection, QUICServerOptions, QUICStream, SocketAddressOptions } from '../../src/js-quic/index.ts'
-import { identityOf } from './certificates.ts'
+import { identityOf } from '../tls/certificates.ts'
 
 /** For tests with handshakes on a machine that has other work. */
 export const PATIENCE = { timeout: 60_000 } as const

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { QUICServer, errors, events, utils } from '../../src/js-quic/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
-import { KEY_KINDS, identityOf } from './certificates.ts'
+import { KEY_KINDS, identityOf } from '../tls/certificates.ts'
 import { HAS_IPV6, PATIENCE, closeAll, connected, createdClient, nextConnection, recorded, startedServer } from './harness.ts'
 
 afterEach(closeAll)

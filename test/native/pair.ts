@@ -61,8 +61,8 @@ export async function until(check: () => boolean, ms = 5000): Promise<void> {
   }
 }
 
-/** A relay of one client's datagrams, `delayMs` late in each direction, whose server can be exchanged. `pass`: so many more datagrams of the client go through, the others wait for the next `pass`. */
-export async function relayTo(first: string, delayMs = 0): Promise<{ address: string; goTo(server: string): void; pass(count: number): void; close(): void }> {
+/** A relay of one client's datagrams, `delayMs` late in each direction, whose server can be exchanged. `pass`: so many more datagrams of the client go through, the others wait for the next `pass`. `watch` sees each that comes. */
+export async function relayTo(first: string, delayMs = 0, watch: (bytes: Buffer, from: 'client' | 'server') => void = () => {}): Promise<{ address: string; goTo(server: string): void; pass(count: number): void; close(): void }> {
   const socket = createSocket('udp4')
   let server = first
   let client = 0
@@ -73,6 +73,7 @@ export async function relayTo(first: string, delayMs = 0): Promise<{ address: st
   socket.on('message', (bytes, { port }) => {
     const serverPort = Number(server.split(':')[1])
     if (port !== serverPort) client = port
+    watch(bytes, port === serverPort ? 'server' : 'client')
     if (port === serverPort) return later(bytes, client)
     if (allowed === 0) held.push(bytes)
     else {

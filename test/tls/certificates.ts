@@ -1,5 +1,5 @@
-/** X.509 certificates of any key kind, written byte by byte for tests: an authority and leaves of it, for loopback names. */
-import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+/** X.509 certificates of any key kind, written byte by byte for tests: authorities, intermediates, leaves. */
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 
 export type KeyKind = 'RSA' | 'ECDSA' | 'Ed25519'
@@ -7,21 +7,54 @@ export const KEY_KINDS: readonly KeyKind[] = ['RSA', 'ECDSA', 'Ed25519']
 
 export interface TestIdentity { key: string; cert: string; ca: string }
 
+/** A certificate with its key, to be shown or to issue others. */
+export interface Issued {
+  cert: string
+  key: string
+  /** DER. */
+  certBytes: Buffer
+  keyBytes: Buffer
+  subject: string
+  kind: KeyKind
+  signer: KeyObject
+}
+
 const cache = new Map<string, TestIdentity>()
 
 /** A leaf and its authority; the same for the same kind and name, since RSA keys take long. */
 export function identityOf(kind: KeyKind, name: string = 'one'): TestIdentity {
   const known = cache.get(`${kind} ${name}`)
   if (known !== undefined) return known
-  const authority = keys(kind)
-  const leaf = keys(kind)
-  const issuer = `${name} authority`
-  const ca = certificate({ subject: issuer, issuer, publicKey: authority.publicKey, signer: authority.privateKey, kind, extensions: authorityExtensions() })
-  const cert = certificate({ subject: name, issuer, publicKey: leaf.publicKey, signer: authority.privateKey, kind, extensions: leafExtensions() })
-  const made = { key: leaf.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, cert, ca }
-  createPrivateKey(made.key)
+  const authority = authorityOf(kind, `${name} authority`)
+  const { key, cert } = leafOf(authority, name)
+  const made = { key, cert, ca: authority.cert }
   cache.set(`${kind} ${name}`, made)
   return made
+}
+
+/** Signed by itself, or by another authority, which makes it an intermediate. */
+export function authorityOf(kind: KeyKind, subject: string, by?: Issued): Issued {
+  return issued({ kind, subject, by, extensions: authorityExtensions() })
+}
+
+export interface LeafOptions {
+  /** DNS names beside the loopback addresses. */
+  names?: readonly string[]
+  /** Its last second, e.g. `200101000000Z`. */
+  until?: string
+}
+
+export function leafOf(by: Issued, subject: string, options: LeafOptions = {}): Issued {
+  return issued({ kind: by.kind, subject, by, extensions: leafExtensions(options.names ?? ['localhost']), until: options.until })
+}
+
+function issued({ kind, subject, by, extensions, until = '491231235959Z' }: { kind: KeyKind; subject: string; by: Issued | undefined; extensions: Buffer; until?: string | undefined }): Issued {
+  const { publicKey, privateKey } = keys(kind)
+  const certBytes = certificate({ subject, issuer: by?.subject ?? subject, publicKey, signer: by?.signer ?? privateKey, kind: by?.kind ?? kind, extensions, until })
+  return {
+    subject, kind, certBytes, signer: privateKey, cert: pem(certBytes),
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, keyBytes: privateKey.export({ type: 'pkcs8', format: 'der' }),
+  }
 }
 
 function keys(kind: KeyKind): { publicKey: KeyObject; privateKey: KeyObject } {
@@ -30,15 +63,16 @@ function keys(kind: KeyKind): { publicKey: KeyObject; privateKey: KeyObject } {
   return generateKeyPairSync('ed25519')
 }
 
-interface Wanted { subject: string; issuer: string; publicKey: KeyObject; signer: KeyObject; kind: KeyKind; extensions: Buffer }
+interface Wanted { subject: string; issuer: string; publicKey: KeyObject; signer: KeyObject; kind: KeyKind; extensions: Buffer; until: string }
 
-function certificate({ subject, issuer, publicKey, signer, kind, extensions }: Wanted): string {
+/** `kind` is the signer's. */
+function certificate({ subject, issuer, publicKey, signer, kind, extensions, until }: Wanted): Buffer {
   const algorithm = ALGORITHMS[kind]
   const serial = Buffer.concat([Buffer.from([1]), randomBytes(8)])
-  const validity = sequence(utcTime('200101000000Z'), utcTime('491231235959Z'))
+  const validity = sequence(utcTime('200101000000Z'), utcTime(until))
   const body = sequence(explicit(0, integer([2])), der(0x02, serial), algorithm, name(issuer), validity, name(subject), publicKey.export({ type: 'spki', format: 'der' }), explicit(3, extensions))
   const signature = sign(kind === 'Ed25519' ? null : 'sha256', body, signer)
-  return pem(sequence(body, algorithm, bits(signature)))
+  return sequence(body, algorithm, bits(signature))
 }
 
 function der(tag: number, ...parts: Buffer[]): Buffer {
@@ -69,9 +103,9 @@ function authorityExtensions(): Buffer {
   return sequence(sequence(oid('551d13'), critical, octets(sequence(critical))), sequence(oid('551d0f'), critical, octets(der(0x03, Buffer.from([2, 4])))))
 }
 
-/** subjectAltName: localhost and both loopback addresses. */
-function leafExtensions(): Buffer {
-  const names = sequence(der(0x82, Buffer.from('localhost')), der(0x87, Buffer.from([127, 0, 0, 1])), der(0x87, Buffer.concat([Buffer.alloc(15), Buffer.from([1])])))
+/** subjectAltName: names and both loopback addresses. */
+function leafExtensions(dns: readonly string[]): Buffer {
+  const names = sequence(...dns.map((one) => der(0x82, Buffer.from(one))), der(0x87, Buffer.from([127, 0, 0, 1])), der(0x87, Buffer.concat([Buffer.alloc(15), Buffer.from([1])])))
   return sequence(sequence(oid('551d11'), octets(names)))
 }
 
