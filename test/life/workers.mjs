@@ -1,13 +1,16 @@
 /**
- * A main thread that carries bytes while its workers, which do the same, come and go: `terminate` ends each so many ms after its start,
- * `own` lets each exit by itself. Exit code 0 if the main thread's bytes still run afterwards and no worker left a thread.
- * Arguments: package, way, ms, count. Runs on any Node.
+ * A main thread that carries bytes while its workers, which do the same or another load, come and go: `terminate` ends each so many ms
+ * after its start, `own` lets each exit by itself, `thrown` by an exception that nobody catches, `main` exits the process (code 7) with
+ * all of them alive. Exit code 0 if the main thread's bytes still run afterwards and no worker left a thread.
+ * Arguments: package, way, ms, count, load. Runs on any Node.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
-const [, , path, way, afterMs, count] = process.argv
+const [, , path, way, afterMs, count, kind] = process.argv
+/** How a worker ends by itself. */
+const OWN = { own: 'exit', thrown: 'throw' }
 const { Endpoint, createDevCertificate } = await import(path)
 const load = fileURLToPath(new URL('../native/load.mjs', import.meta.url))
 
@@ -20,15 +23,20 @@ await circle()
 const before = threads()
 
 for (let index = 0; index < Number(count); index++) {
-  const worker = new Worker(load, { workerData: { package: path }, argv: way === 'own' ? [path, 'exit', String(afterMs)] : [] })
+  const worker = new Worker(load, { workerData: { package: path, load: kind }, argv: way in OWN ? [path, OWN[way], String(afterMs)] : [] })
   const gone = new Promise((resolve) => worker.once('exit', resolve))
-  worker.once('error', (error) => fail(3, error))
+  worker.once('error', (error) => { if (!(way === 'thrown' && error.message === 'thrown on purpose')) fail(3, error) })
+  if (way === 'main') continue
   if (way === 'terminate') {
     await new Promise((resolve) => setTimeout(resolve, Number(afterMs)))
     await worker.terminate()
   }
   await gone
   await circle()
+}
+if (way === 'main') {
+  await new Promise((resolve) => setTimeout(resolve, Number(afterMs)))
+  process.exit(7)
 }
 if (threads() !== before) fail(4, `${threads()} threads, before ${before}`)
 await Promise.all([client.close(), server.close()])

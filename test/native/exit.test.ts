@@ -20,10 +20,13 @@ const LATEST_MS = 800
 
 type End = [number | null, string | null]
 
-/** Exit code and signal of a program that is ended. */
-function ended(program: string, ...args: (string | number)[]): Promise<End> {
-  const child = spawn(NODE, [program, PACKAGE, ...args.map(String)], { stdio: 'ignore' })
-  return new Promise((resolve) => child.once('exit', (code, signal) => resolve([code, signal])))
+/** A program that is ended has this exit code and signal; if not, its last words are shown. */
+async function ends(expected: End, program: string, ...args: (string | number)[]): Promise<void> {
+  const child = spawn(NODE, [program, PACKAGE, ...args.map(String)], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let said = ''
+  child.stderr.on('data', (bytes: Buffer) => { said = (said + bytes.toString()).slice(-2000) })
+  const end = await new Promise<End>((resolve) => child.once('close', (code, signal) => resolve([code, signal])))
+  expect(end, `${args.join(' ')}: ${said}`).toEqual(expected)
 }
 
 /** I/O threads of endpoints in this process. */
@@ -43,19 +46,30 @@ const WAYS: Record<string, End> = {
   exit: [7, null], throw: [1, null], reject: [1, null], SIGINT: [null, 'SIGINT'], SIGTERM: [null, 'SIGTERM'], SIGKILL: [null, 'SIGKILL'],
 }
 
+/** What a worker's end leaves of the program that has it. */
+const WORKER_WAYS: Record<string, End> = { terminate: [0, null], own: [0, null], thrown: [0, null], main: [7, null] }
+
+/** What runs until the end. */
+const LOADS = ['transfers', 'handshakes', 'simulator', 'carriers']
+
 describe.skipIf(!BUILT)('a process that ends under load', () => {
   it.each(Object.entries(WAYS))('attack I5: ends by %s as it was told, at any instant', async (how, expected) => {
-    for (const afterMs of [0, 20, 120]) expect([how, afterMs, ...(await ended(LOAD, how, afterMs))]).toEqual([how, afterMs, ...expected])
+    for (const afterMs of [0, 20, 120]) await ends(expected, LOAD, how, afterMs)
+  }, LIMIT_MS)
+
+  it.each(LOADS)('attack I5: ends as it was told while there are %s', async (load) => {
+    await ends([7, null], LOAD, 'exit', 300, load)
+    await ends([0, null], LOAD, 'orderly', 300, load)
+    await ends([0, null], WORKERS, 'terminate', 300, 1, load)
   }, LIMIT_MS)
 
   it.skipIf(RUNS === null)('attack I5: ends as it was told at random instants, and so do its threads', async () => {
     const runs = RUNS ?? 1
     const told = progress('ends', runs)
-    const way = fc.constantFrom(...Object.keys(WAYS), 'terminate', 'terminate', 'own')
-    await fc.assert(fc.asyncProperty(way, fc.integer({ min: 0, max: LATEST_MS }), async (how, afterMs) => {
-      const expected = WAYS[how] ?? [0, null]
-      const got = how in WAYS ? await ended(LOAD, how, afterMs) : await ended(WORKERS, how, afterMs, 1)
-      expect([how, afterMs, ...got]).toEqual([how, afterMs, ...expected])
+    const way = fc.constantFrom(...Object.keys(WAYS), 'orderly', ...Object.keys(WORKER_WAYS), 'terminate')
+    await fc.assert(fc.asyncProperty(way, fc.integer({ min: 0, max: LATEST_MS }), fc.constantFrom(...LOADS), async (how, afterMs, load) => {
+      const expected = WAYS[how] ?? WORKER_WAYS[how] ?? [0, null]
+      await (how in WORKER_WAYS ? ends(expected, WORKERS, how, afterMs, 1 + (afterMs % 3), load) : ends(expected, LOAD, how, afterMs, load))
       told()
     }), { numRuns: runs, endOnFailure: true })
   }, LIMIT_MS)
@@ -63,8 +77,10 @@ describe.skipIf(!BUILT)('a process that ends under load', () => {
 
 describe.skipIf(!BUILT)('threads of a process of their own', () => {
   it('attack I6: are terminated or end by themselves, one after the other, beside a main thread that goes on', async () => {
-    expect(await ended(WORKERS, 'terminate', 100, 5)).toEqual([0, null])
-    expect(await ended(WORKERS, 'own', 100, 5)).toEqual([0, null])
+    await ends([0, null], WORKERS, 'terminate', 100, 2)
+    await ends([0, null], WORKERS, 'own', 100, 2)
+    await ends([0, null], WORKERS, 'thrown', 200, 1, 'handshakes')
+    await ends([7, null], WORKERS, 'main', 200, 1)
   }, LIMIT_MS)
 })
 
