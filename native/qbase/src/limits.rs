@@ -228,3 +228,5 @@ pub const RELAY_BUCKETS: usize = 16_384;
 pub const RELAY_BYTES_PER_SECOND: u64 = 12_500_000;
 /// Bytes of one source or to one destination at once.
 pub const RELAY_BURST_BYTES: u64 = 4 * 1_024 * 1_024;
+/// Raw observations kept of one NAT detection.
+pub const NAT_OBSERVATIONS: usize = 64;

@@ -12,6 +12,7 @@ pub mod classify;
 pub mod forward;
 pub mod frame;
 pub mod nat;
+pub mod probe;
 mod rate;
 pub mod relay;
 pub mod stun;

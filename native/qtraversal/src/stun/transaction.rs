@@ -35,7 +35,11 @@ impl Patience {
     pub const STANDARD: Self = Self::Doubling { rto: Duration::from_millis(500), sends: 7, last_wait: 16 };
     /// Is there an answer at all? (traversal §4)
     pub const MAPPING: Self = Self::Steady { sends: 30, every: Duration::from_millis(300) };
-    /// Does a filter let it in? Keep-alives too. (traversal §4, T-46)
+    /// A question to a server that was heard of, or whose silence is one of several rounds.
+    pub const FURTHER: Self = Self::Steady { sends: 10, every: Duration::from_millis(300) };
+    /// Does a filter let it in? Silence is a result, so it must not be loss: 5 sends, where upstream has 3 (traversal §4).
+    pub const FILTER: Self = Self::Steady { sends: 5, every: Duration::from_millis(300) };
+    /// Keep-alives (traversal T-46).
     pub const SHORT: Self = Self::Steady { sends: 3, every: Duration::from_millis(300) };
 
     const fn sends(self) -> u8 {

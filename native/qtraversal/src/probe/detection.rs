@@ -1,0 +1,495 @@
+//! The detection of one socket's NAT: one question after the other (traversal §4, T-50 to T-52; RFC 5780 §4).
+//!
+//! ```text
+//! First: who answers? ─ nobody: blocked
+//!   └ OtherAddress, OtherPort: filter, before anybody else was sent to
+//!       └ Mapping: further servers (RFC 5780: the three other sockets of the server), unless nothing is mapped
+//!           └ Again: a later one differs or is silent: two of three rounds make it "changing"
+//!               └ Ports: fresh sockets ask the first server ─ Hairpin: two of them ask each other ─ Done
+//! ```
+//! Dquic 0.5 servers pass change requests on at the second server only: there the filter is asked after the second answer.
+
+use std::net::SocketAddr;
+
+use qbase::{Timestamp, limits};
+use rand_core::RngCore;
+
+use super::{
+    Outgoing, ProbeStep, SocketNumber, TTL,
+    hairpin::{End, Trial, TrialStep},
+    infer::{self, Ports, Seen},
+};
+use crate::{
+    nat::{Behaviour, Constancy, Filtering, Hairpin, Mapping, Observation, PortAllocation, Question, Reach},
+    stun::{Answer, Change, Class, Expect, Form, Message, Patience, Step, Transaction, TransactionId},
+};
+
+/// What to detect with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// One to three servers. dquic's chain is followed by itself, and so are the other sockets of an RFC 5780 server.
+    pub servers: Vec<SocketAddr>,
+    /// How they speak.
+    pub form: Form,
+    /// The socket's own address, where it is not bound to a wildcard.
+    pub local: Option<SocketAddr>,
+    /// Patience for "does anybody answer".
+    pub mapping: Patience,
+    /// Patience for answers that a filter may stop: silence is a result, so it is asked often enough that loss is not one.
+    pub filter: Patience,
+    /// Fresh sockets for the allocation of ports and for hairpins, 0 ..= 6; below 2 no hairpin is tried.
+    pub fresh_sockets: u8,
+}
+
+impl ProbeConfig {
+    /// All tests, with servers of this form.
+    #[must_use]
+    pub const fn new(servers: Vec<SocketAddr>, form: Form, local: Option<SocketAddr>) -> Self {
+        let mapping = Patience::MAPPING;
+        let filter = Patience::FILTER;
+        Self { servers, form, local, mapping, filter, fresh_sockets: MAX_FRESH }
+    }
+}
+
+/// Most fresh sockets of one detection.
+const MAX_FRESH: u8 = 6;
+/// Servers asked from the socket under test.
+const MAX_TARGETS: usize = 4;
+/// Rounds with a server that differs, and how many of them must (T-52).
+const ROUNDS: u8 = 3;
+const ROUNDS_NEEDED: u8 = 2;
+
+/// A detection on one socket.
+#[derive(Clone, Debug)]
+pub struct Detection {
+    config: ProbeConfig,
+    stage: Stage,
+    question: Option<Asked>,
+    behaviour: Behaviour,
+    observations: Vec<Observation>,
+    /// Servers asked from the socket under test, the first that answered first.
+    targets: Vec<Target>,
+    /// Mapped addresses seen of the socket under test.
+    seen: Vec<Seen>,
+    /// Mappings in the order of their making.
+    ports: Vec<Ports>,
+    /// Fresh sockets: own address, mapped address.
+    fresh: Vec<Fresh>,
+    /// Of the rounds with one server, those that differed.
+    differed: u8,
+    /// Of hairpins, while it runs.
+    trial: Option<Trial>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    First(usize),
+    OtherAddress,
+    OtherPort,
+    Mapping(usize),
+    Again(usize, u8),
+    Open(u8),
+    Opening(u8),
+    Ports(u8),
+    Hairpin,
+    Turning,
+    Done,
+}
+
+/// A server of the list.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    server: SocketAddr,
+    /// Known by name, not only derived from another one's answer: its silence says something.
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Named,
+    Derived,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    socket: SocketNumber,
+    question: Question,
+    transaction: Transaction,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fresh {
+    local: Option<SocketAddr>,
+    mapped: Option<SocketAddr>,
+}
+
+impl Detection {
+    /// A detection that starts with the next [`Detection::poll`].
+    #[must_use]
+    pub fn new(mut config: ProbeConfig) -> Self {
+        config.servers.truncate(MAX_TARGETS);
+        config.fresh_sockets = config.fresh_sockets.min(MAX_FRESH);
+        let behaviour = Behaviour { local: config.local, ..Behaviour::default() };
+        Self {
+            config,
+            stage: Stage::First(0),
+            question: None,
+            behaviour,
+            observations: Vec::new(),
+            targets: Vec::new(),
+            seen: Vec::new(),
+            ports: Vec::new(),
+            fresh: Vec::new(),
+            differed: 0,
+            trial: None,
+        }
+    }
+
+    /// What is known by now.
+    #[must_use]
+    pub const fn behaviour(&self) -> &Behaviour {
+        &self.behaviour
+    }
+
+    /// Everything that was seen, in order.
+    #[must_use]
+    pub fn observations(&self) -> &[Observation] {
+        &self.observations
+    }
+
+    /// Nothing more will be asked.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// What to do now; ids are drawn from `random`.
+    pub fn poll(&mut self, now: Timestamp, random: &mut dyn RngCore) -> ProbeStep {
+        // Every turn of the loop asks, moves the stage on, or returns.
+        loop {
+            if let Some(asked) = &mut self.question {
+                match asked.transaction.poll(now) {
+                    Step::Send(message) => {
+                        let (socket, to) = (asked.socket, asked.transaction.server());
+                        return ProbeStep::Send(Outgoing { socket, to, ttl: TTL, message });
+                    }
+                    Step::Wait(due) => return ProbeStep::Wait(due),
+                    Step::Silent => self.ended(None, now),
+                }
+            } else if let Some(step) = self.next(now, random) {
+                return step;
+            }
+        }
+    }
+
+    /// The socket asked for is there, with this address; `None`: it could not be opened.
+    pub fn on_opened(&mut self, socket: SocketNumber, local: Option<SocketAddr>) {
+        let Stage::Opening(number) = self.stage else { return };
+        if socket != number {
+            return;
+        }
+        self.stage = match local {
+            Some(_) => {
+                self.fresh.push(Fresh { local, mapped: None });
+                Stage::Ports(number)
+            }
+            None => Stage::Hairpin,
+        };
+    }
+
+    /// A STUN message came in on one of the sockets. Strangers' messages change nothing.
+    pub fn on_message(&mut self, socket: SocketNumber, message: &Message, from: SocketAddr, now: Timestamp) {
+        if let Some(trial) = self.trial {
+            if let Some(hairpin) = trial.on_message(socket, message, from) {
+                self.turned(&trial, Some(from), hairpin, now);
+            }
+            return;
+        }
+        let Some(asked) = self.question.filter(|asked| asked.socket == socket) else { return };
+        if let Some(answer) = asked.transaction.on_message(message, from, now) {
+            self.ended(Some(answer), now);
+        }
+    }
+
+    /// The next question of the stage; a step for the caller, or nothing when the loop shall look again.
+    fn next(&mut self, now: Timestamp, random: &mut dyn RngCore) -> Option<ProbeStep> {
+        match self.stage {
+            Stage::First(n) => match self.config.servers.get(n).copied() {
+                Some(server) => {
+                    let request = self.request(random);
+                    self.ask(0, Question::Mapping, request, server, Expect::Asked, self.config.mapping, now);
+                }
+                None => {
+                    self.behaviour.reach = if n == 0 { Reach::Unknown } else { Reach::Blocked };
+                    self.stage = Stage::Done;
+                }
+            },
+            Stage::OtherAddress => self.ask_filter(Question::FromOtherAddress, Change::Both, now, random),
+            Stage::OtherPort => self.ask_filter(Question::FromOtherPort, Change::Port, now, random),
+            Stage::Mapping(n) => match self.targets.get(n).copied() {
+                Some(target) => {
+                    let request = self.request(random);
+                    self.ask(0, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
+                }
+                None => self.conclude(),
+            },
+            Stage::Again(n, _) => match self.targets.get(n).copied() {
+                Some(target) => {
+                    let request = self.request(random);
+                    self.ask(0, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
+                }
+                None => self.stage = Stage::Open(1),
+            },
+            Stage::Open(n) if n > self.config.fresh_sockets => self.stage = Stage::Hairpin,
+            Stage::Open(n) => {
+                self.stage = Stage::Opening(n);
+                return Some(ProbeStep::Open(n));
+            }
+            Stage::Opening(_) => return Some(ProbeStep::Wait(Timestamp::FAR_FUTURE)),
+            Stage::Ports(n) => match self.targets.first().copied() {
+                Some(target) => {
+                    let request = self.request(random);
+                    self.ask(n, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
+                }
+                None => self.stage = Stage::Hairpin,
+            },
+            Stage::Hairpin => self.begin_hairpin(now, random),
+            Stage::Turning => match self.trial.as_mut().map(|trial| trial.poll(now)) {
+                Some(TrialStep::Send(outgoing)) => return Some(ProbeStep::Send(outgoing)),
+                Some(TrialStep::Wait(due)) => return Some(ProbeStep::Wait(due)),
+                Some(TrialStep::Silent) => {
+                    if let Some(trial) = self.trial {
+                        self.turned(&trial, None, Hairpin::None, now);
+                    }
+                }
+                None => self.stage = Stage::Done,
+            },
+            Stage::Done => return Some(ProbeStep::Done),
+        }
+        None
+    }
+
+    fn request(&self, random: &mut dyn RngCore) -> Message {
+        Message::request(self.config.form, TransactionId::random(random))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a question is just these")]
+    fn ask(
+        &mut self,
+        socket: SocketNumber,
+        question: Question,
+        request: Message,
+        server: SocketAddr,
+        expect: Expect,
+        patience: Patience,
+        now: Timestamp,
+    ) {
+        let transaction = Transaction::new(request, server, expect, patience, now);
+        self.question = Some(Asked { socket, question, transaction });
+    }
+
+    fn ask_filter(&mut self, question: Question, change: Change, now: Timestamp, random: &mut dyn RngCore) {
+        let Some(target) = self.filter_target() else {
+            self.stage = Stage::Mapping(1);
+            return;
+        };
+        let request = Message { change: Some(change), ..self.request(random) };
+        self.ask(0, question, request, target.server, Expect::Changed(change), self.config.filter, now);
+    }
+
+    /// Whom to ask about the filter: dquic 0.5 has it at the second server.
+    fn filter_target(&self) -> Option<Target> {
+        let n = usize::from(self.config.form == Form::Dquic05 && self.behaviour.mapping != Mapping::None);
+        self.targets.get(n).copied()
+    }
+
+    /// The question is answered, or nobody did in time.
+    fn ended(&mut self, answer: Option<Answer>, now: Timestamp) {
+        let Some(asked) = self.question.take() else { return };
+        let success = answer.filter(|answer| answer.message.class == Class::Success);
+        let mapped = success.and_then(|answer| answer.message.mapped);
+        let server = asked.transaction.server();
+        self.observe(Observation {
+            at: now,
+            socket: asked.socket,
+            server,
+            question: asked.question,
+            sent: asked.transaction.sent(),
+            from: answer.map(|answer| answer.from),
+            mapped,
+        });
+        match self.stage {
+            Stage::First(n) => match success {
+                Some(answer) => self.first(server, &answer.message),
+                None => self.stage = Stage::First(n.saturating_add(1)),
+            },
+            Stage::OtherAddress => match (answer, success) {
+                (_, Some(_)) => self.filtered(Filtering::EndpointIndependent),
+                (None, None) => self.stage = Stage::OtherPort,
+                (Some(_), None) => self.filtered(Filtering::Unknown), // It refuses to do that.
+            },
+            Stage::OtherPort => self.filtered(match (answer, success) {
+                (_, Some(_)) => Filtering::AddressDependent,
+                (None, None) => Filtering::AddressAndPortDependent,
+                (Some(_), None) => Filtering::Unknown,
+            }),
+            Stage::Mapping(n) => self.mapped(n, server, success.map(|answer| answer.message)),
+            Stage::Again(n, round) => self.again(n, round, mapped),
+            Stage::Ports(n) => {
+                if let (Some(fresh), Some(mapped)) = (self.fresh.last_mut(), mapped) {
+                    fresh.mapped = Some(mapped);
+                    if let Some(local) = fresh.local {
+                        self.ports.push(Ports { inside: local.port(), outside: mapped.port() });
+                    }
+                }
+                self.stage = Stage::Open(n.saturating_add(1));
+            }
+            Stage::Open(_) | Stage::Opening(_) | Stage::Hairpin | Stage::Turning | Stage::Done => {}
+        }
+    }
+
+    /// The first server that answers: now it is known whom else to ask.
+    fn first(&mut self, server: SocketAddr, answer: &Message) {
+        self.behaviour.reach = Reach::Open;
+        self.behaviour.outer = answer.mapped;
+        if let Some(mapped) = answer.mapped {
+            self.seen.push(Seen { server, mapped });
+            if let Some(local) = self.config.local {
+                self.ports.push(Ports { inside: local.port(), outside: mapped.port() });
+                if local == mapped {
+                    self.behaviour.mapping = Mapping::None;
+                }
+            }
+        }
+        self.targets.push(Target { server, origin: Origin::Named });
+        for server in self.config.servers.clone() {
+            self.add_target(server, Origin::Named);
+        }
+        let has_filter_test = answer.other.is_some();
+        if let Some(other) = answer.other {
+            if self.config.form == Form::Rfc {
+                self.add_target(other, Origin::Named);
+                self.add_target(SocketAddr::new(other.ip(), server.port()), Origin::Derived);
+                self.add_target(SocketAddr::new(server.ip(), other.port()), Origin::Derived);
+            } else {
+                self.add_target(other, Origin::Named);
+            }
+        }
+        let filter_later = self.config.form == Form::Dquic05 && self.behaviour.mapping != Mapping::None;
+        self.stage = if has_filter_test && !filter_later { Stage::OtherAddress } else { Stage::Mapping(1) };
+    }
+
+    fn add_target(&mut self, server: SocketAddr, origin: Origin) {
+        let known = self.targets.iter().any(|target| target.server == server);
+        if !known && self.targets.len() < MAX_TARGETS && crate::address::check_address(server).is_ok() {
+            self.targets.push(Target { server, origin });
+        }
+    }
+
+    fn filtered(&mut self, filtering: Filtering) {
+        self.behaviour.filtering = filtering;
+        // The filter test of dquic 0.5 stands behind the second answer.
+        let next = if self.config.form == Form::Dquic05 { self.seen.len().max(1) } else { 1 };
+        self.stage = Stage::Mapping(next);
+    }
+
+    /// A further server answered, or not.
+    fn mapped(&mut self, n: usize, server: SocketAddr, answer: Option<Message>) {
+        if let Some(mapped) = answer.and_then(|message| message.mapped) {
+            self.seen.push(Seen { server, mapped });
+        }
+        if let Some(other) = answer.and_then(|message| message.other)
+            && self.config.form != Form::Rfc
+        {
+            self.add_target(other, Origin::Named);
+        }
+        let next = n.saturating_add(1);
+        self.stage = Stage::Mapping(next);
+        if n == 1 && self.config.form == Form::Dquic05 && answer.is_some() {
+            self.stage = Stage::OtherAddress;
+            return;
+        }
+        if self.differs(n) {
+            self.differed = 1;
+            self.stage = Stage::Again(n, 1);
+        }
+    }
+
+    /// The servers before saw an endpoint-independent mapping, and this one sees something else, or nothing although it is known
+    /// to be there. Does it stay so?
+    fn differs(&self, n: usize) -> bool {
+        let Some(target) = self.targets.get(n) else { return false };
+        let is_this = |seen: &Seen| seen.server == target.server;
+        let before: Vec<Seen> = self.seen.iter().copied().filter(|seen| !is_this(seen)).collect();
+        let is_other = match self.seen.iter().find(|seen| is_this(seen)) {
+            Some(seen) => before.first().is_some_and(|first| first.mapped != seen.mapped),
+            None => target.origin == Origin::Named,
+        };
+        is_other && infer::mapping(None, &before) == Mapping::EndpointIndependent
+    }
+
+    /// One more round with the server that differs (T-52).
+    fn again(&mut self, n: usize, round: u8, mapped: Option<SocketAddr>) {
+        let first = self.seen.first().map(|seen| seen.mapped);
+        if mapped != first {
+            self.differed = self.differed.saturating_add(1);
+        }
+        let round = round.saturating_add(1);
+        if round < ROUNDS && self.differed < ROUNDS_NEEDED {
+            self.stage = Stage::Again(n, round);
+            return;
+        }
+        // What this server saw is told by the constancy: the mapping is what the others saw.
+        let this = self.targets.get(n).map(|target| target.server);
+        self.seen.retain(|seen| Some(seen.server) != this);
+        if self.differed >= ROUNDS_NEEDED {
+            self.behaviour.constancy = Constancy::Changing;
+            self.conclude();
+        } else {
+            self.behaviour.constancy = Constancy::Steady;
+            self.stage = Stage::Mapping(n.saturating_add(1));
+        }
+    }
+
+    fn conclude(&mut self) {
+        if self.behaviour.mapping != Mapping::None {
+            self.behaviour.mapping = infer::mapping(self.config.local, &self.seen);
+            if self.behaviour.mapping == Mapping::EndpointIndependent
+                && self.behaviour.constancy == Constancy::Unknown
+                && self.seen.len() >= 3
+            {
+                self.behaviour.constancy = Constancy::Steady;
+            }
+        }
+        self.stage = Stage::Open(1);
+        if self.behaviour.mapping == Mapping::None {
+            self.behaviour.ports = PortAllocation::Preserving;
+            self.stage = Stage::Done;
+        }
+    }
+
+    fn begin_hairpin(&mut self, now: Timestamp, random: &mut dyn RngCore) {
+        self.behaviour.ports = infer::ports(&self.ports);
+        let mut ends = self.fresh.iter().zip(1_u8..).filter_map(|(fresh, socket)| Some(End { socket, mapped: fresh.mapped? }));
+        self.trial = match (ends.next(), ends.next()) {
+            (Some(first), Some(second)) => Some(Trial::new(self.config.form, [first, second], random, now)),
+            _ => None,
+        };
+        self.stage = Stage::Turning;
+    }
+
+    fn turned(&mut self, trial: &Trial, from: Option<SocketAddr>, hairpin: Hairpin, now: Timestamp) {
+        self.behaviour.hairpin = hairpin;
+        let server = trial.target();
+        let sent = trial.sent();
+        self.observe(Observation { at: now, socket: 1, server, question: Question::Hairpin, sent, from, mapped: from });
+        self.trial = None;
+        self.stage = Stage::Done;
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        if self.observations.len() < limits::NAT_OBSERVATIONS {
+            self.observations.push(observation);
+        }
+    }
+}
