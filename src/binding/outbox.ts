@@ -48,6 +48,8 @@ export class Outbox {
   #growingConnection = 0
   /** Calls across N-API so far. */
   crossings = 0
+  /** How often commands were handed over. */
+  handedOver = 0
 
   /** `soon` runs something when the present turn of the event loop is over. */
   constructor(native: NativeEndpoint, soon: (run: () => void) => void = (run) => void setImmediate(run)) {
@@ -221,6 +223,7 @@ export class Outbox {
   #submit(wake: number, tail: Uint8Array | null): void {
     const count = this.#count
     this.#count = 0
+    this.handedOver += 1
     this.#used = 0
     this.#growing = -1
     if (wake === Wake.NOW) this.#unwoken = 0

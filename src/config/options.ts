@@ -284,7 +284,7 @@ export interface Limits {
   maxAckDelayMs?: number
   /** First datagram size; PMTU discovery raises it. @default 1200 */
   initialMtuBytes?: number
-  /** @default 1452 (1472 over IPv4) */
+  /** @default 1452 (1472 over IPv4), and 16376 to addresses of the host's own (127.0.0.0/8, ::1) */
   maxMtuBytes?: number
   /** 0 needs `multipath: 'off'`. @default 8 */
   connectionIdBytes?: number

@@ -38,6 +38,8 @@ export class ReceiveHalf implements Consumer {
   /** FIN crossed: no more bytes come. */
   complete = false
   readonly #settled: () => void
+  /** What the outbox had handed over when the part was stopped; -1: it was not. */
+  #owedSince = -1
   #style: ReadStyle | null = null
   #reader: Reader | null = null
   #queue: Buffer[] = []
@@ -70,6 +72,11 @@ export class ReceiveHalf implements Consumer {
   /** It reads no more, and is held no more. */
   detach(reader: Reader): void {
     if (this.#reader === reader) this.#reader = null
+  }
+
+  /** It was stopped, and the engine does not know yet (mux §4, ERROR). */
+  get owesStop(): boolean {
+    return this.#owedSince === this.host.outbox.handedOver
   }
 
   /** Everything up to FIN was taken. */
@@ -142,7 +149,10 @@ export class ReceiveHalf implements Consumer {
   /** STOP_SENDING, unless everything has come; what waits is dropped. */
   stop(code: bigint): void {
     if (this.state !== 'open') return
-    if (!this.complete) this.host.outbox.send(Command.STOP, this.connection, this.stream, 0, code)
+    if (!this.complete) {
+      this.#owedSince = this.host.outbox.handedOver
+      this.host.outbox.send(Command.STOP, this.connection, this.stream, 0, code)
+    }
     this.fail(cutError(this.host, this.id, 'reset', 'local', code))
   }
 

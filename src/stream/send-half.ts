@@ -24,6 +24,8 @@ export class SendHalf {
   /** Of `written`, bytes that left the send queue, as told last. */
   #left = 0
   #unacknowledged = 0
+  /** What the outbox had handed over when the part was reset; -1: it was not. */
+  #owedSince = -1
   readonly #stream: number
   readonly #settled: () => void
   #style: WriteStyle | null = null
@@ -42,6 +44,11 @@ export class SendHalf {
 
   get bytesAcknowledged(): number {
     return this.state === 'finished' ? this.written : this.#left - this.#unacknowledged
+  }
+
+  /** It was reset, and the engine does not know yet (mux §4, ERROR). */
+  get owesReset(): boolean {
+    return this.#owedSince === this.host.outbox.handedOver
   }
 
   get settled(): boolean {
@@ -63,6 +70,11 @@ export class SendHalf {
     this.host.accepted(length)
     this.host.outbox.write(this.host.key, this.#stream, chunk, start, length)
     return length
+  }
+
+  /** Bytes that `write` would accept now. */
+  get room(): number {
+    return Math.max(0, this.#room())
   }
 
   /** Calls `wake` once: at once if there is room or nothing more to wait for, else when that is so. Answers how to leave. */
@@ -88,6 +100,7 @@ export class SendHalf {
   /** RESET_STREAM; unsent bytes are dropped. After the end of the part: nothing. */
   reset(code: bigint): void {
     if (this.settled) return
+    this.#owedSince = this.host.outbox.handedOver
     this.host.outbox.send(Command.RESET, this.host.key, this.#stream, 0, code)
     this.fail(cutError(this.host, this.id, 'reset', 'local', code))
   }

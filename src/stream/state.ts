@@ -46,6 +46,7 @@ export class StreamState {
 
   get summary(): 'idle' | 'open' | 'half-local' | 'half-remote' | 'error' | 'reset' | 'closed' {
     const { sending, receiving } = this
+    if (!this.#cut && (sending?.owesReset === true || receiving?.owesStop === true)) return 'error'
     if (this.#isOver()) return 'closed'
     if (sending?.state === 'failed' || receiving?.state === 'failed') return 'reset'
     const localEnded = sending !== null && sending.state !== 'open'

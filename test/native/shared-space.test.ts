@@ -26,7 +26,7 @@ describe.skipIf(!MODULE_BUILT)('the shared packet-number space', () => {
     const second = await near.paths.open({ local: '127.0.0.2' }, { timeoutMs: PATIENCE_MS })
     expect(await carried(near, far)).toBe(BYTES)
     const [zero, one] = [near.spaces.application(0), near.spaces.application(second.id)]
-    expect(one.largestSent).toBeGreaterThan(1000)
+    expect(one.largestSent).toBeGreaterThan(100)
     expect(zero.largestSent).toBe(one.largestSent)
     for (const path of near.paths) expect(path.statistics().packetsSent).toBeGreaterThan(20)
     await near.paths.get(0)?.abandon()

@@ -81,6 +81,7 @@ describe('borrow()', () => {
     await other.finished
     expect(copy.equals(value?.bytes ?? Buffer.alloc(0))).toBe(true)
     await loans.return?.()
+    await turns(2)
     expect(stream.state).toBe('closed')
     pair.network.endpoints[0]?.breakDown()
     await pair.done()

@@ -112,6 +112,31 @@ describe('cutting', () => {
     await pair.done()
   })
 
+  /** mux §4: ERROR is decided and owed, RESET is with the engine. */
+  it('is in error until its reset or stop has been handed to the engine', async () => {
+    const pair = await connectedPair()
+    const first = await streamPair(pair)
+    expect(first.mine.state).toBe('open')
+    first.mine.reset(1)
+    expect(first.mine.state).toBe('error')
+    await turns(3)
+    expect(first.mine.state).toBe('reset')
+    first.mine.stop(2)
+    expect(first.mine.state).toBe('error')
+    await turns(3)
+    expect(first.mine.state).toBe('closed')
+    const second = await streamPair(pair)
+    second.theirs.stop(3)
+    expect(second.theirs.state).toBe('error')
+    await turns(3)
+    expect([second.theirs.state, second.mine.state]).toEqual(['reset', 'reset'])
+    const third = await streamPair(pair)
+    third.mine.reset()
+    pair.near.destroy()
+    expect(third.mine.state).toBe('closed')
+    await pair.done()
+  })
+
   it('tells the writer that the reader stopped', async () => {
     const pair = await connectedPair()
     const { mine, theirs } = await streamPair(pair)

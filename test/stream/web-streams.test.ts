@@ -5,6 +5,54 @@ watchContract()
 
 interface ByobReader { read(view: Uint8Array): Promise<{ done: boolean; value: Uint8Array | undefined }>; cancel(reason?: unknown): Promise<void>; releaseLock(): void }
 
+describe('writable', () => {
+  /** mux R60. */
+  it('has the window for its mark, and 0 of it left while a window of bytes does not go', async () => {
+    const pair = await connectedPair({ connect: { limits: { sendBufferBytes: 100_000 } } })
+    const stream = await pair.near.openUnidirectional()
+    const writer = stream.writable.getWriter()
+    expect(writer.desiredSize).toBe(100_000)
+    pair.network.hold()
+    const writes: Promise<void>[] = []
+    for (let count = 0; count < 4; count++) {
+      expect(writer.desiredSize).toBeGreaterThan(0)
+      writes.push(writer.write(pattern(30_000)))
+      await turns(2)
+    }
+    // Three are with the engine whole, the fourth fills the window.
+    expect(stream.bytesWritten).toBe(100_000)
+    expect(writer.desiredSize).toBe(0)
+    const done = writes.map(() => false)
+    for (const [index, write] of writes.entries()) void write.then(() => { done[index] = true })
+    await turns(3)
+    expect(done).toEqual([true, true, true, false])
+    writes.push(writer.write(pattern(1)))
+    expect(writer.desiredSize).toBeLessThanOrEqual(0)
+    pair.network.release()
+    await Promise.all(writes)
+    expect(writer.desiredSize).toBe(100_000)
+    await writer.close()
+    expect((await (await taken(pair.far.incomingUnidirectional())).bytes()).length).toBe(120_001)
+    await pair.done()
+  })
+
+  /** mux R60. */
+  it('counts what is written at once as it will be, not as it is', async () => {
+    const pair = await connectedPair({ connect: { limits: { sendBufferBytes: 100_000 } } })
+    const stream = await pair.near.openUnidirectional()
+    const writer = stream.writable.getWriter()
+    pair.network.hold()
+    const writes = [40_000, 40_000, 20_000].map((length) => writer.write(pattern(length)))
+    expect(writer.desiredSize).toBeLessThanOrEqual(0)
+    await turns(3)
+    expect([writer.desiredSize, stream.bytesWritten]).toEqual([0, 100_000])
+    pair.network.release()
+    await Promise.all(writes)
+    expect(writer.desiredSize).toBe(100_000)
+    await pair.done()
+  })
+})
+
 describe('readable', () => {
   it('hands out pieces that own their memory, and ends', async () => {
     const pair = await connectedPair()

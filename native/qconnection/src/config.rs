@@ -121,6 +121,8 @@ pub struct TransportConfig {
     /// The largest UDP payload that path MTU discovery tries, bytes; at or below `initial_mtu` it is off. Over IPv6 values up
     /// to 1472, which fit Ethernet over IPv4 only, count as 1452.
     pub max_mtu: u16,
+    /// The same for paths to an address of the host's own (127.0.0.0/8, ::1), tried first there; no more than `max_mtu`: nothing is.
+    pub loopback_mtu: u16,
     /// First receive window of each stream, bytes.
     pub stream_window: u64,
     /// Receive window that a stream may grow to, bytes; no more than the first one: it keeps its size.
@@ -200,6 +202,7 @@ impl Default for TransportConfig {
             initial_rtt: limits::INITIAL_RTT,
             initial_mtu: limits::MIN_INITIAL as u16,
             max_mtu: limits::MAX_MTU,
+            loopback_mtu: limits::LOOPBACK_MTU,
             stream_window: limits::STREAM_WINDOW,
             max_stream_window: limits::MAX_STREAM_WINDOW,
             connection_window: limits::CONNECTION_WINDOW,

@@ -120,6 +120,7 @@ impl Transport {
             abandon_after: duration("failover.abandonAfterMs", failover.and_then(|of| of.abandon_after_ms), default.abandon_after)?,
             initial_mtu: limits.max_mtu_bytes.map_or(initial_mtu, |max| initial_mtu.min(max)),
             max_mtu: limits.max_mtu_bytes.unwrap_or(default.max_mtu),
+            loopback_mtu: limits.max_mtu_bytes.unwrap_or(default.loopback_mtu),
             stream_window: window(limits.stream_window_bytes, limits.max_stream_window_bytes, default.stream_window),
             max_stream_window: limits.max_stream_window_bytes.unwrap_or(default.max_stream_window),
             connection_window: window(limits.connection_window_bytes, limits.max_connection_window_bytes, default.connection_window),

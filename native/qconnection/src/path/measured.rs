@@ -3,7 +3,7 @@
 //! Called by the connection's path part. The measurements of an address that is left are kept, so that a path that comes
 //! back goes on as before (RFC 9000 §9.3).
 
-use super::{Network, ecn::EcnPath, mtu::{IpVersion, MtuSearch}};
+use super::{Network, ecn::EcnPath, mtu::MtuSearch};
 use crate::config::TransportConfig;
 use qbase::{FourTuple, Timestamp};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, rate::Meter};
@@ -26,8 +26,7 @@ impl Measured {
     /// Nothing is measured yet.
     #[must_use]
     pub fn nothing(config: &TransportConfig, four_tuple: FourTuple) -> Self {
-        let ip = if four_tuple.remote.ip().to_canonical().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
-        let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip);
+        let search = MtuSearch::between(config, four_tuple);
         let mtu = search.current();
         let slow_start = if config.hystart { SlowStart::Leaping } else { SlowStart::Plain };
         Self {

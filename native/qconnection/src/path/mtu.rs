@@ -7,11 +7,12 @@
 //! ```
 //! RFC 8899's BASE is what the handshake proved, SEARCHING and SEARCH_COMPLETE are as above; its ERROR state is left out,
 //! since a path that does not carry 1200 bytes carries no QUIC. A probe is tried three times per size, the largest size
-//! first, then halves; one is under way at a time, its loss is no congestion. Probes are sent only while data waits for the
+//! first, then halves (within a host one large size first, and without it those of Ethernet); one is under way at a time, its loss is no congestion. Probes are sent only while data waits for the
 //! window, so quiet and short connections never pay for them, and no timer runs. Called by the output, the
 //! acknowledgements and the socket's answers. Never goes below 1200 bytes, whoever says so (attacks A24).
 
-use qbase::{Timestamp, limits};
+use crate::config::TransportConfig;
+use qbase::{FourTuple, Timestamp, limits};
 use std::time::Duration;
 
 /// BASE_PLPMTU and MIN_PLPMTU (RFC 9000 §14.3).
@@ -38,6 +39,23 @@ pub enum IpVersion {
     V4,
     /// IPv6.
     V6,
+}
+
+/// What decides which sizes a path between two addresses is likely to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    ip: IpVersion,
+    /// The remote address is one of the host's own.
+    loopback: bool,
+}
+
+impl Reach {
+    /// Of these addresses.
+    #[must_use]
+    pub fn of(four_tuple: FourTuple) -> Self {
+        let remote = four_tuple.remote.ip().to_canonical();
+        Self { ip: if remote.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 }, loopback: remote.is_loopback() }
+    }
 }
 
 /// Where the search stands.
@@ -67,6 +85,8 @@ pub struct MtuSearch {
     /// Set once: size before anything is known, and the most the options allow.
     initial: u16,
     most: u16,
+    /// Tried before anything else, if it is more than `most`; 0 once it did not fit.
+    leap: u16,
     /// The most the peer accepts.
     peer: u16,
     phase: Phase,
@@ -86,6 +106,14 @@ pub struct MtuSearch {
 }
 
 impl MtuSearch {
+    /// A new path between these addresses.
+    #[must_use]
+    pub fn between(config: &TransportConfig, four_tuple: FourTuple) -> Self {
+        let reach = Reach::of(four_tuple);
+        let leap = if reach.loopback { config.loopback_mtu } else { 0 };
+        Self { leap, ..Self::new(config.initial_mtu, config.max_mtu, reach.ip) }
+    }
+
     /// A new path that starts with `initial` bytes and may go up to `most`.
     #[must_use]
     pub fn new(initial: u16, most: u16, ip: IpVersion) -> Self {
@@ -95,6 +123,7 @@ impl MtuSearch {
             current: initial,
             initial,
             most: most.max(initial),
+            leap: 0,
             peer: u16::MAX,
             phase: Phase::Idle,
             too_large: u16::MAX,
@@ -177,7 +206,7 @@ impl MtuSearch {
         self.losses = self.losses.saturating_add(1);
         if self.losses >= TRIES {
             self.too_large = probe.size;
-            self.next_size();
+            self.go_down(probe.size);
         }
     }
 
@@ -188,12 +217,13 @@ impl MtuSearch {
             return None;
         }
         let changed = if size <= self.current { self.set(BASE) } else { None };
+        let was = self.most;
         // What the interface does not carry need not be probed again and again.
         self.most = self.most.min(size.saturating_sub(1)).max(BASE);
         self.initial = self.initial.min(self.most);
         self.too_large = size;
         self.phase = Phase::Searching;
-        self.next_size();
+        if size > was { self.go_down(size) } else { self.next_size() }
         changed
     }
 
@@ -233,7 +263,7 @@ impl MtuSearch {
 
     /// The largest size worth trying.
     fn ceiling(&self) -> u16 {
-        self.most.min(self.peer)
+        self.most.max(self.leap).min(self.peer)
     }
 
     /// Starts a search for the largest size below `too_large`; it is the first to be tried.
@@ -244,6 +274,16 @@ impl MtuSearch {
         self.phase = Phase::Searching;
         if self.size <= self.current {
             self.phase = Phase::Ended(RAISE_AFTER);
+        }
+    }
+
+    /// A size does not fit. Beyond the usual ones there was only one to try.
+    fn go_down(&mut self, size: u16) {
+        if size > self.most {
+            self.leap = 0;
+            self.search_below(self.most.saturating_add(1));
+        } else {
+            self.next_size();
         }
     }
 
@@ -300,6 +340,34 @@ mod tests {
             assert!(tried.len() < 60, "{tried:?}");
         }
         tried
+    }
+
+    /// Within a host one large size is tried, and where something else carries the datagrams those of Ethernet follow at once.
+    #[test]
+    fn loopback_is_tried_with_one_large_size_and_then_as_ethernet() {
+        let config = TransportConfig::default();
+        let search = |remote: &str| {
+            let four_tuple = FourTuple { local: "[::]:9".parse().expect("an address"), remote: remote.parse().expect("an address") };
+            let mut search = MtuSearch::between(&config, four_tuple);
+            search.on_data_waits(NOW);
+            search
+        };
+        let large = limits::LOOPBACK_MTU;
+        for remote in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.9]:1"] {
+            assert_eq!(probe(&mut search(remote), u16::MAX), [large]);
+            let mut narrow = search(remote);
+            assert_eq!(probe(&mut narrow, 1_452), [large, large, large, 1_452]);
+            assert_eq!(narrow.current(), 1_452);
+            let mut refused = search(remote);
+            refused.on_refused(large);
+            assert_eq!(probe(&mut refused, 1_452), [1_452]);
+        }
+        assert_eq!(probe(&mut search("192.0.2.1:1"), u16::MAX), [1_452]);
+        let mut small_peer = search("127.0.0.1:1");
+        small_peer.on_peer_limit(1_500);
+        small_peer.phase = Phase::Idle;
+        small_peer.on_data_waits(NOW);
+        assert_eq!(probe(&mut small_peer, u16::MAX), [1_500]);
     }
 
     /// Shows 8899-5.3.2-1.

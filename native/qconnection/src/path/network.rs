@@ -3,7 +3,7 @@
 //! Called by the connection for everything that is measured or limited per path. Never chooses what is sent.
 
 use super::{ack_ways::AckWays, amplify::Amplification, unmeasured::Unmeasured, validate::{Responses, Validation}};
-use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, IpVersion, MtuSearch}, scheduler::Chosen, side::Side, spin::SpinState};
+use super::{duplicates::Duplicates, ecn::EcnPath, mtu::{self, MtuSearch, Reach}, scheduler::Chosen, side::Side, spin::SpinState};
 use crate::{burst::{acknowledge::AckCopies, record::PendingBurst}, config::TransportConfig, space::Space};
 use qbase::{FourTuple, PacketNumber, PathId, Timestamp, limits};
 use qcongestion::{Controller, LossEpisode, Pacer, PersistentCongestion, Reordering, RttEstimator, SlowStart, algorithm, loss::Cause, pto, rate::Meter};
@@ -142,7 +142,7 @@ impl Network {
     #[must_use]
     pub fn new(config: &TransportConfig, four_tuple: FourTuple, amplification: Amplification, first_skip: u64) -> Self {
         let slow_start = if config.hystart { SlowStart::Leaping } else { SlowStart::Plain };
-        let search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip_version(four_tuple));
+        let search = MtuSearch::between(config, four_tuple);
         let mtu = search.current();
         Self {
             four_tuple,
@@ -192,8 +192,8 @@ impl Network {
 
     /// The handshake takes another address pair; nothing was measured yet.
     pub fn aim(&mut self, config: &TransportConfig, four_tuple: FourTuple) {
-        if ip_version(self.four_tuple) != ip_version(four_tuple) {
-            self.search = MtuSearch::new(config.initial_mtu, config.max_mtu, ip_version(four_tuple));
+        if Reach::of(self.four_tuple) != Reach::of(four_tuple) {
+            self.search = MtuSearch::between(config, four_tuple);
         }
         self.four_tuple = four_tuple;
     }
@@ -321,10 +321,6 @@ impl Network {
     pub fn window_room(&self, in_flight: u64) -> u64 {
         self.controller.window().saturating_sub(in_flight)
     }
-}
-
-fn ip_version(four_tuple: FourTuple) -> IpVersion {
-    if four_tuple.remote.ip().to_canonical().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 }
 }
 
 /// Whether other paths of the connection are alive.
