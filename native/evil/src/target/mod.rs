@@ -10,6 +10,7 @@ mod buffers;
 mod initials;
 mod live;
 mod parsers;
+mod traversal;
 
 /// How long one input takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +33,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 16] = [
     light("packet", parsers::packet),
     light("frames", parsers::frames),
     light("parameters", parsers::parameters),
     light("acks", parsers::acks),
     light("tokens", parsers::tokens),
+    light("traversal", traversal::traversal),
     light("range_set", buffers::range_set),
     light("recv_buffer", buffers::recv_buffer),
     light("crypto_stream", buffers::crypto_stream),

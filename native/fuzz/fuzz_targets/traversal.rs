@@ -1,0 +1,5 @@
+//! See `evil::target`.
+
+#![no_main]
+
+fuzz::target!("traversal");
