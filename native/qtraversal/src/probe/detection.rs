@@ -17,47 +17,14 @@ use rand_core::RngCore;
 use super::{
     Outgoing, ProbeStep, SocketNumber, TTL,
     hairpin::{End, Trial, TrialStep},
-    infer::{self, Ports, Seen},
+    config::{MAX_FRESH, ProbeConfig},
+    infer::{self, Ports},
+    survey::{Origin, Survey, Target},
 };
 use crate::{
     nat::{Behaviour, Constancy, Filtering, Hairpin, Mapping, Observation, PortAllocation, Question, Reach},
     stun::{Answer, Change, Class, Expect, Form, Message, Patience, Step, Transaction, TransactionId},
 };
-
-/// What to detect with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeConfig {
-    /// One to three servers. dquic's chain is followed by itself, and so are the other sockets of an RFC 5780 server.
-    pub servers: Vec<SocketAddr>,
-    /// How they speak.
-    pub form: Form,
-    /// The socket's own address, where it is not bound to a wildcard.
-    pub local: Option<SocketAddr>,
-    /// Patience for "does anybody answer".
-    pub mapping: Patience,
-    /// Patience for answers that a filter may stop: silence is a result, so it is asked often enough that loss is not one.
-    pub filter: Patience,
-    /// Fresh sockets for the allocation of ports and for hairpins, 0 ..= 6; below 2 no hairpin is tried.
-    pub fresh_sockets: u8,
-}
-
-impl ProbeConfig {
-    /// All tests, with servers of this form.
-    #[must_use]
-    pub const fn new(servers: Vec<SocketAddr>, form: Form, local: Option<SocketAddr>) -> Self {
-        let mapping = Patience::MAPPING;
-        let filter = Patience::FILTER;
-        Self { servers, form, local, mapping, filter, fresh_sockets: MAX_FRESH }
-    }
-}
-
-/// Most fresh sockets of one detection.
-const MAX_FRESH: u8 = 6;
-/// Servers asked from the socket under test.
-const MAX_TARGETS: usize = 4;
-/// Rounds with a server that differs, and how many of them must (T-52).
-const ROUNDS: u8 = 3;
-const ROUNDS_NEEDED: u8 = 2;
 
 /// A detection on one socket.
 #[derive(Clone, Debug)]
@@ -67,16 +34,12 @@ pub struct Detection {
     question: Option<Asked>,
     behaviour: Behaviour,
     observations: Vec<Observation>,
-    /// Servers asked from the socket under test, the first that answered first.
-    targets: Vec<Target>,
-    /// Mapped addresses seen of the socket under test.
-    seen: Vec<Seen>,
+    /// Servers asked from the socket under test, and what they saw.
+    survey: Survey,
     /// Mappings in the order of their making.
     ports: Vec<Ports>,
     /// Fresh sockets: own address, mapped address.
     fresh: Vec<Fresh>,
-    /// Of the rounds with one server, those that differed.
-    differed: u8,
     /// Of hairpins, while it runs.
     trial: Option<Trial>,
 }
@@ -87,27 +50,13 @@ enum Stage {
     OtherAddress,
     OtherPort,
     Mapping(usize),
-    Again(usize, u8),
+    Again(usize),
     Open(u8),
     Opening(u8),
     Ports(u8),
     Hairpin,
     Turning,
     Done,
-}
-
-/// A server of the list.
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    server: SocketAddr,
-    /// Known by name, not only derived from another one's answer: its silence says something.
-    origin: Origin,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Named,
-    Derived,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +76,7 @@ impl Detection {
     /// A detection that starts with the next [`Detection::poll`].
     #[must_use]
     pub fn new(mut config: ProbeConfig) -> Self {
-        config.servers.truncate(MAX_TARGETS);
+        config.servers.truncate(super::survey::MAX_TARGETS);
         config.fresh_sockets = config.fresh_sockets.min(MAX_FRESH);
         let behaviour = Behaviour { local: config.local, ..Behaviour::default() };
         Self {
@@ -136,11 +85,9 @@ impl Detection {
             question: None,
             behaviour,
             observations: Vec::new(),
-            targets: Vec::new(),
-            seen: Vec::new(),
+            survey: Survey::default(),
             ports: Vec::new(),
             fresh: Vec::new(),
-            differed: 0,
             trial: None,
         }
     }
@@ -226,14 +173,14 @@ impl Detection {
             },
             Stage::OtherAddress => self.ask_filter(Question::FromOtherAddress, Change::Both, now, random),
             Stage::OtherPort => self.ask_filter(Question::FromOtherPort, Change::Port, now, random),
-            Stage::Mapping(n) => match self.targets.get(n).copied() {
+            Stage::Mapping(n) => match self.survey.target(n) {
                 Some(target) => {
                     let request = self.request(random);
                     self.ask(0, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
                 }
                 None => self.conclude(),
             },
-            Stage::Again(n, _) => match self.targets.get(n).copied() {
+            Stage::Again(n) => match self.survey.target(n) {
                 Some(target) => {
                     let request = self.request(random);
                     self.ask(0, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
@@ -246,7 +193,7 @@ impl Detection {
                 return Some(ProbeStep::Open(n));
             }
             Stage::Opening(_) => return Some(ProbeStep::Wait(Timestamp::FAR_FUTURE)),
-            Stage::Ports(n) => match self.targets.first().copied() {
+            Stage::Ports(n) => match self.survey.target(0) {
                 Some(target) => {
                     let request = self.request(random);
                     self.ask(n, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
@@ -300,7 +247,7 @@ impl Detection {
     /// Whom to ask about the filter: dquic 0.5 has it at the second server.
     fn filter_target(&self) -> Option<Target> {
         let n = usize::from(self.config.form == Form::Dquic05 && self.behaviour.mapping != Mapping::None);
-        self.targets.get(n).copied()
+        self.survey.target(n)
     }
 
     /// The question is answered, or nobody did in time.
@@ -334,7 +281,7 @@ impl Detection {
                 (Some(_), None) => Filtering::Unknown,
             }),
             Stage::Mapping(n) => self.mapped(n, server, success.map(|answer| answer.message)),
-            Stage::Again(n, round) => self.again(n, round, mapped),
+            Stage::Again(n) => self.again(n, mapped),
             Stage::Ports(n) => {
                 if let (Some(fresh), Some(mapped)) = (self.fresh.last_mut(), mapped) {
                     fresh.mapped = Some(mapped);
@@ -353,7 +300,7 @@ impl Detection {
         self.behaviour.reach = Reach::Open;
         self.behaviour.outer = answer.mapped;
         if let Some(mapped) = answer.mapped {
-            self.seen.push(Seen { server, mapped });
+            self.survey.saw(server, mapped);
             if let Some(local) = self.config.local {
                 self.ports.push(Ports { inside: local.port(), outside: mapped.port() });
                 if local == mapped {
@@ -361,47 +308,40 @@ impl Detection {
                 }
             }
         }
-        self.targets.push(Target { server, origin: Origin::Named });
+        self.survey.add(server, Origin::Named);
         for server in self.config.servers.clone() {
-            self.add_target(server, Origin::Named);
+            self.survey.add(server, Origin::Named);
         }
         let has_filter_test = answer.other.is_some();
         if let Some(other) = answer.other {
             if self.config.form == Form::Rfc {
-                self.add_target(other, Origin::Named);
-                self.add_target(SocketAddr::new(other.ip(), server.port()), Origin::Derived);
-                self.add_target(SocketAddr::new(server.ip(), other.port()), Origin::Derived);
+                self.survey.add(other, Origin::Named);
+                self.survey.add(SocketAddr::new(other.ip(), server.port()), Origin::Derived);
+                self.survey.add(SocketAddr::new(server.ip(), other.port()), Origin::Derived);
             } else {
-                self.add_target(other, Origin::Named);
+                self.survey.add(other, Origin::Named);
             }
         }
         let filter_later = self.config.form == Form::Dquic05 && self.behaviour.mapping != Mapping::None;
         self.stage = if has_filter_test && !filter_later { Stage::OtherAddress } else { Stage::Mapping(1) };
     }
 
-    fn add_target(&mut self, server: SocketAddr, origin: Origin) {
-        let known = self.targets.iter().any(|target| target.server == server);
-        if !known && self.targets.len() < MAX_TARGETS && crate::address::check_address(server).is_ok() {
-            self.targets.push(Target { server, origin });
-        }
-    }
-
     fn filtered(&mut self, filtering: Filtering) {
         self.behaviour.filtering = filtering;
         // The filter test of dquic 0.5 stands behind the second answer.
-        let next = if self.config.form == Form::Dquic05 { self.seen.len().max(1) } else { 1 };
+        let next = if self.config.form == Form::Dquic05 { self.survey.seen().len().max(1) } else { 1 };
         self.stage = Stage::Mapping(next);
     }
 
     /// A further server answered, or not.
     fn mapped(&mut self, n: usize, server: SocketAddr, answer: Option<Message>) {
         if let Some(mapped) = answer.and_then(|message| message.mapped) {
-            self.seen.push(Seen { server, mapped });
+            self.survey.saw(server, mapped);
         }
         if let Some(other) = answer.and_then(|message| message.other)
             && self.config.form != Form::Rfc
         {
-            self.add_target(other, Origin::Named);
+            self.survey.add(other, Origin::Named);
         }
         let next = n.saturating_add(1);
         self.stage = Stage::Mapping(next);
@@ -409,54 +349,27 @@ impl Detection {
             self.stage = Stage::OtherAddress;
             return;
         }
-        if self.differs(n) {
-            self.differed = 1;
-            self.stage = Stage::Again(n, 1);
+        if self.survey.differs(n) {
+            self.stage = Stage::Again(n);
         }
-    }
-
-    /// The servers before saw an endpoint-independent mapping, and this one sees something else, or nothing although it is known
-    /// to be there. Does it stay so?
-    fn differs(&self, n: usize) -> bool {
-        let Some(target) = self.targets.get(n) else { return false };
-        let is_this = |seen: &Seen| seen.server == target.server;
-        let before: Vec<Seen> = self.seen.iter().copied().filter(|seen| !is_this(seen)).collect();
-        let is_other = match self.seen.iter().find(|seen| is_this(seen)) {
-            Some(seen) => before.first().is_some_and(|first| first.mapped != seen.mapped),
-            None => target.origin == Origin::Named,
-        };
-        is_other && infer::mapping(None, &before) == Mapping::EndpointIndependent
     }
 
     /// One more round with the server that differs (T-52).
-    fn again(&mut self, n: usize, round: u8, mapped: Option<SocketAddr>) {
-        let first = self.seen.first().map(|seen| seen.mapped);
-        if mapped != first {
-            self.differed = self.differed.saturating_add(1);
-        }
-        let round = round.saturating_add(1);
-        if round < ROUNDS && self.differed < ROUNDS_NEEDED {
-            self.stage = Stage::Again(n, round);
-            return;
-        }
-        // What this server saw is told by the constancy: the mapping is what the others saw.
-        let this = self.targets.get(n).map(|target| target.server);
-        self.seen.retain(|seen| Some(seen.server) != this);
-        if self.differed >= ROUNDS_NEEDED {
-            self.behaviour.constancy = Constancy::Changing;
-            self.conclude();
-        } else {
-            self.behaviour.constancy = Constancy::Steady;
-            self.stage = Stage::Mapping(n.saturating_add(1));
+    fn again(&mut self, n: usize, mapped: Option<SocketAddr>) {
+        self.behaviour.constancy = self.survey.round(n, mapped);
+        match self.behaviour.constancy {
+            Constancy::Unknown => {}
+            Constancy::Changing => self.conclude(),
+            Constancy::Steady => self.stage = Stage::Mapping(n.saturating_add(1)),
         }
     }
 
     fn conclude(&mut self) {
         if self.behaviour.mapping != Mapping::None {
-            self.behaviour.mapping = infer::mapping(self.config.local, &self.seen);
+            self.behaviour.mapping = infer::mapping(self.config.local, self.survey.seen());
             if self.behaviour.mapping == Mapping::EndpointIndependent
                 && self.behaviour.constancy == Constancy::Unknown
-                && self.seen.len() >= 3
+                && self.survey.seen().len() >= 3
             {
                 self.behaviour.constancy = Constancy::Steady;
             }

@@ -4,12 +4,15 @@
 //! measures how long a mapping lives. Called by who owns the sockets: it sends what [`ProbeStep::Send`] says, opens what
 //! [`ProbeStep::Open`] asks for and hands in STUN messages. Never opens, sends or waits itself; raw observations are kept.
 
+mod config;
 mod detection;
 mod hairpin;
 pub mod infer;
 pub mod life;
+mod survey;
 
-pub use detection::{Detection, ProbeConfig};
+pub use config::ProbeConfig;
+pub use detection::Detection;
 pub use life::LifeSearch;
 
 use std::net::SocketAddr;
