@@ -6,7 +6,7 @@ import { Inbox } from './inbox.ts'
 import type { EndpointSink } from './inbox.ts'
 import type { NativeConnect, NativeEndpointOptions, NativeOrder, NativeQuestion, NativeServer } from './messages.ts'
 import type { NativeEndpoint, NativeModule } from './native.ts'
-import { CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS } from './numbers.ts'
+import { CONNECTION_NUMBERS, DROP_REASONS, ENDPOINT_NUMBERS, PATH_NUMBERS } from './numbers.ts'
 import { Outbox } from './outbox.ts'
 
 export class Engine {
@@ -14,7 +14,7 @@ export class Engine {
   readonly outbox: Outbox
   readonly #native: NativeEndpoint
   /** By `Scope`. */
-  readonly #rows = [row(ENDPOINT_NUMBERS), row(CONNECTION_NUMBERS), row(PATH_NUMBERS)] as const
+  readonly #rows = [row(ENDPOINT_NUMBERS), row(CONNECTION_NUMBERS), row(PATH_NUMBERS), row(DROP_REASONS)] as const
   readonly #soon: (run: () => void) => void
   /** What the engine's wake holds of us: all while there is something to do, nothing while nobody could notice. */
   readonly #held: Held = { engine: null }
@@ -84,7 +84,7 @@ export class Engine {
   }
 
   /** Numbers in the order of the scope's list, until the next call of that scope; null for what is not known. */
-  numbers(scope: 0 | 1 | 2, connection: number, path: number): Float64Array | null {
+  numbers(scope: 0 | 1 | 2 | 3, connection: number, path: number): Float64Array | null {
     const out = this.#rows[scope]
     return this.#call(() => this.#native.statistics(scope, connection, path, out)) ? out : null
   }

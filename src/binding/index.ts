@@ -12,7 +12,7 @@ export type {
 } from './messages.ts'
 export { AHEAD_BYTES, Command, DataFlag, StepEnd, Taken, Trace } from './native.ts'
 export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'
-export { BLOCK_REASONS, CONNECTION_NUMBERS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'
+export { BLOCK_REASONS, CONNECTION_NUMBERS, DROP_REASONS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'
 export type { BlockReason, Signal } from './numbers.ts'
 export type { NativePick, NativePlan, NativeSchedulerView } from './scheduling.ts'
 export type { Consumer, Outbox } from './outbox.ts'

@@ -173,8 +173,6 @@ export type NativeQuestion =
   | { ask: 'space'; space: 'initial' | 'handshake' | 'application'; path: number }
   /** Answer: a burst or blocked record, for `bursts.plan`. Feature `plan`. */
   | { ask: 'plan'; path: number }
-  /** Connection 0. Answer: drops by reason name. */
-  | { ask: 'drops' }
 
 export interface NativeExplanation {
   lines: string[]

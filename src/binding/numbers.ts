@@ -3,7 +3,8 @@
  * Part of the N-API contract: the Rust side writes in exactly this order.
  */
 
-export const Scope = { ENDPOINT: 0, CONNECTION: 1, PATH: 2 } as const
+/** `DROPS`: of the endpoint and of all its connections so far, connection and path 0. */
+export const Scope = { ENDPOINT: 0, CONNECTION: 1, PATH: 2, DROPS: 3 } as const
 
 export const ENDPOINT_NUMBERS = [
   'datagramsReceived', 'datagramsSent', 'bytesReceived', 'bytesSent', 'sendCalls', 'receiveCalls', 'connections',
@@ -32,6 +33,16 @@ export const PATH_NUMBERS = [
   'bytesInFlight', 'pacingRateBitsPerSec', 'deliveryRateBitsPerSec', 'mtuBytes', 'ecn', 'amplificationCreditBytes',
   'bytesSent', 'bytesReceived', 'packetsSent', 'packetsReceived', 'packetsLost', 'bytesReinjected', 'bursts',
   'segments', 'lastReceivedAtMs', 'sendErrors', 'weight',
+] as const
+
+/** Why a datagram or packet was dropped, in the engine's order. */
+export const DROP_REASONS = [
+  'headerTruncated', 'fixedBitClear', 'unknownVersion', 'cidTooLong', 'lengthTooLarge', 'tooShort', 'emptyRetryToken',
+  'wrongType', 'malformedVersions', 'otherConnection', 'malformedHeader', 'emptyDatagram', 'notQuic', 'blocked',
+  'shortInitial', 'shortConnectionId', 'unknownConnection', 'notListening', 'halfOpenLimit', 'connectionLimit',
+  'refused', 'closing', 'invalidToken', 'invalidRetry', 'unexpectedVersionNegotiation', 'noKeys', 'keptForKeys',
+  'undecryptableLimit', 'undecryptable', 'duplicate', 'unknownPath', 'migration', 'pathLimit', 'amplification',
+  'answerLimit', 'queueFull', 'eventsWaiting', 'connectionClosed',
 ] as const
 
 /** Why the bytes of a connection stand still (mux R14). */

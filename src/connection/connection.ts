@@ -5,7 +5,7 @@
 import type { NativeEvent, NativeExplanation } from '../binding/index.ts'
 import { Bursts } from '../burst/index.ts'
 import { createDatagrams } from '../datagram/index.ts'
-import type { DatagramOwner, DatagramSink, Datagrams } from '../datagram/index.ts'
+import type { DatagramSink, Datagrams } from '../datagram/index.ts'
 import { checkClose } from '../config/index.ts'
 import type { CloseOptions, Observable, PeerIdentity, Waiting } from '../config/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
@@ -23,7 +23,7 @@ import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
 import type { ConnectionState } from './lifecycle.ts'
 import { ConnectionNumbers } from './numbers.ts'
 import { ConnectionFeeds } from './observe.ts'
-import type { ConnectionOrigin, ConnectionOwner, SessionPlace } from './origin.ts'
+import type { ConnectionOrigin, ConnectionOwner, DistributiveOmit, PartOwner, SessionPlace } from './origin.ts'
 import { peerIdentity } from './peer.ts'
 import { Pings } from './ping.ts'
 import { connectionSink } from './sink.ts'
@@ -79,7 +79,7 @@ export class Connection implements AsyncDisposable {
     this.role = origin.role
     this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
-    this.#feeds = new ConnectionFeeds(owner.sampling, () => this.statistics(), () => this.#numbers.buffers(), () => this.#handshake.all)
+    this.#feeds = new ConnectionFeeds(this, owner.sampling, () => this.statistics(), () => this.#numbers.buffers(), () => this.#handshake.all)
     const part = this.#partOwner(origin)
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
@@ -87,14 +87,12 @@ export class Connection implements AsyncDisposable {
     const { datagrams, sink } = createDatagrams(part)
     this.datagrams = datagrams
     this.#messages = sink
-    const events = {
-      onStream: (id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer') => this.#emit({ type: 'stream', id, direction, initiated }),
-      onDropped: (id: bigint, code: bigint) => this.#onDropped(id, code),
-      callbackFailed: (callback: string, error: unknown) => this.#callbackFailed(callback, error),
-    }
-    this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, events)
-    const { bursts, spaces } = this
-    owner.engine.inbox.sinks.set(origin.key, connectionSink({ streams: this.#streams, bursts, datagrams: sink, spaces, onEvent: (event) => this.#onEvent(event) }))
+    this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, {
+      onStream: (id, direction, initiated) => this.#emit({ type: 'stream', id, direction, initiated }),
+      onDropped: (id, code) => this.#onDropped(id, code),
+      callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
+    })
+    owner.engine.inbox.sinks.set(origin.key, connectionSink({ streams: this.#streams, bursts: this.bursts, datagrams: sink, spaces: this.spaces, onEvent: (event) => this.#onEvent(event) }))
   }
 
   get state(): ConnectionState {
@@ -199,8 +197,7 @@ export class Connection implements AsyncDisposable {
 
   /** Begins a key update; false if one is under way, or keys are not there yet or no more. */
   updateKey(): boolean {
-    if (this.#life.state !== 'open') return false
-    return this.#owner.engine.ask(this.#key, { ask: 'update-key' }) === true
+    return this.#life.state === 'open' && this.#owner.engine.ask(this.#key, { ask: 'update-key' }) === true
   }
 
   /** Of an ended connection: the last numbers. */
@@ -242,8 +239,12 @@ export class Connection implements AsyncDisposable {
 
   /** Refused by the endpoint after its handshake: nobody takes it. @internal */
   static refuse(connection: Connection): void {
-    const { engine } = connection.#owner
-    engine.tell(connection.#key, { do: 'close', layer: 'transport', code: 0x2, reason: 'backlog is full', drainMs: 0 })
+    connection.#owner.engine.tell(connection.#key, { do: 'close', layer: 'transport', code: 0x2, reason: 'backlog is full', drainMs: 0 })
+  }
+
+  /** In the order of `CONNECTION_NUMBERS`, until the next call for any connection. @internal */
+  static cells(connection: Connection): ArrayLike<number> | null {
+    return connection.#numbers.cells()
   }
 
   /** The endpoint itself has broken: no record comes any more. @internal */
@@ -285,7 +286,7 @@ export class Connection implements AsyncDisposable {
   #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy, scheduler } }: ConnectionOrigin): PartOwner {
     const { engine, features, sampling, logger, surroundings } = this.#owner
     return {
-      engine, features, sampling, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy, scheduler,
+      connection: this, engine, features, sampling, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy, scheduler,
       callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
       remote: () => this.#remote,
       hasPath: (path) => this.paths.get(path) !== undefined,
@@ -390,13 +391,10 @@ export class Connection implements AsyncDisposable {
     this.bursts.end()
     this.#messages.end(error)
     this.spaces.end()
-    this.#feeds.end()
+    this.#feeds.end(info)
     engine.forget(this.#key)
     this.#owner.onClosed(this)
     if (isQuicbraidError(info.error)) this.#owner.logger.debug?.('connection ended', { connection: this.id, error: info.error })
   }
 }
-
-type PartOwner = DatagramOwner & ConstructorParameters<typeof PathSet>[0] & ConstructorParameters<typeof Bursts>[0] & ConstructorParameters<typeof Spaces>[0]
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 

@@ -11,16 +11,22 @@ export type ConnectionRow = Readonly<Record<(typeof CONNECTION_NUMBERS)[number],
 export class ConnectionNumbers {
   readonly #engine: Engine
   readonly #key: number
-  #last: ConnectionRow | null = null
+  #last: Float64Array | null = null
 
   constructor(engine: Engine, key: number) {
     this.#engine = engine
     this.#key = key
   }
 
+  /** In the order of `CONNECTION_NUMBERS`, until the next call for any connection; of an ended one the last ones. Null: there are none. */
+  cells(): Float64Array | null {
+    return this.#last ?? this.#engine.numbers(Scope.CONNECTION, this.#key, 0)
+  }
+
   /** All numbers; of an ended connection the last ones. */
   row(): ConnectionRow {
-    return this.#last ?? this.#read()
+    const cells = this.cells()
+    return Object.fromEntries(CONNECTION_NUMBERS.map((name, index) => [name, cells?.[index] ?? 0])) as never
   }
 
   statistics(): ConnectionStatistics {
@@ -36,11 +42,6 @@ export class ConnectionNumbers {
 
   /** Before the engine forgets the connection. */
   keep(): void {
-    this.#last ??= this.#read()
-  }
-
-  #read(): ConnectionRow {
-    const numbers = this.#engine.numbers(Scope.CONNECTION, this.#key, 0)
-    return Object.fromEntries(CONNECTION_NUMBERS.map((name, index) => [name, numbers?.[index] ?? 0])) as never
+    this.#last ??= this.cells()?.slice() ?? null
   }
 }

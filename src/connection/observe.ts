@@ -2,7 +2,8 @@
 import { concat, from, Observable, Subject } from 'rxjs'
 import { hot, sampled } from '../config/index.ts'
 import type { Feed, Sampling } from '../config/index.ts'
-import type { BufferFacts, ConnectionEvent, ConnectionStatistics, HandshakeEvent } from './facts.ts'
+import { CONNECTION_CLOSED, CONNECTION_EVENT } from '../diagnostics/index.ts'
+import type { BufferFacts, CloseInfo, ConnectionEvent, ConnectionStatistics, HandshakeEvent } from './facts.ts'
 
 /** Between two values of `buffers$` (mux R61). */
 const LEAST_BUFFERS_MS = 100
@@ -15,10 +16,13 @@ export class ConnectionFeeds {
   readonly #buffers: Omit<Feed<BufferFacts>, 'emit'>
   readonly buffers$: Observable<BufferFacts>
   readonly #steps = new Subject<HandshakeEvent>()
+  readonly #connection: object
   /** The steps so far, whoever keeps them, and those that come. */
   readonly handshake$: Observable<HandshakeEvent>
 
-  constructor(sampling: Sampling, read: () => ConnectionStatistics, readBuffers: () => BufferFacts, steps: () => readonly HandshakeEvent[]) {
+  /** `connection`: whose they are, for `diagnostics_channel`. */
+  constructor(connection: object, sampling: Sampling, read: () => ConnectionStatistics, readBuffers: () => BufferFacts, steps: () => readonly HandshakeEvent[]) {
+    this.#connection = connection
     this.handshake$ = new Observable((subscriber) => concat(from([...steps()]), this.#steps).subscribe(subscriber))
     this.#metrics = sampled(sampling, read)
     this.metrics$ = this.#metrics.values$
@@ -27,6 +31,7 @@ export class ConnectionFeeds {
   }
 
   emit(event: ConnectionEvent): void {
+    if (CONNECTION_EVENT.hasSubscribers) CONNECTION_EVENT.publish({ connection: this.#connection, event })
     this.#events.emit(event)
   }
 
@@ -34,7 +39,8 @@ export class ConnectionFeeds {
     this.#steps.next(event)
   }
 
-  end(): void {
+  end(info: CloseInfo): void {
+    if (CONNECTION_CLOSED.hasSubscribers) CONNECTION_CLOSED.publish({ connection: this.#connection, info })
     this.#steps.complete()
     this.#metrics.end()
     this.#buffers.end()

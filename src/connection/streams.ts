@@ -6,6 +6,7 @@ import { Command, DataFlag } from '../binding/index.ts'
 import type { Engine, Outbox, Slabs } from '../binding/index.ts'
 import { Supply, waitFor } from '../config/index.ts'
 import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
+import { STREAM_CLOSED, STREAM_OPEN } from '../diagnostics/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
 import { BidirectionalStream, ReceiveStream, SendStream, StreamState } from '../stream/index.ts'
 import type { Opening, StreamHost } from '../stream/index.ts'
@@ -86,6 +87,7 @@ export class StreamTable implements StreamHost {
 
   forget(stream: number): void {
     this.#streams.delete(stream)
+    if (STREAM_CLOSED.hasSubscribers) STREAM_CLOSED.publish({ connection: this.connection, id: BigInt(stream) })
     if (this.#error === null) this.outbox.send(Command.RELEASE, this.key, stream)
   }
 
@@ -184,7 +186,7 @@ export class StreamTable implements StreamHost {
     this.#streams.set(stream, state)
     this.outbox.send(Command.OPEN, this.key, stream, priority)
     if (pin !== 0) this.outbox.send(Command.PIN, this.key, stream, pin)
-    this.#events.onStream(BigInt(stream), direction === BIDIRECTIONAL ? 'bidi' : 'uni', 'local')
+    this.#opening(BigInt(stream), direction === BIDIRECTIONAL ? 'bidi' : 'uni', 'local')
     return made(state) as SendStream
   }
 
@@ -196,9 +198,14 @@ export class StreamTable implements StreamHost {
 
   #supply(state: StreamState): void {
     const stream = made(state)
-    this.#events.onStream(stream.id, stream.direction, 'peer')
+    this.#opening(stream.id, stream.direction, 'peer')
     if (stream instanceof BidirectionalStream) this.incomingBidirectional.push(stream)
     else if (stream instanceof ReceiveStream) this.incomingUnidirectional.push(stream)
+  }
+
+  #opening(id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer'): void {
+    if (STREAM_OPEN.hasSubscribers) STREAM_OPEN.publish({ connection: this.connection, id, direction, initiated })
+    this.#events.onStream(id, direction, initiated)
   }
 
   #wake(): void {

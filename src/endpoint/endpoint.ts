@@ -9,6 +9,7 @@ import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect
 import type { AdmitVerdict, Bytes, CarrierOptions, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
+import { traceConnect } from '../diagnostics/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import { InterfaceWatch } from '../path/index.ts'
 import { SessionKeepers } from '../session/index.ts'
@@ -19,10 +20,7 @@ import { openCarrier } from './carrier.ts'
 import type { CarrierEndpoint } from './carrier.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
-import { keylogSink } from './keylog.ts'
-import type { KeylogSink } from './keylog.ts'
-import { qlogSink } from './qlog.ts'
-import type { QlogSink } from './qlog.ts'
+import { EndpointLogs } from './logs.ts'
 import { EndpointNumbers } from './numbers.ts'
 import { EndpointFeeds } from './observe.ts'
 import { connectionId, randomRealm } from './random.ts'
@@ -43,8 +41,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #features: ReadonlySet<string>
   readonly #defaults: ConnectionOptions
   readonly #logger: Logger
-  readonly #keylog: KeylogSink
-  readonly #qlog: QlogSink
+  readonly #logs: EndpointLogs
   readonly #feeds: EndpointFeeds
   readonly #numbers: EndpointNumbers
   readonly #owner: ConnectionOwner
@@ -77,18 +74,17 @@ export class Endpoint implements AsyncDisposable {
     this.#logger = prepared.logger
     this.#engine = new Engine(module, habitat.onQlog === null ? prepared.native : { ...prepared.native, qlog: true }, {
       onEvent: (key, event) => (key === 0 ? this.#onEvent(event) : this.#onNewcomer(key, event)),
-      onKeylog: (line) => this.#keylog.write(line),
+      onKeylog: (line) => this.#logs.keys.write(line),
       onRaw: (remote, local, atMs, staging, start, end) => this.#feeds.raw.emit({ bytes: Uint8Array.from(staging.subarray(start, end)), remote, local, atMs }),
       onQlog: (key, piece, end) => {
         habitat.onQlog?.(piece)
-        this.#qlog.write(key, piece, end)
+        this.#logs.qlog.write(key, piece, end)
       },
     }, (run) => habitat.timing.soon(run))
     this.#numbers = new EndpointNumbers(this.#engine)
-    this.#keylog = keylogSink(prepared.keylog, prepared.logger)
-    this.#qlog = qlogSink(prepared.qlog, prepared.logger)
+    this.#logs = new EndpointLogs(prepared)
     const sampling = { intervalMs: prepared.metricsIntervalMs, timing: habitat.timing }
-    this.#feeds = new EndpointFeeds(sampling, () => this.statistics(), (wanted) => void (!this.#shut && features.has('raw') && this.#engine.tell(0, { do: 'raw', to: wanted ? 'subscriber' : 'nobody' })))
+    this.#feeds = new EndpointFeeds(this, sampling, () => this.statistics(), (wanted) => void (!this.#shut && features.has('raw') && this.#engine.tell(0, { do: 'raw', to: wanted ? 'subscriber' : 'nobody' })))
     this.#owner = {
       endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger,
       surroundings: { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) },
@@ -156,6 +152,10 @@ export class Endpoint implements AsyncDisposable {
 
   /** Resolves when the handshake is complete, or at once with `earlyData` and a stored ticket. `remote`: 'name:port', an address, or several addresses of one server. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED QB_CONNECT_TIMEOUT QB_CONNECT_REFUSED QB_TLS_... QB_VERSION QB_NO_PATH QB_ENDPOINT_CLOSED */
   async connect(remote: string | readonly string[], options: ConnectionOptions & Waiting = {}): Promise<Connection> {
+    return traceConnect(() => this.#connect(remote, options), () => ({ endpoint: this, remote }))
+  }
+
+  async #connect(remote: string | readonly string[], options: ConnectionOptions & Waiting): Promise<Connection> {
     const { signal, ...own } = options
     checkCall({ signal }, ['signal'])
     const prepared = prepareConnect(this.#defaults, own, this.#features)
@@ -164,16 +164,13 @@ export class Endpoint implements AsyncDisposable {
     signal?.throwIfAborted()
     this.#checkOpen()
     const serverName = prepared.serverName ?? target.host
-    const keeper = this.#keepers.of(prepared.sessions)
-    const name = sessionKey(serverName, splitPort(target.remotes[0] ?? '')?.port ?? 0, prepared)
-    const session = await keeper.take(name)
+    const { session, place } = await this.#keepers.take(prepared.sessions, sessionKey(serverName, splitPort(target.remotes[0] ?? '')?.port ?? 0, prepared))
     signal?.throwIfAborted()
     this.#checkOpen()
     const id = connectionId(this.#habitat)
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
     const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates)
-    const sessions = { putToken: (bytes: Uint8Array) => keeper.putToken(name, bytes), putTickets: (count: number) => keeper.putTickets(name, count) }
-    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: prepared.paths?.[0]?.local ?? '', serverName, kept: keptOptions(prepared), sessions })
+    const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: prepared.paths?.[0]?.local ?? '', serverName, kept: keptOptions(prepared), sessions: place })
     try {
       await waitFor(signal, (settle) => {
         Connection.usable(connection).then(settle.resolve, settle.reject)
@@ -231,17 +228,26 @@ export class Endpoint implements AsyncDisposable {
     return this.#numbers.statistics()
   }
 
+  /** All counters of endpoint, connections and paths as Prometheus text, names `quicbraid_*`. Never waits; at most 64 connections have series of their own. */
+  prometheus(): string {
+    return this.#numbers.text(this)
+  }
+
   /** Milliseconds on the endpoint's clock; zero = its creation. */
   now(): number {
     return this.#engine.now()
   }
 
   ref(): this {
-    return this.#refer(true)
+    this.#referenced = true
+    this.#keepAlive()
+    return this
   }
 
   unref(): this {
-    return this.#refer(false)
+    this.#referenced = false
+    this.#keepAlive()
+    return this
   }
 
   /** Refuses newcomers, closes every connection as `Connection.close`, then the sockets. @throws QB_OPTION_INVALID */
@@ -310,7 +316,8 @@ export class Endpoint implements AsyncDisposable {
   #add(key: number, origin: Omit<ConstructorParameters<typeof Connection>[1], 'key'>): Connection {
     const connection = new Connection(this.#owner, { key, ...origin })
     this.#connections.add(connection)
-    this.#qlog.add(key, connection)
+    this.#numbers.add(connection)
+    this.#logs.qlog.add(key, connection)
     this.#keepAlive()
     this.#feeds.connection(connection)
     return connection
@@ -349,6 +356,7 @@ export class Endpoint implements AsyncDisposable {
 
   #onClosed(connection: Connection): void {
     this.#connections.delete(connection)
+    this.#numbers.remove(connection)
     this.#keepAlive()
   }
 
@@ -371,23 +379,15 @@ export class Endpoint implements AsyncDisposable {
   #onEngineClosed(broken: NativeError | null): void {
     if (this.#state === 'open') this.#beginClosing()
     const cause = broken === null ? undefined : fromNative(broken)
-    this.#numbers.onThreadEnded()
     for (const connection of this.#connections) Connection.cut(connection, new ConnectionError('QB_INTERNAL', `the endpoint has ended: ${broken?.message ?? 'closed'}`, { errorCode: 1n, by: 'local', cause }))
     if (cause !== undefined) this.#logger.error?.('the endpoint has broken', { error: cause })
     this.#shutDown()
     this.#state = 'closed'
     this.#engine.keepAlive(false)
     this.#engine.hold(false)
-    this.#feeds.end()
-    this.#keylog.close()
-    this.#qlog.close()
+    this.#feeds.end(cause ?? null)
+    this.#logs.close()
     this.#closed.resolve()
-  }
-
-  #refer(on: boolean): this {
-    this.#referenced = on
-    this.#keepAlive()
-    return this
   }
 
   /** A listening endpoint, one with connections, or one that is being closed keeps the process alive. */

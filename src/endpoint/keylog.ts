@@ -11,14 +11,13 @@ const SILENT: KeylogSink = { write() {}, close() {} }
 
 export function keylogSink(option: EndpointOptions['keylog'], logger: Logger): KeylogSink {
   if (option === undefined) return SILENT
-  const warn = (error: unknown): void => logger.warn?.('the key log failed and is off', { error })
   if (typeof option === 'function') {
     return {
       write(line) {
         try {
           option(line)
         } catch (error) {
-          warn(error)
+          logger.warn?.('the key log function failed', { field: 'keylog', error })
         }
       },
       close() {},
@@ -27,7 +26,7 @@ export function keylogSink(option: EndpointOptions['keylog'], logger: Logger): K
   const file = option === 'env' ? process.env['SSLKEYLOGFILE'] : option
   if (file === undefined || file === '') return SILENT
   const stream = createWriteStream(file, { flags: 'a', mode: 0o600 })
-  stream.on('error', warn)
+  stream.on('error', (error) => logger.warn?.('the key log failed and is off', { field: 'keylog', value: file, error }))
   return {
     write: (line) => void (stream.destroyed || stream.write(`${line}\n`)),
     close: () => void stream.end(),

@@ -85,7 +85,7 @@ class FolderSink implements QlogSink {
     this.#state = 'failed'
     for (const file of this.#files.values()) file.destroy()
     this.#files.clear()
-    this.#logger.warn?.('qlog failed and is off', { folder: this.#folder, error })
+    this.#logger.warn?.('qlog failed and is off', { field: 'qlog', value: this.#folder, error })
   }
 }
 
@@ -121,7 +121,7 @@ class CallbackSink implements QlogSink {
       try {
         this.#callback(record, owner.connection)
       } catch (error) {
-        this.#logger.warn?.('the qlog function failed', { error })
+        this.#logger.warn?.('the qlog function failed', { field: 'qlog', error })
       }
     }
   }

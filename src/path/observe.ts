@@ -10,6 +10,7 @@
  */
 import { hot, sampled } from '../config/index.ts'
 import type { Feed, Observable, Sampling } from '../config/index.ts'
+import { PATH_EVENT } from '../diagnostics/index.ts'
 import type { PathEvent, PathFacts, PathMetrics } from './facts.ts'
 import type { Path } from './path.ts'
 
@@ -19,7 +20,11 @@ export class PathSetFeeds {
   readonly all$: Observable<readonly Path[]> = this.#all.values$
   readonly events$: Observable<PathEvent> = this.#events.values$
 
-  constructor() {
+  readonly #connection: object
+
+  /** `connection`: whose paths they are, for `diagnostics_channel`. */
+  constructor(connection: object) {
+    this.#connection = connection
     this.#all.emit([])
   }
 
@@ -28,6 +33,7 @@ export class PathSetFeeds {
   }
 
   emit(event: PathEvent): void {
+    if (PATH_EVENT.hasSubscribers) PATH_EVENT.publish({ connection: this.#connection, event })
     this.#events.emit(event)
   }
 

@@ -13,6 +13,8 @@ export interface Surroundings {
 }
 
 export interface PathOwner {
+  /** Whose paths they are, for those who watch from outside. */
+  readonly connection: object
   readonly engine: Engine
   readonly key: number
   readonly role: 'client' | 'server'

@@ -33,7 +33,7 @@ interface Opening {
 
 export class PathSet implements Iterable<Path> {
   readonly #owner: PathOwner
-  readonly #feeds = new PathSetFeeds()
+  readonly #feeds: PathSetFeeds
   readonly #paths = new Map<number, Path>()
   readonly #openings = new Map<number, Opening>()
   readonly #policy: PolicyRunner | null
@@ -46,6 +46,7 @@ export class PathSet implements Iterable<Path> {
   /** @internal */
   constructor(owner: PathOwner) {
     this.#owner = owner
+    this.#feeds = new PathSetFeeds(owner.connection)
     this.#policy = createRunner(owner, { paths: () => [...this.#paths.values()], open: (spec, signal) => this.open(spec, { signal }) })
     this.#scheduler = createScheduler(owner)
     this.#migrations = new Migrations(owner)

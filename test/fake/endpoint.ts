@@ -1,6 +1,7 @@
 /** A fake of the engine's endpoint: the functions of the contract, over `FakeNetwork` instead of sockets and a thread. */
 import { Command, Record, RECORD_WORDS, WriteFlag } from '../../src/binding/native.ts'
 import type { NativeEndpoint } from '../../src/binding/native.ts'
+import { DROP_REASONS, Scope } from '../../src/binding/numbers.ts'
 import type { NativeConnect, NativeEndpointOptions, NativeOrder, NativeQuestion, NativeServer } from '../../src/binding/messages.ts'
 import { FakeConnection } from './connection.ts'
 import type { FakeNetwork } from './network.ts'
@@ -12,7 +13,7 @@ export class FakeEndpoint implements NativeEndpoint {
   readonly queue: RecordQueue
   readonly connections = new Map<number, FakeConnection>()
   /** What the test may look at. */
-  readonly calls = { flush: 0, drain: 0, wakes: 0 }
+  readonly calls = { flush: 0, drain: 0, wakes: 0, asks: 0 }
   readonly forgotten = new Set<number>()
   readonly pickers = new Map<number, (view: string) => string>()
   /** RAW commands, and who hears of RAW records. */
@@ -124,7 +125,7 @@ export class FakeEndpoint implements NativeEndpoint {
 
   ask(key: number, json: string): string {
     const question = JSON.parse(json) as NativeQuestion
-    if (question.ask === 'drops') return '{"unknownConnection":2}'
+    this.calls.asks += 1
     const connection = this.connections.get(key)
     if (connection === undefined || connection.ended) throw nativeError({ code: 'QB_CONNECTION_CLOSED', message: 'the connection has ended' })
     switch (question.ask) {
@@ -136,6 +137,10 @@ export class FakeEndpoint implements NativeEndpoint {
   }
 
   statistics(scope: number, key: number, path: number, out: Float64Array): boolean {
+    if (scope === Scope.DROPS) {
+      for (let index = 0; index < out.length; index++) out[index] = DROP_REASONS[index] === 'unknownConnection' ? 2 : 0
+      return true
+    }
     if (scope !== 0 && (!this.connections.has(key) || this.forgotten.has(key))) return false
     for (let index = 0; index < out.length; index++) out[index] = scope === 2 && index === 11 ? 1 : index + 1 + path
     if (scope === 2) out[4] = this.connections.get(key)?.paths.get(path)?.ptoCount ?? 0

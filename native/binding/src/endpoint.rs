@@ -269,7 +269,7 @@ impl NativeEndpoint {
             half.send(Command::Listen(Box::new(listen)));
             // Whoever is told that we listen may connect at once: the options must be in force by then.
             let taken = Answer::default();
-            half.send(Command::Question(0, Question::Drops, taken.clone()));
+            half.send(Command::Question(0, Question::Nothing, taken.clone()));
             half.wait(&taken).unwrap_or_else(|| Ok(String::new())).map(drop)
         })
     }
@@ -319,12 +319,7 @@ impl NativeEndpoint {
     pub fn ask(&self, connection: u32, question: String) -> napi::Result<String> {
         self.with(|half| {
             let question: Question = serde_json::from_str(&question)?;
-            if half.check_open().is_err() {
-                return match question {
-                    Question::Drops => Ok(half.link.drops()),
-                    _ => Err(NativeError::connection_closed()),
-                };
-            }
+            half.check_open().map_err(|_| NativeError::connection_closed())?;
             let answer = Answer::default();
             half.send(Command::Question(connection, question, answer.clone()));
             half.wait(&answer).unwrap_or_else(|| Err(NativeError::internal("the I/O thread did not answer within a second")))

@@ -70,8 +70,6 @@ pub struct Link {
     keylog: Lock<Vec<String>>,
     /// Lines that found no room.
     keylog_lost: AtomicU64,
-    /// Drops by reason at the end, JSON.
-    drops: Lock<String>,
     /// The last record was published: nothing follows.
     ended: AtomicBool,
     /// JavaScript ends the thread without waiting for records.
@@ -97,7 +95,6 @@ impl Link {
             local: Lock::default(),
             keylog: Lock::default(),
             keylog_lost: AtomicU64::new(0),
-            drops: Lock::new("{}".to_owned()),
             ended: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             pool_bytes_max,
@@ -146,8 +143,7 @@ impl Link {
     }
 
     /// The last record was published.
-    pub fn end(&self, drops: String) {
-        *lock(&self.drops) = drops;
+    pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
@@ -166,12 +162,6 @@ impl Link {
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
-    }
-
-    /// Drops by reason of an endpoint that has ended.
-    #[must_use]
-    pub fn drops(&self) -> String {
-        lock(&self.drops).clone()
     }
 }
 

@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+use qevent::DropReason;
+
 use crate::lock::{Lock, lock};
 
 /// Cells of `ENDPOINT_NUMBERS`.
@@ -20,6 +22,8 @@ pub const ENDPOINT_CELLS: usize = 18;
 pub const CONNECTION_CELLS: usize = 43;
 /// Cells of `PATH_NUMBERS`.
 pub const PATH_CELLS: usize = 24;
+/// Cells of `DROP_REASONS`.
+pub const DROP_CELLS: usize = DropReason::ALL.len();
 /// Rows of paths kept per connection; the oldest go.
 const PATHS_KEPT: usize = 64;
 
@@ -75,6 +79,8 @@ impl ConnectionPage {
 pub struct Pages {
     /// Of the endpoint.
     pub endpoint: Row<ENDPOINT_CELLS>,
+    /// Drops by reason, of the endpoint and of all its connections so far.
+    pub drops: Row<DROP_CELLS>,
     connections: Lock<BTreeMap<u32, Arc<ConnectionPage>>>,
 }
 
@@ -89,12 +95,17 @@ impl Pages {
         lock(&self.connections).remove(&key);
     }
 
-    /// Fills `out` with the row that `scope` (0 endpoint, 1 connection, 2 path) names; `false`: there is none.
+    /// Fills `out` with the row that `scope` (0 endpoint, 1 connection, 2 path, 3 drops) names; `false`: there is none.
     pub fn read(&self, scope: u32, key: u32, path: u32, out: &mut [f64]) -> bool {
-        if scope == 0 {
-            self.endpoint.copy_to(out);
-            return true;
+        match scope {
+            0 => self.endpoint.copy_to(out),
+            3 => self.drops.copy_to(out),
+            _ => return self.read_connection(scope, key, path, out),
         }
+        true
+    }
+
+    fn read_connection(&self, scope: u32, key: u32, path: u32, out: &mut [f64]) -> bool {
         let Some(page) = lock(&self.connections).get(&key).cloned() else { return false };
         match scope {
             1 => page.numbers.copy_to(out),
@@ -122,7 +133,18 @@ mod tests {
         let mut out = [0.0; CONNECTION_CELLS];
         assert!(pages.read(0, 0, 0, &mut out) && out[ENDPOINT_CELLS - 1] == 1.0 && out[ENDPOINT_CELLS] == 0.0);
         assert!(pages.read(1, 7, 0, &mut out) && out[CONNECTION_CELLS - 1] == 2.5);
+        pages.drops.write([7.0; DROP_CELLS]);
         assert!(pages.read(2, 7, 3, &mut out) && out[PATH_CELLS - 1] == f64::INFINITY && out[PATH_CELLS] == 2.5);
+        assert!(pages.read(3, 0, 0, &mut out) && out[DROP_CELLS - 1] == 7.0);
+    }
+
+    #[test]
+    fn drop_reasons_have_the_order_that_javascript_reads() {
+        let contract = include_str!("../../../src/binding/numbers.ts");
+        let list = contract.split("DROP_REASONS = [").nth(1).and_then(|rest| rest.split(']').next()).expect("the list");
+        let named: Vec<&str> = list.split('\'').skip(1).step_by(2).collect();
+        let known: Vec<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(named, known);
     }
 
     #[test]
@@ -130,7 +152,7 @@ mod tests {
         let pages = Pages::default();
         pages.connection(7);
         let mut out = [9.0; 4];
-        for (scope, key, path) in [(1, 8, 0), (2, 7, 0), (3, 7, 0)] {
+        for (scope, key, path) in [(1, 8, 0), (2, 7, 0), (4, 7, 0)] {
             assert!(!pages.read(scope, key, path, &mut out));
         }
         pages.forget(7);

@@ -170,6 +170,14 @@ impl DropCounters {
         DropReason::ALL.iter().map(|reason| reason.name()).zip(self.0)
     }
 
+    /// Adds what a set has more than it had at `before`, and sets that to it: a total over sets that come and go.
+    pub fn add_news(&mut self, set: &Self, before: &mut Self) {
+        for ((counter, now), before) in self.0.iter_mut().zip(set.0).zip(&mut before.0) {
+            *counter = counter.saturating_add(now.saturating_sub(*before));
+            *before = now;
+        }
+    }
+
     /// Adds the counts of another set: those of a connection to the endpoint's, say.
     pub fn add(&mut self, other: &Self) {
         for (counter, more) in self.0.iter_mut().zip(other.0) {
@@ -242,6 +250,19 @@ mod tests {
         }
         assert_eq!(counters.iter().count(), DropReason::ALL.len());
         assert_eq!(counters.total(), counters.iter().map(|(_, count)| count).sum::<u64>());
+    }
+
+    #[test]
+    fn news_of_a_set_are_added_once() {
+        let (mut total, mut set, mut before) = (DropCounters::default(), DropCounters::default(), DropCounters::default());
+        set.count(DropReason::Duplicate);
+        total.add_news(&set, &mut before);
+        total.add_news(&set, &mut before);
+        set.count(DropReason::Duplicate);
+        set.count(DropReason::NoKeys);
+        total.add_news(&set, &mut before);
+        assert_eq!((total.get(DropReason::Duplicate), total.get(DropReason::NoKeys), total.total()), (2, 1, 3));
+        assert_eq!(before, set);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Questions that a person or a test asks while JavaScript waits (docs/design/ring, section 6).
 
-use std::collections::BTreeMap;
-
 use qbase::{PathId, SpaceId};
 use qconnection::connection::{SpaceState, SpaceView};
 use qdriver::Io;
@@ -19,8 +17,8 @@ use crate::{
 impl Engine {
     /// The answer as JSON.
     pub(super) fn answer(&self, io: &mut Io<'_>, key: u32, question: Question) -> Reply {
-        if matches!(question, Question::Drops) {
-            return Ok(self.drops(io));
+        if matches!(question, Question::Nothing) {
+            return Ok("{}".to_owned());
         }
         let connection = self.table.get(key).filter(|connection| connection.is_live()).ok_or_else(NativeError::connection_closed)?;
         let now = io.now;
@@ -36,23 +34,9 @@ impl Engine {
                 };
                 serde_json::to_string(&machine.space(space).map(|view| facts(&view)))
             }
-            Question::Drops => Ok("{}".to_owned()),
+            Question::Nothing => Ok("{}".to_owned()),
         };
         Ok(json?)
-    }
-
-    /// Drops by reason, those of live connections included.
-    pub(super) fn drops(&self, io: &Io<'_>) -> String {
-        let mut drops = io.endpoint.statistics().drops;
-        drops.add(&self.raw.drops);
-        for key in self.table.keys() {
-            let machine = self.table.get(key).and_then(|connection| io.endpoint.connection(connection.handle));
-            if let Some(machine) = machine {
-                drops.add(machine.drops());
-            }
-        }
-        let counted: BTreeMap<&str, u64> = drops.iter().filter(|(_, count)| *count > 0).collect();
-        serde_json::to_string(&counted).unwrap_or_else(|_| "{}".to_owned())
     }
 
     fn explain(&self, machine: &qconnection::Connection, now: qbase::Timestamp, about: About) -> Explanation {

@@ -12,6 +12,7 @@ use qconnection::{
     ConnectionHandle,
     connection::{HandshakeStep, PathTicket},
 };
+use qevent::DropCounters;
 
 use super::{datagrams::Messages, migrate::Move, plans::Planning, stall::Stall, stream::Stream};
 use crate::{
@@ -70,6 +71,8 @@ pub struct Connection {
     pub planning: Planning,
     /// Numbers to be read.
     pub page: Arc<ConnectionPage>,
+    /// Drops that the endpoint's page has of it; `None`: there were none.
+    pub drops: Option<Box<DropCounters>>,
     /// The numbers changed since they were written.
     pub stale: bool,
     /// Bits of `Trace`.
@@ -138,6 +141,7 @@ impl Connection {
             messages: Messages::default(),
             planning: Planning::default(),
             page,
+            drops: None,
             stale: false,
             trace: 0,
             phase: Phase::Live,

@@ -297,12 +297,12 @@ impl Engine {
         }
         self.link.set_local(Vec::new());
         self.write_all_pages(io);
-        self.end(io.now, None, self.drops(io));
+        self.end(io.now, None);
         io.stop();
     }
 
     /// The last record of all.
-    fn end(&mut self, now: Timestamp, error: Option<NativeError>, drops: String) {
+    fn end(&mut self, now: Timestamp, error: Option<NativeError>) {
         if self.ending == Ending::Done {
             return;
         }
@@ -310,7 +310,7 @@ impl Engine {
         let at_ms = self.out.at_ms(now);
         self.out.event(0, &Event::EndpointClosed { at_ms, error });
         self.out.records.publish();
-        self.link.end(drops);
+        self.link.end();
         self.out.urgent = true;
     }
 }
@@ -335,7 +335,7 @@ impl Drop for Engine {
         let error = (!self.link.is_abandoned()).then(|| NativeError::internal(what));
         let now = self.link.clock.now();
         self.out.set_clock(now, now.as_millis_f64());
-        self.end(now, error, "{}".to_owned());
+        self.end(now, error);
         if self.out.records.claim_wake() == records::Wake::Yes {
             self.wake.call();
         }

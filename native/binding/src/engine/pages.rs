@@ -7,9 +7,10 @@ use std::time::Duration;
 use qbase::Timestamp;
 use qconnection::{Connection as Machine, PathView, path::EcnState};
 use qdriver::Io;
+use qevent::DropCounters;
 
 use super::{Engine, connection::Connection, raw::RawQueue};
-use crate::{messages::plans, stats::{CONNECTION_CELLS, ENDPOINT_CELLS, PATH_CELLS}};
+use crate::{messages::plans, stats::{CONNECTION_CELLS, DROP_CELLS, ENDPOINT_CELLS, PATH_CELLS}};
 
 /// Time between two writes of the same page.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -24,6 +25,8 @@ pub struct Schedule {
     written_at: Option<Timestamp>,
     /// Datagrams received and sent when the endpoint's page was written.
     counted: (u64, u64),
+    /// Drops of connections, of those that have ended too.
+    drops: DropCounters,
 }
 
 impl Schedule {
@@ -61,6 +64,19 @@ impl Engine {
         }
         self.pages.stale = stale;
         self.link.pages.endpoint.write(endpoint(io, self.link.pool_bytes_max, self.out.lost, &self.raw));
+        self.link.pages.drops.write(self.drops(io));
+    }
+
+    /// In the order of `DROP_REASONS`.
+    fn drops(&self, io: &Io<'_>) -> [f64; DROP_CELLS] {
+        let mut drops = io.endpoint.statistics().drops;
+        drops.add(&self.raw.drops);
+        drops.add(&self.pages.drops);
+        let mut row = [0.0; DROP_CELLS];
+        for (cell, (_, count)) in row.iter_mut().zip(drops.iter()) {
+            *cell = count as f64;
+        }
+        row
     }
 
     /// What changes with every datagram.
@@ -74,6 +90,9 @@ impl Engine {
         let Some(connection) = self.table.get_mut(key) else { return };
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
         connection.stale = false;
+        if machine.drops().total() > 0 {
+            self.pages.drops.add_news(machine.drops(), connection.drops.get_or_insert_default());
+        }
         let stall = connection.receiving.longest().max(connection.sending.longest());
         connection.page.numbers.write(numbers(machine, io.now, stall));
         for path in machine.paths() {

@@ -56,6 +56,7 @@ impl Engine {
             }
             match event {
                 events::Event::Drained => {
+                    self.write_page(io, key);
                     self.table.remove(key);
                     return Visited::Whole;
                 }

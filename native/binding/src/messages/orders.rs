@@ -208,8 +208,9 @@ pub enum Question {
         /// Of which path, for the application space.
         path: u32,
     },
-    /// Drops by reason, of the endpoint.
-    Drops,
+    /// Whether the commands before it were taken: of our own, JavaScript does not ask it.
+    #[serde(skip)]
+    Nothing,
 }
 
 /// What an explanation is about.
@@ -267,6 +268,6 @@ mod tests {
         assert!(matches!(serde_json::from_str(r#"{"ask":"explain","about":"paths"}"#), Ok(Question::Explain { about: About::Paths })));
         assert!(matches!(serde_json::from_str(r#"{"ask":"update-key"}"#), Ok(Question::UpdateKey)));
         assert!(matches!(serde_json::from_str(r#"{"ask":"space","space":"handshake","path":0}"#), Ok(Question::Space { space: SpaceName::Handshake, path: 0 })));
-        assert!(matches!(serde_json::from_str(r#"{"ask":"drops"}"#), Ok(Question::Drops)));
+        assert!(serde_json::from_str::<Question>(r#"{"ask":"nothing"}"#).is_err());
     }
 }
