@@ -5,8 +5,12 @@
 import { readFile } from 'node:fs/promises'
 import { InvalidArgumentError, Option } from 'commander'
 import type { Command } from 'commander'
-import type { ConnectionOptions, EndpointOptions, Logger, PathSpec } from '../index.ts'
+import type { ConnectionOptions, EndpointOptions, PathSpec } from '../index.ts'
 import { usageError } from './exit.ts'
+import { createLogger } from './log.ts'
+import type { LogValues } from './log.ts'
+import { MetricsServer, parseMetricsAddress } from './metrics/index.ts'
+import type { MetricsAddress } from './metrics/index.ts'
 import { parsePath, parseTime } from './parse.ts'
 import type { PathArgument } from './parse.ts'
 import { SCHEDULER_HELP, SCHEDULER_OPTION, schedulerOption } from './scheduler.ts'
@@ -33,13 +37,10 @@ export interface TransportValues {
   session?: string
 }
 
-export interface ObserveValues {
+export interface ObserveValues extends LogValues {
   qlog?: string
   keylog?: string
-  metrics?: string
-  log?: 'plain' | 'json'
-  verbose?: true
-  quiet?: true
+  metrics?: MetricsAddress
   json?: true
 }
 
@@ -69,7 +70,7 @@ export function addTransport(command: Command): Command {
 export function addObserve(command: Command): Command {
   return command
     .option('--qlog <dir>', 'write a qlog of each connection into a folder')
-    .addOption(new Option('--metrics <addr>').hideHelp())
+    .option('--metrics <addr>', '[HOST:]PORT: answer HTTP at /metrics (Prometheus), /events, /healthz', parsed(parseMetricsAddress))
     .option('--keylog <file>', 'write TLS keys for packet analysers (else SSLKEYLOGFILE)')
     .addOption(new Option('--log <form>', 'form of warnings and logs').choices(['plain', 'json']).default('plain'))
     .option('-v, --verbose', 'log what the library tells')
@@ -133,25 +134,21 @@ export async function transportOptions(values: TransportValues): Promise<Connect
 }
 
 export function observeOptions(values: ObserveValues, terminal: Terminal): EndpointOptions {
-  refuseOption('--metrics', values.metrics)
   const keylog = values.keylog ?? ((process.env['SSLKEYLOGFILE'] ?? '') === '' ? undefined : 'env')
   return {
     ...(values.qlog === undefined ? {} : { qlog: values.qlog }),
     ...(keylog === undefined ? {} : { keylog }),
-    logger: loggerOf(values, terminal),
+    logger: createLogger(values, terminal),
   }
 }
 
-/** Warnings and errors always (not with -q); the rest with -v. */
-function loggerOf(values: ObserveValues, terminal: Terminal): Logger {
-  const write = (level: string) => (message: string, facts: object): void => {
-    if (message.startsWith('the server certificate is not verified')) return // --insecure has said so
-    if (values.log === 'json') terminal.note(JSON.stringify({ level, message, ...facts }))
-    else terminal.note(`${level}: ${message}`)
-  }
-  if (values.quiet === true) return { error: write('error') }
-  const loud = { warn: write('warning'), error: write('error') }
-  return values.verbose === true ? { ...loud, info: write('info'), debug: write('debug') } : loud
+/** The HTTP server of `--metrics`, before there is anything to tell; null without the option. @throws CommandError if it cannot be bound */
+export async function openMetrics({ metrics, quiet, json }: ObserveValues, terminal: Terminal): Promise<MetricsServer | null> {
+  if (metrics === undefined) return null
+  const server = await MetricsServer.open(metrics)
+  if (metrics.reach === 'network' && quiet !== true) terminal.note(`warning: whoever reaches ${server.url} reads addresses and numbers of all connections`)
+  if (quiet !== true && json !== true) terminal.note(`metrics on ${server.url}/metrics`)
+  return server
 }
 
 /** @throws a usage error if an option is used that the command line does not have yet */

@@ -8,7 +8,7 @@ import { CommandError, Exit, usageError } from './exit.ts'
 import { FileServer, HQ_ALPN, openInside } from './files/index.ts'
 import type { RequestReport } from './files/index.ts'
 import { formatBytes, formatMs, formatRate } from './format.ts'
-import { addObserve, observeOptions, parsed, refuseOption } from './options.ts'
+import { addObserve, observeOptions, openMetrics, parsed, refuseOption } from './options.ts'
 import type { ObserveValues } from './options.ts'
 import { parseTime } from './parse.ts'
 import { PathLedger, rounded } from './paths.ts'
@@ -59,9 +59,11 @@ async function serve(dir: string, values: ServeValues, terminal: Terminal): Prom
   const root = await folder(dir)
   const { options, pin } = await serverOptions(values)
   using interrupted = new Interruption()
+  await using metrics = await openMetrics(values, terminal)
   const endpoint = await Endpoint.bind({ ...observeOptions(values, terminal), local: values.listen, server: options })
   const log = new RequestLog(terminal, endpoint, values)
-  log.listening(endpoint.local, pin)
+  metrics?.watch(endpoint)
+  log.listening(endpoint.local, pin, metrics?.url)
   const server = new FileServer((path) => openInside(root, path), (connection, report) => log.request(connection, report))
   try {
     for await (const connection of endpoint.incoming({ signal: interrupted.signal })) {
@@ -115,8 +117,8 @@ class RequestLog {
     this.#json = values.json === true
   }
 
-  listening(local: readonly string[], pin: string | null): void {
-    if (this.#json) return this.#event('listening', { ok: true, local, pin })
+  listening(local: readonly string[], pin: string | null, metrics: string | undefined): void {
+    if (this.#json) return this.#event('listening', { ok: true, local, pin, ...(metrics === undefined ? {} : { metrics }) })
     for (const address of local) this.#terminal.result(`listening on ${address}`)
     if (pin === null) return undefined
     this.#terminal.result(`pin ${pin}`)

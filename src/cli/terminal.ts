@@ -3,6 +3,7 @@
  * terminal). The one place that writes to the process's streams.
  */
 import picocolors from 'picocolors'
+import { toJson } from './json.ts'
 
 export type Colors = ReturnType<typeof picocolors.createColors>
 
@@ -32,7 +33,7 @@ export class Terminal {
 
   /** One JSON object on a line of stdout. A bigint is a number below 2^53, else a decimal string. */
   json(value: object): void {
-    this.result(JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? (item <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(item) : String(item)) : item)))
+    this.result(toJson(value))
   }
 
   /** Progress, warnings and logs, on stderr. */

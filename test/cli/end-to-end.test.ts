@@ -111,6 +111,33 @@ describe.skipIf(!BUILT)('serve and get', () => {
     expect((await readdir(folder)).filter((name) => name.startsWith('none'))).toEqual([])
   })
 
+  it('answer HTTP at --metrics while they run, and let go of the port', { timeout: LIMIT_MS }, async () => {
+    const server = start(['serve', 'www', '-l', '127.0.0.1:0', '--json', '--metrics', '0'])
+    const { local, pin, metrics } = JSON.parse(await server.line) as { local: string[]; pin: string; metrics: string }
+    expect(metrics).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
+    const events = await fetch(`${metrics}/events`)
+    const got = await quicbraid('get', `https://${local[0]}/small.txt`, '-o', 'seen.txt', '--pin', pin, '--metrics', '0', '--json')
+    expect(got).toMatchObject({ exit: 0, err: '', json: { ok: true } })
+    const text = await (await fetch(`${metrics}/metrics`)).text()
+    expect(text).toContain('quicbraid_endpoint_connections_accepted_total 1\n')
+    expect(await (await fetch(`${metrics}/healthz`)).json()).toMatchObject({ ok: true, local, listening: true })
+    const taken = await quicbraid('serve', 'www', '-l', '127.0.0.1:0', '--json', '--metrics', new URL(metrics).port)
+    expect(taken).toMatchObject({ exit: 2, json: { ok: false, error: { code: 'QB_BIND_FAILED', message: expect.stringContaining('another program has this port') as never } } })
+    server.child.kill('SIGINT')
+    expect((await server.outcome).exit).toBe(130)
+    const told = await events.text()
+    for (const word of ['event: hello', 'event: connection', '"type":"opened"', 'event: path', '"type":"closing"']) expect(told).toContain(word)
+    await expect(fetch(`${metrics}/healthz`)).rejects.toThrow()
+  })
+
+  it('log as lines or as JSON what the library warns of', { timeout: LIMIT_MS }, async () => {
+    for (const [form, expected] of [['plain', /^warning: qlog failed and is off \(field: qlog, value: \/dev\/null\/logs, error: .+\)\n$/], ['json', /^\{"field":"qlog","value":"\/dev\/null\/logs",.*"level":"warning".*\}\n$/]] as const) {
+      const { address, pin } = await serve()
+      const got = await quicbraid('get', `https://${address}/small.txt`, '-o', `log-${form}.txt`, '--pin', pin, '--json', '--log', form, '--qlog', '/dev/null/logs')
+      expect(got).toMatchObject({ exit: 0, err: expect.stringMatching(expected) as never })
+    }
+  })
+
   it('fail with exit 5 on another hash', { timeout: LIMIT_MS }, async () => {
     const { address, pin } = await serve()
     const got = await quicbraid('get', `https://${address}/small.txt`, '-o', 'none', '--pin', pin, '--sha256', '0'.repeat(64), '--json')

@@ -31,7 +31,7 @@ describe('the command line', () => {
   })
 
   it('refuses unknown commands, options and bad values with exit 1', async () => {
-    for (const args of [['fly'], ['get'], ['get', '--fast', 'https://h/x'], ['demo', '--rate', '5'], ['demo', '--cut-at', '80%'], ['serve'], ['get', '--path', '=', 'https://h/x'], ['get', '-o', 'x', 'ftp://h/x']]) {
+    for (const args of [['fly'], ['get'], ['get', '--fast', 'https://h/x'], ['demo', '--rate', '5'], ['demo', '--cut-at', '80%'], ['serve'], ['get', '--path', '=', 'https://h/x'], ['get', '-o', 'x', 'ftp://h/x'], ['serve', '.', '--metrics', 'example.net'], ['serve', '.', '--log', 'xml']]) {
       expect((await outcome(...args)).exit, args.join(' ')).toBe(1)
     }
   })
@@ -44,7 +44,7 @@ describe('the command line', () => {
       expect(message).toContain('not available in this version')
     }
     expect(await outcome('serve', '.', '--allow-put')).toMatchObject({ exit: 1, message: '--allow-put is not available in this version; leave it out' })
-    expect(() => refuseOption('--metrics', '127.0.0.1:1')).toThrow('not available')
+    expect(() => refuseOption('--session', 'file')).toThrow('not available')
   })
 
   it('refuses a folder that is not there with exit 2', async () => {

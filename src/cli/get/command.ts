@@ -6,7 +6,7 @@ import { Endpoint } from '../../index.ts'
 import type { Connection, ConnectionOptions } from '../../index.ts'
 import { sleep } from '../clock.ts'
 import { asCommandError, CommandError } from '../exit.ts'
-import { addObserve, addTransport, addTrust, observeOptions, parsed, transportOptions, trustOptions } from '../options.ts'
+import { addObserve, addTransport, addTrust, observeOptions, openMetrics, parsed, transportOptions, trustOptions } from '../options.ts'
 import type { ObserveValues, TransportValues, TrustValues } from '../options.ts'
 import { parseCount } from '../parse.ts'
 import { rounded } from '../paths.ts'
@@ -47,7 +47,9 @@ async function get(jobs: readonly Job[], values: GetValues, terminal: Terminal):
   const transport = await transportOptions(values)
   const options: ConnectionOptions = { ...trust, ...transport, limits: { ...LIMITS, ...transport.limits } }
   using interrupted = new Interruption()
+  await using metrics = await openMetrics(values, terminal)
   const endpoint = await Endpoint.bind(observeOptions(values, terminal))
+  metrics?.watch(endpoint)
   const fetching = new Fetching(jobs)
   const quiet = values.json === true || values.quiet === true ? 'quiet' : 'shown'
   const progress = new Progress(terminal, quiet, () => frameOf({ done: fetching.fetched.length, jobs: jobs.length, bytes: fetching.bytes, ms: fetching.elapsedMs }, fetching.paths(), terminal.colors))
