@@ -132,6 +132,8 @@ pub enum Question {
     FromOtherPort,
     /// The same, answered from another IP and port.
     FromOtherAddress,
+    /// Which address do you see, you whose packet came first and was filtered?
+    MappingAfterContact,
     /// Does a packet to our own mapped address arrive?
     Hairpin,
     /// Is the mapping still there after this silence?
@@ -169,6 +171,20 @@ pub enum Constancy {
     Changing,
 }
 
+/// What becomes of the mapping towards a peer whose packet came first and was filtered. A Linux masquerade takes that packet for
+/// a connection of its own: it gives the host another port towards this peer. Then the order of a punch decides: this side
+/// must send before the other one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum AfterContact {
+    /// Not tried.
+    #[default]
+    Unknown,
+    /// It is the same as towards others.
+    Keeps,
+    /// It is another one.
+    Changes,
+}
+
 /// Whether UDP gets through at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Reach {
@@ -198,6 +214,8 @@ pub struct Behaviour {
     pub life: MappingLife,
     /// Whether the mapping stays.
     pub constancy: Constancy,
+    /// Whether it stays towards a peer that sent first.
+    pub after_contact: AfterContact,
     /// The socket's own address, if it is known.
     pub local: Option<SocketAddr>,
     /// The mapped address that the first server saw.

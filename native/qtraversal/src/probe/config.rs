@@ -17,7 +17,7 @@ pub struct ProbeConfig {
     pub mapping: Patience,
     /// Patience for answers that a filter may stop: silence is a result, so it is asked often enough that loss is not one.
     pub filter: Patience,
-    /// Fresh sockets for the allocation of ports and for hairpins, 0 ..= 6; below 2 no hairpin is tried.
+    /// Fresh sockets for the filter, the allocation of ports and hairpins, 1 ..= 6; below 2 no hairpin is tried.
     pub fresh_sockets: u8,
 }
 

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! First: who answers? ─ nobody: blocked
-//!   └ OtherAddress, OtherPort: filter, before anybody else was sent to
-//!       └ Mapping: further servers (RFC 5780: the three other sockets of the server), unless nothing is mapped
-//!           └ Again: a later one differs or is silent: two of three rounds make it "changing"
-//!               └ Ports: fresh sockets ask the first server ─ Hairpin: two of them ask each other ─ Done
+//!   └ Mapping: further servers (RFC 5780: the three other sockets of the server), unless nothing is mapped
+//!       └ Again: a later one differs or is silent: two of three rounds make it "changing"
+//!           └ Ports: fresh sockets ask the first server
+//!               └ OtherAddress, OtherPort: the filter of the first fresh one, which nobody else was told of
+//!                   └ AfterContact: it asks whose packet was filtered ─ Hairpin: two fresh sockets ask each other ─ Done
 //! ```
-//! Dquic 0.5 servers pass change requests on at the second server only: there the filter is asked after the second answer.
+//! The filter is not tried on the socket under test: it was sent from to everybody, and a packet that is filtered there can change
+//! its mapping towards the sender (a Linux masquerade does that). Dquic 0.5 servers pass change requests on at the second server.
 
 use std::net::SocketAddr;
 
@@ -22,9 +24,12 @@ use super::{
     survey::{Origin, Survey, Target},
 };
 use crate::{
-    nat::{Behaviour, Constancy, Filtering, Hairpin, Mapping, Observation, PortAllocation, Question, Reach},
+    nat::{AfterContact, Behaviour, Constancy, Filtering, Hairpin, Mapping, Observation, PortAllocation, Question, Reach},
     stun::{Answer, Change, Class, Expect, Form, Message, Patience, Step, Transaction, TransactionId},
 };
+
+/// The fresh socket that the filter is tried on.
+const FILTERED: SocketNumber = 1;
 
 /// A detection on one socket.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub struct Detection {
     observations: Vec<Observation>,
     /// Servers asked from the socket under test, and what they saw.
     survey: Survey,
+    /// The other address of the first server.
+    other: Option<SocketAddr>,
     /// Mappings in the order of their making.
     ports: Vec<Ports>,
     /// Fresh sockets: own address, mapped address.
@@ -49,6 +56,7 @@ enum Stage {
     First(usize),
     OtherAddress,
     OtherPort,
+    AfterContact,
     Mapping(usize),
     Again(usize),
     Open(u8),
@@ -77,7 +85,7 @@ impl Detection {
     #[must_use]
     pub fn new(mut config: ProbeConfig) -> Self {
         config.servers.truncate(super::survey::MAX_TARGETS);
-        config.fresh_sockets = config.fresh_sockets.min(MAX_FRESH);
+        config.fresh_sockets = config.fresh_sockets.clamp(1, MAX_FRESH);
         let behaviour = Behaviour { local: config.local, ..Behaviour::default() };
         Self {
             config,
@@ -86,6 +94,7 @@ impl Detection {
             behaviour,
             observations: Vec::new(),
             survey: Survey::default(),
+            other: None,
             ports: Vec::new(),
             fresh: Vec::new(),
             trial: None,
@@ -140,7 +149,7 @@ impl Detection {
                 self.fresh.push(Fresh { local, mapped: None });
                 Stage::Ports(number)
             }
-            None => Stage::Hairpin,
+            None => Stage::OtherAddress,
         };
     }
 
@@ -162,10 +171,7 @@ impl Detection {
     fn next(&mut self, now: Timestamp, random: &mut dyn RngCore) -> Option<ProbeStep> {
         match self.stage {
             Stage::First(n) => match self.config.servers.get(n).copied() {
-                Some(server) => {
-                    let request = self.request(random);
-                    self.ask(0, Question::Mapping, request, server, Expect::Asked, self.config.mapping, now);
-                }
+                Some(server) => self.ask(0, Question::Mapping, self.request(random), server, self.config.mapping, now),
                 None => {
                     self.behaviour.reach = if n == 0 { Reach::Unknown } else { Reach::Blocked };
                     self.stage = Stage::Done;
@@ -174,30 +180,25 @@ impl Detection {
             Stage::OtherAddress => self.ask_filter(Question::FromOtherAddress, Change::Both, now, random),
             Stage::OtherPort => self.ask_filter(Question::FromOtherPort, Change::Port, now, random),
             Stage::Mapping(n) => match self.survey.target(n) {
-                Some(target) => {
-                    let request = self.request(random);
-                    self.ask(0, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
-                }
+                Some(target) => self.ask_further(0, Question::Mapping, target.server, now, random),
                 None => self.conclude(),
             },
             Stage::Again(n) => match self.survey.target(n) {
-                Some(target) => {
-                    let request = self.request(random);
-                    self.ask(0, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
-                }
+                Some(target) => self.ask_further(0, Question::Mapping, target.server, now, random),
                 None => self.stage = Stage::Open(1),
             },
-            Stage::Open(n) if n > self.config.fresh_sockets => self.stage = Stage::Hairpin,
+            Stage::Open(n) if n > self.fresh_sockets() => self.stage = Stage::OtherAddress,
             Stage::Open(n) => {
                 self.stage = Stage::Opening(n);
                 return Some(ProbeStep::Open(n));
             }
             Stage::Opening(_) => return Some(ProbeStep::Wait(Timestamp::FAR_FUTURE)),
             Stage::Ports(n) => match self.survey.target(0) {
-                Some(target) => {
-                    let request = self.request(random);
-                    self.ask(n, Question::Mapping, request, target.server, Expect::Asked, Patience::FURTHER, now);
-                }
+                Some(target) => self.ask_further(n, Question::Mapping, target.server, now, random),
+                None => self.stage = Stage::Hairpin,
+            },
+            Stage::AfterContact => match self.other {
+                Some(other) => self.ask_further(FILTERED, Question::MappingAfterContact, other, now, random),
                 None => self.stage = Stage::Hairpin,
             },
             Stage::Hairpin => self.begin_hairpin(now, random),
@@ -220,34 +221,40 @@ impl Detection {
         Message::request(self.config.form, TransactionId::random(random))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a question is just these")]
-    fn ask(
-        &mut self,
-        socket: SocketNumber,
-        question: Question,
-        request: Message,
-        server: SocketAddr,
-        expect: Expect,
-        patience: Patience,
-        now: Timestamp,
-    ) {
+    /// Asks; the answer must come from where a change request wants it.
+    fn ask(&mut self, socket: SocketNumber, question: Question, request: Message, server: SocketAddr, patience: Patience, now: Timestamp) {
+        let expect = request.change.map_or(Expect::Asked, Expect::Changed);
         let transaction = Transaction::new(request, server, expect, patience, now);
         self.question = Some(Asked { socket, question, transaction });
     }
 
+    fn ask_further(&mut self, socket: SocketNumber, question: Question, server: SocketAddr, now: Timestamp, random: &mut dyn RngCore) {
+        self.ask(socket, question, self.request(random), server, Patience::FURTHER, now);
+    }
+
     fn ask_filter(&mut self, question: Question, change: Change, now: Timestamp, random: &mut dyn RngCore) {
-        let Some(target) = self.filter_target() else {
-            self.stage = Stage::Mapping(1);
+        let (Some(target), Some(_), Some(_)) = (self.filter_target(), self.other, self.filtered_mapping()) else {
+            self.stage = Stage::Hairpin;
             return;
         };
         let request = Message { change: Some(change), ..self.request(random) };
-        self.ask(0, question, request, target.server, Expect::Changed(change), self.config.filter, now);
+        self.ask(FILTERED, question, request, target.server, self.config.filter, now);
     }
 
     /// Whom to ask about the filter: dquic 0.5 has it at the second server.
     fn filter_target(&self) -> Option<Target> {
         let n = usize::from(self.config.form == Form::Dquic05 && self.behaviour.mapping != Mapping::None);
         self.survey.target(n)
+    }
+
+    /// The mapping of the socket that the filter is tried on.
+    fn filtered_mapping(&self) -> Option<SocketAddr> {
+        self.fresh.first().and_then(|fresh| fresh.mapped)
+    }
+
+    /// Without a NAT there is nothing to learn but the filter.
+    fn fresh_sockets(&self) -> u8 {
+        if self.behaviour.mapping == Mapping::None { FILTERED } else { self.config.fresh_sockets }
     }
 
     /// The question is answered, or nobody did in time.
@@ -282,6 +289,14 @@ impl Detection {
             }),
             Stage::Mapping(n) => self.mapped(n, server, success.map(|answer| answer.message)),
             Stage::Again(n) => self.again(n, mapped),
+            Stage::AfterContact => {
+                self.behaviour.after_contact = match mapped {
+                    None => AfterContact::Unknown,
+                    Some(_) if mapped == self.filtered_mapping() => AfterContact::Keeps,
+                    Some(_) => AfterContact::Changes,
+                };
+                self.stage = Stage::Hairpin;
+            }
             Stage::Ports(n) => {
                 if let (Some(fresh), Some(mapped)) = (self.fresh.last_mut(), mapped) {
                     fresh.mapped = Some(mapped);
@@ -312,7 +327,7 @@ impl Detection {
         for server in self.config.servers.clone() {
             self.survey.add(server, Origin::Named);
         }
-        let has_filter_test = answer.other.is_some();
+        self.other = answer.other;
         if let Some(other) = answer.other {
             if self.config.form == Form::Rfc {
                 self.survey.add(other, Origin::Named);
@@ -322,15 +337,16 @@ impl Detection {
                 self.survey.add(other, Origin::Named);
             }
         }
-        let filter_later = self.config.form == Form::Dquic05 && self.behaviour.mapping != Mapping::None;
-        self.stage = if has_filter_test && !filter_later { Stage::OtherAddress } else { Stage::Mapping(1) };
+        self.stage = if self.behaviour.mapping == Mapping::None { Stage::Open(1) } else { Stage::Mapping(1) };
     }
 
     fn filtered(&mut self, filtering: Filtering) {
         self.behaviour.filtering = filtering;
-        // The filter test of dquic 0.5 stands behind the second answer.
-        let next = if self.config.form == Form::Dquic05 { self.survey.seen().len().max(1) } else { 1 };
-        self.stage = Stage::Mapping(next);
+        let is_closed = matches!(filtering, Filtering::AddressDependent | Filtering::AddressAndPortDependent);
+        let is_one_mapping = self.behaviour.mapping == Mapping::EndpointIndependent;
+        // With dquic 0.5 it was another server's packet that came.
+        let can_tell = is_closed && is_one_mapping && self.config.form != Form::Dquic05;
+        self.stage = if can_tell { Stage::AfterContact } else { Stage::Hairpin };
     }
 
     /// A further server answered, or not.
@@ -345,10 +361,6 @@ impl Detection {
         }
         let next = n.saturating_add(1);
         self.stage = Stage::Mapping(next);
-        if n == 1 && self.config.form == Form::Dquic05 && answer.is_some() {
-            self.stage = Stage::OtherAddress;
-            return;
-        }
         if self.survey.differs(n) {
             self.stage = Stage::Again(n);
         }
@@ -375,13 +387,14 @@ impl Detection {
             }
         }
         self.stage = Stage::Open(1);
-        if self.behaviour.mapping == Mapping::None {
-            self.behaviour.ports = PortAllocation::Preserving;
-            self.stage = Stage::Done;
-        }
     }
 
     fn begin_hairpin(&mut self, now: Timestamp, random: &mut dyn RngCore) {
+        if self.behaviour.mapping == Mapping::None {
+            self.behaviour.ports = PortAllocation::Preserving;
+            self.stage = Stage::Done;
+            return;
+        }
         self.behaviour.ports = infer::ports(&self.ports);
         let mut ends = self.fresh.iter().zip(1_u8..).filter_map(|(fresh, socket)| Some(End { socket, mapped: fresh.mapped? }));
         self.trial = match (ends.next(), ends.next()) {

@@ -43,6 +43,9 @@ pub(super) struct Nat {
     /// A mapping that looks endpoint-independent changes after so many servers.
     pub(super) changes_after: usize,
     pub(super) blocked: bool,
+    /// A filtered packet changes the mapping towards its sender.
+    pub(super) linux: bool,
+    pub(super) came_first: BTreeSet<(SocketAddr, SocketAddr)>,
     pub(super) maps: Vec<Map>,
     pub(super) next: u16,
 }
@@ -59,7 +62,7 @@ impl Nat {
     pub(super) fn new(mapping: Mapping, filtering: Filtering) -> Self {
         let life = Duration::from_secs(60);
         let (give, hairpin) = (Give::Random, Hairpin::None);
-        Self { mapping, filtering, give, hairpin, life, changes_after: usize::MAX, blocked: false, maps: Vec::new(), next: 20_000 }
+        Self { mapping, filtering, give, hairpin, life, changes_after: usize::MAX, blocked: false, linux: false, came_first: BTreeSet::new(), maps: Vec::new(), next: 20_000 }
     }
 
     fn out(&mut self, inside: SocketAddr, to: SocketAddr, now: Timestamp, random: &mut dyn RngCore) -> SocketAddr {
@@ -72,6 +75,9 @@ impl Nat {
             Mapping::AddressAndPortDependent => (Some(to.ip()), Some(to.port()), false),
             _ => (None, None, late),
         };
+        let own = (Some(to.ip()), Some(to.port()), true);
+        let spoilt = |map: &Map| map.inside == inside && map.key == key && self.came_first.contains(&(to, map.outside));
+        let key = if self.linux && self.maps.iter().any(spoilt) { own } else { key };
         if let Some(map) = self.maps.iter_mut().find(|map| map.inside == inside && map.key == key) {
             map.peers.insert(to);
             map.used = now;
@@ -101,14 +107,18 @@ impl Nat {
         panic!("no port");
     }
 
-    fn inward(&self, from: SocketAddr, outside: SocketAddr, now: Timestamp) -> Option<SocketAddr> {
+    fn inward(&mut self, from: SocketAddr, outside: SocketAddr, now: Timestamp) -> Option<SocketAddr> {
         let map = self.maps.iter().find(|map| map.outside == outside && now.saturating_since(map.used) <= self.life)?;
         let open = match self.filtering {
             Filtering::AddressDependent => map.peers.iter().any(|peer| peer.ip() == from.ip()),
             Filtering::AddressAndPortDependent => map.peers.contains(&from),
             _ => true,
         };
-        open.then_some(map.inside)
+        let inside = open.then_some(map.inside);
+        if !open {
+            self.came_first.insert((from, outside));
+        }
+        inside
     }
 }
 
