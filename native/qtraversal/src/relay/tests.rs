@@ -245,6 +245,22 @@ fn as_many_clients_register_as_the_bound_and_silent_ones_make_room() {
     assert!(registrations.is_empty());
 }
 
+/// attacks R2: where everybody may register, the table has the same bound.
+#[test]
+fn without_credentials_the_table_is_bounded_as_well() {
+    let mut relay = relay_with(R1, RelayConfig { admission: Admission::Anyone, ..RelayConfig::default() });
+    let client = |n: usize| SocketAddr::from((std::net::Ipv4Addr::from(0x0800_0000 + n as u32), 5_000));
+    let registrations = relay.registrations_mut();
+    for n in 0..limits::RELAY_REGISTRATIONS {
+        registrations.on_keep_alive(client(n), at(0)).unwrap();
+    }
+    let extra = client(limits::RELAY_REGISTRATIONS);
+    assert_eq!(registrations.on_keep_alive(extra, at(60)), Err(Full));
+    assert_eq!(registrations.on_keep_alive(client(7), at(60)), Ok(()));
+    assert_eq!(registrations.on_keep_alive(extra, at(61)), Ok(()));
+    assert_eq!(registrations.len(), 2, "number 7 and the new one");
+}
+
 /// traversal T-32: a whole batch with one decision; neighbours with other headers are apart.
 #[test]
 fn a_train_is_cut_where_the_header_changes() {
