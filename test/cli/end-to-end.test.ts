@@ -126,7 +126,7 @@ describe.skipIf(!BUILT)('serve and get', () => {
     server.child.kill('SIGINT')
     expect((await server.outcome).exit).toBe(130)
     const told = await events.text()
-    for (const word of ['event: hello', 'event: connection', '"type":"opened"', 'event: path', '"type":"closing"']) expect(told).toContain(word)
+    for (const word of ['event: hello', 'event: connection', '"type":"opened"', '"type":"closing"']) expect(told).toContain(word)
     await expect(fetch(`${metrics}/healthz`)).rejects.toThrow()
   })
 
