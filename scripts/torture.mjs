@@ -13,6 +13,9 @@ const KINDS = {
   cycles: { what: 'connections that come and go', runs: 10_000, file: 'test/life/leaks.test.ts', name: 'attack I8' },
   exits: { what: 'processes and threads that end at random instants', runs: 300, file: 'test/native/exit.test.ts' },
   values: { what: 'native calls with nonsense', runs: 100_000, file: 'test/native/module.test.ts', name: 'attack I9' },
+  idle: { what: 'idle connections, both ends in one process', runs: 10_000, file: 'test/life/peers.test.ts', name: 'attack K6' },
+  faults: { what: 'simulated worlds full of faults', runs: 2000, file: 'test/life/faults.test.ts' },
+  storm: { what: 'hostile datagrams at one endpoint', runs: 1_000_000, file: 'test/life/storm.test.ts' },
   soak: { what: 'seconds of churn, memory measured', runs: 86_400, file: 'test/life/soak.test.ts' },
 }
 

@@ -1,5 +1,6 @@
 /**
- * Rows of docs/spec/attacks.md and the tests that carry their names: `attack_<row>_…` in Rust, `attack <row>: …` elsewhere.
+ * Rows of docs/spec/attacks.md and the tests that carry their names: `attack_<row>_…` in Rust, `attack <row>: …` elsewhere,
+ * `attack: '<row>'` in a case of the interop suite.
  * Pure.
  */
 
@@ -10,7 +11,6 @@ export const LATER = {
   'NAT traversal and forward headers': rows('G', 13),
   'tunnels, reverse connections, mux': rows('H', 12),
   'faults of network and system': rows('J', 14),
-  'peers, life cycle, scale, soak': rows('K', 10).filter((row) => row !== 'K7'),
 }
 
 function rows(group, count) {
@@ -31,6 +31,7 @@ export function attackTests(sources) {
       for (const [row] of /^attack((?:_[a-lr]\d+)+)/.exec(name)?.[1].matchAll(/[a-lr]\d+/g) ?? []) add(row.toUpperCase(), path, name)
     }
     for (const [, name, row] of text.matchAll(/(?:it|test)(?:\.\w+\([^\n]*\))?\(\s*['"`](attack ([A-LR]\d+): [^'"`]*)/g)) add(row, path, name)
+    for (const [, name, row] of text.matchAll(/^  '?([\w-]+)'?: \{[^\n]*\battack: '([A-LR]\d+)'/gm)) add(row, path, name)
   }
   return tests
 }

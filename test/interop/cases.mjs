@@ -22,9 +22,10 @@ const LIGHT_CORRUPTION = { corruption: 0.02, maxInARow: 3 }
 const MANY = { limitS: 300 }
 
 /**
- * name -> { told, files, quick?, network?, limitS?, checks, decrypted?, timed?, many? }.
+ * name -> { told, files, quick?, network?, limitS?, checks, decrypted?, timed?, many?, attack? }.
  * `network`: fields of a relay link, `events`: things that happen while the transfer runs. `decrypted`: checks that need tshark and the key log;
  * `timed`: such checks that a busy machine can fail, not made in quick runs. `quick: null`: not part of quick runs.
+ * `attack`: the row of docs/spec/attacks.md that it tests.
  */
 export const CASES = {
   versionnegotiation: { told: told('versionnegotiation'), files: [KB], checks: [judge.versionNegotiated] },
@@ -43,10 +44,10 @@ export const CASES = {
     told: told('transfer'), files: [5 * KB], quick: null, chain: 9, network: { dropToTarget: numbers(2, 7) },
     checks: [ONCE, V1, judge.amplification], decrypted: [judge.longChain],
   },
-  handshakeloss: { told: told('multiconnect'), files: times(50, KB), quick: null, ...MANY, network: HEAVY_LOSS, checks: [judge.handshakes(50), V1] },
-  transferloss: { told: told('transfer'), files: [2 * MB], quick: null, network: LIGHT_LOSS, checks: [ONCE, V1] },
-  handshakecorruption: { told: told('multiconnect'), files: times(50, KB), quick: null, ...MANY, network: HEAVY_CORRUPTION, checks: [judge.handshakes(50)] },
-  transfercorruption: { told: told('transfer'), files: [2 * MB], quick: null, network: LIGHT_CORRUPTION, checks: [ONCE] },
+  handshakeloss: { attack: 'K10', told: told('multiconnect'), files: times(50, KB), quick: null, ...MANY, network: HEAVY_LOSS, checks: [judge.handshakes(50), V1] },
+  transferloss: { attack: 'K10', told: told('transfer'), files: [2 * MB], quick: [200 * KB], network: LIGHT_LOSS, checks: [ONCE, V1] },
+  handshakecorruption: { attack: 'K10', told: told('multiconnect'), files: times(50, KB), quick: null, ...MANY, network: HEAVY_CORRUPTION, checks: [judge.handshakes(50)] },
+  transfercorruption: { attack: 'K10', told: told('transfer'), files: [2 * MB], quick: [200 * KB], network: LIGHT_CORRUPTION, checks: [ONCE] },
   ipv6: { told: told('transfer'), files: [5 * KB, 10 * KB], family: 6, checks: [ONCE, V1, judge.onlyIPv6] },
   v2: { told: told('v2'), files: [KB], checks: [judge.becomesVersion2] },
   'rebind-port': {

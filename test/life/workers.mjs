@@ -14,9 +14,12 @@ const OWN = { own: 'exit', thrown: 'throw' }
 const { Endpoint, createDevCertificate } = await import(path)
 const load = fileURLToPath(new URL('../native/load.mjs', import.meta.url))
 
+/** However slow the machine is. */
+const limits = { idleTimeoutMs: 0, handshakeTimeoutMs: 600_000 }
+
 const { cert, key } = createDevCertificate()
-const server = await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'x' } })
-const client = await Endpoint.bind()
+const server = await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'x', limits } })
+const client = await Endpoint.bind({ connection: { limits } })
 void echo()
 const connection = await client.connect(server.local[0], { alpn: 'x', ca: cert })
 await circle()

@@ -10,6 +10,8 @@ const { Endpoint, createDevCertificate } = await import(path)
 const [how, afterMs] = [process.argv[3], Number(process.argv[4])]
 if (how !== undefined) setTimeout(end, afterMs)
 const SERVER = '10.0.0.2:4433'
+/** However slow the machine is. */
+const limits = { idleTimeoutMs: 0, handshakeTimeoutMs: 600_000 }
 const CHUNK = Buffer.alloc(65_536)
 // An orderly end may come before there is anything to end.
 const state = { open: new Set(), over: false }
@@ -68,10 +70,10 @@ async function simulator() {
 /** Two endpoints on this thread, joined by a function. */
 async function carriers() {
   const own = createDevCertificate()
-  const server = kept(Endpoint.carrier({ maxDatagramSizeBytes: 1452, local: SERVER, server: { cert: own.cert, key: own.key, alpn: 'x' }, send: (burst) => client.receive(datagrams(burst)) }))
+  const server = kept(Endpoint.carrier({ maxDatagramSizeBytes: 1452, local: SERVER, server: { cert: own.cert, key: own.key, alpn: 'x', limits }, send: (burst) => client.receive(datagrams(burst)) }))
   const client = kept(Endpoint.carrier({ maxDatagramSizeBytes: 1452, local: '10.0.0.1:7', send: (burst) => server.receive(datagrams(burst)) }))
   void echo(server)
-  await circle(await client.connect(SERVER, { alpn: 'x', ca: own.cert, serverName: 'localhost' }))
+  await circle(await client.connect(SERVER, { alpn: 'x', ca: own.cert, serverName: 'localhost', limits }))
   running()
 }
 
@@ -81,9 +83,9 @@ function datagrams({ bytes, segmentBytes, segments, local, remote, ecn }) {
 
 async function listening(more = {}) {
   const { cert, key } = createDevCertificate()
-  const server = kept(await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'x', ...more } }))
+  const server = kept(await Endpoint.bind({ local: '127.0.0.1:0', server: { cert, key, alpn: 'x', limits, ...more } }))
   void echo(server)
-  return { server, options: { alpn: 'x', ca: cert } }
+  return { server, options: { alpn: 'x', ca: cert, limits } }
 }
 
 /** Bytes in circles, for ever. */
