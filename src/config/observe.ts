@@ -15,10 +15,10 @@ export interface Feed<T> {
   end(): void
 }
 
-/** [H0] for `replay` 0, [H1], [Hn]. */
-export function hot<T>(replay: number): Feed<T> {
+/** [H0] for `replay` 0, [H1], [Hn]. `watched`: somebody is subscribed now. */
+export function hot<T>(replay: number): Feed<T> & { readonly watched: boolean } {
   const subject = replay === 0 ? new Subject<T>() : new ReplaySubject<T>(replay)
-  return { values$: subject.asObservable(), emit: (value) => subject.next(value), end: () => subject.complete() }
+  return { values$: subject.asObservable(), get watched() { return subject.observed }, emit: (value) => subject.next(value), end: () => subject.complete() }
 }
 
 /** [H0] whose source costs something: `onWatched(true)` with the first subscriber, `false` when the last has gone. */

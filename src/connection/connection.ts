@@ -88,7 +88,7 @@ export class Connection implements AsyncDisposable {
     this.datagrams = datagrams
     this.#messages = sink
     this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, {
-      onStream: (id, direction, initiated) => this.#emit({ type: 'stream', id, direction, initiated }),
+      onStream: (id, direction, initiated) => this.#feeds.watched && this.#emit({ type: 'stream', id, direction, initiated }),
       onDropped: (id, code) => this.#onDropped(id, code),
       callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
     })

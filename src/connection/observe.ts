@@ -9,7 +9,7 @@ import type { BufferFacts, CloseInfo, ConnectionEvent, ConnectionStatistics, Han
 const LEAST_BUFFERS_MS = 100
 
 export class ConnectionFeeds {
-  readonly #events: Feed<ConnectionEvent> = hot(0)
+  readonly #events: ReturnType<typeof hot<ConnectionEvent>> = hot<ConnectionEvent>(0)
   readonly #metrics: Omit<Feed<ConnectionStatistics>, 'emit'>
   readonly events$: Observable<ConnectionEvent> = this.#events.values$
   readonly metrics$: Observable<ConnectionStatistics>
@@ -28,6 +28,11 @@ export class ConnectionFeeds {
     this.metrics$ = this.#metrics.values$
     this.#buffers = sampled({ ...sampling, intervalMs: Math.max(sampling.intervalMs, LEAST_BUFFERS_MS) }, readBuffers)
     this.buffers$ = this.#buffers.values$
+  }
+
+  /** Somebody hears of events. */
+  get watched(): boolean {
+    return this.#events.watched || CONNECTION_EVENT.hasSubscribers
   }
 
   emit(event: ConnectionEvent): void {

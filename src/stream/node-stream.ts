@@ -12,79 +12,130 @@ import type { SendHalf } from './send-half.ts'
 type Done = (error?: Error | null) => void
 
 const HIGH_WATER_BYTES = 262_144
-/** Whatever the caller's options say: these are streams of bytes. */
-const BYTES = { objectMode: false, readableObjectMode: false, writableObjectMode: false, decodeStrings: true }
+/** Whatever the caller's options say: these are streams of bytes, and their methods are ours. */
+const OURS = {
+  objectMode: false, readableObjectMode: false, writableObjectMode: false, decodeStrings: true,
+  read: undefined, write: undefined, writev: undefined, final: undefined, destroy: undefined,
+}
+/** Shared by all streams without options of the caller's: one a stream would be a good part of what a small stream costs. */
+const READABLE: ReadableOptions = { highWaterMark: HIGH_WATER_BYTES }
+const DUPLEX: DuplexOptions = { readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES }
 
-export function nodeReadable(half: ReceiveHalf, options: DuplexOptions): Readable {
-  const reading = new ReadFace(half)
-  const own = { ...BYTES, ...readMethods(reading), destroy: destroyBy(null, half) }
-  return reading.start(new Readable({ highWaterMark: HIGH_WATER_BYTES, ...(options as ReadableOptions), ...own }))
+export function nodeReadable(half: ReceiveHalf, options: DuplexOptions | undefined): Readable {
+  return new ReadableFace(half, options === undefined ? READABLE : { ...READABLE, ...options, ...OURS } as ReadableOptions)
 }
 
-export function nodeWritable(half: SendHalf, options: DuplexOptions): Writable {
-  const own = { ...BYTES, ...writeMethods(new WriteFace(half)), destroy: destroyBy(half, null) }
-  const stream = new Writable({ highWaterMark: HIGH_WATER_BYTES, ...(options as WritableOptions), ...own })
-  const loose = new Loose(stream, half.host.watchesHandles)
-  half.onFailure = (error) => void loose.face?.destroy(error)
-  return stream
+export function nodeWritable(half: SendHalf, options: DuplexOptions | undefined): Writable {
+  return new WritableFace(half, options === undefined ? READABLE as WritableOptions : { ...READABLE, ...options, ...OURS } as WritableOptions)
 }
 
-export function nodeDuplex(sending: SendHalf, receiving: ReceiveHalf, options: DuplexOptions): Duplex {
-  const reading = new ReadFace(receiving)
-  const marks = { readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES }
-  const own = { ...BYTES, ...readMethods(reading), ...writeMethods(new WriteFace(sending)), destroy: destroyBy(sending, receiving) }
-  const stream = new Duplex({ ...marks, ...options, ...own })
-  const loose = new Loose(stream, sending.host.watchesHandles)
-  // While there is something to read a failed sending part is told to the next write; after that it is all there is.
-  sending.onFailure = (error) => {
-    if (receiving.state !== 'open') loose.face?.destroy(error)
+export function nodeDuplex(sending: SendHalf, receiving: ReceiveHalf, options: DuplexOptions | undefined): Duplex {
+  return new DuplexFace(sending, receiving, options === undefined ? DUPLEX : { ...DUPLEX, ...options, ...OURS } as DuplexOptions)
+}
+
+class ReadableFace extends Readable {
+  readonly #reading: ReadFace
+
+  constructor(half: ReceiveHalf, options: ReadableOptions) {
+    super(options)
+    this.#reading = new ReadFace(half, new Loose<Readable>(this, half.host.watchesHandles))
+    this.#reading.start()
   }
-  return reading.start(stream)
-}
 
-function readMethods(face: ReadFace): { read(): void } {
-  return { read: () => face.read() }
-}
+  override _read(): void {
+    this.#reading.read()
+  }
 
-interface WriteMethods {
-  write(chunk: Buffer, encoding: BufferEncoding, done: Done): void
-  writev(items: { chunk: Buffer }[], done: Done): void
-  final(done: Done): void
-}
-
-function writeMethods(face: WriteFace): WriteMethods {
-  return {
-    write: (chunk, _encoding, done) => face.write([chunk], done),
-    writev: (items, done) => face.write(items.map((item) => item.chunk), done),
-    final: (done) => face.end(done),
+  override _destroy(error: Error | null, done: Done): void {
+    this.#reading.end(error)
+    done(error)
   }
 }
 
-/** Resets and stops what has not ended. */
-function destroyBy(sending: SendHalf | null, receiving: ReceiveHalf | null): (error: Error | null, done: (error?: Error | null) => void) => void {
-  return (error, done) => {
-    if (sending?.state === 'open') sending.reset(codeOf(sending.host, error, 'write'))
-    if (receiving?.state === 'open') receiving.stop(codeOf(receiving.host, error, 'read'))
+class WritableFace extends Writable {
+  readonly #writing: WriteFace
+
+  constructor(half: SendHalf, options: WritableOptions) {
+    super(options)
+    this.#writing = new WriteFace(half)
+    const loose = new Loose(this, half.host.watchesHandles)
+    half.onFailure = (error) => void loose.face?.destroy(error)
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+    this.#writing.write([chunk], done)
+  }
+
+  override _writev(items: { chunk: Buffer }[], done: Done): void {
+    this.#writing.write(items.map((item) => item.chunk), done)
+  }
+
+  override _final(done: Done): void {
+    this.#writing.end(done)
+  }
+
+  override _destroy(error: Error | null, done: Done): void {
+    this.#writing.cut(error)
+    done(error)
+  }
+}
+
+class DuplexFace extends Duplex {
+  readonly #reading: ReadFace
+  readonly #writing: WriteFace
+
+  constructor(sending: SendHalf, receiving: ReceiveHalf, options: DuplexOptions) {
+    super(options)
+    const loose = new Loose<Readable>(this, sending.host.watchesHandles)
+    this.#writing = new WriteFace(sending)
+    this.#reading = new ReadFace(receiving, loose)
+    // While there is something to read a failed sending part is told to the next write; after that it is all there is.
+    sending.onFailure = (error) => {
+      if (receiving.state !== 'open') loose.face?.destroy(error)
+    }
+    this.#reading.start()
+  }
+
+  override _read(): void {
+    this.#reading.read()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+    this.#writing.write([chunk], done)
+  }
+
+  override _writev(items: { chunk: Buffer }[], done: Done): void {
+    this.#writing.write(items.map((item) => item.chunk), done)
+  }
+
+  override _final(done: Done): void {
+    this.#writing.end(done)
+  }
+
+  /** Resets and stops what has not ended. */
+  override _destroy(error: Error | null, done: Done): void {
+    this.#writing.cut(error)
+    this.#reading.end(error)
     done(error)
   }
 }
 
 class ReadFace implements Reader {
   readonly #half: ReceiveHalf
-  #stream: Loose<Readable> | null = null
+  readonly #stream: Loose<Readable>
   /** The stream asked for bytes and has not said enough. */
   #wanting = false
   #ended = false
 
-  constructor(half: ReceiveHalf) {
+  constructor(half: ReceiveHalf, stream: Loose<Readable>) {
     this.#half = half
+    this.#stream = stream
   }
 
-  start<T extends Readable>(stream: T): T {
-    this.#stream = new Loose<Readable>(stream, this.#half.host.watchesHandles)
+  /** The stream is there and can be told. */
+  start(): void {
     this.#half.attach(this)
     this.notify()
-    return stream
   }
 
   read(): void {
@@ -92,8 +143,14 @@ class ReadFace implements Reader {
     this.notify()
   }
 
+  /** Stops what has not ended. */
+  end(error: Error | null): void {
+    const half = this.#half
+    if (half.state === 'open') half.stop(codeOf(half.host, error, 'read'))
+  }
+
   notify(): void {
-    const stream = this.#stream?.face
+    const stream = this.#stream.face
     if (stream === undefined || stream.destroyed) return
     while (this.#wanting && this.#half.waiting) {
       // Pushing may ask for more at once, so the flag falls first.
@@ -112,8 +169,8 @@ class ReadFace implements Reader {
   /** A read that waits keeps its stream. */
   #setWanting(wanting: boolean): void {
     this.#wanting = wanting
-    if (wanting) this.#stream?.hold()
-    else this.#stream?.release()
+    if (wanting) this.#stream.hold()
+    else this.#stream.release()
   }
 }
 
@@ -139,6 +196,12 @@ class WriteFace {
   end(done: Done): void {
     this.#half.end()
     done(this.#half.state === 'failed' ? this.#half.error : null)
+  }
+
+  /** Resets what has not ended. */
+  cut(error: Error | null): void {
+    const half = this.#half
+    if (half.state === 'open') half.reset(codeOf(half.host, error, 'write'))
   }
 
   #goOn = (): void => {

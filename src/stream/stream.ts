@@ -159,7 +159,7 @@ export class SendStream extends StreamBase {
   }
 
   /** As a node:stream; locks writing to it. */
-  toWritable(options: DuplexOptions = {}): Writable {
+  toWritable(options?: DuplexOptions): Writable {
     this.#half.lock('toWritable()')
     return tie(nodeWritable(this.#half, options), this)
   }
@@ -256,7 +256,7 @@ export class ReceiveStream extends StreamBase implements AsyncIterable<readonly 
   }
 
   /** As a node:stream; locks reading to it. */
-  toReadable(options: DuplexOptions = {}): Readable {
+  toReadable(options?: DuplexOptions): Readable {
     this.#reading.half.lock('toReadable()')
     return tie(nodeReadable(this.#reading.half, options), this)
   }
@@ -303,13 +303,13 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
   }
 
   /** As of `ReceiveStream`; the writing side stays as it is. */
-  toReadable(options: DuplexOptions = {}): Readable {
+  toReadable(options?: DuplexOptions): Readable {
     this.#reading.half.lock('toReadable()')
     return tie(nodeReadable(this.#reading.half, options), this)
   }
 
   /** One node:stream of both parts; half-open by default; `destroy(error)` resets and stops. */
-  toDuplex(options: DuplexOptions = {}): Duplex {
+  toDuplex(options?: DuplexOptions): Duplex {
     this.#sending.lock('toDuplex()')
     this.#reading.half.lock('toDuplex()')
     return tie(nodeDuplex(this.#sending, this.#reading.half, options), this)
