@@ -5,11 +5,13 @@ import type { BlockedRecord, BurstRecord } from '../binding/index.ts'
 
 export class BurstFeed {
   readonly #trace: Feed<BurstRecord | BlockedRecord>
-  readonly trace$: Observable<BurstRecord | BlockedRecord>
 
   constructor(onWatched: (on: boolean) => void) {
     this.#trace = watched(onWatched)
-    this.trace$ = this.#trace.values$
+  }
+
+  get trace$(): Observable<BurstRecord | BlockedRecord> {
+    return this.#trace.values$
   }
 
   emit(record: BurstRecord | BlockedRecord): void {

@@ -22,5 +22,5 @@ export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema
 export { Supply } from './supply.ts'
 export { importFile } from './user-file.ts'
 export { packageVersion } from './version.ts'
-export { defer, deferHandled, waitFor } from './waiting.ts'
+export { LazyDeferred, defer, deferHandled, waitFor } from './waiting.ts'
 export type { Deferred, Settle, Waiting } from './waiting.ts'

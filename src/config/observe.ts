@@ -17,31 +17,12 @@ export interface Feed<T> {
 
 /** [H0] for `replay` 0, [H1], [Hn]. `watched`: somebody is subscribed now. */
 export function hot<T>(replay: number): Feed<T> & { readonly watched: boolean } {
-  const subject = replay === 0 ? new Subject<T>() : new ReplaySubject<T>(replay)
-  return { values$: subject.asObservable(), get watched() { return subject.observed }, emit: (value) => subject.next(value), end: () => subject.complete() }
+  return new HotFeed(replay)
 }
 
 /** [H0] whose source costs something: `onWatched(true)` with the first subscriber, `false` when the last has gone. */
 export function watched<T>(onWatched: (on: boolean) => void): Feed<T> {
-  const subject = new Subject<T>()
-  let watchers = 0
-  let ended = false
-  const values$ = new Observable<T>((subscriber) => {
-    if (ended) return subscriber.complete()
-    watchers += 1
-    if (watchers === 1) onWatched(true)
-    const subscription = subject.subscribe(subscriber)
-    return () => {
-      subscription.unsubscribe()
-      watchers -= 1
-      if (watchers === 0 && !ended) onWatched(false)
-    }
-  })
-  const end = (): void => {
-    ended = true
-    subject.complete()
-  }
-  return { values$, emit: (value) => subject.next(value), end }
+  return new WatchedFeed(onWatched)
 }
 
 /** How often numbers are read, and on which clock. */
@@ -50,32 +31,144 @@ export interface Sampling {
   timing: Timing
 }
 
-/** [H1] sample: `read` every `intervalMs` while somebody is subscribed, at once for the first. */
-export function sampled<T>({ intervalMs, timing }: Sampling, read: () => T): Omit<Feed<T>, 'emit'> {
-  const subject = new ReplaySubject<T>(1)
-  let watchers = 0
-  let ended = false
-  let stop: Cancel = () => {}
-  const sample = (): void => subject.next(read())
-  const values$ = new Observable<T>((subscriber) => {
-    watchers += 1
-    if (watchers === 1 && !ended) {
-      sample()
-      stop = timing.every(intervalMs, sample)
-    }
-    const subscription = subject.subscribe(subscriber)
-    return () => {
-      subscription.unsubscribe()
-      watchers -= 1
-      if (watchers === 0) stop()
-    }
-  })
-  const end = (): void => {
-    if (ended) return
-    ended = true
-    stop()
-    sample()
+/** [H1] sample: `read` every `intervalMs` while somebody is subscribed, at once for the first. After the end `read` answers what it answered then. */
+export function sampled<T>(sampling: Sampling, read: () => T): Omit<Feed<T>, 'emit'> {
+  return new SampledFeed(sampling, read)
+}
+
+// Connections have a dozen feeds each and mostly nobody who looks: what belongs to rxjs is made when somebody does.
+
+class HotFeed<T> implements Feed<T> {
+  readonly #replay: number
+  /** The last values, while nobody has looked. */
+  #kept: T[] | null = null
+  #subject: Subject<T> | null = null
+  #values: Observable<T> | null = null
+  #ended = false
+
+  constructor(replay: number) {
+    this.#replay = replay
+  }
+
+  get values$(): Observable<T> {
+    return (this.#values ??= this.#look().asObservable())
+  }
+
+  get watched(): boolean {
+    return this.#subject?.observed ?? false
+  }
+
+  emit(value: T): void {
+    if (this.#subject !== null) return this.#subject.next(value)
+    if (this.#replay === 0 || this.#ended) return
+    this.#kept ??= []
+    if (this.#kept.length >= this.#replay) this.#kept.shift()
+    this.#kept.push(value)
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#subject?.complete()
+  }
+
+  #look(): Subject<T> {
+    const subject = this.#replay === 0 ? new Subject<T>() : new ReplaySubject<T>(this.#replay)
+    for (const value of this.#kept ?? []) subject.next(value)
+    this.#kept = null
+    if (this.#ended) subject.complete()
+    this.#subject = subject
+    return subject
+  }
+}
+
+class WatchedFeed<T> implements Feed<T> {
+  readonly #onWatched: (on: boolean) => void
+  #subject: Subject<T> | null = null
+  #values: Observable<T> | null = null
+  #watchers = 0
+  #ended = false
+
+  constructor(onWatched: (on: boolean) => void) {
+    this.#onWatched = onWatched
+  }
+
+  get values$(): Observable<T> {
+    return (this.#values ??= this.#look(new Subject<T>()))
+  }
+
+  emit(value: T): void {
+    this.#subject?.next(value)
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#subject?.complete()
+  }
+
+  #look(subject: Subject<T>): Observable<T> {
+    this.#subject = subject
+    return new Observable<T>((subscriber) => {
+      if (this.#ended) return subscriber.complete()
+      this.#watchers += 1
+      if (this.#watchers === 1) this.#onWatched(true)
+      const subscription = subject.subscribe(subscriber)
+      return () => {
+        subscription.unsubscribe()
+        this.#watchers -= 1
+        if (this.#watchers === 0 && !this.#ended) this.#onWatched(false)
+      }
+    })
+  }
+}
+
+class SampledFeed<T> implements Omit<Feed<T>, 'emit'> {
+  readonly #sampling: Sampling
+  readonly #read: () => T
+  #subject: Subject<T> | null = null
+  #values: Observable<T> | null = null
+  #watchers = 0
+  #ended = false
+  #stop: Cancel | null = null
+
+  constructor(sampling: Sampling, read: () => T) {
+    this.#sampling = sampling
+    this.#read = read
+  }
+
+  get values$(): Observable<T> {
+    return (this.#values ??= this.#look(new ReplaySubject<T>(1)))
+  }
+
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#stop?.()
+    if (this.#subject !== null) this.#finish(this.#subject)
+  }
+
+  #look(subject: Subject<T>): Observable<T> {
+    this.#subject = subject
+    if (this.#ended) this.#finish(subject)
+    const { intervalMs, timing } = this.#sampling
+    const sample = (): void => subject.next(this.#read())
+    return new Observable<T>((subscriber) => {
+      this.#watchers += 1
+      if (this.#watchers === 1 && !this.#ended) {
+        sample()
+        this.#stop = timing.every(intervalMs, sample)
+      }
+      const subscription = subject.subscribe(subscriber)
+      return () => {
+        subscription.unsubscribe()
+        this.#watchers -= 1
+        if (this.#watchers === 0) this.#stop?.()
+      }
+    })
+  }
+
+  /** The last value is for those who come later, too. */
+  #finish(subject: Subject<T>): void {
+    subject.next(this.#read())
     subject.complete()
   }
-  return { values$, end }
 }

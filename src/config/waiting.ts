@@ -32,6 +32,39 @@ export function deferHandled<T>(): Deferred<T> {
   return deferred
 }
 
+/** As `deferHandled`; the promise is made when somebody asks for it, if anybody does. The first end counts. */
+export class LazyDeferred<T> implements Deferred<T> {
+  #made: Deferred<T> | null = null
+  #end: { value: T } | { error: unknown } | null = null
+
+  get promise(): Promise<T> {
+    if (this.#made === null) {
+      this.#made = deferHandled()
+      if (this.#end !== null) this.#settle(this.#made, this.#end)
+    }
+    return this.#made.promise
+  }
+
+  resolve(value: T): void {
+    this.#finish({ value })
+  }
+
+  reject(error: unknown): void {
+    this.#finish({ error })
+  }
+
+  #finish(end: { value: T } | { error: unknown }): void {
+    if (this.#end !== null) return
+    this.#end = end
+    if (this.#made !== null) this.#settle(this.#made, end)
+  }
+
+  #settle(made: Deferred<T>, end: { value: T } | { error: unknown }): void {
+    if ('value' in end) made.resolve(end.value)
+    else made.reject(end.error)
+  }
+}
+
 /** The two ends of a promise that `waitFor` holds. */
 export type Settle<T> = Pick<Deferred<T>, 'resolve' | 'reject'>
 

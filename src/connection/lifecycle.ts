@@ -4,7 +4,7 @@
  */
 import { codeFromJson, fromNative } from '../binding/index.ts'
 import type { NativeCloseInfo } from '../binding/index.ts'
-import { defer, deferHandled } from '../config/index.ts'
+import { LazyDeferred } from '../config/index.ts'
 import type { Deferred } from '../config/index.ts'
 import { ConnectionError } from '../errors/index.ts'
 import type { CloseInfo, HandshakeEvent, HandshakeInfo } from './facts.ts'
@@ -15,11 +15,11 @@ export class Lifecycle {
   state: ConnectionState = 'handshaking'
   /** What calls on the ended connection throw; null while it lives. */
   error: ConnectionError | null = null
-  readonly opened: Deferred<HandshakeInfo> = deferHandled()
+  readonly opened: Deferred<HandshakeInfo> = new LazyDeferred()
   /** Streams may be opened: the handshake is complete, or early data can be sent. */
-  readonly usable: Deferred<void> = deferHandled()
-  readonly confirmed: Deferred<void> = deferHandled()
-  readonly closed: Deferred<CloseInfo> = defer()
+  readonly usable: Deferred<void> = new LazyDeferred()
+  readonly confirmed: Deferred<void> = new LazyDeferred()
+  readonly closed: Deferred<CloseInfo> = new LazyDeferred()
 
   /** False if it has ended already, or was opened before. */
   open(info: HandshakeInfo): boolean {

@@ -1,5 +1,5 @@
 /** The observables of a connection. `events$` [H0] tick · `metrics$` [H1] sample · `buffers$` [H1] sample, at most ten a second · `handshake$` [H256] tick; all complete when it ends. */
-import { concat, from, Observable, Subject } from 'rxjs'
+import { concat, from, Observable } from 'rxjs'
 import { hot, sampled } from '../config/index.ts'
 import type { Feed, Sampling } from '../config/index.ts'
 import { CONNECTION_CLOSED, CONNECTION_EVENT } from '../diagnostics/index.ts'
@@ -11,23 +11,35 @@ const LEAST_BUFFERS_MS = 100
 export class ConnectionFeeds {
   readonly #events: ReturnType<typeof hot<ConnectionEvent>> = hot<ConnectionEvent>(0)
   readonly #metrics: Omit<Feed<ConnectionStatistics>, 'emit'>
-  readonly events$: Observable<ConnectionEvent> = this.#events.values$
-  readonly metrics$: Observable<ConnectionStatistics>
   readonly #buffers: Omit<Feed<BufferFacts>, 'emit'>
-  readonly buffers$: Observable<BufferFacts>
-  readonly #steps = new Subject<HandshakeEvent>()
+  readonly #told: Feed<HandshakeEvent> = hot(0)
+  readonly #steps: () => readonly HandshakeEvent[]
   readonly #connection: object
-  /** The steps so far, whoever keeps them, and those that come. */
-  readonly handshake$: Observable<HandshakeEvent>
+  #handshake: Observable<HandshakeEvent> | null = null
 
   /** `connection`: whose they are, for `diagnostics_channel`. */
   constructor(connection: object, sampling: Sampling, read: () => ConnectionStatistics, readBuffers: () => BufferFacts, steps: () => readonly HandshakeEvent[]) {
     this.#connection = connection
-    this.handshake$ = new Observable((subscriber) => concat(from([...steps()]), this.#steps).subscribe(subscriber))
     this.#metrics = sampled(sampling, read)
-    this.metrics$ = this.#metrics.values$
     this.#buffers = sampled({ ...sampling, intervalMs: Math.max(sampling.intervalMs, LEAST_BUFFERS_MS) }, readBuffers)
-    this.buffers$ = this.#buffers.values$
+    this.#steps = steps
+  }
+
+  get events$(): Observable<ConnectionEvent> {
+    return this.#events.values$
+  }
+
+  get metrics$(): Observable<ConnectionStatistics> {
+    return this.#metrics.values$
+  }
+
+  get buffers$(): Observable<BufferFacts> {
+    return this.#buffers.values$
+  }
+
+  /** The steps so far, whoever keeps them, and those that come. */
+  get handshake$(): Observable<HandshakeEvent> {
+    return (this.#handshake ??= new Observable((subscriber) => concat(from([...this.#steps()]), this.#told.values$).subscribe(subscriber)))
   }
 
   /** Somebody hears of events. */
@@ -41,12 +53,12 @@ export class ConnectionFeeds {
   }
 
   step(event: HandshakeEvent): void {
-    this.#steps.next(event)
+    this.#told.emit(event)
   }
 
   end(info: CloseInfo): void {
     if (CONNECTION_CLOSED.hasSubscribers) CONNECTION_CLOSED.publish({ connection: this.#connection, info })
-    this.#steps.complete()
+    this.#told.end()
     this.#metrics.end()
     this.#buffers.end()
     this.#events.end()

@@ -10,7 +10,8 @@ import type { Pong } from './facts.ts'
 export class Pings {
   readonly #engine: Engine
   readonly #key: number
-  readonly #waiting = new Map<number, Settle<Pong>>()
+  /** Made by the first ping. */
+  #waiting: Map<number, Settle<Pong>> | null = null
   #last = 0
 
   constructor(engine: Engine, key: number) {
@@ -26,25 +27,26 @@ export class Pings {
     if (path !== undefined && target === undefined) throw new PathError('QB_PATH_UNKNOWN', `there is no path ${String(path)}; connection.paths lists those there are`, typeof path === 'number' ? { path } : {})
     return waitFor(signal, (settle) => {
       const ticket = (this.#last += 1)
+      this.#waiting ??= new Map()
       this.#waiting.set(ticket, settle)
       this.#engine.tell(this.#key, { do: 'ping', ticket, path: path ?? null })
       const gone = target?.state$.subscribe({ complete: () => settle.reject(new PathError('QB_PATH_ABANDONED', `path ${String(path)} was abandoned before it answered; ping another`, { path: path ?? null })) })
       return () => {
-        this.#waiting.delete(ticket)
+        this.#waiting?.delete(ticket)
         gone?.unsubscribe()
       }
     })
   }
 
   onPong({ ticket, path, rttMs }: Extract<NativeEvent, { type: 'pong' }>): void {
-    this.#waiting.get(ticket)?.resolve({ rttMs, path })
+    this.#waiting?.get(ticket)?.resolve({ rttMs, path })
   }
 
   onFailed({ ticket, error }: Extract<NativeEvent, { type: 'ping-failed' }>): void {
-    this.#waiting.get(ticket)?.reject(fromNative(error))
+    this.#waiting?.get(ticket)?.reject(fromNative(error))
   }
 
   end(error: Error): void {
-    for (const settle of this.#waiting.values()) settle.reject(error)
+    for (const settle of this.#waiting?.values() ?? []) settle.reject(error)
   }
 }

@@ -30,7 +30,8 @@ export class Datagrams {
   readonly #owner: DatagramOwner
   readonly #feeds: DatagramFeeds
   readonly #inlet = new Inlet()
-  readonly #early = new WeakSet<Bytes>()
+  /** Made by the first message of a 0-RTT packet. */
+  #early: WeakSet<Bytes> | null = null
   #size = 0
   #last = 0
   #left = 0
@@ -104,7 +105,7 @@ export class Datagrams {
 
   /** A received message came in 0-RTT: it may be a replay. The message itself is asked for, not a copy. */
   isEarly(message: Bytes): boolean {
-    return this.#early.has(message)
+    return this.#early?.has(message) ?? false
   }
 
   /** The engine's side. @internal */
@@ -113,7 +114,7 @@ export class Datagrams {
       onDatagram: (flags, staging, start, end) => {
         const message = new Uint8Array(end - start)
         staging.copy(message, 0, start, end)
-        if ((flags & DataFlag.EARLY) !== 0) datagrams.#early.add(message)
+        if ((flags & DataFlag.EARLY) !== 0) (datagrams.#early ??= new WeakSet()).add(message)
         datagrams.#inlet.push(message)
       },
       onFate: (id, fate, path) => datagrams.#feeds.status.emit({ id, status: STATUS[fate] ?? 'abandoned', path }),

@@ -13,7 +13,8 @@ type MigratedMessage = Extract<NativeEvent, { type: 'path-migrated' }>
 
 export class Migrations {
   readonly #owner: PathOwner
-  readonly #waiting = new Map<number, Settle<void>>()
+  /** Made by the first move. */
+  #waiting: Map<number, Settle<void>> | null = null
   #tickets = 0
 
   constructor(owner: PathOwner) {
@@ -46,6 +47,7 @@ export class Migrations {
         const ended = owner.error()
         if (ended !== null) return settle.reject(ended)
         ticket = this.#tickets += 1
+        this.#waiting ??= new Map()
         this.#waiting.set(ticket, settle)
         owner.engine.tell(owner.key, { do: 'migrate-path', ticket, path, spec: nativePath(spec) })
       }, settle.reject)
@@ -53,22 +55,22 @@ export class Migrations {
         over = true
         cancel()
         // Still known: given up here, not answered by the engine.
-        if (this.#waiting.delete(ticket) && owner.error() === null) owner.engine.tell(owner.key, { do: 'cancel-migration', path })
+        if (this.#waiting?.delete(ticket) && owner.error() === null) owner.engine.tell(owner.key, { do: 'cancel-migration', path })
       }
     })
   }
 
   onMigrated({ ticket, error }: MigratedMessage): void {
-    const settle = this.#waiting.get(ticket)
-    this.#waiting.delete(ticket)
+    const settle = this.#waiting?.get(ticket)
+    this.#waiting?.delete(ticket)
     if (error === null) settle?.resolve()
     else settle?.reject(fromNative(error))
   }
 
   /** The connection has ended. */
   end(error: Error): void {
-    const waiting = [...this.#waiting.values()]
-    this.#waiting.clear()
+    const waiting = [...(this.#waiting?.values() ?? [])]
+    this.#waiting?.clear()
     for (const settle of waiting) settle.reject(error)
   }
 }

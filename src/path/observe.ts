@@ -17,8 +17,6 @@ import type { Path } from './path.ts'
 export class PathSetFeeds {
   readonly #all: Feed<readonly Path[]> = hot(1)
   readonly #events: Feed<PathEvent> = hot(64)
-  readonly all$: Observable<readonly Path[]> = this.#all.values$
-  readonly events$: Observable<PathEvent> = this.#events.values$
 
   readonly #connection: object
 
@@ -26,6 +24,14 @@ export class PathSetFeeds {
   constructor(connection: object) {
     this.#connection = connection
     this.#all.emit([])
+  }
+
+  get all$(): Observable<readonly Path[]> {
+    return this.#all.values$
+  }
+
+  get events$(): Observable<PathEvent> {
+    return this.#events.values$
   }
 
   changed(paths: readonly Path[]): void {
@@ -46,12 +52,17 @@ export class PathSetFeeds {
 export class PathFeeds {
   readonly #state: Feed<PathFacts> = hot(1)
   readonly #metrics: Omit<Feed<PathMetrics>, 'emit'>
-  readonly state$: Observable<PathFacts> = this.#state.values$
-  readonly metrics$: Observable<PathMetrics>
 
   constructor(sampling: Sampling, read: () => PathMetrics) {
     this.#metrics = sampled(sampling, read)
-    this.metrics$ = this.#metrics.values$
+  }
+
+  get state$(): Observable<PathFacts> {
+    return this.#state.values$
+  }
+
+  get metrics$(): Observable<PathMetrics> {
+    return this.#metrics.values$
   }
 
   changed(facts: PathFacts): void {

@@ -35,7 +35,8 @@ export class PathSet implements Iterable<Path> {
   readonly #owner: PathOwner
   readonly #feeds: PathSetFeeds
   readonly #paths = new Map<number, Path>()
-  readonly #openings = new Map<number, Opening>()
+  /** Made by the first `open()`. */
+  #openings: Map<number, Opening> | null = null
   readonly #policy: PolicyRunner | null
   readonly #scheduler: SchedulerRunner | null
   readonly #migrations: Migrations
@@ -113,13 +114,14 @@ export class PathSet implements Iterable<Path> {
     return waitFor(signal, (settle) => {
       const ticket = (this.#tickets += 1)
       const opening: Opening = { settle, waitsFor: 'handshake' }
+      this.#openings ??= new Map()
       this.#openings.set(ticket, opening)
       const cancel = owner.sampling.timing.after(timeoutMs, () => settle.reject(this.#timeoutError(`the path was not open after ${timeoutMs} ms: it waited for ${opening.waitsFor}`)))
       owner.engine.tell(owner.key, { do: 'open-path', ticket, spec: nativePath(checked) })
       return () => {
         cancel()
         // Still known: given up here, not answered by the engine.
-        if (this.#openings.delete(ticket) && owner.error() === null) owner.engine.tell(owner.key, { do: 'cancel-path', ticket })
+        if (this.#openings?.delete(ticket) && owner.error() === null) owner.engine.tell(owner.key, { do: 'cancel-path', ticket })
       }
     })
   }
@@ -162,15 +164,15 @@ export class PathSet implements Iterable<Path> {
 
   /** @internal */
   onWaiting(message: WaitingMessage): void {
-    const opening = message.ticket === null ? undefined : this.#openings.get(message.ticket)
+    const opening = message.ticket === null ? undefined : this.#openings?.get(message.ticket)
     if (opening !== undefined) opening.waitsFor = message.for
     this.#feeds.emit({ type: 'waiting', for: message.for, atMs: message.atMs, path: message.path, reason: message.reason })
   }
 
   /** @internal */
   onFailed(message: FailedMessage): void {
-    const opening = this.#openings.get(message.ticket)
-    this.#openings.delete(message.ticket)
+    const opening = this.#openings?.get(message.ticket)
+    this.#openings?.delete(message.ticket)
     opening?.settle.reject(fromNative(message.error))
   }
 
@@ -190,20 +192,20 @@ export class PathSet implements Iterable<Path> {
     this.#ended = true
     this.#policy?.stop()
     for (const path of this.#paths.values()) path.end()
-    for (const opening of this.#openings.values()) opening.settle.reject(error)
-    this.#openings.clear()
+    for (const opening of this.#openings?.values() ?? []) opening.settle.reject(error)
+    this.#openings?.clear()
     this.#migrations.end(error)
     for (const reader of this.#readers) reader.check()
     this.#feeds.end()
   }
 
   #settleOpening(ticket: number, path: Path): void {
-    const opening = this.#openings.get(ticket)
+    const opening = this.#openings?.get(ticket)
     if (opening === undefined) return
     const { state, reason } = path.facts
     opening.waitsFor = state === 'validating' ? `validation of ${path.local} to ${path.remote}` : opening.waitsFor
     if (state !== 'open' && state !== 'abandoned') return
-    this.#openings.delete(ticket)
+    this.#openings?.delete(ticket)
     if (state === 'open') opening.settle.resolve(path)
     else opening.settle.reject(new PathError('QB_PATH_ABANDONED', `path ${path.id} ended while it was opened (${reason}); try again or another address`, { path: path.id }))
   }

@@ -58,18 +58,25 @@ export class SpaceView {
 const GONE: NativeSpace = { state: 'discarded', largestSent: null, largestAcknowledged: null, largestReceived: null, received: [] }
 
 export class Spaces {
-  readonly initial: SpaceView
-  readonly handshake: SpaceView
   readonly #owner: SpaceOwner
   readonly #feed: AckFeed
-  readonly #last = new Map<string, NativeSpace>()
+  /** What was read last, by space and path; made by the first question. */
+  #last: Map<string, NativeSpace> | null = null
+  #initial: SpaceView | null = null
+  #handshake: SpaceView | null = null
 
   /** @internal */
   constructor(owner: SpaceOwner) {
     this.#owner = owner
     this.#feed = new AckFeed((on) => owner.trace(Trace.ACKS, on))
-    this.initial = this.#view('initial', null)
-    this.handshake = this.#view('handshake', null)
+  }
+
+  get initial(): SpaceView {
+    return (this.#initial ??= this.#view('initial', null))
+  }
+
+  get handshake(): SpaceView {
+    return (this.#handshake ??= this.#view('handshake', null))
   }
 
   /** In shared-space mode every path gives the one space. @throws QB_PATH_UNKNOWN */
@@ -96,9 +103,9 @@ export class Spaces {
 
   #facts(space: SpaceName, path: number): NativeSpace | null {
     const name = `${space} ${path}`
-    if (this.#owner.error() !== null) return this.#last.get(name) ?? GONE
+    if (this.#owner.error() !== null) return this.#last?.get(name) ?? GONE
     const facts = this.#owner.engine.ask(this.#owner.key, { ask: 'space', space, path }) as NativeSpace | null
-    if (facts !== null) this.#last.set(name, facts)
+    if (facts !== null) (this.#last ??= new Map()).set(name, facts)
     return facts
   }
 }
