@@ -16,6 +16,7 @@ const KINDS = {
   idle: { what: 'idle connections, both ends in one process', runs: 10_000, file: 'test/life/peers.test.ts', name: 'attack K6' },
   faults: { what: 'simulated worlds full of faults', runs: 2000, file: 'test/life/faults.test.ts' },
   storm: { what: 'hostile datagrams at one endpoint', runs: 1_000_000, file: 'test/life/storm.test.ts' },
+  pools: { what: 'round of tests in each of the other pools of vitest', runs: 1, file: 'test/native/handshake.test.ts', more: ['test/native/datagrams.test.ts', 'test/stream/worlds.test.ts', 'test/sim/determinism.test.ts'], pools: ['threads', 'vmThreads', 'vmForks'] },
   soak: { what: 'seconds of churn, memory measured', runs: 86_400, file: 'test/life/soak.test.ts' },
 }
 
@@ -38,12 +39,14 @@ if (runs !== undefined && !(Number(runs) > 0)) fail(`--runs ${runs}: a number fr
 
 let code = 0
 for (const kind of given.positionals.length > 0 ? given.positionals : Object.keys(KINDS).filter((name) => name !== 'soak')) {
-  const { what, file, name, runs: usual } = KINDS[kind]
+  const { what, file, name, more = [], pools = ['forks'], runs: usual } = KINDS[kind]
   const count = runs ?? String(usual)
   process.stdout.write(`\n=== ${kind}: ${count} ${what}\n`)
   const env = { QUICBRAID_TORTURE_RUNS: count, ...(node === undefined ? {} : { QUICBRAID_TORTURE_NODE: node }) }
-  const ended = await run(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', file, '--reporter=verbose', ...(name === undefined ? [] : ['-t', name])], { env })
-  if (ended.code !== 0) code = 1
+  for (const pool of pools) {
+    const ended = await run(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', file, ...more, `--pool=${pool}`, '--reporter=verbose', ...(name === undefined ? [] : ['-t', name])], { env })
+    if (ended.code !== 0) code = 1
+  }
 }
 process.exitCode = code
 

@@ -1,17 +1,20 @@
 /** Rows I of docs/spec/attacks.md that need no long run: calls at the wrong time, callbacks that fail, streams that nobody reads, copies of the package. */
 import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { BidirectionalStream, Connection, Endpoint, ReceiveStream } from '../../src/index.ts'
 import { isQuicbraidError } from '../../src/index.ts'
-import { BUILT, MODULE_BUILT } from '../native/built.ts'
+import { BUILT, MODULE, MODULE_BUILT } from '../native/built.ts'
 import { closeAll, nativePair, until } from '../native/pair.ts'
 import { collect } from './collect.ts'
 import { onPurpose } from './strays.ts'
 
 afterEach(closeAll)
 
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const COPIES = fileURLToPath(new URL('copies.mjs', import.meta.url))
 
 /** Every call of an endpoint, a connection and a stream. */
@@ -179,11 +182,28 @@ describe.skipIf(!MODULE_BUILT)('calls at the wrong time', () => {
 })
 
 describe.skipIf(!BUILT)('copies of the package', () => {
-  it('attack I11: live in one process, from import, require and a second copy, and talk to each other', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [COPIES, fileURLToPath(new URL('../../dist/', import.meta.url))], { encoding: 'utf8' })
-    expect([status, stdout.trim(), stderr]).toEqual([0, 'esm cjs copy', ''])
+  it('attack I11: live in one process, from import, require, a second copy and another version, and talk to each other', () => {
+    const older = otherVersion()
+    try {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [COPIES, join(ROOT, 'dist'), join(older, 'dist')], { encoding: 'utf8' })
+      expect([status, stdout.trim(), stderr]).toEqual([0, 'esm cjs copy older', ''])
+    } finally {
+      rmSync(older, { recursive: true, force: true })
+    }
   }, 60_000)
 })
+
+/** The package as a folder of its own, with its own file of the native module. */
+function otherVersion(): string {
+  mkdirSync(join(ROOT, '.tmp'), { recursive: true })
+  const folder = mkdtempSync(join(ROOT, '.tmp/older-'))
+  cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
+  mkdirSync(join(folder, 'native/binding'), { recursive: true })
+  cpSync(MODULE, join(folder, 'native/binding', basename(MODULE)))
+  const about = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...about, version: `${about.version}-older` }))
+  return folder
+}
 
 function fails(what: string): never {
   throw new Error(what)

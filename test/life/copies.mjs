@@ -1,9 +1,9 @@
-/** The package imported, required, and loaded once more as another module: each serves the next one. Argument: `dist/`. */
+/** The package imported, required, loaded once more as another module, and another version of it with a native module of its own: each serves the next one. Arguments: `dist/` of both. */
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
-const dist = process.argv[2]
-const copies = { esm: await import(join(dist, 'index.mjs')), cjs: createRequire(import.meta.url)(join(dist, 'index.cjs')), copy: await import(`${join(dist, 'index.mjs')}?again`) }
+const [, , dist, older] = process.argv
+const copies = { esm: await import(join(dist, 'index.mjs')), cjs: createRequire(import.meta.url)(join(dist, 'index.cjs')), copy: await import(`${join(dist, 'index.mjs')}?again`), older: await import(join(older, 'index.mjs')) }
 const names = Object.keys(copies)
 const said = []
 for (const [index, name] of names.entries()) {
