@@ -31,7 +31,8 @@ export function createLogger(values: LogValues, terminal: Terminal): Logger {
   })
   const at = (level: keyof typeof LEVELS) => (message: string, facts: object): void => {
     if (message.startsWith('the server certificate is not verified')) return // --insecure has said so
-    lines.log(...LEVELS[level], { message, facts })
+    const [id, name] = LEVELS[level]
+    lines.log(id, name, { message, facts })
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDevCertificate, Endpoint } from '../../src/index.ts'
-import type { CarrierBurst, CarrierEndpoint } from '../../src/index.ts'
+import type { CarrierBurst, CarrierDatagram, CarrierEndpoint } from '../../src/index.ts'
 import { World } from '../../src/sim/index.ts'
 import { parseExposition } from '../endpoint/exposition.ts'
 import { MODULE_BUILT } from './built.ts'
@@ -70,7 +70,7 @@ describe.skipIf(!MODULE_BUILT)('the numbers of an endpoint', () => {
     const { cert, key } = createDevCertificate()
     const ends: CarrierEndpoint[] = []
     const carry = (to: number) => ({ bytes, segmentBytes, local }: CarrierBurst): void => {
-      const datagrams = []
+      const datagrams: CarrierDatagram[] = []
       for (let at = 0; at < bytes.length; at += segmentBytes) datagrams.push({ bytes: bytes.slice(at, at + segmentBytes), remote: local })
       setImmediate(() => ends[to]?.receive(datagrams))
     }
