@@ -39,7 +39,7 @@ export const PATH_NUMBERS = [
 export const DROP_REASONS = [
   'headerTruncated', 'fixedBitClear', 'unknownVersion', 'cidTooLong', 'lengthTooLarge', 'tooShort', 'emptyRetryToken',
   'wrongType', 'malformedVersions', 'otherConnection', 'malformedHeader', 'emptyDatagram', 'notQuic', 'blocked',
-  'shortInitial', 'shortConnectionId', 'unknownConnection', 'notListening', 'halfOpenLimit', 'connectionLimit',
+  'shortInitial', 'shortConnectionId', 'unknownConnection', 'misrouted', 'pathwayLimit', 'notListening', 'halfOpenLimit', 'connectionLimit',
   'refused', 'closing', 'invalidToken', 'invalidRetry', 'unexpectedVersionNegotiation', 'noKeys', 'keptForKeys',
   'undecryptableLimit', 'undecryptable', 'duplicate', 'unknownPath', 'migration', 'pathLimit', 'amplification',
   'answerLimit', 'queueFull', 'eventsWaiting', 'connectionClosed',

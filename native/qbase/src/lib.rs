@@ -22,7 +22,7 @@ pub mod varint;
 pub mod version;
 pub mod wire;
 
-pub use address::{Ecn, FourTuple};
+pub use address::{Ecn, FourTuple, StandIn};
 pub use cid::{ConnectionId, ResetToken};
 pub use error::{ErrorCode, TransportError};
 pub use path_id::PathId;

@@ -127,6 +127,11 @@ pub const RAW_BYTES: usize = 1_024 * 1_024;
 /// Bytes of one burst at most: an IPv4 datagram's payload.
 pub const MAX_BURST_BYTES: usize = 65_507;
 
+/// Relays that may know an endpoint's sockets, counted by pair (attacks R2).
+pub const RELAYS: usize = 32;
+/// Ways through relays that an endpoint remembers (attacks R2).
+pub const PATHWAYS: usize = 4_096;
+
 /// Addresses that one token of a NEW_TOKEN frame proves (multipath MP-29).
 pub const TOKEN_ADDRESSES: usize = 4;
 

@@ -64,6 +64,10 @@ reasons! {
     ShortConnectionId = "shortConnectionId",
     /// No connection has this connection id.
     UnknownConnection = "unknownConnection",
+    /// A forward header that names other ends than ours, or came from no relay of ours (traversal T-30, attacks G11).
+    Misrouted = "misrouted",
+    /// A new way through a relay, and as many as there may be are in use.
+    PathwayLimit = "pathwayLimit",
     /// The endpoint has no server to accept it.
     NotListening = "notListening",
     /// Too many half-open connections (attacks L2).

@@ -56,6 +56,7 @@ mod priorities;
 mod qlog;
 mod random;
 mod random_interaction;
+mod relayed;
 mod reset;
 mod resumption;
 mod retry;

@@ -45,6 +45,7 @@ pub(crate) fn write(
     buffer: &mut [u8],
 ) -> Result<Written, TransportError> {
     let Some(network) = connection.network_mut(path) else { return Ok(Written::default()) };
+    let reserve = network.four_tuple.reserve();
     let mut pending = std::mem::take(&mut network.pending);
     pending.clear();
     pending.at = now;
@@ -53,7 +54,10 @@ pub(crate) fn write(
     let mut failure = None;
     while written.segments < plan.max_segments {
         let window = budget.window(if written.segments == 0 { plan.window } else { written.segment_size });
-        let room = buffer.get_mut(written.len..MAX_BURST_BYTES.min(buffer.len())).unwrap_or_default();
+        // Forward headers are put between the segments when all are written (burst B-77).
+        let headers = reserve.saturating_mul(written.segments.saturating_add(1));
+        let end = MAX_BURST_BYTES.min(buffer.len()).saturating_sub(headers);
+        let room = buffer.get_mut(written.len..end).unwrap_or_default();
         if window < MIN_SAMPLE * 2 || room.len() < window {
             written.ended_by = if room.len() < window { EndedBy::Full } else { EndedBy::Signals(Signals::CREDIT) };
             break;

@@ -4,7 +4,7 @@
 
 use super::Connection;
 use crate::{endpoint::SendFailure, path::{Network, PathMode, PathState, network::Siblings}, space::Space};
-use qbase::{EncryptionLevel, PathId, packet::Spin};
+use qbase::{FourTuple, EncryptionLevel, PathId, packet::Spin};
 use rand_core::RngCore;
 use std::time::Duration;
 
@@ -109,9 +109,19 @@ impl Connection {
         Some((dcid, self.cids.local))
     }
 
+    /// Every pair of addresses that it uses or may come to use.
+    pub(crate) fn four_tuples(&self) -> impl Iterator<Item = FourTuple> + '_ {
+        let networks = self.paths.iter().filter_map(|entry| entry.network.as_deref());
+        let paths = networks.flat_map(|network| std::iter::once(network.four_tuple).chain(network.sides().map(|side| side.four_tuple)));
+        let candidates = self.candidates.iter().flat_map(|candidates| candidates.four_tuples());
+        paths.chain(candidates).chain(self.opens.iter().map(|open| open.four_tuple)).chain(self.spares.four_tuples())
+    }
+
     /// The spin bit of the next packet on a path.
     pub(crate) fn spin(&self, path: PathId) -> Spin {
-        self.network(path).map(|network| network.spin.value()).unwrap_or_default()
+        // In front of a forward header's reader, a set bit would look like another header (traversal T-12).
+        let spins = self.network(path).filter(|network| network.four_tuple.reserve() == 0);
+        spins.map(|network| network.spin.value()).unwrap_or_default()
     }
 
     /// The peer has said that the fixed bit may be 0, and so have we (RFC 9287 §3.1).

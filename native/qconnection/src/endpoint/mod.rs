@@ -28,6 +28,7 @@ mod connect;
 mod early;
 mod events;
 pub(crate) mod memory;
+pub mod pathways;
 mod qlog;
 mod refuse;
 pub(crate) mod reset;
@@ -53,7 +54,7 @@ use crate::{
     connection::Connection,
     handle::ConnectionHandle,
 };
-use qbase::{ConnectionId, Ecn, FourTuple, Timestamp, limits, packet::{self, ProtectedHeader}};
+use qbase::{ConnectionId, Ecn, FourTuple, StandIn, Timestamp, limits, packet::{self, ProtectedHeader}};
 use qevent::{DropCounters, DropReason};
 use qrecovery::buffer::pool::BufferPool;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -96,6 +97,8 @@ pub struct Endpoint {
     rivals: rivals::Rivals,
     /// Attempts that wait for the application.
     admission: admission::Attempts,
+    /// Ways through relays.
+    pathways: pathways::Pathways,
     /// Logs, if connections write any.
     logs: Option<qlog::Logs>,
 }
@@ -131,6 +134,7 @@ impl Endpoint {
             tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
             rivals: rivals::Rivals::default(),
             admission: admission::Attempts::default(),
+            pathways: pathways::Pathways::new(random.next_u64()),
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             random,
         }
@@ -146,10 +150,23 @@ impl Endpoint {
         self.note_time(now);
         self.counters.datagrams_received = self.counters.datagrams_received.saturating_add(1);
         self.counters.bytes_received = self.counters.bytes_received.saturating_add(bytes.len() as u64);
-        let Some(first) = bytes.first().copied() else {
+        if bytes.is_empty() {
             self.drops.count(DropReason::EmptyDatagram);
             return Received::Quic;
+        }
+        if StandIn::is_claimed(four_tuple.remote.ip()) {
+            self.drops.count(DropReason::Misrouted);
+            return Received::Quic;
+        }
+        let (four_tuple, bytes) = match self.take_header(four_tuple, bytes) {
+            None => (four_tuple, bytes),
+            Some(Ok((way, header))) => (way, bytes.get_mut(header..).unwrap_or_default()),
+            Some(Err(reason)) => {
+                self.drops.count(reason);
+                return Received::Quic;
+            }
         };
+        let Some(first) = bytes.first().copied() else { return Received::Quic };
         if first & 0x40 == 0 && first & 0x80 == 0 && !self.is_for_greased(bytes) {
             return Received::NotQuic;
         }

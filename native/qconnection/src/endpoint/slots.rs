@@ -84,6 +84,10 @@ impl Slots {
         Some((one.connection.as_deref_mut()?, other.connection.as_deref_mut()?))
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().filter_map(|slot| slot.connection.as_deref())
+    }
+
     pub(super) fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
         self.slots.iter().filter_map(|slot| slot.connection.as_ref().map(|connection| connection.handle()))
     }

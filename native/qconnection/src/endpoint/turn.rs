@@ -3,7 +3,7 @@
 //! Called by the driver through the endpoint. Connections with work form a queue without repeats; timers are ordered by
 //! instant, one per connection, recomputed once after each turn (design §7.11).
 
-use super::Endpoint;
+use super::{Endpoint, SendFailure};
 use crate::{
     burst::{Burst, SendLimits},
     handle::ConnectionHandle,
@@ -173,6 +173,18 @@ impl Endpoint {
     /// [`Endpoint::on_send_error`], each path's before its next one.
     pub fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], limits: &SendLimits) -> Option<Burst> {
         self.note_time(now);
+        loop {
+            let burst = self.poll_burst(now, buffer, limits)?;
+            match self.put_headers(burst, buffer) {
+                Some(burst) => return Some(burst),
+                // The way was forgotten: nobody knows any more where that is.
+                None => self.on_send_error(&burst, SendFailure::Unreachable, now),
+            }
+        }
+    }
+
+    /// The same without forward headers.
+    fn poll_burst(&mut self, now: Timestamp, buffer: &mut [u8], limits: &SendLimits) -> Option<Burst> {
         if let Some(answer) = self.answers.pop_front() {
             return answer.write(buffer);
         }

@@ -106,12 +106,14 @@ pub struct MtuSearch {
 }
 
 impl MtuSearch {
-    /// A new path between these addresses.
+    /// A new path between these addresses. The forward header of a way through a relay stands outside of the datagram, so
+    /// the largest is smaller there and the first is the same (burst B-76).
     #[must_use]
     pub fn between(config: &TransportConfig, four_tuple: FourTuple) -> Self {
         let reach = Reach::of(four_tuple);
         let leap = if reach.loopback { config.loopback_mtu } else { 0 };
-        Self { leap, ..Self::new(config.initial_mtu, config.max_mtu, reach.ip) }
+        let reserve = u16::try_from(four_tuple.reserve()).unwrap_or_default();
+        Self { leap, ..Self::new(config.initial_mtu, config.max_mtu, reach.ip) }.with_reserve(reserve)
     }
 
     /// A new path that starts with `initial` bytes and may go up to `most`.
@@ -135,6 +137,15 @@ impl MtuSearch {
             large_lost: 0,
             holes: 0,
         }
+    }
+
+    /// The same where `reserve` bytes go in front of each datagram and are not counted here.
+    #[must_use]
+    pub fn with_reserve(mut self, reserve: u16) -> Self {
+        self.most = self.most.saturating_sub(reserve).max(BASE);
+        self.initial = self.initial.min(self.most);
+        self.current = self.initial;
+        self
     }
 
     /// UDP payload of full packets, bytes.

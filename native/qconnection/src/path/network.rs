@@ -192,7 +192,7 @@ impl Network {
 
     /// The handshake takes another address pair; nothing was measured yet.
     pub fn aim(&mut self, config: &TransportConfig, four_tuple: FourTuple) {
-        if Reach::of(self.four_tuple) != Reach::of(four_tuple) {
+        if Reach::of(self.four_tuple) != Reach::of(four_tuple) || self.four_tuple.reserve() != four_tuple.reserve() {
             self.search = MtuSearch::between(config, four_tuple);
         }
         self.four_tuple = four_tuple;

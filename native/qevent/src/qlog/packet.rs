@@ -119,7 +119,7 @@ pub const fn trigger(reason: DropReason) -> &'static str {
     match reason {
         DropReason::UnknownVersion | DropReason::UnexpectedVersionNegotiation => "unsupported",
         DropReason::Duplicate => "duplicate",
-        DropReason::UnknownConnection | DropReason::OtherConnection | DropReason::NotListening | DropReason::UnknownPath => "connection_unknown",
+        DropReason::UnknownConnection | DropReason::Misrouted | DropReason::PathwayLimit | DropReason::OtherConnection | DropReason::NotListening | DropReason::UnknownPath => "connection_unknown",
         DropReason::Undecryptable => "decryption_failure",
         DropReason::NoKeys | DropReason::KeptForKeys | DropReason::UndecryptableLimit => "key_unavailable",
         DropReason::Blocked

@@ -115,6 +115,10 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
+    pub(super) fn four_tuples(&self) -> impl Iterator<Item = FourTuple> + '_ {
+        self.list.iter().map(|entry| entry.four_tuple)
+    }
+
     /// A handshake over `first`; others may be added while nobody has answered.
     pub(super) fn new(mode: HandshakeMode, first: FourTuple) -> Self {
         Self {

@@ -33,6 +33,10 @@ pub(crate) struct Spares {
 }
 
 impl Spares {
+    pub(in crate::connection) fn four_tuples(&self) -> impl Iterator<Item = FourTuple> + '_ {
+        self.waiting.iter().chain(&self.asked).map(|open| open.four_tuple).chain(self.proved.iter().copied())
+    }
+
     fn len(&self) -> usize {
         self.waiting.len().saturating_add(self.proved.len()).saturating_add(usize::from(self.asked.is_some()))
     }

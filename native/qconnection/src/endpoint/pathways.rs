@@ -1,0 +1,255 @@
+//! Ways through relays: forward headers go on and off here, and each way has an address that stands for it (traversal T-2,
+//! T-12, T-20…T-23; burst B-75…B-79).
+//!
+//! The machine sees datagrams without headers, between four-tuples; what it calls the remote address of such a way is a
+//! [`StandIn`]. A number is given when a way is first seen or asked for. Strangers can make up as many ways as they like, so
+//! there is a bound, at which those go that no connection uses; a way that comes back after that is a new address, which
+//! connections prove as any other. Called by the endpoint for each datagram in and each burst out; sends and opens nothing.
+
+use super::Endpoint;
+use crate::{burst::Burst, endpoint::route::Seeded};
+use qbase::{FourTuple, StandIn, limits};
+use qevent::DropReason;
+use qtraversal::{
+    Pathway,
+    address::Unusable,
+    forward::{self, ForwardHeader, Stamp},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+};
+
+/// A socket of ours is known to a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The socket's address, as datagrams report it.
+    pub local: SocketAddr,
+    /// Where peers reach us: the relay, and our address as it sees it.
+    pub own: qtraversal::Endpoint,
+}
+
+/// Why there is no way to a peer behind a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPathway {
+    /// The peer is not behind a relay.
+    #[error("the peer is not behind a relay")]
+    Direct,
+    /// We are not registered with any relay over this socket, so the peer could not answer.
+    #[error("no relay knows the local address")]
+    NotRegistered,
+    /// The addresses cannot stand in one pathway.
+    #[error("{0}")]
+    Unusable(#[from] Unusable),
+    /// All that there may be are in use.
+    #[error("too many ways through relays")]
+    TooMany,
+}
+
+/// One way: the socket it leaves from, and the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Way {
+    local: SocketAddr,
+    pathway: Pathway,
+}
+
+/// The ways there are.
+#[derive(Debug)]
+pub(super) struct Pathways {
+    registrations: Vec<Registration>,
+    ways: BTreeMap<u32, Way>,
+    numbers: HashMap<Way, u32, Seeded>,
+    next: u32,
+}
+
+impl Pathways {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { registrations: Vec::new(), ways: BTreeMap::new(), numbers: HashMap::with_hasher(Seeded(seed)), next: 0 }
+    }
+
+    /// The address that stands for a way, if it has one.
+    fn find(&self, way: &Way) -> Option<FourTuple> {
+        self.numbers.get(way).map(|number| way.four_tuple(*number))
+    }
+
+    fn is_full(&self) -> bool {
+        self.ways.len() >= limits::PATHWAYS
+    }
+
+    /// Gives a way its number. The next one follows, so that an old number is not soon used for another way.
+    fn add(&mut self, way: Way) -> FourTuple {
+        while self.ways.contains_key(&self.next) {
+            self.step();
+        }
+        let number = self.next;
+        self.step();
+        self.ways.insert(number, way);
+        self.numbers.insert(way, number);
+        way.four_tuple(number)
+    }
+
+    fn step(&mut self) {
+        self.next = self.next.saturating_add(1).checked_rem(StandIn::NUMBERS).unwrap_or_default();
+    }
+
+    /// Forgets the ways whose number is not among `used`.
+    fn keep(&mut self, used: &BTreeSet<u32>) {
+        self.ways.retain(|number, _| used.contains(number));
+        self.numbers.retain(|_, number| used.contains(number));
+    }
+
+    /// A forward datagram that came from `from` is for us, by this way (traversal T-22, T-30).
+    fn arrival(&self, from: FourTuple, header: &ForwardHeader) -> Option<Way> {
+        let own = self.registrations.iter().find(|known| known.local == from.local && known.own.agent() == Some(from.remote))?.own;
+        let local = match header.destination {
+            qtraversal::Endpoint::Direct(address) => (address == from.local).then_some(header.destination)?,
+            // The relay has reached us, so the peer may know an older outer address of ours: the way is the same.
+            qtraversal::Endpoint::Agent { agent, .. } => (agent == from.remote).then_some(own)?,
+        };
+        let pathway = Pathway { local, remote: header.source };
+        let is_usable = pathway.remote.is_relayed() && pathway.check().is_ok();
+        is_usable.then_some(Way { local: from.local, pathway })
+    }
+
+    /// Our end of some ways is known under another address from now on: they stay what they are, as behind a NAT that
+    /// changes its mapping, and the peers notice.
+    fn rename(&mut self, local: SocketAddr, before: qtraversal::Endpoint, after: qtraversal::Endpoint) {
+        for (number, way) in self.ways.iter_mut().filter(|(_, way)| way.local == local && way.pathway.local == before) {
+            self.numbers.remove(way);
+            way.pathway.local = after;
+            self.numbers.insert(*way, *number);
+        }
+    }
+}
+
+impl Way {
+    fn four_tuple(&self, number: u32) -> FourTuple {
+        let header = u8::try_from(forward::reserve(&self.pathway)).unwrap_or_default();
+        FourTuple { local: self.local, remote: StandIn { number, header }.address(self.pathway.remote.next_hop()) }
+    }
+}
+
+impl Endpoint {
+    /// A relay knows a socket of ours from now on, or knows it under another address. Forward datagrams are taken from relays that know us, and from nobody else (attacks G11).
+    ///
+    /// # Errors
+    /// There are [`limits::RELAYS`] already.
+    pub fn add_registration(&mut self, registration: Registration) -> Result<(), NoPathway> {
+        registration.own.check()?;
+        if !registration.own.is_relayed() {
+            return Err(NoPathway::Direct);
+        }
+        let all = &mut self.pathways.registrations;
+        let is_full = all.len() >= limits::RELAYS;
+        match all.iter_mut().find(|known| known.local == registration.local && known.own.agent() == registration.own.agent()) {
+            Some(known) => {
+                let before = std::mem::replace(known, registration).own;
+                self.pathways.rename(registration.local, before, registration.own);
+            }
+            None if is_full => return Err(NoPathway::TooMany),
+            None => all.push(registration),
+        }
+        Ok(())
+    }
+
+    /// The relay does not know this socket any more.
+    pub fn remove_registration(&mut self, local: SocketAddr, relay: SocketAddr) {
+        self.pathways.registrations.retain(|known| known.local != local || known.own.agent() != Some(relay));
+    }
+
+    /// Where peers reach us through relays.
+    pub fn registrations(&self) -> impl Iterator<Item = &Registration> {
+        self.pathways.registrations.iter()
+    }
+
+    /// The way from our socket `local` to a peer behind a relay, as a four-tuple to connect or to open a path with. It
+    /// begins at the relay that is the peer's, if that one knows us, else at the first that does.
+    ///
+    /// # Errors
+    /// There is no such way.
+    pub fn pathway_to(&mut self, local: SocketAddr, remote: qtraversal::Endpoint) -> Result<FourTuple, NoPathway> {
+        if !remote.is_relayed() {
+            return Err(NoPathway::Direct);
+        }
+        let is_mine = |known: &&Registration| known.local == local && known.own.is_ipv4() == remote.is_ipv4();
+        let all = &self.pathways.registrations;
+        let shared = all.iter().filter(is_mine).find(|known| known.own.agent() == remote.agent());
+        let own = shared.or_else(|| all.iter().find(is_mine)).ok_or(NoPathway::NotRegistered)?.own;
+        let pathway = Pathway { local: own, remote };
+        pathway.check()?;
+        self.stand_in(Way { local, pathway }).ok_or(NoPathway::TooMany)
+    }
+
+    /// The two ends of a way, if `four_tuple` stands for one.
+    #[must_use]
+    pub fn pathway_of(&self, four_tuple: FourTuple) -> Option<Pathway> {
+        let stand_in = StandIn::of(four_tuple.remote)?;
+        self.pathways.ways.get(&stand_in.number).map(|way| way.pathway)
+    }
+
+    /// Ways that are remembered.
+    #[must_use]
+    pub fn pathways(&self) -> usize {
+        self.pathways.ways.len()
+    }
+
+    /// Takes the forward header off a datagram that has one and is for us: the way it came by, and the header's length.
+    /// `None`: it is none, and the caller takes it for what else it may be (traversal T-11, T-12).
+    pub(super) fn take_header(&mut self, four_tuple: FourTuple, bytes: &[u8]) -> Option<Result<(FourTuple, usize), DropReason>> {
+        if self.pathways.registrations.is_empty() || self.is_for_known_cid(bytes) {
+            return None;
+        }
+        let stripped = ForwardHeader::strip(bytes)?;
+        let Some(way) = self.pathways.arrival(four_tuple, &stripped.header) else { return Some(Err(DropReason::Misrouted)) };
+        let header = bytes.len().saturating_sub(stripped.quic.len());
+        Some(self.stand_in(way).map(|four_tuple| (four_tuple, header)).ok_or(DropReason::PathwayLimit))
+    }
+
+    fn is_for_known_cid(&mut self, bytes: &[u8]) -> bool {
+        let dcid = qbase::packet::destination_cid(bytes, limits::LOCAL_CID_LEN);
+        dcid.is_some_and(|dcid| self.routes.find(dcid).is_some())
+    }
+
+    fn stand_in(&mut self, way: Way) -> Option<FourTuple> {
+        if let Some(known) = self.pathways.find(&way) {
+            return Some(known);
+        }
+        if self.pathways.is_full() {
+            let used = self.slots.iter().flat_map(|connection| connection.four_tuples());
+            let used = used.filter_map(|four_tuple| StandIn::of(four_tuple.remote).map(|stand_in| stand_in.number)).collect();
+            self.pathways.keep(&used);
+        }
+        (!self.pathways.is_full()).then(|| self.pathways.add(way))
+    }
+
+    /// Writes the forward headers of a burst between its segments and names where it really goes. `None`: the way is
+    /// forgotten, nothing can be sent.
+    #[inline]
+    pub(super) fn put_headers(&self, burst: Burst, buffer: &mut [u8]) -> Option<Burst> {
+        match burst.four_tuple.reserve() {
+            0 => Some(burst),
+            reserve => self.put_headers_of(burst, reserve, buffer),
+        }
+    }
+
+    fn put_headers_of(&self, mut burst: Burst, reserve: usize, buffer: &mut [u8]) -> Option<Burst> {
+        let pathway = self.pathway_of(burst.four_tuple)?;
+        let stamp = Stamp::of(&pathway).ok().flatten()?;
+        let size = burst.segment_size.max(1);
+        // From the last to the first: each moves to where the ones before it do not reach.
+        for index in (0..burst.segments).rev() {
+            let from = index.saturating_mul(size);
+            let to = from.saturating_add(index.saturating_add(1).saturating_mul(reserve));
+            let len = size.min(burst.len.saturating_sub(from));
+            if to.saturating_add(len) > buffer.len() {
+                return None;
+            }
+            buffer.copy_within(from..from.saturating_add(len), to);
+        }
+        burst.len = burst.len.saturating_add(reserve.saturating_mul(burst.segments));
+        burst.segment_size = burst.segment_size.saturating_add(reserve);
+        burst.four_tuple.remote = pathway.remote.next_hop();
+        stamp.fill_burst(buffer.get_mut(..burst.len)?, burst.segment_size).ok()?;
+        Some(burst)
+    }
+}
