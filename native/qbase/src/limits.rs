@@ -174,7 +174,11 @@ pub const OUT_OF_ORDER_BEFORE_ACK: u8 = 16;
 pub const IMMEDIATE_ACKS: u8 = 8;
 /// Exponent of our ACK Delay fields (RFC 9000 §18.2).
 pub const ACK_DELAY_EXPONENT: u8 = 3;
-/// Length of the connection ids we issue, bytes.
+/// L28: accepted connections of an endpoint at once, unless options say otherwise; more are refused.
+pub const CONNECTIONS: usize = 100_000;
+/// L28: of those, from one IPv4 address or one IPv6 network of 64 bits.
+pub const CONNECTIONS_PER_ADDRESS: usize = 1_000;
+/// Length of the connection ids we issue where nothing else is said, bytes.
 pub const LOCAL_CID_LEN: usize = 8;
 /// First receive window of a stream, bytes.
 pub const STREAM_WINDOW: u64 = 256 * 1_024;

@@ -2,7 +2,7 @@
 //!
 //! Called by the application through the driver. Never checks what the TLS configuration holds: that is `qcrypto`'s job.
 
-use crate::path::scheduler::Scheduler;
+use crate::{cid::CidShape, endpoint::BlockList, path::scheduler::Scheduler};
 use bytes::Bytes;
 use crate::stream::ResetDelivery;
 use qbase::{limits, param::TransportParameters, version};
@@ -286,8 +286,10 @@ pub struct ServerConfig {
     pub tls: qcrypto::ServerTls,
     /// Transport settings of accepted connections.
     pub transport: Arc<TransportConfig>,
-    /// Accepted connections alive at once; more are refused.
+    /// Accepted connections alive at once; more are refused (attacks L28).
     pub max_connections: usize,
+    /// Of those, from one IPv4 address or one IPv6 network of 64 bits.
+    pub max_per_address: usize,
     /// When clients must prove their address before anything is kept for them.
     pub retry: RetryPolicy,
     /// QUIC versions accepted, the preferred one first: it is taken wherever the client offers it (RFC 9368 §2.3).
@@ -301,7 +303,7 @@ impl ServerConfig {
     #[must_use]
     pub fn new(tls: qcrypto::ServerTls, transport: Arc<TransportConfig>, max_connections: usize) -> Self {
         let versions = version::SPOKEN.to_vec();
-        Self { tls, transport, max_connections, retry: RetryPolicy::default(), versions, new_tokens: true }
+        Self { tls, transport, max_connections, max_per_address: limits::CONNECTIONS_PER_ADDRESS, retry: RetryPolicy::default(), versions, new_tokens: true }
     }
 }
 
@@ -359,11 +361,15 @@ pub struct EndpointConfig {
     pub unix_at_zero: Duration,
     /// Every connection writes a qlog; `Endpoint::poll_qlog` hands it out.
     pub qlog: bool,
+    /// What the connection ids look like that are issued here.
+    pub shape: CidShape,
+    /// Whose datagrams are dropped unread.
+    pub blocked: BlockList,
 }
 
 impl Default for EndpointConfig {
     fn default() -> Self {
-        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, overcommit_percent: 100, unix_at_zero: Duration::ZERO, qlog: false }
+        Self { secret: [0; 32], pool_bytes: 64 * 1_024 * 1_024, overcommit_percent: 100, unix_at_zero: Duration::ZERO, qlog: false, shape: CidShape::default(), blocked: BlockList::default() }
     }
 }
 

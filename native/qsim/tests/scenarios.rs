@@ -50,6 +50,7 @@ mod mtu;
 mod multipath;
 mod multipath_rules;
 mod network;
+mod newcomers;
 mod pings;
 mod preferred_address;
 mod priorities;

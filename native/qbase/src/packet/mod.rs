@@ -147,6 +147,19 @@ pub fn destination_cid(datagram: &[u8], local_cid_len: usize) -> Option<&[u8]> {
     rest.get(..usize::from(*len))
 }
 
+/// Source connection id of a datagram that begins with a long header, without looking at anything else; of one that
+/// begins otherwise, or is cut off before its end, none.
+#[must_use]
+pub fn source_cid(datagram: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = datagram.split_first()?;
+    if first & FORM == 0 {
+        return None;
+    }
+    let (len, rest) = rest.get(4..)?.split_first()?;
+    let (len, rest) = rest.get(usize::from(*len)..)?.split_first()?;
+    rest.get(..usize::from(*len))
+}
+
 /// The reserved bits of an unprotected first byte are 0. If not, and only after the packet was authenticated, the
 /// connection must be closed with PROTOCOL_VIOLATION (RFC 9000 §17.2, §17.3.1; attacks A10).
 #[must_use]

@@ -77,6 +77,13 @@ impl LocalCids {
         self.add(cid, token, Notice::Arrived)
     }
 
+    /// Exchanges an id whose frame was never written. `false`: it was.
+    pub fn replace(&mut self, sequence: u64, cid: ConnectionId, token: ResetToken) -> bool {
+        let Some(entry) = self.entry_mut(sequence).filter(|entry| entry.notice == Notice::Unsent) else { return false };
+        entry.issued = Issued { sequence, cid, token };
+        true
+    }
+
     /// How many more ids may be issued so that the peer holds `limit`, its `active_connection_id_limit`, or as many as
     /// its path needs. Asked again when a frame arrived or an id was retired.
     #[must_use]
@@ -232,6 +239,18 @@ mod tests {
             issue(&mut cids, byte);
         }
         assert_eq!(cids.want(u64::MAX), 0);
+    }
+
+    #[test]
+    fn only_an_id_that_the_peer_cannot_know_is_exchanged() {
+        let mut cids = LocalCids::new();
+        cids.issue_known(cid(0), token(0));
+        issue(&mut cids, 1);
+        assert!(cids.replace(1, cid(9), token(9)));
+        assert_eq!(cids.next_pending().map(|issued| (issued.sequence, issued.cid, issued.token)), Some((1, cid(9), token(9))));
+        cids.on_written(1);
+        assert!(!cids.replace(1, cid(8), token(8)) && !cids.replace(0, cid(8), token(8)) && !cids.replace(7, cid(8), token(8)));
+        assert_eq!(cids.iter_active().collect::<Vec<_>>(), vec![cid(0), cid(9)]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl HandshakeCids {
 
 impl Connection {
     /// Nothing of the server was taken yet.
-    fn is_unanswered(&self) -> bool {
+    pub(crate) fn is_unanswered(&self) -> bool {
         self.role.is_client() && self.state == State::Handshaking && !self.has_received() && self.cids.retry.is_none()
     }
 

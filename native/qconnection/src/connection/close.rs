@@ -64,6 +64,8 @@ pub(crate) enum CloseCause {
     Reset,
     /// No version in common.
     Version,
+    /// Nobody listens at any address that was dialled.
+    Refused,
     /// A space has no packet number left (RFC 9000 §12.3).
     Numbers,
 }
@@ -137,6 +139,7 @@ impl Connection {
             CloseCause::HandshakeTimeout => (ClosedBy::HandshakeTimeout, "the handshake was not complete in time"),
             CloseCause::Reset => (ClosedBy::Reset, "the peer has lost the connection"),
             CloseCause::Version => (ClosedBy::Version, "the server speaks no version that is offered"),
+            CloseCause::Refused => (ClosedBy::Unreachable, "nobody listens there"),
             CloseCause::Numbers => (ClosedBy::Local, "the packet numbers are used up"),
         };
         if matches!(self.state, State::Handshaking | State::Open) {

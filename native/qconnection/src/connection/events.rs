@@ -184,6 +184,8 @@ pub enum ClosedBy {
     Reset,
     /// No common QUIC version.
     Version,
+    /// The hosts of all addresses say that nobody listens (ICMP).
+    Unreachable,
 }
 
 /// Whose error code it is.

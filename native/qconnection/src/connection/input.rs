@@ -98,7 +98,7 @@ impl Connection {
             if matches!(self.state, State::Draining | State::Drained) {
                 return;
             }
-            let header = match ProtectedHeader::parse_with(rest, limits::LOCAL_CID_LEN, self.fixed_bit()) {
+            let header = match ProtectedHeader::parse_with(rest, self.shape.len(), self.fixed_bit()) {
                 Ok(header) => header,
                 Err(error) => {
                     // What follows the first packet may be anything, padding included; only a bad first packet counts.
@@ -270,7 +270,7 @@ impl Connection {
     fn take_waiting(&mut self, now: Timestamp, pool: &mut BufferPool) {
         for _ in 0..self.waiting.len() {
             let Some(mut waiting) = self.waiting.pop_front() else { return };
-            let Ok(header) = ProtectedHeader::parse_with(&waiting.bytes, limits::LOCAL_CID_LEN, self.fixed_bit()) else { continue };
+            let Ok(header) = ProtectedHeader::parse_with(&waiting.bytes, self.shape.len(), self.fixed_bit()) else { continue };
             let level = header.kind.level().unwrap_or(EncryptionLevel::Handshake);
             if self.must_wait_for_keys(level) {
                 self.waiting.push_back(waiting);

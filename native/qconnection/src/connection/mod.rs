@@ -81,6 +81,7 @@ pub use stats::Statistics;
 pub use verdict::Verdict;
 
 use crate::{
+    cid::CidShape,
     burst::SentFrame,
     config::TransportConfig,
     handle::ConnectionHandle,
@@ -203,6 +204,8 @@ pub struct Connection {
     pub(crate) timers: timers::Timers,
     pub(crate) counters: stats::Counters,
     pub(crate) random: ChaCha8Rng,
+    /// What the ids we issue look like.
+    pub(crate) shape: CidShape,
     pub(crate) reset_key: [u8; 32],
     /// Tokens of the peer's ids that the endpoint knows.
     pub(crate) reset_tokens: Vec<ResetToken>,
@@ -247,6 +250,7 @@ pub(crate) struct Birth {
     pub(crate) four_tuple: FourTuple,
     pub(crate) address: AddressProof,
     pub(crate) random: ChaCha8Rng,
+    pub(crate) shape: CidShape,
     pub(crate) reset_key: [u8; 32],
     pub(crate) now: Timestamp,
     /// Receive window that the endpoint's pool granted, bytes (mux R20).
@@ -322,6 +326,7 @@ impl Connection {
             timers: timers::Timers::new(birth.now, &config),
             counters: stats::Counters::new(birth.now),
             random: birth.random,
+            shape: birth.shape,
             reset_key: birth.reset_key,
             reset_tokens: Vec::new(),
             scheduling: choose::Scheduling::default(),

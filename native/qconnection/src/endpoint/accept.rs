@@ -3,7 +3,7 @@
 //! Called for Initial packets with an unknown DCID. Keeps no state for a packet that does not decrypt (attacks A3, A5),
 //! nor for a client that must prove its address first (attacks B1).
 
-use super::{Endpoint, route::{ORIGINAL, Route}, token::{Proof, Verdict}};
+use super::{Endpoint, refuse::Refusal, route::{ORIGINAL, Route}, token::{Proof, Verdict}};
 use crate::{
     config::ServerConfig,
     connection::{AddressProof, Arrival, Birth, Connection, HandshakeCids, Side, server_parameters},
@@ -49,9 +49,8 @@ impl Endpoint {
                 return self.refuse(now, four_tuple, header, bytes, (ErrorCode::INVALID_TOKEN, "the token of the Retry is not good"));
             }
         };
-        if self.slots.len() >= server.max_connections {
-            self.drops.count(DropReason::ConnectionLimit);
-            return self.refuse(now, four_tuple, header, bytes, (ErrorCode::CONNECTION_REFUSED, "no room for another connection"));
+        if let Some(refusal) = self.no_room_for(&server, four_tuple) {
+            return self.refuse(now, four_tuple, header, bytes, refusal);
         }
         if proof.is_none() && self.must_retry(server.retry) {
             return self.answer_with_retry(now, four_tuple, header);
@@ -92,6 +91,7 @@ impl Endpoint {
             four_tuple,
             address: if proof.is_some() { AddressProof::Token } else { AddressProof::Missing },
             random: self.child_random(),
+            shape: self.shape,
             reset_key: self.reset_key,
             now,
             window,
@@ -125,8 +125,22 @@ impl Endpoint {
             self.routes.insert(preferred, Route { sequence: 1, ..route });
         }
         self.slots.insert(connection);
+        self.crowd.enter(handle.index, four_tuple.remote.ip());
         self.turns.mark(handle.index);
         self.run_actions(handle);
+    }
+
+    /// Why no further connection is accepted from there, counted; `None`: there is room (attacks L28).
+    pub(super) fn no_room_for(&mut self, server: &ServerConfig, four_tuple: FourTuple) -> Option<Refusal> {
+        let reason = if self.crowd.len() >= server.max_connections {
+            "no room for another connection"
+        } else if self.crowd.of(four_tuple.remote.ip()) >= server.max_per_address {
+            "too many connections from this address"
+        } else {
+            return None;
+        };
+        self.drops.count(DropReason::ConnectionLimit);
+        Some((ErrorCode::CONNECTION_REFUSED, reason))
     }
 }
 

@@ -267,9 +267,8 @@ impl Endpoint {
                 return None;
             }
         };
-        if self.slots.len() >= server.max_connections {
-            self.drops.count(DropReason::ConnectionLimit);
-            self.refuse(now, first.four_tuple, &header, &mut first.bytes, (ErrorCode::CONNECTION_REFUSED, "no room for another connection"));
+        if let Some(refusal) = self.no_room_for(&server, first.four_tuple) {
+            self.refuse(now, first.four_tuple, &header, &mut first.bytes, refusal);
             return None;
         }
         self.open(&server, proof, Arriving { now, four_tuple: first.four_tuple, ecn: first.ecn }, &header, &mut first.bytes);

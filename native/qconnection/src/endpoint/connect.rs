@@ -4,6 +4,7 @@
 
 use super::{Endpoint, route::Route};
 use crate::{
+    cid::CidShape,
     config::{ClientConfig, HandshakeMode},
     connection::{AddressProof, Birth, Candidate, Connection, Dial, HandshakeCids, Side},
     handle::ConnectionHandle,
@@ -85,7 +86,8 @@ impl Endpoint {
         let version = version.filter(|version| version::is_spoken(*version) || version::is_reserved(*version));
         let version = version.ok_or(ConnectError::NoVersion)?;
         let local = self.new_cid();
-        let original_dcid = self.new_cid();
+        // Not ours, and of no server's shape: the server chooses another one for itself.
+        let original_dcid = CidShape::default().draw(&mut self.random);
         let cids = HandshakeCids { original_dcid, retry: None, local, remote: None, preferred: None };
         let port = four_tuple.remote.port();
         let window = self.pool.reserve_window(config.transport.connection_window);
@@ -107,6 +109,7 @@ impl Endpoint {
             four_tuple,
             address: AddressProof::Chosen,
             random: self.child_random(),
+            shape: self.shape,
             reset_key: self.reset_key,
             now,
             window,
@@ -116,6 +119,7 @@ impl Endpoint {
         self.begin_log(now, &mut connection);
         self.routes.insert(local, Route { handle, path: PathId::ZERO, sequence: 0 });
         self.slots.insert(connection);
+        self.dialled.push(handle);
         self.turns.mark(handle.index);
         Ok(handle)
     }

@@ -38,6 +38,7 @@ impl Endpoint {
     fn bury(&mut self, handle: ConnectionHandle) {
         self.run_actions(handle);
         if let Some(mut connection) = self.slots.remove(handle) {
+            self.crowd.leave(handle.index);
             self.keep_log(handle, &mut connection);
             // What its streams held and what the application gave back last (attacks R5).
             connection.settle_memory(&mut self.pool);

@@ -5,6 +5,8 @@
 //! | `route` | connection id → connection and path |
 //! | `accept` | first Initial of a client → connection |
 //! | `admission` | attempts that wait for the application's word |
+//! | `crowd` | connections accepted, by address |
+//! | `block_list` | addresses that are not heard |
 //! | `early` | 0-RTT packets before the first Initial |
 //! | `connect` | connection of our own |
 //! | `rivals` | several attempts that look like one connection |
@@ -16,6 +18,7 @@
 //! | `answer` | how many of these may go out |
 //! | `qlog` | logs of connections, the dead ones included |
 //! | `send_failure` | why a socket refused a burst, by name |
+//! | `unreachable` | ports where nobody listens |
 //! | `turn` | who sends next, whose timer is next |
 //!
 //! Called by the driver (datagrams, timers, sockets' answers) and by the application between them. One owner, no locks.
@@ -24,7 +27,9 @@ mod accept;
 mod active;
 mod admission;
 mod answer;
+pub mod block_list;
 mod connect;
+mod crowd;
 mod early;
 mod events;
 pub(crate) mod memory;
@@ -40,9 +45,11 @@ mod slots;
 mod stats;
 mod token;
 mod turn;
+mod unreachable;
 mod version;
 
 pub use admission::{Admission, Attempt, AttemptId, EndpointNews};
+pub use block_list::{AddressRange, BlockList};
 pub use connect::ConnectError;
 pub use qlog::{LogEnd, LogPiece};
 pub use send_failure::SendFailure;
@@ -50,11 +57,12 @@ pub use stats::EndpointStatistics;
 
 use crate::{
     burst::Burst,
+    cid::CidShape,
     config::{EndpointConfig, ServerConfig},
     connection::Connection,
     handle::ConnectionHandle,
 };
-use qbase::{ConnectionId, Ecn, FourTuple, StandIn, Timestamp, limits, packet::{self, ProtectedHeader}};
+use qbase::{ConnectionId, Ecn, FourTuple, StandIn, Timestamp, packet::{self, ProtectedHeader}};
 use qevent::{DropCounters, DropReason};
 use qrecovery::buffer::pool::BufferPool;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -62,6 +70,9 @@ use rand_core::RngCore;
 use route::{Route, Routes};
 use slots::Slots;
 use std::{collections::VecDeque, sync::Arc};
+
+/// Ids drawn anew at most until one is free.
+const CID_DRAWS: usize = 16;
 
 /// What a datagram was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +93,12 @@ pub struct Endpoint {
     /// Who has some of the pool for a while.
     loans: memory::Loans,
     random: ChaCha8Rng,
+    /// What our connection ids look like.
+    shape: CidShape,
+    /// Who is not heard.
+    blocked: BlockList,
+    /// Connections accepted and alive.
+    crowd: crowd::Crowd,
     drops: DropCounters,
     counters: stats::Counters,
     /// Answers without state that wait to be sent.
@@ -95,6 +112,8 @@ pub struct Endpoint {
     reset_tokens: reset::ResetTokens,
     tokens: token::Tokens,
     rivals: rivals::Rivals,
+    /// Connections of our own; the last one may wait for its first answer.
+    dialled: Vec<ConnectionHandle>,
     /// Attempts that wait for the application.
     admission: admission::Attempts,
     /// Ways through relays.
@@ -116,7 +135,8 @@ impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed);
-        let routes = Routes::new(random.next_u64());
+        let seed = random.next_u64();
+        let (routes, crowd) = (Routes::new(seed), crowd::Crowd::new(seed.rotate_left(17)));
         Self {
             pool: BufferPool::new(config.pool_bytes).with_overcommit(config.overcommit_percent),
             loans: memory::Loans::default(),
@@ -133,9 +153,13 @@ impl Endpoint {
             reset_tokens: reset::ResetTokens::new(random.next_u64()),
             tokens: token::Tokens::new(&config.secret, config.unix_at_zero),
             rivals: rivals::Rivals::default(),
+            dialled: Vec::new(),
             admission: admission::Attempts::default(),
             pathways: pathways::Pathways::new(random.next_u64()),
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
+            shape: config.shape,
+            blocked: config.blocked,
+            crowd,
             random,
         }
     }
@@ -145,11 +169,20 @@ impl Endpoint {
         self.server = server;
     }
 
+    /// Hears nobody from these addresses from now on, connections they have included.
+    pub fn block(&mut self, list: BlockList) {
+        self.blocked = list;
+    }
+
     /// Takes one UDP payload; it is decrypted in place. `four_tuple.local` is the address it arrived at.
     pub fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) -> Received {
         self.note_time(now);
         self.counters.datagrams_received = self.counters.datagrams_received.saturating_add(1);
         self.counters.bytes_received = self.counters.bytes_received.saturating_add(bytes.len() as u64);
+        if self.blocked.has(four_tuple.remote.ip()) {
+            self.drops.count(DropReason::Blocked);
+            return Received::Quic;
+        }
         if bytes.is_empty() {
             self.drops.count(DropReason::EmptyDatagram);
             return Received::Quic;
@@ -170,7 +203,7 @@ impl Endpoint {
         if first & 0x40 == 0 && first & 0x80 == 0 && !self.is_for_greased(bytes) {
             return Received::NotQuic;
         }
-        let Some(dcid) = packet::destination_cid(bytes, limits::LOCAL_CID_LEN) else {
+        let Some(dcid) = packet::destination_cid(bytes, self.shape.len()) else {
             // Whatever it begins with, a datagram may be a reset by its end (RFC 9000 §10.3).
             if !self.take_reset(now, four_tuple, bytes) {
                 self.drops.count(DropReason::MalformedHeader);
@@ -186,7 +219,7 @@ impl Endpoint {
 
     /// A datagram whose fixed bit is 0 goes to a connection that allows it (RFC 9287 §3; attacks A9).
     fn is_for_greased(&mut self, bytes: &[u8]) -> bool {
-        let route = packet::destination_cid(bytes, limits::LOCAL_CID_LEN).and_then(|dcid| self.routes.find(dcid));
+        let route = packet::destination_cid(bytes, self.shape.len()).and_then(|dcid| self.routes.find(dcid));
         let connection = route.and_then(|route| self.slots.get(route.handle));
         connection.is_some_and(|connection| connection.fixed_bit() == packet::FixedBit::Ignored)
     }
@@ -214,7 +247,7 @@ impl Endpoint {
         if bytes.first().is_some_and(|first| first & 0x80 == 0) {
             return self.answer_with_reset(now, four_tuple, bytes);
         }
-        match ProtectedHeader::parse(bytes, limits::LOCAL_CID_LEN) {
+        match ProtectedHeader::parse(bytes, self.shape.len()) {
             Ok(header) if header.kind == packet::PacketType::Initial => self.accept(now, four_tuple, ecn, &header, bytes),
             Ok(header) if header.kind == packet::PacketType::ZeroRtt && self.waits_for_initials() => {
                 let reason = self.early.keep(now, header.dcid, four_tuple, ecn, bytes);
@@ -274,11 +307,16 @@ impl Endpoint {
         }
     }
 
-    /// Fresh random connection id.
+    /// Fresh connection id, one that no connection has. Short nonces repeat: a few are drawn then.
     fn new_cid(&mut self) -> ConnectionId {
-        let mut bytes = [0; limits::LOCAL_CID_LEN];
-        self.random.fill_bytes(&mut bytes);
-        ConnectionId::new(&bytes).unwrap_or_default()
+        let mut cid = self.shape.draw(&mut self.random);
+        for _ in 0..CID_DRAWS {
+            if self.routes.find(cid.as_bytes()).is_none() {
+                break;
+            }
+            cid = self.shape.draw(&mut self.random);
+        }
+        cid
     }
 
     /// A generator of its own for one connection.

@@ -206,7 +206,7 @@ impl Endpoint {
     }
 
     fn is_for_known_cid(&mut self, bytes: &[u8]) -> bool {
-        let dcid = qbase::packet::destination_cid(bytes, limits::LOCAL_CID_LEN);
+        let dcid = qbase::packet::destination_cid(bytes, self.shape.len());
         dcid.is_some_and(|dcid| self.routes.find(dcid).is_some())
     }
 

@@ -6,7 +6,7 @@
 
 use super::{Endpoint, route::Seeded};
 use crate::handle::ConnectionHandle;
-use qbase::{FourTuple, ResetToken, Timestamp, limits};
+use qbase::{FourTuple, ResetToken, Timestamp};
 use qevent::DropReason;
 use rand_core::RngCore;
 use std::{collections::HashMap, hash::BuildHasher};
@@ -84,7 +84,7 @@ impl Endpoint {
     /// Tells the sender of a short header that its connection is unknown here (RFC 9000 §10.3).
     pub(super) fn answer_with_reset(&mut self, now: Timestamp, four_tuple: FourTuple, bytes: &[u8]) {
         self.drops.count(DropReason::UnknownConnection);
-        let dcid = qbase::packet::destination_cid(bytes, limits::LOCAL_CID_LEN).and_then(qbase::ConnectionId::new);
+        let dcid = qbase::packet::destination_cid(bytes, self.shape.len()).and_then(qbase::ConnectionId::new);
         let Some(dcid) = dcid.filter(|_| bytes.len() >= MIN_TRIGGER) else { return };
         if !self.rations.resets.take(now, four_tuple.remote.ip()) {
             return self.drops.count(DropReason::AnswerLimit);

@@ -39,7 +39,12 @@ impl Slots {
         let handle = connection.handle();
         if let Some(slot) = self.slots.get_mut(handle.index as usize) {
             slot.connection = Some(connection);
-            self.free.retain(|index| *index != handle.index);
+            // The last one, if it was reserved a moment ago: a long list of free slots is not searched.
+            if self.free.last() == Some(&handle.index) {
+                self.free.pop();
+            } else {
+                self.free.retain(|index| *index != handle.index);
+            }
             self.len = self.len.saturating_add(1);
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     burst::{Burst, SendLimits},
     handle::ConnectionHandle,
 };
-use qbase::Timestamp;
+use qbase::{ConnectionId, Timestamp};
 use qevent::TimerName;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -236,20 +236,31 @@ impl Endpoint {
     /// Does what connections asked of the endpoint: routes in and out, tokens.
     pub(super) fn run_actions(&mut self, handle: ConnectionHandle) {
         use crate::connection::events::EndpointAction;
-        let Some(connection) = self.slots.get_mut(handle) else { return };
-        while let Some(action) = connection.actions.pop_front() {
+        while let Some(action) = self.slots.get_mut(handle).and_then(|connection| connection.actions.pop_front()) {
             match action {
-                EndpointAction::Route { cid, path, sequence } => {
-                    self.routes.insert(cid, super::Route { handle, path, sequence });
-                }
+                EndpointAction::Route { cid, path, sequence } => self.route(cid, super::Route { handle, path, sequence }),
                 EndpointAction::Unroute(cid) => self.routes.remove(&cid, handle),
                 EndpointAction::Expect(token) => self.reset_tokens.insert(&token, handle),
                 EndpointAction::Unexpect(token) => self.reset_tokens.remove(&token, handle),
                 EndpointAction::MakeToken { at, addresses } => {
+                    let Some(connection) = self.slots.get_mut(handle) else { return };
                     let token = self.tokens.for_later(at, &mut self.random, connection.version(), &addresses);
                     connection.offer_token(token.unwrap_or_default());
                 }
             }
+        }
+    }
+
+    /// Packets to this id belong there. Where nonces are short, another connection may have drawn the same id before:
+    /// it keeps it, and this one gets another as long as the peer knows of none.
+    fn route(&mut self, cid: ConnectionId, route: super::Route) {
+        let is_taken = self.routes.find(cid.as_bytes()).is_some_and(|known| known.handle != route.handle);
+        if !is_taken {
+            return self.routes.insert(cid, route);
+        }
+        let fresh = self.new_cid();
+        if self.slots.get_mut(route.handle).is_some_and(|connection| connection.replace_cid(route.path, route.sequence, fresh)) {
+            self.routes.insert(fresh, route);
         }
     }
 }

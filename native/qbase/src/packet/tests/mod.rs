@@ -253,6 +253,8 @@ fn a_datagram_is_routed_by_the_destination_of_its_first_packet() {
     assert_eq!(destination_cid(&long, 8), Some([0xd; 5].as_slice()));
     assert_eq!(destination_cid(&long[..10], 8), None);
     assert_eq!(destination_cid(&long[..5], 8), None);
+    assert_eq!(source_cid(&short), None);
+    assert!((0..long.len()).all(|end| source_cid(&long[..end]).is_none_or(|cid| long[..end].ends_with(cid) || end > 15)), "nothing of what is cut off");
 }
 
 #[test]

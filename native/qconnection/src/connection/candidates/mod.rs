@@ -21,6 +21,7 @@ mod lock;
 mod rivals;
 mod start;
 mod trace;
+mod unreachable;
 
 pub(crate) use callers::Callers;
 pub use trace::{Attempt, AttemptState, HandshakeStep, StepKind};

@@ -208,7 +208,7 @@ impl Connection {
     }
 
     /// A socket refused what was meant for a pair: it is of no use, and the next one need not wait for it.
-    fn on_attempt_refused(&mut self, now: Timestamp, attempt: usize, failure: SendFailure) {
+    pub(super) fn on_attempt_refused(&mut self, now: Timestamp, attempt: usize, failure: SendFailure) {
         if failure == SendFailure::TooLarge {
             return;
         }
@@ -222,7 +222,8 @@ impl Connection {
             candidates.next_at = Some(now);
         }
         let is_single = candidates.mode == HandshakeMode::Single && candidates.current == attempt;
-        self.tell_step(now, attempt, StepKind::Failed, "a socket refused to send");
+        let reason = if failure == SendFailure::Refused { "nobody listens at the port" } else { "a socket refused to send" };
+        self.tell_step(now, attempt, StepKind::Failed, reason);
         self.on_stagger_timer(now);
         if is_single && !self.has_received() {
             self.on_first_flight_unanswered(now);

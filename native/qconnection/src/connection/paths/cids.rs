@@ -7,7 +7,6 @@ use crate::{
     path::{PathState, set::Known},
 };
 use qbase::{ConnectionId, PathId, TransportError, Timestamp, frame, limits};
-use rand_core::RngCore;
 
 impl Connection {
     /// Gives the peer the connection ids it may need: one per unused path id, one spare per path in use (multipath MP-47).
@@ -73,11 +72,15 @@ impl Connection {
         renewed
     }
 
-    /// A fresh random connection id.
+    /// Another connection had the id first: this one gets `cid` in its place, unless the peer may know it already.
+    pub(crate) fn replace_cid(&mut self, path: PathId, sequence: u64, cid: ConnectionId) -> bool {
+        let token = qcrypto::reset_token(&self.reset_key, &cid);
+        self.paths.get_mut(path).is_some_and(|entry| entry.local_cids.replace(sequence, cid, token))
+    }
+
+    /// A fresh connection id.
     fn new_cid(&mut self) -> ConnectionId {
-        let mut bytes = [0; limits::LOCAL_CID_LEN];
-        self.random.fill_bytes(&mut bytes);
-        ConnectionId::new(&bytes).unwrap_or_default()
+        self.shape.draw(&mut self.random)
     }
 
     /// (PATH_)NEW_CONNECTION_ID.

@@ -173,7 +173,7 @@ fn state(log: &mut Log, now: Timestamp, old: Option<&str>, new: &str) {
 fn closed(json: &mut Json, info: &CloseInfo) {
     let initiator = match info.by {
         ClosedBy::Peer | ClosedBy::Reset => "remote",
-        ClosedBy::Local | ClosedBy::IdleTimeout | ClosedBy::HandshakeTimeout | ClosedBy::Version => "local",
+        ClosedBy::Local | ClosedBy::IdleTimeout | ClosedBy::HandshakeTimeout | ClosedBy::Version | ClosedBy::Unreachable => "local",
     };
     json.key("initiator").text(initiator);
     let told = matches!(info.by, ClosedBy::Local | ClosedBy::Peer);
@@ -190,7 +190,7 @@ fn closed(json: &mut Json, info: &CloseInfo) {
     }
     json.key("trigger").text(match info.by {
         ClosedBy::IdleTimeout => "idle_timeout",
-        ClosedBy::HandshakeTimeout => "aborted",
+        ClosedBy::HandshakeTimeout | ClosedBy::Unreachable => "aborted",
         ClosedBy::Reset => "stateless_reset",
         ClosedBy::Version => "version_mismatch",
         ClosedBy::Local | ClosedBy::Peer if info.layer == Layer::Application => "application",
