@@ -2,6 +2,8 @@
 //!
 //! Called by the loop. Converts, decides nothing.
 
+use std::net::SocketAddr;
+
 use qbase::{Ecn, FourTuple, Timestamp};
 use qconnection::{Burst, Endpoint, SendLimits};
 
@@ -29,6 +31,14 @@ impl Machine for Endpoint {
 
     fn on_send_error(&mut self, burst: &Burst, failure: SendFailure, now: Timestamp) {
         Self::on_send_error(self, burst, failure, now);
+    }
+
+    fn awaits_answer(&mut self) -> bool {
+        Self::awaits_answer(self)
+    }
+
+    fn on_port_unreachable(&mut self, now: Timestamp, remote: SocketAddr, quoted: &[u8]) {
+        Self::on_port_unreachable(self, now, remote, quoted);
     }
 
     fn next_timer(&self) -> Option<Timestamp> {

@@ -4,6 +4,8 @@
 //! rules (budgets, held bursts, errors) are tested with a machine that does exactly what a test says, and so that a
 //! bench can measure the loop alone. Called by [`super::turn`]. No verb may block.
 
+use std::net::SocketAddr;
+
 use qbase::{Ecn, FourTuple, PathId, Timestamp};
 pub use qconnection::{Received, endpoint::SendFailure};
 
@@ -28,6 +30,15 @@ pub trait Machine: Send + 'static {
 
     /// The socket took nothing of a burst and will not (attacks J7, F21). Told instead of [`Self::on_submitted`].
     fn on_send_error(&mut self, burst: &Self::Burst, failure: SendFailure, now: Timestamp);
+
+    /// A connection waits for its first answer: [`Self::on_port_unreachable`] wants to be called.
+    fn awaits_answer(&mut self) -> bool {
+        false
+    }
+
+    /// Somebody says that nobody listens at `remote`, and quotes the beginning of what was sent there. Not to be believed
+    /// as such.
+    fn on_port_unreachable(&mut self, _now: Timestamp, _remote: SocketAddr, _quoted: &[u8]) {}
 
     /// When [`Self::on_timer`] wants to be called.
     fn next_timer(&self) -> Option<Timestamp>;

@@ -16,6 +16,7 @@ mod outbox;
 mod raw;
 mod refusal;
 mod sockets;
+mod start;
 mod stats;
 mod turn;
 
@@ -45,7 +46,7 @@ const BELL: Token = Token(usize::MAX);
 /// What a driver starts with.
 #[derive(Clone, Debug)]
 pub struct DriverConfig {
-    /// Sockets bound before the thread starts; more can be bound later, by [`Io::bind`].
+    /// Sockets bound before the thread starts; more can be bound later, by [`Io::bind`]. Port 0 in both families is one port.
     pub sockets: Vec<SocketConfig>,
     /// Segments of one GSO call at most, 1 ..= 64; 1 switches GSO off: whole bursts then leave by one `sendmmsg`.
     pub max_segments: usize,
@@ -98,9 +99,7 @@ impl Driver {
         let poller = Poller::new()?;
         let waker = Waker::new(poller.registry(), BELL)?;
         let mut sockets = Sockets::new(config.max_segments);
-        for socket in &config.sockets {
-            sockets.bind(poller.registry(), socket)?;
-        }
+        start::bind_all(&mut sockets, poller.registry(), &config.sockets)?;
         let facts = sockets.facts().collect();
         let body = Loop::new(machine, application, sockets, poller, waker.clone());
         let thread = thread::Builder::new().name(config.thread_name).spawn(move || body.run())?;

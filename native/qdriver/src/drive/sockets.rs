@@ -9,7 +9,7 @@ use mio::{Registry, Token};
 use qbase::{FourTuple, Timestamp};
 
 use super::outbox::{Held, Outbox};
-use crate::socket::{Batching, BindError, BufferSizes, Socket, SocketConfig, WatchWritable, bind::Step};
+use crate::socket::{Batching, BindError, BufferSizes, Hearing, Socket, SocketConfig, WatchWritable, bind::Step};
 
 /// All sockets, by slot; a slot's number is the socket's token.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Entry<B> {
     pub(super) outbox: Outbox<B>,
     /// The kernel may hold datagrams that we did not read.
     pub(super) readable: bool,
+    /// The network may have said something about what was sent.
+    pub(super) words: bool,
     /// The selector was asked to report room.
     watching: WatchWritable,
     token: Token,
@@ -58,7 +60,11 @@ impl<B> Sockets<B> {
     }
 
     pub(super) fn bind(&mut self, registry: &Registry, config: &SocketConfig) -> Result<SocketFacts, BindError> {
-        let mut socket = Socket::bind(config)?;
+        self.adopt(registry, config, Socket::bind(config)?)
+    }
+
+    /// Takes a socket that was bound as `config` says.
+    pub(super) fn adopt(&mut self, registry: &Registry, config: &SocketConfig, mut socket: Socket) -> Result<SocketFacts, BindError> {
         if self.max_segments == 1 {
             socket.forbid_gso();
         }
@@ -75,6 +81,7 @@ impl<B> Sockets<B> {
             socket,
             outbox: Outbox::new(),
             readable: false,
+            words: false,
             watching: WatchWritable::No,
             token,
             wanted: config.buffers,
@@ -135,7 +142,14 @@ impl<B> Sockets<B> {
     }
 
     pub(super) fn has_readable(&self) -> bool {
-        self.iter().any(|entry| entry.readable)
+        self.iter().any(|entry| entry.readable || entry.words)
+    }
+
+    /// Chooses for all sockets whether the network's words about what was sent are heard.
+    pub(super) fn hear(&mut self, hearing: Hearing) {
+        for entry in self.iter_mut() {
+            entry.socket.hear(hearing);
+        }
     }
 
     /// When a socket wants to try again.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     poller::{self, Poller},
-    socket::{ReceiveArena, Sent, Stop, receive},
+    socket::{Hearing, ReceiveArena, Sent, Stop, receive},
     waker::Waker,
 };
 
@@ -34,6 +34,8 @@ const READS_PER_TURN: usize = 64;
 const BYTES_PER_TURN: usize = 512 * 1_024;
 /// Errors of one socket after which it is left alone until it reports again.
 const ERRORS_PER_TURN: usize = 8;
+/// Words about sent datagrams that are read per socket and turn.
+const WORDS_PER_TURN: usize = 16;
 /// Bursts sent per turn before sockets are read again.
 const BURSTS_PER_TURN: usize = 64;
 
@@ -156,6 +158,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
     }
 
     fn read_socket(&mut self, slot: usize) {
+        self.hear(slot);
         let Some(entry) = self.sockets.get_mut(slot) else { return };
         let (mut reads, mut bytes, mut errors) = (0, 0, 0);
         while entry.readable && reads < READS_PER_TURN && bytes < BYTES_PER_TURN {
@@ -190,6 +193,21 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
                         self.statistics.raw_dropped = self.statistics.raw_dropped.saturating_add(1);
                     }
                 }
+            }
+        }
+    }
+
+    /// Hands on what the network says about datagrams that nobody took (RFC 9000 §14.2.1).
+    fn hear(&mut self, slot: usize) {
+        let Some(entry) = self.sockets.get_mut(slot) else { return };
+        for _ in 0..WORDS_PER_TURN {
+            if !entry.words {
+                return;
+            }
+            match entry.socket.next_word() {
+                Some(Some(word)) => self.machine.on_port_unreachable(self.now, word.remote, word.quoted()),
+                Some(None) => {}
+                None => entry.words = false,
             }
         }
     }
@@ -247,6 +265,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
     /// Sends what the machine has to send, within the turn's budget.
     fn transmit(&mut self) {
         self.more_to_send = false;
+        self.sockets.hear(if self.machine.awaits_answer() { Hearing::On } else { Hearing::Off });
         for _ in 0..BURSTS_PER_TURN {
             // A socket full of held bursts would only fill further; the machine keeps its data meanwhile.
             if self.sockets.is_congested() {
@@ -318,6 +337,7 @@ fn note<B>(sockets: &mut Sockets<B>, event: &Event) {
     let Some(entry) = sockets.get_mut(event.token().0) else { return };
     // Errors are collected by reading, too.
     entry.readable |= event.is_readable() || event.is_error();
+    entry.words |= event.is_error();
     if event.is_writable() {
         entry.outbox.on_writable();
     }

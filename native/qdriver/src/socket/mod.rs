@@ -4,6 +4,7 @@
 //! never keeps a burst (that is `drive::held`), never closes anything because of an error (attacks J7, J8).
 
 pub mod bind;
+pub mod errors;
 mod kernel;
 mod options;
 pub mod parcel;
@@ -25,6 +26,7 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 
 pub use self::{
     bind::{BindError, BufferSizes, PortSharing, SocketConfig},
+    errors::{Hearing, PortUnreachable},
     parcel::Parcel,
     receive::ReceiveArena,
     send::{Batching, Sent, Stop},
@@ -41,6 +43,7 @@ pub struct Socket {
     local: SocketAddr,
     sender: Sender,
     buffers: BufferSizes,
+    hearing: Hearing,
     #[cfg(test)]
     faults: kernel::Faults,
     #[cfg(test)]
@@ -69,6 +72,7 @@ impl Socket {
             local,
             sender,
             buffers,
+            hearing: Hearing::Off,
             #[cfg(test)]
             faults: kernel::Faults::default(),
             #[cfg(test)]
@@ -114,7 +118,26 @@ impl Socket {
             #[cfg(test)]
             faults: &mut self.faults,
         };
-        self.sender.send(&mut kernel, &parcel)
+        let sent = self.sender.send(&mut kernel, &parcel);
+        if self.hearing == Hearing::On && sent.taken == 0 && matches!(sent.stop, Some(Stop::Unreachable(_) | Stop::TooLarge(_) | Stop::Other(_))) {
+            // It may be what an earlier datagram met, elsewhere: such a report is given once.
+            return self.sender.send(&mut kernel, &parcel);
+        }
+        sent
+    }
+
+    /// Chooses whether the network's words about what was sent are kept for [`Self::next_word`].
+    pub fn hear(&mut self, hearing: Hearing) {
+        if self.hearing != hearing {
+            self.hearing = hearing;
+            errors::hear(&self.io, self.local, hearing);
+        }
+    }
+
+    /// The oldest word that waits; inner `None`: one about something else than a closed port.
+    #[must_use]
+    pub fn next_word(&self) -> Option<Option<PortUnreachable>> {
+        if self.hearing == Hearing::On { errors::next(&self.io) } else { None }
     }
 
     /// Takes up to `messages` waiting messages into `arena`; zero when nothing waits.
