@@ -2,7 +2,6 @@
  * js-quic's socket: an endpoint of this package, shared by any number of clients and one server, or owned by one of them.
  * `::` is both families, on one port.
  */
-import { randomInt } from 'node:crypto'
 import { Endpoint, isQuicbraidError } from '../index.ts'
 import type { EndpointOptions } from '../index.ts'
 import { splitAddress } from './connection.ts'
@@ -12,10 +11,6 @@ import { EventQUICSocketClose, EventQUICSocketStart, EventQUICSocketStarted, Eve
 import type { QUICSocketOptions, SocketAddressOptions } from './types.ts'
 import { buildAddress, isAnyIPv6, isIPv6, mappedIPv4, promise, resolveHost, resolveHostname, toPort } from './utils.ts'
 import type { Family } from './utils.ts'
-
-/** Ports that systems give away by themselves (RFC 6335 §6), for two sockets on one port. */
-const DYNAMIC_PORTS = [49_152, 65_536] as const
-const PORT_TRIES = 64
 
 export type SocketType = 'ipv4' | 'ipv6' | 'ipv4&ipv6'
 
@@ -93,12 +88,25 @@ export class QUICSocket extends QUICEventTarget {
     })
   }
 
-  /** Not there in this version of the package: `Endpoint` sends no datagrams that are not QUIC. @throws ErrorQUICSocketNotRunning ErrorQUICSocketInvalidSendAddress, ErrorQUICSocket in any other case */
-  async send(_message: string | Uint8Array, port: number, address: string): Promise<number> {
+  /** One datagram that is not QUIC (a punch): it begins with a byte below 0x40. Resolves with its bytes when it was handed to the socket. @throws ErrorQUICSocketNotRunning ErrorQUICSocketInvalidSendAddress ErrorQUICPortInvalid, ErrorQUICSocket for what looks like QUIC or does not fit */
+  send(message: string | Uint8Array, port: number, address: string): Promise<number>
+  /** `length` bytes of the message, from `offset` on. */
+  send(message: string | Uint8Array, offset: number, length: number, port: number, address: string): Promise<number>
+  async send(message: string | Uint8Array, ...where: readonly (number | string)[]): Promise<number> {
     const { type } = this.#running()
-    const [host, family] = await resolveHost(address, this.#options.resolveHostname)
-    reachable(type, host, family, ErrorQUICSocketInvalidSendAddress)
-    throw new ErrorQUICSocket(`send() to ${buildAddress(host, toPort(port))}: raw datagrams on the socket are not available in this version`)
+    const [offset, length, port, address] = where.length > 2 ? where : [0, undefined, ...where]
+    const whole = typeof message === 'string' ? Buffer.from(message) : message
+    const start = Number(offset)
+    const bytes = whole.subarray(start, length === undefined ? undefined : start + Number(length))
+    const [host, family] = await resolveHost(String(address), this.#options.resolveHostname)
+    const target = buildAddress(reachable(type, host, family, ErrorQUICSocketInvalidSendAddress), toPort(Number(port)))
+    try {
+      this.#running().endpoint.sendRaw(target, bytes)
+    } catch (cause) {
+      if (!isQuicbraidError(cause)) throw cause
+      throw new ErrorQUICSocket(`send() to ${target}: ${cause.message}`, { cause })
+    }
+    return bytes.length
   }
 
   #running(): Bound {
@@ -131,17 +139,10 @@ export class QUICSocket extends QUICEventTarget {
   }
 }
 
-/** Both wildcards on one port; the kernel gives ports to one socket at a time, so that a free one is looked for. */
+/** Both wildcards on one port. */
 async function bindBoth(wanted: number, options: EndpointOptions): Promise<Bound> {
-  for (let tries = 1; ; tries += 1) {
-    const port = wanted === 0 ? randomInt(...DYNAMIC_PORTS) : wanted
-    try {
-      const endpoint = await Endpoint.bind({ ...options, local: [`[::]:${port}`, `0.0.0.0:${port}`] })
-      return { endpoint, host: '::', port, type: 'ipv4&ipv6' }
-    } catch (error) {
-      if (!(isQuicbraidError(error) && error.message.includes('EADDRINUSE')) || wanted !== 0 || tries === PORT_TRIES) throw error
-    }
-  }
+  const endpoint = await Endpoint.bind({ ...options, local: [`[::]:${wanted}`, `0.0.0.0:${wanted}`] })
+  return { endpoint, host: '::', port: splitAddress(endpoint.local[0] ?? '').port, type: 'ipv4&ipv6' }
 }
 
 /** The address to send to, for a socket of this type; mapped addresses become what they stand for. @throws an error of `Refusal` */

@@ -1,4 +1,5 @@
 /** The façade's sockets, by what js-quic's tests of QUICSocket name. */
+import { createSocket } from 'node:dgram'
 import { afterEach, describe, expect, it } from 'vitest'
 import { QUICSocket, errors, events, utils } from '../../src/js-quic/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
@@ -72,11 +73,29 @@ describe.skipIf(!MODULE_BUILT)('QUICSocket', () => {
     }
   })
 
-  it('send() knows what it cannot reach, and says that raw datagrams are not there', PATIENCE, async () => {
-    const socket = await startedSocket()
-    await expect(socket.send('x', 1, '::1')).rejects.toThrow(errors.ErrorQUICSocketInvalidSendAddress)
-    await expect(socket.send('x', await silentPort(), '127.0.0.1')).rejects.toThrow(/not available in this version/)
-    await expect(new QUICSocket().send('x', 1, '127.0.0.1')).rejects.toThrow(errors.ErrorQUICSocketNotRunning)
+  it('send() knows what it cannot reach, and what would be taken for QUIC', PATIENCE, async () => {
+    const socket = await startedSocket({ host: '127.0.0.1' })
+    await expect(socket.send('\0', 1, '::1')).rejects.toThrow(errors.ErrorQUICSocketInvalidSendAddress)
+    await expect(socket.send(Uint8Array.of(0x40), await silentPort(), '127.0.0.1')).rejects.toThrow(errors.ErrorQUICSocket)
+    await expect(socket.send('\0', 70_000, '127.0.0.1')).rejects.toThrow(errors.ErrorQUICPortInvalid)
+    await expect(new QUICSocket().send('\0', 1, '127.0.0.1')).rejects.toThrow(errors.ErrorQUICSocketNotRunning)
+  })
+
+  it('send() sends datagrams of the program, whole or in part', PATIENCE, async () => {
+    const plain = createSocket('udp4')
+    await new Promise<void>((resolve) => plain.bind(0, '127.0.0.1', resolve))
+    const heard: string[] = []
+    const done = new Promise<void>((resolve) => plain.on('message', (bytes) => {
+      heard.push(bytes.toString('latin1'))
+      if (heard.length === 2) resolve()
+    }))
+    const socket = await startedSocket({ host: '127.0.0.1' })
+    const { port } = plain.address()
+    expect(await socket.send('\x01punch', port, '127.0.0.1')).toBe(6)
+    expect(await socket.send(Buffer.from('xx\x02part-yy'), 2, 5, port, '127.0.0.1')).toBe(5)
+    await done
+    expect(heard.sort()).toEqual(['\x01punch', '\x02part'])
+    plain.close()
   })
 
   it('carries a server and clients at once', PATIENCE, async () => {
