@@ -7,8 +7,8 @@ export { codeFromJson, fromNative, guarded } from './error.ts'
 export type { ConnectionSink, EndpointSink } from './inbox.ts'
 export { loadNative } from './load.ts'
 export type {
-  JsonCode, JsonPem, NativeAcks, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeHandshakeStep, NativeOrder, NativePathFacts,
-  NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeSpace, NativeTls, NativeTransport,
+  JsonCode, JsonPem, NativeAcks, NativeBlockRule, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeHandshakeStep, NativeOrder, NativePathFacts,
+  NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeServerId, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
 export { AHEAD_BYTES, Command, DataFlag, StepEnd, Taken, Trace } from './native.ts'
 export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'

@@ -34,9 +34,21 @@ export interface NativeEndpointOptions {
   memory?: { maxBytes?: number; bufferBytes?: number; overcommit?: number }
   /** Hex of 32 bytes. */
   secret?: string
+  /** Feature `blockList`. */
+  block?: NativeBlockRule[]
+  /** Feature `serverId`. */
+  serverId?: NativeServerId
+  /** Of every id issued here, 8 unless something is said. Feature `connectionIdBytes`. */
+  connectionIdBytes?: number
   keylog?: boolean
   qlog?: boolean
 }
+
+/** From one address to another, or the first bits of an address. */
+export type NativeBlockRule = [string, string] | [string, number]
+
+/** `id` in hex. */
+export interface NativeServerId { id: string; configuration: number; tellsLength: boolean }
 
 export interface NativeTls {
   alpn: string[]
@@ -80,7 +92,6 @@ export interface NativeTransport {
     maxAckDelayMs?: number
     initialMtuBytes?: number
     maxMtuBytes?: number
-    connectionIdBytes?: number
   }
   versions?: string[]
   /** Largest DATAGRAM frame we take, 0 = none. */
@@ -159,6 +170,8 @@ export type NativeOrder =
   | { do: 'admission'; mode: 'ask' | 'open' }
   /** To the endpoint (connection 0): whether RAW records are made; until then such datagrams are dropped and counted. */
   | { do: 'raw'; to: 'subscriber' | 'nobody' }
+  /** To the endpoint (connection 0): who is not heard from now on, in place of those before. Feature `blockList`. */
+  | { do: 'block'; rules: NativeBlockRule[] }
   /** Answer to a `verify` event, once; `reason`: for the error of a refusal. */
   | { do: 'verdict'; answer: 'accept' | 'refuse'; reason: string }
   /** Bits of `Trace`. */

@@ -12,7 +12,7 @@ export function checkCombinations(options: ConnectionOptions | ServerOptions, fi
     throw invalidOption(at(missing), undefined, '`cert` and `key` together, or neither')
   }
   if (options.limits?.connectionIdBytes === 0 && options.multipath !== 'off') {
-    throw invalidOption(at('limits.connectionIdBytes'), 0, "1 to 20, or 0 with multipath: 'off' (multipath needs connection ids)")
+    throw invalidOption(at('limits.connectionIdBytes'), 0, '8 to 20 (multipath needs connection ids)')
   }
   const first = 'firstVersion' in options ? options.firstVersion : undefined
   if (first !== undefined && first !== 'reserved' && options.versions?.includes(first) === false) throw invalidOption(at('firstVersion'), first, "one of `versions`, or 'reserved'")

@@ -137,7 +137,8 @@ function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTran
   const plans = isOwnScheduler(chosen) && typeof chosen.plan === 'function' ? true : undefined
   const versions = options.versions === undefined ? undefined : [...options.versions]
   const { sendBufferBytes, connectionSendBufferBytes } = keptOptions(options)
-  const limits = { ...defined({ ...options.limits }), sendBufferBytes, connectionSendBufferBytes }
+  const { connectionIdBytes: _ofTheEndpoint, ...own } = options.limits ?? {}
+  const limits = { ...defined(own), sendBufferBytes, connectionSendBufferBytes }
   const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
   return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart, scheduler, plans, versions }) }
 }

@@ -2,6 +2,7 @@
 export { formatAddress, parseAddress, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
+export { blockRules, isBlocked } from './block-list.ts'
 export { check, checkCall, invalidOption, show, unavailableOption } from './check.ts'
 export { checkCarrierOptions, checkDatagrams, withinDatagram } from './carrier.ts'
 export type { CarrierChoice } from './carrier.ts'
@@ -12,6 +13,7 @@ export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, p
 export type { KeptOptions } from './connection.ts'
 export { prepareEndpoint } from './endpoint.ts'
 export type { PreparedEndpoint } from './endpoint.ts'
+export { checkIdBytes } from './id-bytes.ts'
 export { hot, sampled, watched } from './observe.ts'
 export type { Feed, Observable, Sampling } from './observe.ts'
 export type {

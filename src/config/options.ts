@@ -34,10 +34,10 @@ export interface EndpointOptions {
   receiveBufferBytes?: number
   /** Segments per burst limit, 1 switches GSO off. @default 64 */
   maxSegments?: number
-  /** Datagrams from these addresses are dropped and counted. @default none */
+  /** Datagrams from these addresses are dropped unread and counted (`drops.blocked`), those of connections that are open included; `connect` does not go there. Rules added later hold within a second, at once after `listen`. @default none */
   blockList?: BlockList
-  /** Server id written into connection ids (QUIC-LB), 1 to 15 bytes. @default none */
-  serverId?: Bytes
+  /** Server id written into connection ids for a load balancer (QUIC-LB, not encrypted), 1 to 15 bytes. `configuration`: the draft's config rotation, 0 to 6. `encodeLength`: the first byte tells how many follow. @default none */
+  serverId?: Bytes | { id: Bytes; /** @default 0 */ configuration?: number; /** @default false */ encodeLength?: boolean }
   /** 32 bytes for tokens and stateless resets, equal on all machines of a fleet. @default random */
   secret?: Bytes
   /** Buffer pool of this endpoint: received bytes not read and sent bytes not acknowledged, over all connections. `overcommit` up to 8 lets windows add up to more than there is: then a connection may end with INTERNAL_ERROR. This build has buffers of 16 KiB and no others. @default { maxBytes: 64 MiB, bufferBytes: 16 KiB, overcommit: 1 } */
@@ -245,7 +245,7 @@ export interface ServerOptions extends Omit<ConnectionOptions, 'serverName' | 'f
   admit?: Admit
   /** Complete connections nobody took from `incoming()`; beyond: CONNECTION_REFUSED. @default 256 */
   backlog?: number
-  /** @default { total: 100000, perAddress: 1000 } */
+  /** Accepted connections alive at once, in all and from one IPv4 address or one IPv6 network of 64 bits; beyond: CONNECTION_REFUSED. @default { total: 100000, perAddress: 1000 } */
   maxConnections?: { total?: number; perAddress?: number }
   /** Take Initials of one connection from several addresses (for `race`, `shared`). @default true */
   multiAddressHandshake?: boolean
@@ -286,7 +286,7 @@ export interface Limits {
   initialMtuBytes?: number
   /** @default 1452 (1472 over IPv4), and 16376 to addresses of the host's own (127.0.0.0/8, ::1) */
   maxMtuBytes?: number
-  /** 0 needs `multipath: 'off'`. @default 8 */
+  /** Of all ids that an endpoint issues, 8 to 20: what `bind` is given, in `connection.limits`. @default 8, with `serverId` 9 more than that has (at most 20) */
   connectionIdBytes?: number
 }
 

@@ -159,7 +159,7 @@ const anyEndpoint = {
   connection: v.optional(v.unknown()),
   maxSegments: v.optional(whole(1, 64)),
   blockList: v.optional(v.custom<BlockList>((value) => value instanceof BlockList, 'a net.BlockList')),
-  serverId: v.optional(bytes(1, 15)),
+  serverId: v.optional(v.union([bytes(1, 15), strict({ id: bytes(1, 15), configuration: v.optional(whole(0, 6)), encodeLength: v.optional(flag()) })], 'a Uint8Array of 1 to 15 bytes, or an object { id, configuration, encodeLength }')),
   secret: v.optional(bytes(32, 32)),
   memory: v.optional(strict({ maxBytes: v.optional(whole(MEBIBYTE, 2 ** 40)), bufferBytes: v.optional(whole(4_096, MEBIBYTE)), overcommit: v.optional(amount(1, 8, '')) }, 'an object { maxBytes, bufferBytes, overcommit }')),
   metricsIntervalMs: v.optional(amount(10, 3_600_000, ' of milliseconds')),

@@ -5,7 +5,7 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, sessionKey, splitPort, unavailableOption, waitFor, withinDatagram } from '../config/index.ts'
+import { Supply, checkCall, checkClose, checkIdBytes, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, unavailableOption, waitFor, withinDatagram } from '../config/index.ts'
 import type { AdmitVerdict, Bytes, CarrierOptions, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
@@ -15,9 +15,11 @@ import { InterfaceWatch } from '../path/index.ts'
 import { SessionKeepers } from '../session/index.ts'
 import { Admission, BACKLOG } from './admission.ts'
 import type { Attempt } from './admission.ts'
+import { Blocking } from './blocking.ts'
 import type { EndpointEvent, EndpointStatistics, RawDatagram } from './facts.ts'
 import { openCarrier } from './carrier.ts'
 import type { CarrierEndpoint } from './carrier.ts'
+import { prepareDial } from './dial.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
 import { EndpointLogs } from './logs.ts'
@@ -26,7 +28,7 @@ import { EndpointFeeds } from './observe.ts'
 import { connectionId, randomRealm } from './random.ts'
 import { sendRaw } from './raw.ts'
 import type { RawOptions } from './raw.ts'
-import { resolveTarget } from './resolve.ts'
+import { Vigil } from './vigil.ts'
 
 /** The server side as it stands. */
 type Listening = { options: ServerOptions; kept: KeptOptions; backlog: number }
@@ -49,13 +51,15 @@ export class Endpoint implements AsyncDisposable {
   readonly #keepers: SessionKeepers
   readonly #incoming = new Supply<Connection>()
   readonly #admission: Admission
+  readonly #blocking: Blocking | null
+  readonly #idBytes: number
+  readonly #vigil: Vigil
   /** Terms of attempts that were accepted on their own. */
   readonly #terms = new Map<number, KeptOptions>()
   readonly #closed: Deferred<void> = deferHandled()
   #listening: Listening | null = null
   #state: 'open' | 'closing' | 'closed' = 'open'
   #shut = false
-  #referenced = true
   #lastLocal: readonly string[] = []
 
   static {
@@ -81,10 +85,11 @@ export class Endpoint implements AsyncDisposable {
         this.#logs.qlog.write(key, piece, end)
       },
     }, (run) => habitat.timing.soon(run))
+    this.#vigil = new Vigil(this.#engine)
     this.#numbers = new EndpointNumbers(this.#engine)
     this.#logs = new EndpointLogs(prepared)
     const sampling = { intervalMs: prepared.metricsIntervalMs, timing: habitat.timing }
-    this.#feeds = new EndpointFeeds(this, sampling, () => this.statistics(), (wanted) => void (!this.#shut && features.has('raw') && this.#engine.tell(0, { do: 'raw', to: wanted ? 'subscriber' : 'nobody' })))
+    this.#feeds = new EndpointFeeds(this, sampling, () => this.statistics(), (wanted) => this.#vigil.onRaw(wanted, !this.#shut && features.has('raw')))
     this.#owner = {
       endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger,
       surroundings: { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) },
@@ -92,6 +97,8 @@ export class Endpoint implements AsyncDisposable {
       onClosed: (connection) => this.#onClosed(connection),
     }
     this.#admission = new Admission({ engine: this.#engine, logger: prepared.logger, decide: (id, verdict, own) => this.#decide(id, verdict, own) })
+    this.#idBytes = prepared.idBytes
+    this.#blocking = prepared.blockList === null ? null : new Blocking(prepared.blockList, this.#engine, habitat.clock, prepared.logger)
     if (prepared.server === null) return
     try {
       this.#startListening(prepared.server)
@@ -159,14 +166,8 @@ export class Endpoint implements AsyncDisposable {
     const { signal, ...own } = options
     checkCall({ signal }, ['signal'])
     const prepared = prepareConnect(this.#defaults, own, this.#features)
-    this.#checkOpen()
-    const target = await resolveTarget(remote, prepared, signal, this.#habitat)
-    signal?.throwIfAborted()
-    this.#checkOpen()
-    const serverName = prepared.serverName ?? target.host
-    const { session, place } = await this.#keepers.take(prepared.sessions, sessionKey(serverName, splitPort(target.remotes[0] ?? '')?.port ?? 0, prepared))
-    signal?.throwIfAborted()
-    this.#checkOpen()
+    checkIdBytes(prepared, this.#idBytes, '')
+    const { target, serverName, session, place } = await prepareDial({ remote, options: prepared, signal, habitat: this.#habitat, keepers: this.#keepers, blocking: this.#blocking, check: () => this.#checkOpen() })
     const id = connectionId(this.#habitat)
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
     const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates)
@@ -187,7 +188,9 @@ export class Endpoint implements AsyncDisposable {
   /** Starts the server side, or replaces its options for new connections (hot certificate change). @throws QB_OPTION_INVALID QB_TLS_IDENTITY QB_ENDPOINT_CLOSED */
   listen(server: ServerOptions): void {
     const prepared = prepareServer(this.#defaults, server, this.#features, '')
+    checkIdBytes(prepared, this.#idBytes, '')
     this.#checkOpen()
+    this.#blocking?.refresh()
     this.#startListening(prepared)
   }
 
@@ -239,13 +242,13 @@ export class Endpoint implements AsyncDisposable {
   }
 
   ref(): this {
-    this.#referenced = true
+    this.#vigil.referenced = true
     this.#keepAlive()
     return this
   }
 
   unref(): this {
-    this.#referenced = false
+    this.#vigil.referenced = false
     this.#keepAlive()
     return this
   }
@@ -285,6 +288,7 @@ export class Endpoint implements AsyncDisposable {
   #shutDown(): void {
     if (this.#shut) return
     this.#shut = true
+    this.#blocking?.end()
     this.#lastLocal = this.#engine.local()
     this.#numbers.keep()
     this.#engine.close()
@@ -344,6 +348,7 @@ export class Endpoint implements AsyncDisposable {
     if (this.#shut) return
     if (verdict === 'accept') this.#checkListening()
     const terms = own === null || this.#listening === null ? null : prepareServer(this.#listening.options as ConnectionOptions, own, this.#features, '')
+    if (terms !== null) checkIdBytes(terms, this.#idBytes, '')
     this.#engine.admit(id, verdict, terms === null ? null : nativeServer(withinDatagram(terms, this.#habitat.maxDatagramBytes)), () => rootCertificates)
     if (terms !== null) this.#terms.set(id, keptOptions(terms))
   }
@@ -383,18 +388,13 @@ export class Endpoint implements AsyncDisposable {
     if (cause !== undefined) this.#logger.error?.('the endpoint has broken', { error: cause })
     this.#shutDown()
     this.#state = 'closed'
-    this.#engine.keepAlive(false)
-    this.#engine.hold(false)
+    this.#vigil.end()
     this.#feeds.end(cause ?? null)
     this.#logs.close()
     this.#closed.resolve()
   }
 
-  /** A listening endpoint, one with connections, or one that is being closed keeps the process alive. */
   #keepAlive(): void {
-    if (this.#shut) return
-    const busy = this.#listening !== null || this.#connections.size > 0 || this.#state === 'closing'
-    this.#engine.hold(busy)
-    this.#engine.keepAlive(this.#referenced && busy)
+    if (!this.#shut) this.#vigil.keep(this.#listening !== null || this.#connections.size > 0 || this.#state === 'closing')
   }
 }

@@ -2,6 +2,7 @@
 import { checkFamily, formatAddress, invalidOption, parseAddress, splitPort, waitFor } from '../config/index.ts'
 import type { ConnectionOptions } from '../config/index.ts'
 import { ConnectionError } from '../errors/index.ts'
+import type { Blocking } from './blocking.ts'
 import type { Habitat, HostAddress } from './habitat.ts'
 
 export interface Target {
@@ -27,6 +28,14 @@ export async function resolveTarget(remote: unknown, options: ConnectionOptions,
   const remotes = [...new Set(found)]
   checkPaths(options, remotes)
   return { remotes: withFamilyOf(options, remotes), host: asked[0]?.host ?? '' }
+}
+
+/** Without the addresses that are not heard. @throws QB_NO_PATH if none is left */
+export function allowed(target: Target, blocking: Pick<Blocking, 'has'> | null): Target {
+  if (blocking === null) return target
+  const remotes = target.remotes.filter((remote) => !blocking.has(parseAddress(remote)?.host ?? ''))
+  if (remotes.length === 0 && target.remotes.length > 0) throw new ConnectionError('QB_NO_PATH', `no address of ${target.host} may be heard (${target.remotes.join(', ')}); blockList names them all`, { value: target.remotes })
+  return { ...target, remotes }
 }
 
 async function addressesOf(host: string, port: number, signal: AbortSignal | undefined, habitat: Habitat): Promise<string[]> {

@@ -2,10 +2,11 @@
  * What is left when things have come and gone: streams (attacks K7), connections and endpoints (attacks I8). Three rounds each, and the
  * last difference counts: the first ones warm up what the process keeps for good. Long forms: `npm run torture -- streams`, `-- cycles`.
  */
+import { createSocket } from 'node:dgram'
 import { readdirSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Endpoint } from '../../src/index.ts'
-import type { BidirectionalStream, Connection } from '../../src/index.ts'
+import { Endpoint, createDevCertificate } from '../../src/index.ts'
+import type { BidirectionalStream, CarrierEndpoint, Connection } from '../../src/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
 import { closeAll, nativePair } from '../native/pair.ts'
 import { collect } from './collect.ts'
@@ -107,6 +108,55 @@ describe.skipIf(!MODULE_BUILT)('nothing is left', () => {
       while (server.connections.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
     })
   }, 3_600_000)
+
+  it('attack I8: of endpoints for raw datagrams only, once nobody listens to them', async () => {
+    const used = (): number => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0)
+    const plain = createSocket('udp4')
+    await new Promise<void>((resolve) => plain.bind(0, '127.0.0.1', resolve))
+    const before = used()
+    const heard: number[] = []
+    const stops: (() => void)[] = []
+    const addresses = await (async () => {
+      const made: string[] = []
+      for (let count = 0; count < 10; count++) {
+        const endpoint = await Endpoint.bind({ local: '127.0.0.1:0' })
+        endpoint.sendRaw(`127.0.0.1:${plain.address().port}`, Uint8Array.of(1))
+        made.push(endpoint.local[0] ?? '')
+        const subscription = endpoint.raw$.subscribe(() => heard.push(count))
+        stops.push(() => subscription.unsubscribe())
+      }
+      return made
+    })()
+    await collect(6)
+    // Only their subscribers know of them: they live, since those wait.
+    for (let round = 0; round < 2000 && new Set(heard).size < 10; round++) {
+      for (const address of addresses) plain.send(Uint8Array.of(2), Number(address.split(':')[1]), '127.0.0.1')
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    expect(new Set(heard).size).toBe(10)
+    for (const stop of stops.splice(0)) stop()
+    for (let round = 0; round < 500 && used() > before; round++) await collect(1)
+    expect(used()).toBeLessThanOrEqual(before)
+    plain.close()
+  })
+
+  it('attack I8: of carriers that came and went', async () => {
+    await leavesNothing(async () => {
+      for (let count = 0; count < 50; count++) {
+        const far: { receive?: (bytes: Uint8Array) => void } = {}
+        const own = createDevCertificate()
+        const near: CarrierEndpoint = Endpoint.carrier({ maxDatagramSizeBytes: 1200, local: '10.0.0.1:1', maxSegments: 1, send: ({ bytes }) => far.receive?.(bytes) })
+        const server = Endpoint.carrier({ maxDatagramSizeBytes: 1200, local: '10.0.0.2:1', maxSegments: 1, server: { alpn: 'test', cert: own.cert, key: own.key }, send: ({ bytes }) => near.receive([{ bytes, remote: '10.0.0.2:1' }]) })
+        far.receive = (bytes) => server.receive([{ bytes, remote: '10.0.0.1:1' }])
+        const [connection] = await Promise.all([near.connect('10.0.0.2:1', { alpn: 'test', ca: own.cert, serverName: 'localhost' }), server.incoming().next()])
+        const stream = await connection.openUnidirectional()
+        stream.write(new Uint8Array(5000))
+        stream.end()
+        await stream.finished
+        await Promise.all([near.close(), server.close()])
+      }
+    })
+  }, 600_000)
 
   it('attack I8: of endpoints that nobody closed and nobody holds', async () => {
     const used = (): number => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0)

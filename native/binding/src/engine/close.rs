@@ -109,7 +109,7 @@ fn close(machine: &mut Machine, now: Timestamp, closing: &Closing) {
 const fn by(info: &CloseInfo) -> &'static str {
     match info.by {
         ClosedBy::Local => "local",
-        ClosedBy::Peer | ClosedBy::Version => "peer",
+        ClosedBy::Peer | ClosedBy::Version | ClosedBy::Unreachable => "peer",
         ClosedBy::IdleTimeout | ClosedBy::HandshakeTimeout => "timeout",
         ClosedBy::Reset => "reset",
     }
@@ -156,6 +156,7 @@ fn fault(info: &CloseInfo, machine: &Machine) -> Option<NativeError> {
             let got = machine.statistics().datagrams_received;
             ("QB_CONNECT_TIMEOUT", format!("no complete handshake with {remote} in time ({sent} datagrams sent, {got} received); check the address and the network, or raise limits.handshakeTimeoutMs"))
         }
+        (ClosedBy::Unreachable, ..) => ("QB_CONNECT_REFUSED", format!("nobody listens at {remote} (ICMP: port unreachable); check the address and whether the server runs")),
         (ClosedBy::Version, ..) => ("QB_VERSION", format!("{remote} speaks no version of QUIC that is offered here; see the option versions")),
         (ClosedBy::Reset, ..) => ("QB_STATELESS_RESET", format!("{remote} has forgotten the connection (stateless reset); open a new one")),
         (_, Layer::Application, 0) => return None,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::NativeError,
     messages::{orders::{Answer, Order}, plans},
-    options::millis,
+    options::{endpoint::block_list, millis},
     queue::commands::{Action, Command, Ending, Priority, StreamCommand},
 };
 
@@ -40,6 +40,7 @@ impl Engine {
                 Command::Order(0, order) => match *order {
                     Order::Admission { mode } => set_admission(io, mode),
                     Order::Raw { to } => self.raw.listener = to,
+                    Order::Block { rules } => io.endpoint.block(block_list(&rules)),
                     _ => {}
                 },
                 Command::Unlisten => {
@@ -184,7 +185,7 @@ impl Engine {
                 self.look_at_plan(io, key);
             }
             Order::Plan { plan } => self.obey_plan(io, key, plan.map(|plan| *plan)),
-            Order::Admission { .. } | Order::Raw { .. } => {}
+            Order::Admission { .. } | Order::Raw { .. } | Order::Block { .. } => {}
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));

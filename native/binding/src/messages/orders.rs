@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use qconnection::path::{PathTerms, scheduler::DEFAULT_WEIGHT};
 use serde::Deserialize;
 
+use crate::options::endpoint::BlockedRange;
+
 use super::{
     JsonCode, PathUse,
     plans::{self, Plan},
@@ -115,6 +117,11 @@ pub enum Order {
     Raw {
         /// Somebody, or nobody.
         to: Listener,
+    },
+    /// To the endpoint: addresses that are not heard from now on, in place of those before.
+    Block {
+        /// All of them.
+        rules: Vec<BlockedRange>,
     },
     /// Changes the share of a path.
     PathWeight {
@@ -255,6 +262,8 @@ mod tests {
         let migrate = r#"{"do":"migrate-path","ticket":4,"path":0,"spec":{"local":"127.0.0.2:0"}}"#;
         assert!(matches!(serde_json::from_str(migrate), Ok(Order::MigratePath { ticket: 4, path: 0, .. })));
         assert!(matches!(serde_json::from_str(r#"{"do":"cancel-migration","path":0}"#), Ok(Order::CancelMigration { path: 0 })));
+        let block = r#"{"do":"block","rules":[["192.0.2.1","192.0.2.1"],["fd00::",8]]}"#;
+        assert!(matches!(serde_json::from_str(block), Ok(Order::Block { rules }) if rules.len() == 2));
         assert!(matches!(serde_json::from_str(r#"{"do":"begin"}"#), Ok(Order::Begin)));
         assert!(matches!(serde_json::from_str(r#"{"do":"trace","mask":3}"#), Ok(Order::Trace { mask: 3 })));
         assert!(matches!(serde_json::from_str(r#"{"do":"ping","ticket":3,"path":null}"#), Ok(Order::Ping { ticket: 3, path: None })));

@@ -1,8 +1,13 @@
 //! `NativeEndpointOptions`: sockets, segments, memory, secret.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, time::Duration};
 
-use qconnection::{EndpointConfig, config::POOL_BLOCK_BYTES};
+use qconnection::{
+    EndpointConfig,
+    cid::{CidShape, FirstOctet, ServerId, ShapeError},
+    config::POOL_BLOCK_BYTES,
+    endpoint::{AddressRange, BlockList},
+};
 use qdriver::{
     DriverConfig,
     socket::{BufferSizes, PortSharing, SocketConfig},
@@ -25,12 +30,70 @@ pub struct EndpointOptions {
     max_segments: Option<usize>,
     memory: Option<Memory>,
     secret: Option<String>,
+    /// Addresses that are not heard.
+    #[serde(default)]
+    pub block: Vec<BlockedRange>,
+    server_id: Option<ServerIdentity>,
+    /// Bytes of the connection ids issued.
+    connection_id_bytes: Option<usize>,
     /// JavaScript wants key log lines.
     #[serde(default)]
     pub keylog: bool,
     /// JavaScript wants qlogs.
     #[serde(default)]
     qlog: bool,
+}
+
+/// A rule of a `net.BlockList`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum BlockedRange {
+    /// From one address to another.
+    Range(IpAddr, IpAddr),
+    /// The first bits of an address.
+    Network(IpAddr, u8),
+}
+
+/// As the machine takes them; what is no range blocks nobody.
+#[must_use]
+pub fn block_list(rules: &[BlockedRange]) -> BlockList {
+    let ranges: Vec<AddressRange> = rules
+        .iter()
+        .filter_map(|rule| match *rule {
+            BlockedRange::Range(first, last) => AddressRange::new(first, last),
+            BlockedRange::Network(address, bits) => AddressRange::network(address, bits),
+        })
+        .collect();
+    BlockList::new(&ranges)
+}
+
+/// What stands in connection ids for a load balancer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerIdentity {
+    /// In hex.
+    id: String,
+    #[serde(default)]
+    configuration: u8,
+    #[serde(default)]
+    tells_length: bool,
+}
+
+impl ServerIdentity {
+    fn read(&self) -> Result<ServerId, NativeError> {
+        let first = if self.tells_length { FirstOctet::Length } else { FirstOctet::Random };
+        let id = from_hex(&self.id).ok_or_else(|| NativeError::option("serverId", "is not hex"))?;
+        ServerId::new(&id, self.configuration, first).map_err(|error| shape_error(&error))
+    }
+}
+
+/// The option that asks for ids that cannot be.
+fn shape_error(error: &ShapeError) -> NativeError {
+    let field = match error {
+        ShapeError::Length => "connection.limits.connectionIdBytes",
+        ShapeError::ServerId | ShapeError::Configuration | ShapeError::TooShort { .. } => "serverId",
+    };
+    NativeError::option(field, format!("cannot be used: {error}"))
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,8 +173,11 @@ impl EndpointOptions {
         if !(1.0..=8.0).contains(&overcommit) {
             return Err(NativeError::option("memory.overcommit", "is not between 1 and 8"));
         }
+        let server = self.server_id.as_ref().map(ServerIdentity::read).transpose()?;
+        let shape = CidShape::new(server, self.connection_id_bytes).map_err(|error| shape_error(&error))?;
+        let blocked = block_list(&self.block);
         let overcommit_percent = (overcommit * 100.0).round() as u32;
-        Ok(EndpointConfig { secret, pool_bytes, overcommit_percent, unix_at_zero: birth.unix_at_zero, qlog: self.qlog })
+        Ok(EndpointConfig { secret, pool_bytes, overcommit_percent, unix_at_zero: birth.unix_at_zero, qlog: self.qlog, shape, blocked })
     }
 }
 
@@ -178,11 +244,24 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_a_block_list_and_a_server_id_reach_the_machine() {
+        let json = r#"{"local":[],"block":[["192.0.2.1","192.0.2.9"],["fd00::",8]],"serverId":{"id":"0a0b","configuration":2,"tellsLength":true}}"#;
+        let machine = read(json).machine(&Birth::now().expect("birth")).expect("machine");
+        let has = |text: &str| machine.blocked.has(text.parse().expect("address"));
+        assert!(has("192.0.2.9") && has("fdff::1") && !has("192.0.2.10") && !has("fe00::"));
+        assert_eq!(machine.shape.len(), 11);
+    }
+
+    #[test]
     fn what_the_engine_has_not_is_refused() {
         for (json, field) in [
             (r#"{"local":[],"memory":{"overcommit":9}}"#, "memory.overcommit"),
             (r#"{"local":[],"memory":{"bufferBytes":4096}}"#, "memory.bufferBytes"),
             (r#"{"local":[],"secret":"ab"}"#, "secret"),
+            (r#"{"local":[],"serverId":{"id":"x"}}"#, "serverId"),
+            (r#"{"local":[],"serverId":{"id":"0102","configuration":7}}"#, "serverId"),
+            (r#"{"local":[],"serverId":{"id":"01020304"},"connectionIdBytes":8}"#, "serverId"),
+            (r#"{"local":[],"connectionIdBytes":4}"#, "connection.limits.connectionIdBytes"),
         ] {
             assert_eq!(read(json).machine(&Birth::now().expect("birth")).expect_err("refused").facts().field.as_deref(), Some(field));
         }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use qbase::limits;
 use qconnection::{PreferredAddresses, RetryPolicy, ServerConfig, TransportConfig};
 use serde::Deserialize;
 
@@ -11,9 +12,6 @@ use super::{
     unavailable,
 };
 use crate::error::NativeError;
-
-/// Accepted connections alive at once, unless options say less: memory is bounded by the pool.
-const MAX_CONNECTIONS: usize = 1_000_000;
 
 /// Options as they cross.
 #[derive(Deserialize)]
@@ -30,7 +28,7 @@ struct Server {
     half_rtt_data: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MaxConnections {
     total: Option<usize>,
@@ -52,11 +50,9 @@ impl Listen {
     /// QB_TLS_IDENTITY, QB_OPTION_INVALID.
     pub fn read(json: &str, surroundings: &Surroundings) -> Result<Self, NativeError> {
         let options: Server = serde_json::from_str(json)?;
-        let max_connections = match options.max_connections {
-            Some(MaxConnections { per_address: Some(_), .. }) => return Err(unavailable("maxConnections.perAddress")),
-            Some(MaxConnections { total, .. }) => total.unwrap_or(MAX_CONNECTIONS),
-            None => MAX_CONNECTIONS,
-        };
+        let most = options.max_connections.unwrap_or_default();
+        let max_connections = most.total.unwrap_or(limits::CONNECTIONS);
+        let max_per_address = most.per_address.unwrap_or(limits::CONNECTIONS_PER_ADDRESS);
         let mut transport = options.transport.settings()?;
         if let Some(multi_address_handshake) = options.multi_address_handshake {
             transport.config = Arc::new(TransportConfig { multi_address_handshake, ..(*transport.config).clone() });
@@ -75,7 +71,7 @@ impl Listen {
         };
         let versions = options.transport.versions()?;
         let new_tokens = options.new_tokens.unwrap_or(true);
-        let config = ServerConfig { retry, versions, new_tokens, ..ServerConfig::new(tls, Arc::clone(&transport.config), max_connections) };
+        let config = ServerConfig { retry, versions, new_tokens, max_per_address, ..ServerConfig::new(tls, Arc::clone(&transport.config), max_connections) };
         Ok(Self { config: Arc::new(config), transport })
     }
 }

@@ -70,7 +70,6 @@ struct Limits {
     max_ack_delay_ms: Option<f64>,
     initial_mtu_bytes: Option<u16>,
     max_mtu_bytes: Option<u16>,
-    connection_id_bytes: Option<usize>,
 }
 
 /// What both the machine and the engine need to know.
@@ -102,9 +101,6 @@ impl Transport {
     /// A name or number the engine has not.
     pub fn settings(&self) -> Result<TransportSettings, NativeError> {
         let limits = &self.limits;
-        if limits.connection_id_bytes.is_some_and(|bytes| bytes != qbase::limits::LOCAL_CID_LEN) {
-            return Err(unavailable("limits.connectionIdBytes"));
-        }
         let default = TransportConfig::default();
         let duration = |field: &str, value: Option<f64>, default: Duration| {
             value.map_or(Ok(default), |value| millis(field, value))
