@@ -38,7 +38,7 @@ export function prepareEndpoint(value: unknown, features: ReadonlySet<string>): 
   if (ids.bytes !== ID_BYTES && !features.has('connectionIdBytes')) throw unavailableOption('connection.limits.connectionIdBytes', ids.bytes)
   if (server !== null) checkIdBytes(server, ids.bytes, 'server')
   const block = blockList === undefined ? undefined : blockRules(blockList)
-  const connectionIdBytes = ids.bytes === ID_BYTES ? undefined : ids.bytes
+  const connectionIdBytes = ids.bytes === ID_BYTES && ids.serverId === undefined ? undefined : ids.bytes
   const secret = options.secret === undefined ? undefined : Buffer.from(options.secret).toString('hex')
   const native = { local: local.map(fullAddress), ...defined({ reusePort, sendBufferBytes, receiveBufferBytes, maxSegments, memory, secret, block, serverId: ids.serverId, connectionIdBytes, keylog: options.keylog === undefined ? undefined : true, qlog: options.qlog === undefined ? undefined : true }) }
   return { native, connection, server, idBytes: ids.bytes, blockList: blockList ?? null, metricsIntervalMs: options.metricsIntervalMs ?? 100, keylog: options.keylog, qlog: options.qlog, logger: isolatedLogger(options.logger ?? {}) }

@@ -7,7 +7,7 @@ watchContract()
 
 /** How a promise ended: a code, or what it was fulfilled with. */
 async function fate(promise: Promise<unknown>): Promise<string> {
-  const never = new Promise<string>((resolve) => setTimeout(() => resolve('pending'), 2000).unref())
+  const never = new Promise<string>((resolve) => setTimeout(() => resolve('pending'), 10_000).unref())
   const settled = promise.then((value) => `fulfilled: ${JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? Number(item) : item))}`, (error: unknown) => (isQuicbraidError(error) ? error.code : `foreign: ${String(error)}`))
   return Promise.race([settled, never])
 }
@@ -19,7 +19,7 @@ describe('a client whose I/O thread dies', () => {
     const { network, client, server, near } = pair
     const { mine } = await streamPair(pair)
     const reader = mine.readable.getReader()
-    const written = mine.writable.getWriter()
+    const written = (await near.openUnidirectional()).writable.getWriter()
     network.hold()
     const waiting: Record<string, Promise<unknown>> = {
       connect: client.connect(server.local[0] ?? '', { alpn: 'test', ca: 'ca' }),
@@ -32,6 +32,7 @@ describe('a client whose I/O thread dies', () => {
       closed: near.closed,
       end: client.closed,
     }
+    const ends = Object.entries(waiting).map(async ([name, promise]) => [name, await fate(promise)])
     const completed: string[] = []
     near.events$.subscribe({ complete: () => completed.push('events') })
     near.metrics$.subscribe({ complete: () => completed.push('metrics') })
@@ -41,7 +42,7 @@ describe('a client whose I/O thread dies', () => {
     await turns(2)
     network.endpoints[1]?.breakDown()
     await turns(5)
-    const fates = Object.fromEntries(await Promise.all(Object.entries(waiting).map(async ([name, promise]) => [name, await fate(promise)])))
+    const fates = Object.fromEntries(await Promise.all(ends)) as Record<string, string>
     expect(fates).toMatchObject({ connect: 'QB_INTERNAL', read: 'QB_INTERNAL', write: 'QB_INTERNAL', finished: 'QB_INTERNAL', ping: 'QB_INTERNAL', streams: 'fulfilled: {"done":true}', halves: 'fulfilled: {"done":true}', end: 'fulfilled: undefined' })
     expect(fates['closed']).toContain('QB_INTERNAL')
     expect(completed.sort()).toEqual(['connections', 'endpoint events', 'events', 'metrics', 'raw'])

@@ -297,7 +297,6 @@ mod tests {
             (r#""congestion":"vegas","#, "", "congestion"),
             (r#""ackPath":"other","#, "", "ackPath"),
             (r#""multipath":"other","#, "", "multipath"),
-            ("", r#""connectionIdBytes":20,"#, "limits.connectionIdBytes"),
             ("", r#""idleTimeoutMs":-1,"#, "limits.idleTimeoutMs"),
         ] {
             assert_eq!(settings(fields, limits).expect_err("refused").facts().field.as_deref(), Some(field));
