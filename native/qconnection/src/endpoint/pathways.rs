@@ -201,6 +201,10 @@ impl Endpoint {
         }
         let stripped = ForwardHeader::strip(bytes)?;
         let Some(way) = self.pathways.arrival(four_tuple, &stripped.header) else { return Some(Err(DropReason::Misrouted)) };
+        // Who is not heard is not heard through a relay either.
+        if self.blocked.has(way.pathway.remote.outer().ip()) {
+            return Some(Err(DropReason::Blocked));
+        }
         let header = bytes.len().saturating_sub(stripped.quic.len());
         Some(self.stand_in(way).map(|four_tuple| (four_tuple, header)).ok_or(DropReason::PathwayLimit))
     }
