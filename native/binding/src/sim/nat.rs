@@ -72,6 +72,7 @@ impl NatShape {
             timeout: self.timeout_ms.map_or(Ok(default.timeout), |value| millis("timeoutMs", value))?,
             linux: habit(self.linux),
             blocked: habit(self.blocked),
+            ..default
         })
     }
 }

@@ -16,7 +16,7 @@ pub use crate::wires::{Arrival, LinkId};
 use crate::{
     link::{Directions, LinkDirection, LinkShape, LinkStatistics, lane::LaneState},
     trace::Trace,
-    wires::{FarEnd, LaneId, Wires},
+    wires::{DEFAULT_TTL, FarEnd, Header, LaneId, Wires},
 };
 
 /// Why the operating system of a simulated host would refuse to send.
@@ -107,7 +107,7 @@ impl Network {
             kept.push((received, bytes.to_vec()));
         }
         let far_end = if self.down.contains(&ends.1) { FarEnd::Deaf } else { FarEnd::Listens };
-        self.wires.offer(now, lane_id, far_end, received, ecn, bytes);
+        self.wires.offer(now, lane_id, far_end, Header { four_tuple: received, ecn, ttl: DEFAULT_TTL }, bytes);
         Ok(())
     }
 

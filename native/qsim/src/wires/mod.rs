@@ -42,6 +42,8 @@ pub struct Arrival {
     pub four_tuple: FourTuple,
     /// The mark it arrives with.
     pub ecn: Ecn,
+    /// Routers it may still pass.
+    pub ttl: u8,
     /// UDP payload.
     pub bytes: Vec<u8>,
     /// The link it came over.
@@ -49,6 +51,20 @@ pub struct Arrival {
     /// Which way.
     pub direction: LinkDirection,
 }
+
+/// What stands around a UDP payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// As the receiver will see it: `local` is the destination.
+    pub four_tuple: FourTuple,
+    /// The mark it starts with.
+    pub ecn: Ecn,
+    /// Routers it may still pass.
+    pub ttl: u8,
+}
+
+/// Time to live of a datagram that its sender says nothing about.
+pub const DEFAULT_TTL: u8 = 64;
 
 /// Whether the far end of a wire takes anything in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,9 +166,10 @@ impl Wires {
         id
     }
 
-    /// A datagram stands at the entrance of a lane; `four_tuple` is as its receiver will see it.
-    pub fn offer(&mut self, now: Timestamp, lane_id: LaneId, far_end: FarEnd, four_tuple: FourTuple, ecn: Ecn, bytes: &[u8]) {
-        let token = self.slots.put(Datagram { lane: lane_id, four_tuple, ecn, bytes: Vec::new() }, bytes);
+    /// A datagram stands at the entrance of a lane.
+    pub fn offer(&mut self, now: Timestamp, lane_id: LaneId, far_end: FarEnd, header: Header, bytes: &[u8]) {
+        let Header { four_tuple, ecn, ttl } = header;
+        let token = self.slots.put(Datagram { lane: lane_id, four_tuple, ecn, ttl, bytes: Vec::new() }, bytes);
         let verdict = match (self.lane_mut(lane_id), far_end) {
             (None, _) => Verdict::Dropped(Fate::Cut),
             (Some(lane), FarEnd::Deaf) => lane.refuse(bytes.len()),
@@ -186,17 +203,17 @@ impl Wires {
             return None;
         }
         let Reverse((at, _, token)) = self.arrivals.pop()?;
-        let Datagram { lane: lane_id, four_tuple, ecn, bytes } = self.slots.take(token)?;
+        let Datagram { lane: lane_id, four_tuple, ecn, ttl, bytes } = self.slots.take(token)?;
         if let Some(lane) = self.lane_mut(lane_id) {
             lane.arrived(bytes.len());
         }
-        Some(Arrival { at, four_tuple, ecn, bytes, link: lane_id.link, direction: lane_id.direction })
+        Some(Arrival { at, four_tuple, ecn, ttl, bytes, link: lane_id.link, direction: lane_id.direction })
     }
 
     /// What has arrived goes no further, for this reason.
     pub fn refuse(&mut self, arrival: Arrival, fate: Fate) {
-        let Arrival { at, four_tuple, ecn, bytes, link, direction } = arrival;
-        let datagram = Datagram { lane: LaneId { link, direction }, four_tuple, ecn, bytes };
+        let Arrival { at, four_tuple, ecn, ttl, bytes, link, direction } = arrival;
+        let datagram = Datagram { lane: LaneId { link, direction }, four_tuple, ecn, ttl, bytes };
         let event = datagram.event(at, fate, None);
         Self::record(&mut self.trace, self.watch, &mut self.observed, event, &datagram);
         self.slots.recycle(datagram.bytes);

@@ -16,6 +16,8 @@ pub(super) struct Datagram {
     pub(super) four_tuple: FourTuple,
     /// Its mark so far.
     pub(super) ecn: Ecn,
+    /// Routers it may still pass.
+    pub(super) ttl: u8,
     /// UDP payload.
     pub(super) bytes: Vec<u8>,
 }

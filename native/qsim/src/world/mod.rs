@@ -23,7 +23,7 @@ use std::{
 use qbase::{Ecn, FourTuple, Timestamp};
 
 pub use self::{
-    nat::{Dependence, Habit, NatOptions, PortChoice},
+    nat::{Dependence, Habit, NatKind, NatOptions, PortChoice, Refresh, RefreshScope},
     ports::{Addressing, AttachError, NodeId, Plug, PortId, Side},
 };
 use self::{
@@ -36,7 +36,7 @@ use crate::{
     network::{Interface, SendError},
     random::Random,
     trace::Trace,
-    wires::{FarEnd, LaneId, LinkId, Observation, Watch, Wires},
+    wires::{Arrival, DEFAULT_TTL, FarEnd, Header, LaneId, LinkId, Observation, Watch, Wires},
 };
 
 /// Time of day at the start of every world, since 1970: 2025-01-01.
@@ -93,6 +93,14 @@ impl World {
         let random = Random::labelled(self.seed, (1 << 40) | u64::from(id.0));
         self.nats.insert(id, Nat::new(options, random));
         id
+    }
+
+    /// As many routers one after the other as this one stands for (1 at the start): what passing it costs a datagram of
+    /// its time to live.
+    pub fn set_hops(&mut self, node: NodeId, hops: u8) {
+        if let Some(node) = self.node_mut(node) {
+            node.hops = hops;
+        }
     }
 
     /// Joins two nodes. Addresses that are not given are 10.0.n.1 and 10.0.n.2 for the n-th link, 198.18.n.1 and
@@ -204,6 +212,22 @@ impl World {
         ecn: Ecn,
         bytes: &[u8],
     ) -> Result<(), SendError> {
+        self.send_with_ttl(now, host, four_tuple, ecn, DEFAULT_TTL, bytes)
+    }
+
+    /// As [`Self::send`]; the datagram vanishes at the router or translator that would be one too many.
+    ///
+    /// # Errors
+    /// What the host's system would say at once; everything later is silent.
+    pub fn send_with_ttl(
+        &mut self,
+        now: Timestamp,
+        host: NodeId,
+        four_tuple: FourTuple,
+        ecn: Ecn,
+        ttl: u8,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
         self.wires.depart_until(now);
         let mut source = four_tuple.local;
         if source.ip().is_unspecified() {
@@ -217,7 +241,7 @@ impl World {
         if !self.is_reachable(id, four_tuple.remote.ip()) {
             return Err(SendError::NoRoute);
         }
-        self.offer(now, id, FourTuple { local: four_tuple.remote, remote: source }, ecn, bytes);
+        self.offer(now, id, Header { four_tuple: FourTuple { local: four_tuple.remote, remote: source }, ecn, ttl }, bytes);
         Ok(())
     }
 
@@ -241,10 +265,12 @@ impl World {
     /// The next datagram that has reached a host by `now`; those that reach routers go on.
     pub fn pop_delivery(&mut self, now: Timestamp) -> Option<Delivery> {
         loop {
-            let arrival = self.wires.pop_arrival(now)?;
+            let mut arrival = self.wires.pop_arrival(now)?;
             let lane = LaneId { link: arrival.link, direction: arrival.direction };
             let Some(node) = self.far_port(lane).map(|(_, port)| port.node) else { continue };
+            let ttl = arrival.ttl.saturating_sub(self.node(node).map_or(1, |node| node.hops));
             if self.kind(node) == Some(NodeKind::Nat) {
+                arrival.ttl = ttl;
                 self.pass_nat(lane, arrival);
                 continue;
             }
@@ -258,7 +284,8 @@ impl World {
                 && !is_own
                 && let Some(port) = self.next_port(node, arrival.four_tuple.local.ip())
             {
-                self.offer(arrival.at, port, arrival.four_tuple, arrival.ecn, &arrival.bytes);
+                let Arrival { four_tuple, ecn, .. } = arrival;
+                self.offer(arrival.at, port, Header { four_tuple, ecn, ttl }, &arrival.bytes);
             }
             self.wires.recycle(arrival.bytes);
         }
@@ -321,18 +348,21 @@ impl World {
 
     fn add(&mut self, kind: NodeKind) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        self.nodes.push(Node { kind, ports: Vec::new() });
+        self.nodes.push(Node { kind, hops: 1, ports: Vec::new() });
         id
     }
 
-    /// Puts a datagram on the link behind a port; `four_tuple` is as its receiver sees it.
-    fn offer(&mut self, now: Timestamp, id: PortId, four_tuple: FourTuple, ecn: Ecn, bytes: &[u8]) {
+    /// Puts a datagram that may still live on the link behind a port.
+    fn offer(&mut self, now: Timestamp, id: PortId, header: Header, bytes: &[u8]) {
+        if header.ttl == 0 {
+            return;
+        }
         let Some(lane) = self.port(id).map(|port| port.lane) else { return };
         let far_end = match self.far_port(lane) {
             Some((_, Port { interface: Interface::Up, .. })) => FarEnd::Listens,
             _ => FarEnd::Deaf,
         };
-        self.wires.offer(now, lane, far_end, four_tuple, ecn, bytes);
+        self.wires.offer(now, lane, far_end, header, bytes);
     }
 
     /// The port a lane leads to.

@@ -85,6 +85,8 @@ pub(super) enum NodeKind {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) kind: NodeKind,
+    /// What passing it costs a datagram of its time to live.
+    pub(super) hops: u8,
     /// In the order of their links.
     pub(super) ports: Vec<PortId>,
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     trace::Fate,
-    wires::{Arrival, LaneId},
+    wires::{Arrival, Header, LaneId},
 };
 
 impl World {
@@ -40,7 +40,7 @@ impl World {
     pub(super) fn pass_nat(&mut self, lane: LaneId, arrival: Arrival) {
         match self.translate(arrival.at, lane, arrival.four_tuple) {
             Some((port, four_tuple)) => {
-                self.offer(arrival.at, port, four_tuple, arrival.ecn, &arrival.bytes);
+                self.offer(arrival.at, port, Header { four_tuple, ecn: arrival.ecn, ttl: arrival.ttl }, &arrival.bytes);
                 self.recycle(arrival.bytes);
             }
             None => self.wires.refuse(arrival, Fate::Nat),
@@ -175,5 +175,67 @@ mod tests {
         world.send(later, server, answer, Ecn::NotEct, b"y").expect("sent");
         let back = [1, 2, 3].into_iter().find_map(|ms| world.pop_delivery(later + Duration::from_millis(ms))).expect("arrives");
         assert_eq!(back.host, host);
+    }
+
+    /// Two homes behind one provider's translator; the ports are `[host, host]`.
+    fn provider(hairpin: Habit) -> (World, [NodeId; 2]) {
+        let mut world = World::new(1);
+        let hosts = [world.host(), world.host()];
+        let homes = [(); 2].map(|()| world.nat(NatOptions::default()));
+        let provider = world.nat(NatOptions { hairpin, filtering: crate::world::Dependence::EndpointIndependent, ..NatOptions::default() });
+        let net = world.router();
+        let mut join = |a: Plug, b: Plug| world.link(START, a, b, &LinkShape::default(), Addressing::default()).expect("link");
+        let inside = |node| Plug { node, side: Side::Inside };
+        for (host, home) in hosts.into_iter().zip(homes) {
+            join(host.into(), inside(home));
+            join(home.into(), inside(provider));
+        }
+        join(provider.into(), net.into());
+        let server = world.host();
+        world.link(START, net, server, &LinkShape::default(), Addressing::default()).expect("link");
+        (world, hosts)
+    }
+
+    /// RFC 4787 §6: the hairpin of the outermost translator joins homes behind it, seen by its outside address.
+    #[test]
+    fn homes_behind_one_provider_meet_by_the_hairpin_of_its_translator() {
+        for (hairpin, expected) in [(Habit::No, None), (Habit::Yes, Some(address("198.18.5.1:5000")))] {
+            let (mut world, hosts) = provider(hairpin);
+            let mut send = |host: usize, from: &str, to: &str| {
+                let four_tuple = FourTuple { local: address(from), remote: address(to) };
+                world.send(START, hosts[host], four_tuple, Ecn::NotEct, b"x").expect("sent");
+                world.pop_delivery(START).map(|delivery| (delivery.host, delivery.four_tuple.remote))
+            };
+            assert!(send(0, "10.0.1.1:5000", "198.18.6.2:443").is_some(), "the server");
+            assert!(send(1, "10.0.3.1:6000", "198.18.6.2:443").is_some(), "the server");
+            // Opens the filter of the first home; that of the second is still shut.
+            assert_eq!(send(0, "10.0.1.1:5000", "198.18.5.1:6000"), None);
+            let met = send(1, "10.0.3.1:6000", "198.18.5.1:5000");
+            assert_eq!(met.map(|(host, _)| host), expected.map(|_| hosts[0]));
+            let back = send(0, "10.0.1.1:5000", "198.18.5.1:6000");
+            assert_eq!(back, expected.map(|seen| (hosts[1], seen)));
+        }
+    }
+
+    /// traversal T-88: a knock opens the sender's own translator and dies before the far one.
+    #[test]
+    fn a_datagram_of_short_life_opens_the_near_translator_and_never_reaches_the_far_one() {
+        let mut world = World::new(1);
+        let hosts = [world.host(), world.host()];
+        let homes = [(); 2].map(|()| world.nat(NatOptions::default()));
+        let net = world.router();
+        world.set_hops(net, 6);
+        for (host, home) in hosts.into_iter().zip(homes) {
+            world.link(START, host, Plug { node: home, side: Side::Inside }, &LinkShape::default(), Addressing::default()).expect("link");
+            world.link(START, home, net, &LinkShape::default(), Addressing::default()).expect("link");
+        }
+        let mut send = |host: usize, from: &str, to: &str, ttl| {
+            let four_tuple = FourTuple { local: address(from), remote: address(to) };
+            world.send_with_ttl(START, hosts[host], four_tuple, Ecn::NotEct, ttl, b"x").expect("sent");
+            world.pop_delivery(START).map(|delivery| delivery.host)
+        };
+        assert_eq!(send(0, "10.0.1.1:5000", "198.18.4.1:6000", 5), None);
+        assert_eq!(send(1, "10.0.3.1:6000", "198.18.2.1:5000", 8), None, "one too few");
+        assert_eq!(send(1, "10.0.3.1:6000", "198.18.2.1:5000", 9), Some(hosts[0]), "translator, six routers, translator");
     }
 }
