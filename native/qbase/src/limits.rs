@@ -207,6 +207,40 @@ pub const PROBE_BYTES_PER_ROUND: usize = 19_200;
 pub const PUNCHES_RUNNING: usize = 8;
 /// Over this time new addresses, rounds and probe volumes are counted.
 pub const TRAVERSAL_WINDOW: Duration = Duration::from_secs(60);
+/// L22: probes to one IP address per [`TRAVERSAL_WINDOW`] and budget: five rounds of sixteen.
+pub const PROBES_PER_ADDRESS: usize = 80;
+/// Probes to one IP address per [`TRAVERSAL_WINDOW`] and budget where port searches are allowed (traversal T-97).
+pub const SEARCH_PROBES_PER_ADDRESS: usize = 1_000;
+/// Ports of one IP address that are tried per [`TRAVERSAL_WINDOW`] and budget where port searches are not allowed (attacks G3).
+pub const PORTS_PER_ADDRESS: usize = 2;
+/// Datagrams to one address in one round (attacks G1).
+pub const PROBES_PER_TARGET: u8 = 5;
+/// IP addresses whose probes a budget counts at once; to others nothing is sent.
+pub const PROBED_ADDRESSES: usize = 256;
+/// Port searches that wait for a lease of one budget.
+pub const SEARCHES_WAITING: usize = 64;
+/// Sockets of all port searches on one device and family at once (traversal T-94).
+pub const SEARCH_SOCKETS_PER_DEVICE: usize = 300;
+/// Ports of all port searches on one device and family, those of the last 60 s included (traversal T-94).
+pub const SEARCH_PORTS_PER_DEVICE: usize = 1_000;
+/// Sockets of all port searches of one budget (traversal T-94).
+pub const SEARCH_SOCKETS: usize = 600;
+/// Ports of all port searches of one budget, those of the last 60 s included (traversal T-94).
+pub const SEARCH_PORTS: usize = 2_000;
+/// Sockets of one port search that are open at once (traversal T-91).
+pub const SEARCH_SOCKETS_OPEN: usize = 60;
+/// Removed addresses of a peer whose numbers are remembered one by one; older ones are all taken for removed (attacks G4).
+pub const TRAVERSAL_GONE: usize = 64;
+/// Endpoints of a peer (direct and behind relays) that paths are opened to.
+pub const TRAVERSAL_ENDPOINTS: usize = 16;
+/// Punches that are over and remembered.
+pub const PUNCH_HISTORY: usize = 256;
+/// Links on which PUNCH_DONE is repeated at once (traversal T-87).
+pub const PUNCH_ECHOES: usize = 8;
+/// Traversal frames of early data kept until the handshake is complete (attacks B19).
+pub const TRAVERSAL_EARLY_FRAMES: usize = 32;
+/// Steps of one punch strategy that wait to be done.
+pub const PUNCH_STEPS: usize = 32;
 /// L27: longest forward header, bytes: IPv6, agent to agent.
 pub const FORWARD_HEADER: usize = 74;
 /// Networks and addresses in one list of a probe policy.

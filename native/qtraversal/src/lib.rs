@@ -8,15 +8,21 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod address;
+pub mod book;
+pub mod budget;
 pub mod classify;
 pub mod forward;
 pub mod frame;
 pub mod nat;
 pub mod probe;
+pub mod punch;
+pub mod random;
 mod rate;
 pub mod relay;
 pub mod stun;
+pub mod traversal;
 
 pub use address::{Endpoint, Link, Pathway};
 pub use frame::{AddressKind, Profile, TraversalFrame};
 pub use nat::NatType;
+pub use traversal::{Traversal, TraversalConfig};
