@@ -36,6 +36,8 @@ impl RangeSet {
             Some(last) if range.start < last.start => self.insert_below_last(range),
             _ => {
                 let fresh = width(&range);
+                // Most sets never have a second range.
+                self.ranges.reserve_exact(usize::from(self.ranges.capacity() == 0));
                 self.ranges.push_back(range);
                 fresh
             }

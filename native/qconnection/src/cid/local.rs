@@ -194,6 +194,8 @@ impl LocalCids {
 
     fn add(&mut self, cid: ConnectionId, token: ResetToken, notice: Notice) -> u64 {
         let issued = Issued { sequence: self.next_sequence, cid, token };
+        // A path that is not used has one id for good, and each connection has several such paths.
+        self.entries.reserve_exact(usize::from(self.entries.is_empty()));
         self.entries.push_back(Entry { issued, notice, usage: Use::Active });
         self.next_sequence = self.next_sequence.saturating_add(1);
         issued.sequence

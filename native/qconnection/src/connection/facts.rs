@@ -78,8 +78,8 @@ impl Connection {
         };
         let gone = if self.confirmed { SpaceState::Discarded } else { SpaceState::WaitingForKeys };
         match space {
-            SpaceId::Initial => handshake(self.initial.as_ref(), SpaceState::Discarded),
-            SpaceId::Handshake => handshake(self.handshake.as_ref(), gone),
+            SpaceId::Initial => handshake(self.initial.as_deref(), SpaceState::Discarded),
+            SpaceId::Handshake => handshake(self.handshake.as_deref(), gone),
             SpaceId::Application(path) => {
                 let own = SpaceView::of(&self.network(path)?.space);
                 let space = self.one_space.as_ref().map_or(own, |one| SpaceView::of_all(one));

@@ -12,7 +12,7 @@ impl Connection {
     /// Derives the Initial keys and, on a client, makes the ClientHello.
     pub(super) fn start_handshake(&mut self) {
         let keys = Keys::initial(self.version, &self.cids.initial_dcid(), self.role);
-        self.initial = Some(HandshakeSpace::new(EncryptionLevel::Initial, keys));
+        self.initial = Some(Box::new(HandshakeSpace::new(EncryptionLevel::Initial, keys)));
         if self.role.is_client()
             && let Err(error) = self.pump_tls(Timestamp::ZERO)
         {
@@ -70,7 +70,7 @@ impl Connection {
             }
             match change {
                 Some(KeyChange::Handshake(keys)) => {
-                    self.handshake = Some(HandshakeSpace::new(EncryptionLevel::Handshake, keys));
+                    self.handshake = Some(Box::new(HandshakeSpace::new(EncryptionLevel::Handshake, keys)));
                     self.write_level = EncryptionLevel::Handshake;
                 }
                 Some(KeyChange::OneRtt(keys)) => {
@@ -137,6 +137,7 @@ impl Connection {
             self.want_token(now, PathId::ZERO);
             self.confirm(now);
             self.challenge_unproved_address(now);
+            self.tls.conclude();
         }
         self.issue_cids();
         Ok(())

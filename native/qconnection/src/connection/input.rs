@@ -339,9 +339,9 @@ impl Connection {
 
     fn open_long(&mut self, level: EncryptionLevel, header: &ProtectedHeader, packet: &mut [u8]) -> Result<Unsealed, Stop> {
         let keyed = match level {
-            EncryptionLevel::Initial => self.initial.as_ref().map(HandshakeSpace::reader),
+            EncryptionLevel::Initial => self.initial.as_deref().map(HandshakeSpace::reader),
             EncryptionLevel::ZeroRtt => self.early_reader(),
-            _ => self.handshake.as_ref().map(HandshakeSpace::reader),
+            _ => self.handshake.as_deref().map(HandshakeSpace::reader),
         };
         let Some((keys, received)) = keyed else { return Err(Stop::Drop(DropReason::NoKeys)) };
         let other = || self.versions.other_keys(header.version).map(|keys| &keys.remote);

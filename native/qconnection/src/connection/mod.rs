@@ -161,8 +161,8 @@ pub struct Connection {
     pub(crate) tls: Session,
     /// Level of the handshake bytes TLS hands out now.
     pub(crate) write_level: EncryptionLevel,
-    pub(crate) initial: Option<HandshakeSpace>,
-    pub(crate) handshake: Option<HandshakeSpace>,
+    pub(crate) initial: Option<Box<HandshakeSpace>>,
+    pub(crate) handshake: Option<Box<HandshakeSpace>>,
     pub(crate) application: Option<Application>,
     /// Whether the handshake waits for the application's word on the peer.
     pub(crate) hold: verdict::Hold,

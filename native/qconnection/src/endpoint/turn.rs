@@ -249,6 +249,10 @@ impl Endpoint {
                 }
             }
         }
+        // They come by the dozen with the handshake, and hardly ever after it.
+        if let Some(connection) = self.slots.get_mut(handle) {
+            connection.actions = std::collections::VecDeque::new();
+        }
     }
 
     /// Packets to this id belong there. Where nonces are short, another connection may have drawn the same id before:

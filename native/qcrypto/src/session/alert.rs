@@ -23,7 +23,7 @@ const ACCESS_DENIED: u8 = 49;
 /// unrecognized_name.
 const UNRECOGNIZED_NAME: u8 = 112;
 /// unexpected_message (RFC 8446 §6).
-const UNEXPECTED_MESSAGE: u8 = 10;
+pub(super) const UNEXPECTED_MESSAGE: u8 = 10;
 /// decode_error.
 pub(super) const DECODE_ERROR: u8 = 50;
 /// internal_error.

@@ -19,7 +19,7 @@ use rustls::{
     quic::{ClientConnection, Connection, ServerConnection, Version},
 };
 
-use alert::NO_APPLICATION_PROTOCOL;
+use alert::{NO_APPLICATION_PROTOCOL, UNEXPECTED_MESSAGE};
 use message::{CERTIFICATE_REQUEST, CLIENT_HELLO, ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET, message_len, starts_with_whole_message};
 
 use crate::{
@@ -55,9 +55,34 @@ pub enum EarlyStatus {
     Rejected,
 }
 
+/// What is left of TLS once a server has nothing more to say or to hear: some kilobytes less for each idle connection.
+struct Outcome {
+    alpn: Option<Vec<u8>>,
+    server_name: Option<String>,
+    certificates: Vec<Vec<u8>>,
+    cipher: Option<Cipher>,
+    early: EarlyStatus,
+    is_resumed: bool,
+}
+
+/// The TLS library's state, or what it came to.
+enum Tls {
+    Running(Box<Connection>),
+    Over(Box<Outcome>),
+}
+
+impl Tls {
+    const fn running(&self) -> Option<&Connection> {
+        match self {
+            Self::Running(inner) => Some(inner),
+            Self::Over(_) => None,
+        }
+    }
+}
+
 /// One end of a TLS handshake and what it agreed on.
 pub struct Session {
-    inner: Connection,
+    tls: Tls,
     role: Role,
     /// Where the next bytes must come from.
     read_level: EncryptionLevel,
@@ -150,7 +175,7 @@ impl Session {
         let inner = randomness
             .lend(|| ClientConnection::new(setup.config, label, name, params.to_vec()).map_err(TlsError::from))?;
         let mut session = Self::new(Connection::Client(inner), Role::Client, randomness);
-        session.offered_early = session.inner.zero_rtt_keys().is_some();
+        session.offered_early = session.early_keys().is_some();
         (session.tickets, session.captured) = (setup.tickets, setup.captured);
         (session.judge, session.asked_name) = (tls.judge(), Some(asked));
         Ok(session)
@@ -189,7 +214,7 @@ impl Session {
 
     fn new(inner: Connection, role: Role, randomness: Randomness) -> Self {
         Self {
-            inner,
+            tls: Tls::Running(Box::new(inner)),
             role,
             read_level: EncryptionLevel::Initial,
             partial: Vec::new(),
@@ -239,10 +264,29 @@ impl Session {
         None
     }
 
+    /// A server whose handshake is complete, and all it wanted to send taken: TLS itself is over, since no message of a
+    /// client is allowed any more (RFC 9001 §4.4, §6). What it agreed on can be asked as before, except for parameters,
+    /// keys of early data and the default check.
+    pub fn conclude(&mut self) {
+        if self.role == Role::Client || self.is_handshaking() || !self.outbound.is_empty() {
+            return;
+        }
+        self.outbound = VecDeque::new();
+        self.judge = None;
+        self.tls = Tls::Over(Box::new(Outcome {
+            alpn: self.alpn().map(<[u8]>::to_vec),
+            server_name: self.server_name().map(str::to_owned),
+            certificates: self.peer_certificates(),
+            cipher: self.cipher(),
+            early: self.early_status(),
+            is_resumed: self.is_resumed(),
+        }));
+    }
+
     /// The handshake is not complete (RFC 9001 §4.1.1).
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
-        self.inner.is_handshaking()
+        self.tls.running().is_some_and(|inner| inner.is_handshaking())
     }
 
     /// The level of the bytes that [`Session::read`] waits for.
@@ -255,7 +299,7 @@ impl Session {
     #[must_use]
     pub fn peer_parameters(&self) -> Option<&[u8]> {
         let known = self.role == Role::Server || self.has_extensions;
-        self.inner.quic_transport_parameters().filter(|_| known)
+        self.tls.running()?.quic_transport_parameters().filter(|_| known)
     }
 
     /// Client: the server's encoded transport parameters of the connection that brought the ticket in use, until the new
@@ -263,20 +307,24 @@ impl Session {
     #[must_use]
     pub fn remembered_parameters(&self) -> Option<&[u8]> {
         let remembered = self.role == Role::Client && !self.has_extensions;
-        self.inner.quic_transport_parameters().filter(|_| remembered)
+        self.tls.running()?.quic_transport_parameters().filter(|_| remembered)
     }
 
     /// Keys of 0-RTT packets: a client's to seal, from the start; a server's to open, once it has read the ClientHello
     /// and takes early data.
     #[must_use]
     pub fn early_keys(&self) -> Option<DirectionKeys> {
-        self.inner.zero_rtt_keys().map(DirectionKeys::from)
+        self.tls.running()?.zero_rtt_keys().map(DirectionKeys::from)
     }
 
     /// What became of early data.
     #[must_use]
     pub fn early_status(&self) -> EarlyStatus {
-        match &self.inner {
+        let inner = match &self.tls {
+            Tls::Running(inner) => inner.as_ref(),
+            Tls::Over(outcome) => return outcome.early,
+        };
+        match inner {
             Connection::Client(_) if !self.offered_early => EarlyStatus::None,
             Connection::Client(_) if !self.has_extensions => EarlyStatus::Sent,
             Connection::Client(client) if client.is_early_data_accepted() => EarlyStatus::Accepted,
@@ -290,7 +338,10 @@ impl Session {
     /// A ticket stood for the certificates. Known to a server with its first flight, to a client once it has read it.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        self.inner.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+        match &self.tls {
+            Tls::Running(inner) => inner.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            Tls::Over(outcome) => outcome.is_resumed,
+        }
     }
 
     /// Client: tickets that came and were kept.
@@ -302,36 +353,48 @@ impl Session {
     /// The protocol both ends agreed on.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.inner.alpn_protocol()
+        match &self.tls {
+            Tls::Running(inner) => inner.alpn_protocol(),
+            Tls::Over(outcome) => outcome.alpn.as_deref(),
+        }
     }
 
     /// Server: the name that the client asked for; `None` if it sent none.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
-        match &self.inner {
-            Connection::Server(server) => server.server_name(),
-            Connection::Client(_) => None,
+        match &self.tls {
+            Tls::Running(inner) => match inner.as_ref() {
+                Connection::Server(server) => server.server_name(),
+                Connection::Client(_) => None,
+            },
+            Tls::Over(outcome) => outcome.server_name.as_deref(),
         }
     }
 
     /// The peer's certificates in DER, leaf first; empty if it showed none.
     #[must_use]
     pub fn peer_certificates(&self) -> Vec<Vec<u8>> {
-        self.inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect()
+        match &self.tls {
+            Tls::Running(inner) => inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect(),
+            Tls::Over(outcome) => outcome.certificates.clone(),
+        }
     }
 
     /// Why the default check would refuse the peer's certificates, for an application that judges itself
     /// (`Verify::Ask`); `None`: it would accept, or nobody judges.
     #[must_use]
     pub fn default_fault(&self) -> Option<String> {
-        let chain = self.inner.peer_certificates().unwrap_or_default();
+        let chain = self.tls.running()?.peer_certificates().unwrap_or_default();
         self.judge.as_ref().and_then(|judge| judge.fault(chain, self.asked_name.as_ref()))
     }
 
     /// The cipher both ends agreed on; `None` before it is chosen.
     #[must_use]
     pub fn cipher(&self) -> Option<Cipher> {
-        self.inner.negotiated_cipher_suite().and_then(|suite| Cipher::of_suite(suite.suite()))
+        match &self.tls {
+            Tls::Running(inner) => inner.negotiated_cipher_suite().and_then(|suite| Cipher::of_suite(suite.suite())),
+            Tls::Over(outcome) => outcome.cipher,
+        }
     }
 
     /// The name of [`Session::cipher`] in the TLS registry; empty before it is chosen.
@@ -388,11 +451,13 @@ impl Session {
         if self.role == Role::Server && kind == Some(CLIENT_HELLO) {
             self.offered_early |= hello::offers_early_data(message);
         }
-        let inner = &mut self.inner;
+        let Tls::Running(inner) = &mut self.tls else {
+            return Err(TransportError::new(ErrorCode::crypto(UNEXPECTED_MESSAGE), "a TLS message of a client after the handshake"));
+        };
         let result = self.randomness.lend(|| inner.read_hs(message));
         if let Err(error) = result {
             self.certificate_fault = CertificateFault::of(&error);
-            return Err(alert::transport_error(&error, self.inner.alert().map(u8::from), self.role));
+            return Err(alert::transport_error(&error, inner.alert().map(u8::from), self.role));
         }
         self.has_extensions |= from_server && kind == Some(ENCRYPTED_EXTENSIONS);
         self.pump();
@@ -419,8 +484,9 @@ impl Session {
     /// Takes everything that TLS has to send, and its keys.
     fn pump(&mut self) {
         loop {
+            let Tls::Running(inner) = &mut self.tls else { return };
             let mut bytes = Vec::new();
-            let change = self.inner.write_hs(&mut bytes);
+            let change = inner.write_hs(&mut bytes);
             if bytes.is_empty() && change.is_none() {
                 return;
             }

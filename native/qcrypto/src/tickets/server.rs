@@ -34,17 +34,19 @@ struct Stored {
     order: VecDeque<Vec<u8>>,
     /// Bytes of all entries.
     bytes: usize,
+    /// Of the newest connection: most have the same, and share it.
+    grant: Option<Arc<Grant>>,
 }
 
 /// What one ticket stands for.
 struct Entry {
     /// The TLS library's bytes.
     value: Vec<u8>,
-    grant: Grant,
+    grant: Arc<Grant>,
 }
 
 /// Under what a ticket was given, or is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Grant {
     /// Digest of the settings that decide which clients are let in.
     policy: [u8; 32],
@@ -88,6 +90,11 @@ impl ServerSessions {
     /// The part of the store for one connection.
     pub(crate) fn slot(&self, policy: [u8; 32], version: u32, parameters: &TransportParameters) -> Arc<ServerSlot> {
         let grant = Grant { policy, version, parameters: parameters.remembered() };
+        let newest = &mut open(&self.stored).grant;
+        let grant = match newest {
+            Some(known) if **known == grant => Arc::clone(known),
+            _ => Arc::clone(newest.insert(Arc::new(grant))),
+        };
         Arc::new(ServerSlot { sessions: self.clone(), grant })
     }
 }
@@ -117,7 +124,7 @@ impl Stored {
 
 /// What an entry counts.
 const fn size(ticket: &[u8], entry: &Entry) -> usize {
-    ticket.len().saturating_mul(2).saturating_add(entry.value.len()).saturating_add(size_of::<Entry>())
+    ticket.len().saturating_mul(2).saturating_add(entry.value.len()).saturating_add(size_of::<Entry>()).saturating_add(size_of::<Grant>())
 }
 
 impl fmt::Debug for ServerSessions {
@@ -130,12 +137,12 @@ impl fmt::Debug for ServerSessions {
 #[derive(Debug)]
 pub(crate) struct ServerSlot {
     sessions: ServerSessions,
-    grant: Grant,
+    grant: Arc<Grant>,
 }
 
 impl StoresServerSessions for ServerSlot {
     fn put(&self, ticket: Vec<u8>, value: Vec<u8>) -> bool {
-        open(&self.sessions.stored).put(ticket, Entry { value, grant: self.grant.clone() });
+        open(&self.sessions.stored).put(ticket, Entry { value, grant: Arc::clone(&self.grant) });
         true
     }
 

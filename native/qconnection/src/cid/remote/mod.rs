@@ -311,6 +311,8 @@ impl RemoteCids {
     fn hold(&mut self, sequence: u64, cid: ConnectionId, token: Option<ResetToken>) {
         self.seen.insert_one(sequence);
         let at = self.held.partition_point(|held| held.sequence < sequence);
+        // As for our own ids: a path that is not used has one.
+        self.held.reserve_exact(usize::from(self.held.is_empty()));
         self.held.insert(at, Held { sequence, cid, token, usage: Use::Spare });
         self.choose_active();
     }

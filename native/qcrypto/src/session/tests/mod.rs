@@ -166,6 +166,27 @@ fn tls_key_update_is_an_unexpected_message() {
     assert_eq!(code(server.read(ONE_RTT, &KEY_UPDATE_MESSAGE)), Some(0x10a));
 }
 
+#[test]
+fn a_server_that_has_concluded_says_what_it_agreed_on_and_refuses_every_message() {
+    let (mut client, mut server) = connected();
+    let before = (server.alpn().map(<[u8]>::to_vec), server.server_name().map(str::to_owned), server.cipher(), server.early_status());
+    server.conclude();
+    let after = (server.alpn().map(<[u8]>::to_vec), server.server_name().map(str::to_owned), server.cipher(), server.early_status());
+    assert_eq!(after, before);
+    assert!(!server.is_handshaking() && !server.is_resumed() && server.peer_certificates().is_empty());
+    assert!(server.write(&mut Vec::new()).is_none());
+    assert_eq!(code(server.read(ONE_RTT, &KEY_UPDATE_MESSAGE)), Some(0x10a));
+    client.conclude();
+    assert!(client.peer_parameters().is_some(), "a client still reads tickets");
+}
+
+#[test]
+fn a_server_does_not_conclude_before_its_handshake_is_complete() {
+    let (_, mut server) = pair();
+    server.conclude();
+    assert!(server.is_handshaking());
+}
+
 /// attacks B13; RFC 9001 §8.3.
 #[test]
 fn end_of_early_data_is_an_unexpected_message() {
