@@ -284,7 +284,7 @@ export interface Limits {
   maxAckDelayMs?: number
   /** First datagram size; PMTU discovery raises it. @default 1200 */
   initialMtuBytes?: number
-  /** @default 1452 (1472 over IPv4), and 16376 to addresses of the host's own (127.0.0.0/8, ::1) */
+  /** @default 1452 (1472 over IPv4), and 16352 to addresses of the host's own (127.0.0.0/8, ::1) */
   maxMtuBytes?: number
   /** Of all ids that an endpoint issues, 8 to 20: what `bind` is given, in `connection.limits`. @default 8, with `serverId` 9 more than that has (at most 20) */
   connectionIdBytes?: number
