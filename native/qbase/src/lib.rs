@@ -14,6 +14,7 @@ pub mod limits;
 pub mod packet;
 pub mod param;
 pub mod path_id;
+pub mod random;
 pub mod role;
 pub mod space;
 pub mod stream_id;

@@ -5,21 +5,13 @@
 
 use std::time::Duration;
 
+use qbase::random::{GOLDEN, splitmix};
+
 /// A generator; two with the same seed give the same numbers.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: [u64; 4],
 }
-
-/// One step of splitmix64: spreads a counter over all 64 bits.
-const fn splitmix(counter: u64) -> u64 {
-    let z = (counter ^ (counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// What splitmix64 adds to its counter each step: 2^64 divided by the golden ratio.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Random {
     /// The generator of this seed.

@@ -15,7 +15,7 @@ use qevent::DropReason;
 use qsim::Failure;
 use qtraversal::{
     Pathway,
-    forward::{ForwardHeader, Stamp, reserve},
+    forward::{ForwardHeader, Stamp},
 };
 
 use crate::common;
@@ -170,7 +170,7 @@ fn attack_g11_headers_of_strangers_and_for_others_are_dropped() -> Result<(), Fa
     ];
     for (at, (from, pathway, what)) in (1..).zip(cases) {
         let four_tuple = FourTuple { local: family.bound(SERVER), remote: from };
-        net.server.handle_datagram(net.now, four_tuple, Ecn::NotEct, &mut forwarded(&pathway));
+        net.server.handle_datagram(net.now, four_tuple, Ecn::NotEct, &mut forwarded(&pathway, &[0x43; 1_200]));
         assert_eq!(net.server.statistics().drops.get(DropReason::Misrouted), at, "{what}");
         assert!(net.server.poll_transmit(net.now, &mut vec![0; 65_535], &SendLimits::default()).is_none(), "{what}");
     }
@@ -199,12 +199,11 @@ fn attack_g13_an_initial_of_less_than_1200_bytes_is_dropped_however_long_its_hea
     for (family, len, dropped) in [(Family::V4, 1_199, 1), (Family::V6, 1_199, 1), (Family::V6, 1_200, 0)] {
         let mut net = Net::new(family)?;
         let pathway = Pathway { local: family.agent(CLIENT), remote: family.agent(SERVER) };
-        let mut datagram = vec![0x43; reserve(&pathway)];
-        datagram.extend_from_slice(&[0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]);
+        let mut initial = vec![0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0];
         let rest = u16::try_from(len - 18).map_err(failure)?;
-        datagram.extend_from_slice(&(0x4000 | rest).to_be_bytes());
-        datagram.resize(reserve(&pathway) + len, 0x43);
-        Stamp::of(&pathway).map_err(failure)?.ok_or_else(|| failure("no header"))?.fill(&mut datagram).map_err(failure)?;
+        initial.extend_from_slice(&(0x4000 | rest).to_be_bytes());
+        initial.resize(len, 0x43);
+        let mut datagram = forwarded(&pathway, &initial);
         assert!(datagram.len() > limits::MIN_INITIAL, "with its header it is long enough");
         let four_tuple = FourTuple { local: family.bound(SERVER), remote: family.relay() };
         net.server.handle_datagram(net.now, four_tuple, Ecn::NotEct, &mut datagram);
@@ -228,7 +227,7 @@ fn attack_g11_a_flood_of_made_up_ways_is_bounded_and_harms_no_connection() -> Re
         let agent = SocketAddr::from(([203, 0, 113, 60], 4_434));
         let remote = qtraversal::Endpoint::Agent { agent, outer };
         let pathway = Pathway { local: remote, remote: family.agent(SERVER) };
-        net.server.handle_datagram(net.now, four_tuple, Ecn::NotEct, &mut forwarded(&pathway));
+        net.server.handle_datagram(net.now, four_tuple, Ecn::NotEct, &mut forwarded(&pathway, &[0x43; 1_200]));
         assert!(net.server.pathways() <= limits::PATHWAYS);
     }
     assert_eq!(net.server_path()?, before, "the connection's way has its number still");
@@ -467,9 +466,11 @@ impl Net {
     }
 }
 
-/// A forward datagram with something like QUIC in it.
-fn forwarded(pathway: &Pathway) -> Vec<u8> {
-    let mut bytes = vec![0x43; reserve(pathway) + 1_200];
-    Stamp::of(pathway).unwrap().unwrap().fill(&mut bytes).unwrap();
+/// A forward datagram with this in it.
+fn forwarded(pathway: &Pathway, quic: &[u8]) -> Vec<u8> {
+    let stamp = Stamp::of(pathway).unwrap().unwrap();
+    let mut bytes = vec![0; stamp.size()];
+    bytes.extend_from_slice(quic);
+    stamp.fill(&mut bytes).unwrap();
     bytes
 }

@@ -3,25 +3,22 @@
 //! Called by searches, whose ports need to be spread, not secret. The seed comes from the connection's own generator; the
 //! same seed gives the same ports on every machine (traversal V11). Never used for keys or transaction ids.
 
+use qbase::random::SplitMix;
+
 /// A generator; two with the same seed give the same numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dice {
-    counter: u64,
-}
+pub struct Dice(SplitMix);
 
 impl Dice {
     /// The generator of this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { counter: seed }
+        Self(SplitMix::new(seed))
     }
 
     /// 64 random bits.
     pub const fn next_u64(&mut self) -> u64 {
-        self.counter = self.counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.counter ^ (self.counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A port in `first ..= last`; `first` if there is none.

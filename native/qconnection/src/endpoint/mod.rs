@@ -219,9 +219,14 @@ impl Endpoint {
 
     /// A datagram whose fixed bit is 0 goes to a connection that allows it (RFC 9287 §3; attacks A9).
     fn is_for_greased(&mut self, bytes: &[u8]) -> bool {
-        let route = packet::destination_cid(bytes, self.shape.len()).and_then(|dcid| self.routes.find(dcid));
-        let connection = route.and_then(|route| self.slots.get(route.handle));
+        let connection = self.route_of(bytes).and_then(|route| self.slots.get(route.handle));
         connection.is_some_and(|connection| connection.fixed_bit() == packet::FixedBit::Ignored)
+    }
+
+    /// Where a datagram belongs by its destination connection id.
+    fn route_of(&mut self, bytes: &[u8]) -> Option<Route> {
+        let dcid = packet::destination_cid(bytes, self.shape.len())?;
+        self.routes.find(dcid)
     }
 
     /// Hands a datagram to its connection.

@@ -13,12 +13,17 @@ use qevent::DropReason;
 use qtraversal::{
     Pathway,
     address::Unusable,
+    classify::{Datagram, FixedBit, Forward, Listening, classify},
     forward::{self, ForwardHeader, Stamp},
+    stun::Forms,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
 };
+
+/// What is looked for here: forward headers and nothing else. The caller judges the rest.
+const FORWARDED: Listening = Listening { stun: Forms::NONE, forward: Forward::Accepted, fixed_bit: FixedBit::Required };
 
 /// A socket of ours is known to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,10 +201,10 @@ impl Endpoint {
     /// Takes the forward header off a datagram that has one and is for us: the way it came by, and the header's length.
     /// `None`: it is none, and the caller takes it for what else it may be (traversal T-11, T-12).
     pub(super) fn take_header(&mut self, four_tuple: FourTuple, bytes: &[u8]) -> Option<Result<(FourTuple, usize), DropReason>> {
-        if self.pathways.registrations.is_empty() || self.is_for_known_cid(bytes) {
+        if self.pathways.registrations.is_empty() {
             return None;
         }
-        let stripped = ForwardHeader::strip(bytes)?;
+        let Datagram::Forward(stripped) = classify(bytes, FORWARDED, |bytes| self.route_of(bytes).is_some()) else { return None };
         let Some(way) = self.pathways.arrival(four_tuple, &stripped.header) else { return Some(Err(DropReason::Misrouted)) };
         // Who is not heard is not heard through a relay either.
         if self.blocked.has(way.pathway.remote.outer().ip()) {
@@ -207,11 +212,6 @@ impl Endpoint {
         }
         let header = bytes.len().saturating_sub(stripped.quic.len());
         Some(self.stand_in(way).map(|four_tuple| (four_tuple, header)).ok_or(DropReason::PathwayLimit))
-    }
-
-    fn is_for_known_cid(&mut self, bytes: &[u8]) -> bool {
-        let dcid = qbase::packet::destination_cid(bytes, self.shape.len());
-        dcid.is_some_and(|dcid| self.routes.find(dcid).is_some())
     }
 
     fn stand_in(&mut self, way: Way) -> Option<FourTuple> {

@@ -1,12 +1,14 @@
 //! Seeded luck for losses: same seed and same datagrams, same losses.
 
+use qbase::random::SplitMix;
+
 /// A splitmix64 generator.
 #[derive(Clone, Debug)]
-pub(super) struct Luck(u64);
+pub(super) struct Luck(SplitMix);
 
 impl Luck {
     pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix::new(seed))
     }
 
     /// Whether something of this probability happens.
@@ -16,21 +18,13 @@ impl Luck {
             return false;
         }
         // 53 bits, as many as a double holds exactly.
-        ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
+        ((self.0.next_u64() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 
     /// A number below `end`; 0 if there is none.
     pub(super) fn below(&mut self, end: usize) -> usize {
-        let draw = self.next().checked_rem(end as u64).unwrap_or(0);
+        let draw = self.0.next_u64().checked_rem(end as u64).unwrap_or(0);
         usize::try_from(draw).unwrap_or(0)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 
