@@ -8,8 +8,10 @@ export type { ConnectionSink, EndpointSink } from './inbox.ts'
 export { loadNative } from './load.ts'
 export type {
   JsonCode, JsonPem, NativeAcks, NativeBlockRule, NativeCloseInfo, NativeConnect, NativeDevCertificate, NativeEndpointOptions, NativeError, NativeEvent, NativeExplanation, NativeHandshakeStep, NativeOrder, NativePathFacts,
-  NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions, NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeServerId, NativeSpace, NativeTls, NativeTransport,
+  NativePathSpec, NativePeer, NativeQuestion, NativeServer, NativeServerId, NativeSpace, NativeTls, NativeTransport,
 } from './messages.ts'
+export type * from './nat-messages.ts'
+export type { NativeIdentity, NativeInterface, NativeLink, NativeLinkFacts, NativeLinkShape, NativeNat, NativeSimEvent, NativeWorldOptions } from './sim-messages.ts'
 export { AHEAD_BYTES, Command, DataFlag, StepEnd, Taken, Trace } from './native.ts'
 export type { NativeEndpoint, NativeModule, NativeWorld } from './native.ts'
 export { BLOCK_REASONS, CONNECTION_NUMBERS, DROP_REASONS, ENDPOINT_NUMBERS, PATH_NUMBERS, SIGNALS, Scope } from './numbers.ts'

@@ -3,6 +3,7 @@
  * Absent fields mean the engine's default. Error codes are a number below 2^53, else a decimal string.
  */
 
+import type { NativeNatEvent, NativeNatOrder, NativeNatQuestion, NativePunchEvent, NativePunchOrder, NativePunchQuestion, NativeTraversal } from './nat-messages.ts'
 import type { Signal } from './numbers.ts'
 import type { NativePlan, NativeSchedulerView } from './scheduling.ts'
 
@@ -102,6 +103,8 @@ export interface NativeTransport {
   greaseQuicBit?: boolean
   disableActiveMigration?: boolean
   hystart?: boolean
+  /** Feature `traversal`. */
+  traversal?: NativeTraversal
 }
 
 export interface NativePathSpec {
@@ -146,6 +149,8 @@ export interface NativeDevCertificateOptions { names: string[]; kind: 'p256' | '
 export interface NativeDevCertificate { cert: string; key: string; fingerprint: string; pin: string }
 
 export type NativeOrder =
+  | NativePunchOrder
+  | NativeNatOrder
   /** Sends what was accepted, waits for its acknowledgement at most `drainMs`, then CONNECTION_CLOSE. `drainMs` 0 closes now. */
   | { do: 'close'; layer: 'application' | 'transport'; code: JsonCode; reason: string; drainMs: number }
   /** The answer is a `path` event or `path-failed` with the same ticket. */
@@ -178,6 +183,8 @@ export type NativeOrder =
   | { do: 'trace'; mask: number }
 
 export type NativeQuestion =
+  | NativePunchQuestion
+  | NativeNatQuestion
   /** Answer: `NativeExplanation`. With `paths` only what concerns paths. */
   | { ask: 'explain'; about: 'connection' | 'paths' }
   /** Answer: `true` if a key update begins, `false` if one is under way. */
@@ -256,6 +263,8 @@ export interface NativeCloseInfo {
 
 /** Payload of `Record.EVENT`. Connection events carry their key in word 1. */
 export type NativeEvent =
+  | NativePunchEvent
+  | NativeNatEvent
   /** The peer began a handshake and was accepted; first record of its key. */
   | { type: 'connection'; atMs: number; id: string; remote: string; local: string; serverName: string | null; /** It was this attempt. */ attempt: number | null }
   /** The handshake waits for the order `verdict`; at most `handshakeTimeoutMs`. Only with `judge`, and not where a ticket stands for the word given before. */
@@ -316,83 +325,4 @@ export interface NativeCarrierOptions {
   local?: string
   /** Everything random follows from it. */
   seed?: number
-}
-
-export interface NativeWorldOptions {
-  /** Whole, 0 … 2^53. */
-  seed: number
-  /** Keep datagrams and keys for exports. */
-  record: boolean
-}
-
-/** What is absent is perfect. */
-export interface NativeLinkShape {
-  delayMs?: number
-  jitterMs?: number
-  rateBitsPerSec?: number
-  rateTrace?: readonly { atMs: number; bitsPerSec: number }[]
-  queue?: { kind: 'taildrop'; bytes: number } | { kind: 'codel'; targetMs?: number; intervalMs?: number; bytes?: number }
-  loss?: number | { kind: 'gilbert-elliott'; goodToBad: number; badToGood: number; lossGood?: number; lossBad?: number } | { kind: 'list'; drop: readonly number[] }
-  duplicate?: number
-  corrupt?: number
-  reorder?: { probability: number; byMs: number }
-  mtuBytes?: number
-  ecnMark?: boolean
-}
-
-/** What is absent is the default of docs/spec/api.md §2.7. */
-export interface NativeNat {
-  mapping?: 'endpoint-independent' | 'address' | 'address-port'
-  filtering?: 'endpoint-independent' | 'address' | 'address-port'
-  ports?: 'preserving' | 'sequential' | 'random' | 'parity'
-  hairpin?: boolean
-  timeoutMs?: number
-  linux?: boolean
-  blocked?: boolean
-}
-
-export interface NativeLink {
-  a: number
-  b: number
-  /** The end is the inside of a translator. */
-  insideA?: boolean
-  insideB?: boolean
-  shape: NativeLinkShape
-  addressA?: string
-  addressB?: string
-}
-
-/** Datagrams by what became of them, both ways together. */
-export interface NativeLinkFacts {
-  up: boolean
-  delivered: number
-  loss: number
-  queue: number
-  cut: number
-  mtu: number
-  /** Delivered ones. */
-  bytes: number
-}
-
-export interface NativeSimEvent {
-  atMs: number
-  link: number
-  from: string
-  to: string
-  bytes: number
-  fate: 'delivered' | 'loss' | 'queue' | 'cut' | 'mtu' | 'nat'
-  deliverAtMs: number | null
-}
-
-/** One attachment of a node; `name`: `eth0`, `eth1`, ... in the order of its links. */
-export interface NativeInterface {
-  name: string
-  address: string
-  up: boolean
-}
-
-/** PEM. */
-export interface NativeIdentity {
-  cert: string
-  key: string
 }
