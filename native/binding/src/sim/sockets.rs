@@ -17,6 +17,7 @@ use qdriver::{
 };
 use qsim::{
     SendError,
+    wires::DEFAULT_TTL,
     world::{NodeId, World as Topology},
 };
 
@@ -133,8 +134,9 @@ impl Place<'_> {
     }
 
     /// One datagram onto its first link.
-    fn put(&mut self, four_tuple: FourTuple, ecn: Ecn, datagram: &[u8]) -> Result<(), SendFailure> {
-        self.topology.send(self.now, self.host, four_tuple, ecn, datagram).map_err(|error| match error {
+    fn put(&mut self, four_tuple: FourTuple, ecn: Ecn, hop_limit: Option<u8>, datagram: &[u8]) -> Result<(), SendFailure> {
+        let ttl = hop_limit.unwrap_or(DEFAULT_TTL);
+        self.topology.send_with_ttl(self.now, self.host, four_tuple, ecn, ttl, datagram).map_err(|error| match error {
             SendError::TooLong => SendFailure::TooLarge,
             SendError::InterfaceDown => SendFailure::NetworkDown,
             SendError::NoRoute => SendFailure::Unreachable,
@@ -168,17 +170,17 @@ impl Outside<Machine> for Place<'_> {
         let four_tuple = FourTuple { local: transmit.local, remote: transmit.remote };
         let local = self.sockets.source(self.seat, four_tuple).ok_or(RawError::NoSocket)?;
         let refused = |_| RawError::Refused(Stop::Unreachable(Error::from(ErrorKind::NetworkUnreachable)));
-        self.put(FourTuple { local, ..four_tuple }, Ecn::NotEct, transmit.bytes).map_err(refused)
+        self.put(FourTuple { local, ..four_tuple }, Ecn::NotEct, None, transmit.bytes).map_err(refused)
     }
 }
 
 impl Network<Machine> for Place<'_> {
     fn send(&mut self, _now: Timestamp, departure: &Departure, bytes: &[u8]) -> Result<(), SendFailure> {
-        let Departure { four_tuple, ecn, segment_size, .. } = *departure;
+        let Departure { four_tuple, ecn, hop_limit, segment_size, .. } = *departure;
         let local = self.sockets.source(self.seat, four_tuple).ok_or(SendFailure::Unreachable)?;
         // As with GSO, a burst is refused as a whole: what refuses its first datagram refuses all.
         for datagram in bytes.chunks(segment_size.max(1)) {
-            self.put(FourTuple { local, ..four_tuple }, ecn, datagram)?;
+            self.put(FourTuple { local, ..four_tuple }, ecn, hop_limit, datagram)?;
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ pub struct Burst {
     pub four_tuple: FourTuple,
     /// Mark of every datagram.
     pub ecn: Ecn,
+    /// Time to live (hop limit) of these datagrams only; `None`: the socket's own (traversal T-89).
+    pub hop_limit: Option<u8>,
     /// Bytes in the buffer.
     pub len: usize,
     /// Bytes of every segment but the last.

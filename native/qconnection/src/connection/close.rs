@@ -249,7 +249,7 @@ impl Connection {
         if self.is_logged() {
             self.log_segment(path, window.get(..at).unwrap_or_default());
         }
-        Some(Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, len: at, segment_size: at, segments: 1 })
+        Some(Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, hop_limit: None, len: at, segment_size: at, segments: 1 })
     }
 
     /// Writes one packet with CONNECTION_CLOSE, padded so that it has at least `fill` bytes; returns its size.

@@ -83,6 +83,7 @@ impl Connection {
                 path,
                 four_tuple: network.four_tuple,
                 ecn: network.pending.ecn,
+                hop_limit: None,
                 len: written.len,
                 segment_size: written.segment_size,
                 segments: written.segments,

@@ -11,8 +11,10 @@ use std::{net::IpAddr, time::Duration};
 /// A datagram that belongs to no connection and waits to be sent.
 #[derive(Debug)]
 pub(super) struct Answer {
-    four_tuple: FourTuple,
-    bytes: Vec<u8>,
+    pub(super) four_tuple: FourTuple,
+    /// Time to live of the datagram; `None`: the socket's own.
+    pub(super) hop_limit: Option<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -21,7 +23,7 @@ impl Answer {
         let len = self.bytes.len();
         buffer.get_mut(..len)?.copy_from_slice(&self.bytes);
         let four_tuple = self.four_tuple;
-        Some(Burst { connection: None, path: PathId::ZERO, four_tuple, ecn: Ecn::NotEct, len, segment_size: len, segments: 1 })
+        Some(Burst { connection: None, path: PathId::ZERO, four_tuple, ecn: Ecn::NotEct, hop_limit: self.hop_limit, len, segment_size: len, segments: 1 })
     }
 }
 
@@ -61,7 +63,7 @@ impl Endpoint {
         if self.answers.len() >= limits::ANSWERS_WAITING {
             return self.drops.count(DropReason::QueueFull);
         }
-        self.answers.push_back(Answer { four_tuple, bytes });
+        self.answers.push_back(Answer { four_tuple, hop_limit: None, bytes });
     }
 }
 

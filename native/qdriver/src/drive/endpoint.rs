@@ -21,8 +21,8 @@ impl Machine for Endpoint {
     }
 
     fn departure(burst: &Burst) -> Departure {
-        let Burst { four_tuple, ecn, len, segment_size, path, connection, .. } = *burst;
-        Departure { four_tuple, ecn, len, segment_size, path: connection.map(|_| path) }
+        let Burst { four_tuple, ecn, hop_limit, len, segment_size, path, connection, .. } = *burst;
+        Departure { four_tuple, ecn, hop_limit, len, segment_size, path: connection.map(|_| path) }
     }
 
     fn on_submitted(&mut self, burst: &Burst, segments: usize, now: Timestamp) {

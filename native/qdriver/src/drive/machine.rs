@@ -54,6 +54,8 @@ pub struct Departure {
     pub four_tuple: FourTuple,
     /// Mark of every datagram.
     pub ecn: Ecn,
+    /// Time to live (hop limit) of these datagrams only; `None`: the system's default.
+    pub hop_limit: Option<u8>,
     /// Bytes at the front of the buffer.
     pub len: usize,
     /// Bytes of every segment but the last.
@@ -69,7 +71,7 @@ impl Departure {
             remote: self.four_tuple.remote,
             source: Some(self.four_tuple.local.ip()),
             ecn: self.ecn,
-            hop_limit: None,
+            hop_limit: self.hop_limit,
             segment_size: self.segment_size,
             bytes,
         }

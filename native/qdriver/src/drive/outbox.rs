@@ -189,6 +189,6 @@ mod tests {
     fn departure() -> Departure {
         let address = (Ipv4Addr::LOCALHOST, 1).into();
         let four_tuple = FourTuple { local: address, remote: address };
-        Departure { four_tuple, ecn: Ecn::NotEct, len: 1, segment_size: 1, path: None }
+        Departure { four_tuple, ecn: Ecn::NotEct, hop_limit: None, len: 1, segment_size: 1, path: None }
     }
 }

@@ -411,7 +411,7 @@ impl Machine for Fake {
         let Planned { four_tuple, ecn, bytes, segment_size } = planned;
         let number = self.made;
         self.made += 1;
-        Some((number, Departure { four_tuple, ecn, len: bytes.len(), segment_size, path: None }))
+        Some((number, Departure { four_tuple, ecn, hop_limit: None, len: bytes.len(), segment_size, path: None }))
     }
 
     fn departure(burst: &Self::Burst) -> Departure {

@@ -97,7 +97,7 @@ impl Connection {
         let (ecn, len) = (copy.ecn, copy.bytes.len());
         buffer.get_mut(..len)?.copy_from_slice(&copy.bytes);
         candidates.copying = Some(copy);
-        Some(Burst { connection: Some(self.handle), path: PathId::ZERO, four_tuple, ecn, len, segment_size: len, segments: 1 })
+        Some(Burst { connection: Some(self.handle), path: PathId::ZERO, four_tuple, ecn, hop_limit: None, len, segment_size: len, segments: 1 })
     }
 
     /// The burst that was handed out last, if it was a copy. Asked once, when the socket has answered.

@@ -68,7 +68,7 @@ impl Connection {
         match burst::aside::write(self, now, path, (four_tuple, dcid), credit, buffer) {
             Ok(0) => None,
             Ok(len) => {
-                let burst = Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, len, segment_size: len, segments: 1 };
+                let burst = Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, hop_limit: None, len, segment_size: len, segments: 1 };
                 Some(burst)
             }
             Err(error) => {
