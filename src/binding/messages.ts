@@ -110,6 +110,7 @@ export interface NativeTransport {
 export interface NativePathSpec {
   /** `ip:port`, port 0 = any; absent = any of the remote's family. */
   local?: string
+  /** `ip:port` or `RELAY-OUTER`; absent = the connection's. */
   remote?: string
   interface?: string
   status?: 'available' | 'backup'
@@ -119,7 +120,7 @@ export interface NativePathSpec {
 export interface NativeConnect {
   /** Hex; the connection's name in logs and qlog. */
   id: string
-  /** Addresses of the one server, best first. */
+  /** Addresses of the one server, best first; `RELAY-OUTER` needs a `register` before. */
   remotes: string[]
   serverName: string
   tls: NativeTls

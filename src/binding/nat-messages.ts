@@ -108,7 +108,7 @@ export type NativeNatOrder =
   /** Keeps a mapping alive until `nat-cancel`: `nat-mapping` events (traversal T-46). */
   | { do: 'nat-keep'; ticket: number; local: string; server: string; form: NativeStunForm }
   | { do: 'nat-cancel'; ticket: number }
-  /** A relay knows the bound socket `local` as `outer` from now on: peers dial `RELAY-OUTER`, and relayed ways may be opened from it. */
+  /** A relay knows the bound socket `local` as `outer` from now on: peers dial `RELAY-OUTER`, and relayed ways may be opened from it. `local` as `nat-answer` tells it: the address at which the relay's answers come in. Again: under another `outer`, relayed paths stay. What cannot be: `register-refused`. */
   | { do: 'register'; local: string; relay: string; outer: string }
   | { do: 'unregister'; local: string; relay: string }
   /** Answers STUN requests; null: no more. `sockets`: our bound sockets as clients see them, one or all four of two IPs and two ports. */
@@ -146,6 +146,8 @@ export interface NativeNatReport {
 
 /** Of the endpoint (word 1 = 0). */
 export type NativeNatEvent =
+  /** A `register` that did nothing. */
+  | { type: 'register-refused'; atMs: number; local: string; relay: string; reason: string }
   /** `local`: the address at which the answer came in. */
   | { type: 'nat-answer'; atMs: number; ticket: number; local: string; mapped: string; from: string; rttMs: number; tries: number }
   | { type: 'nat-silence'; atMs: number; ticket: number; tries: number }

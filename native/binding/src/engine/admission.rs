@@ -6,7 +6,7 @@
 use qconnection::endpoint::{Admission, AttemptId, EndpointNews};
 use qdriver::Io;
 
-use super::Engine;
+use super::{Engine, remote::remote_text};
 use crate::{
     messages::{events::Event, orders::{AdmissionMode, Admit}},
     options::server::Listen,
@@ -55,15 +55,15 @@ impl Engine {
                 EndpointNews::Attempt(attempt) => Event::Attempt {
                     at_ms,
                     attempt: attempt.id.0,
-                    remote: attempt.four_tuple.remote.to_string(),
+                    remote: remote_text(io.endpoint, attempt.four_tuple.remote),
                     local: attempt.four_tuple.local.to_string(),
                     server_name: attempt.server_name,
                     alpn: attempt.protocols.iter().map(|protocol| String::from_utf8_lossy(protocol).into_owned()).collect(),
                     validated: attempt.validated,
                 },
                 EndpointNews::AttemptOver(id) => Event::AttemptOver { at_ms, attempt: id.0 },
-                EndpointNews::Refused { remote, reason } => Event::Refused { at_ms, remote: remote.to_string(), reason },
-                EndpointNews::Retried { remote } => Event::Retried { at_ms, remote: remote.to_string(), reason: "the client must prove its address" },
+                EndpointNews::Refused { remote, reason } => Event::Refused { at_ms, remote: remote_text(io.endpoint, remote), reason },
+                EndpointNews::Retried { remote } => Event::Retried { at_ms, remote: remote_text(io.endpoint, remote), reason: "the client must prove its address" },
             };
             self.out.event(0, &event);
         }

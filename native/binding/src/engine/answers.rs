@@ -1,10 +1,13 @@
 //! Questions that a person or a test asks while JavaScript waits (docs/design/ring, section 6).
 
 use qbase::{PathId, SpaceId};
-use qconnection::connection::{SpaceState, SpaceView};
+use qconnection::{
+    Endpoint,
+    connection::{SpaceState, SpaceView},
+};
 use qdriver::Io;
 
-use super::Engine;
+use super::{Engine, remote::with_remotes};
 use crate::{
     error::NativeError,
     messages::{
@@ -22,9 +25,12 @@ impl Engine {
         }
         let connection = self.table.get(key).filter(|connection| connection.is_live()).ok_or_else(NativeError::connection_closed)?;
         let now = io.now;
+        if let Question::Explain { about } = question {
+            let machine = io.endpoint.connection(connection.handle).ok_or_else(NativeError::connection_closed)?;
+            return Ok(serde_json::to_string(&self.explain(io.endpoint, machine, now, about))?);
+        }
         let machine = io.endpoint.connection_mut(connection.handle).ok_or_else(NativeError::connection_closed)?;
         let json = match question {
-            Question::Explain { about } => serde_json::to_string(&self.explain(machine, now, about)),
             Question::UpdateKey => serde_json::to_string(&machine.update_key(now)),
             Question::Space { space, path } => {
                 let space = match space {
@@ -34,13 +40,13 @@ impl Engine {
                 };
                 serde_json::to_string(&machine.space(space).map(|view| facts(&view)))
             }
-            Question::Nothing => Ok("{}".to_owned()),
+            Question::Explain { .. } | Question::Nothing => Ok("{}".to_owned()),
         };
         Ok(json?)
     }
 
-    fn explain(&self, machine: &qconnection::Connection, now: qbase::Timestamp, about: About) -> Explanation {
-        let mut lines = machine.explain(now);
+    fn explain(&self, endpoint: &Endpoint, machine: &qconnection::Connection, now: qbase::Timestamp, about: About) -> Explanation {
+        let mut lines: Vec<_> = machine.explain(now).iter().map(|line| with_remotes(endpoint, line)).collect();
         if about == About::Paths {
             lines.retain(|line| line.starts_with("path") || line.starts_with("waiting"));
         }

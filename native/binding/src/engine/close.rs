@@ -2,7 +2,7 @@
 
 use qbase::{ErrorCode, Timestamp};
 use qconnection::{
-    Connection as Machine,
+    Connection as Machine, Endpoint,
     connection::events::{CloseInfo, ClosedBy, Event, Layer},
 };
 use qdriver::Io;
@@ -10,6 +10,7 @@ use qdriver::Io;
 use super::{
     Engine,
     connection::{Closing, Phase},
+    remote::remote_text,
 };
 use crate::{
     error::NativeError,
@@ -63,9 +64,9 @@ impl Engine {
         let error = match (connection.broken.take(), io.endpoint.connection(connection.handle)) {
             (Some(error), _) => Some(error),
             (None, Some(machine)) if info.code == BAD_CERTIFICATE && info.by == ClosedBy::Local && refused.is_some() => {
-                fault(info, machine).map(|error| error.with(|facts| unjudged(facts, &refused.unwrap_or_default())))
+                fault(info, machine, io.endpoint).map(|error| error.with(|facts| unjudged(facts, &refused.unwrap_or_default())))
             }
-            (None, Some(machine)) if !is_ours => fault(info, machine),
+            (None, Some(machine)) if !is_ours => fault(info, machine, io.endpoint),
             _ => None,
         };
         connection.phase = Phase::Ended;
@@ -144,10 +145,10 @@ fn described(info: &CloseInfo, error: Option<NativeError>) -> events::CloseInfo 
 }
 
 /// Why a connection ended; `None`: in order.
-fn fault(info: &CloseInfo, machine: &Machine) -> Option<NativeError> {
+fn fault(info: &CloseInfo, machine: &Machine, endpoint: &Endpoint) -> Option<NativeError> {
     let name = code_name(info);
     let said = if info.reason.is_empty() { String::new() } else { format!(": {}", info.reason) };
-    let remote = machine.paths().next().map(|path| path.four_tuple.remote.to_string()).unwrap_or_default();
+    let remote = machine.paths().next().map(|path| remote_text(endpoint, path.four_tuple.remote)).unwrap_or_default();
     let who = if info.by == ClosedBy::Local { "this side" } else { "the peer" };
     let (code, message) = match (info.by, info.layer, info.code) {
         (ClosedBy::IdleTimeout, ..) => ("QB_IDLE_TIMEOUT", format!("nothing came from {remote} for the idle timeout; limits.keepAliveMs keeps a quiet connection, limits.idleTimeoutMs waits longer")),

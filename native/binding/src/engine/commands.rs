@@ -10,6 +10,7 @@ use super::{
     Engine,
     admission::set_admission,
     connection::{Closing, Connection, Phase},
+    nat,
     stream::{Room, Stream},
 };
 use crate::{
@@ -37,12 +38,7 @@ impl Engine {
                     io.endpoint.listen(Some(listen.config));
                 }
                 Command::Admit(attempt, verdict, terms) => self.admit(io, attempt, verdict, terms.map(|terms| *terms)),
-                Command::Order(0, order) => match *order {
-                    Order::Admission { mode } => set_admission(io, mode),
-                    Order::Raw { to } => self.raw.listener = to,
-                    Order::Block { rules } => io.endpoint.block(block_list(&rules)),
-                    _ => {}
-                },
+                Command::Order(0, order) => self.obey_of_endpoint(io, *order),
                 Command::Unlisten => {
                     self.newcomers = None;
                     io.endpoint.listen(None);
@@ -59,6 +55,18 @@ impl Engine {
             }
         }
         self.commands.give_back(batch);
+    }
+
+    fn obey_of_endpoint(&mut self, io: &mut Io<'_>, order: Order) {
+        match order {
+            Order::Admission { mode } => set_admission(io, mode),
+            Order::Raw { to } => self.raw.listener = to,
+            Order::Block { rules } => io.endpoint.block(block_list(&rules)),
+            Order::Register(order) => self.register(io, order),
+            Order::Unregister(order) => nat::unregister(io, order),
+            // To connections.
+            _ => {}
+        }
     }
 
     fn obey_stream(&mut self, io: &mut Io<'_>, command: StreamCommand) {
@@ -185,7 +193,7 @@ impl Engine {
                 self.look_at_plan(io, key);
             }
             Order::Plan { plan } => self.obey_plan(io, key, plan.map(|plan| *plan)),
-            Order::Admission { .. } | Order::Raw { .. } | Order::Block { .. } => {}
+            Order::Admission { .. } | Order::Raw { .. } | Order::Block { .. } | Order::Register(_) | Order::Unregister(_) => {}
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));

@@ -7,14 +7,14 @@ use std::{
     sync::Arc,
 };
 
-use qbase::{FourTuple, Timestamp};
+use qbase::Timestamp;
 use qconnection::{
     ConnectionHandle,
     connection::{HandshakeStep, PathTicket},
 };
 use qevent::DropCounters;
 
-use super::{datagrams::Messages, migrate::Move, plans::Planning, stall::Stall, stream::Stream};
+use super::{datagrams::Messages, migrate::Move, plans::Planning, remote::Addresses, stall::Stall, stream::Stream};
 use crate::{
     error::NativeError,
     messages::orders::CloseLayer,
@@ -58,7 +58,7 @@ pub struct Connection {
     /// Moves of paths that JavaScript waits for.
     pub moves: Vec<Move>,
     /// Addresses of the paths JavaScript knows.
-    paths: Vec<(u32, FourTuple)>,
+    paths: Vec<(u32, Addresses)>,
     /// Streams on which the peer has not said its last word.
     pub unfinished: u64,
     /// How long its bytes stood still.
@@ -215,15 +215,15 @@ impl Connection {
     }
 
     /// Keeps the addresses of a path, for the word of its end.
-    pub fn remember(&mut self, path: u32, four_tuple: FourTuple) {
+    pub fn remember(&mut self, path: u32, addresses: Addresses) {
         match self.paths.iter_mut().find(|(other, _)| *other == path) {
-            Some((_, known)) => *known = four_tuple,
-            None => self.paths.push((path, four_tuple)),
+            Some((_, known)) => *known = addresses,
+            None => self.paths.push((path, addresses)),
         }
     }
 
     /// The last addresses of a path that has gone.
-    pub fn take_addresses(&mut self, path: u32) -> Option<FourTuple> {
+    pub fn take_addresses(&mut self, path: u32) -> Option<Addresses> {
         let at = self.paths.iter().position(|(other, _)| *other == path)?;
         Some(self.paths.swap_remove(at).1)
     }

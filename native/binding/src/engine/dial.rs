@@ -1,19 +1,23 @@
 //! Sockets and what is opened over them: connections of our own, and further paths.
 //!
 //! Decides which socket a path leaves by: the one that is bound to its own address, else one of its family, bound when
-//! there is none yet. Failures reach JavaScript as the end of the connection or of the path.
+//! there is none yet; to a peer behind a relay by one that a relay knows. Failures reach JavaScript as the end of the connection or of the path.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use qbase::{FourTuple, Timestamp};
-use qconnection::connection::{Afterwards, Candidate, OpenPathError, PathTicket};
+use qconnection::{
+    Connection as Machine, Endpoint,
+    connection::{Afterwards, Candidate, OpenPathError, PathTicket},
+    endpoint::pathways::{NoPathway, Registration},
+};
 use qdriver::{Io, drive::SocketFacts};
 
-use super::{Engine, connection::Connection};
+use super::{Engine, connection::Connection, paths::leaves_by, remote::{remote_of, remote_text}};
 use crate::{
     error::NativeError,
     failures::bind_failure,
-    messages::{events::Event, orders::PathSpec},
+    messages::{events::Event, nat::Remote, orders::PathSpec},
     options::connect::Dial,
 };
 
@@ -24,7 +28,7 @@ impl Engine {
         let ways = self.ways(io, &dial);
         let handle = ways.as_ref().map_err(Clone::clone).and_then(|ways| {
             io.endpoint.connect_over(io.now, &dial.config, &dial.server_name, ways).map_err(|error| {
-                let remote = ways.first().map(|pair| pair.four_tuple.remote.to_string()).unwrap_or_default();
+                let remote = ways.first().map(|pair| remote_text(io.endpoint, pair.four_tuple.remote)).unwrap_or_default();
                 NativeError::new("QB_NO_PATH", format!("no connection to {remote}: {error}; check the address"))
             })
         });
@@ -53,7 +57,7 @@ impl Engine {
         let mut places = Vec::new();
         for spec in &dial.paths {
             places.push(ways.len());
-            match self.way(io, spec, spec.remote.or_else(|| remote_for(spec, &dial.remotes))) {
+            match self.way(io, spec, spec.remote.map(|remote| remote.0).or_else(|| remote_for(spec, &dial.remotes))) {
                 Ok(four_tuple) => ways.push(Candidate { four_tuple, afterwards: Afterwards::Path(spec.terms()) }),
                 Err(error) if ways.is_empty() => return Err(error),
                 // The others do without it.
@@ -62,11 +66,11 @@ impl Engine {
         }
         for (spec, place) in dial.paths.iter().zip(places).filter(|(spec, _)| spec.remote.is_none()) {
             let first = remote_for(spec, &dial.remotes);
-            let fits = |remote: &&SocketAddr| Some(**remote) != first && spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
-            for remote in dial.remotes.iter().filter(fits) {
+            let fits = |remote: &qtraversal::Endpoint| Some(*remote) != first && spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4());
+            for remote in dial.remotes.iter().map(|remote| remote.0).filter(fits) {
                 // An address that cannot be reached from here is none to try.
                 if ways.len() < dial.config.transport.max_candidates
-                    && let Ok(four_tuple) = self.way(io, spec, Some(*remote))
+                    && let Ok(four_tuple) = self.way(io, spec, Some(remote))
                 {
                     ways.push(Candidate { four_tuple, afterwards: Afterwards::InsteadOf(place) });
                 }
@@ -75,10 +79,12 @@ impl Engine {
         Ok(ways)
     }
 
-    fn way(&mut self, io: &mut Io<'_>, spec: &PathSpec, remote: Option<SocketAddr>) -> Result<FourTuple, NativeError> {
+    fn way(&mut self, io: &mut Io<'_>, spec: &PathSpec, remote: Option<qtraversal::Endpoint>) -> Result<FourTuple, NativeError> {
         let remote = remote.ok_or_else(|| NativeError::new("QB_NO_PATH", "no address of the server has the family of the first path; name another local address"))?;
-        let local = self.local_for(io, spec, remote)?;
-        Ok(FourTuple { local, remote })
+        match remote {
+            qtraversal::Endpoint::Direct(remote) => Ok(FourTuple { local: self.local_for(io, spec, remote)?, remote }),
+            qtraversal::Endpoint::Agent { .. } => way_over_relay(io, spec, remote),
+        }
     }
 
     /// Opens a further path; it waits in the machine until it can be.
@@ -93,12 +99,12 @@ impl Engine {
     fn try_open_path(&mut self, io: &mut Io<'_>, key: u32, ticket: Option<u64>, spec: &PathSpec) -> Result<(), NativeError> {
         let gone = || NativeError::connection_closed();
         let handle = self.table.get(key).ok_or_else(gone)?.handle;
-        let default = io.endpoint.connection(handle).and_then(|machine| machine.paths().next()).map(|path| path.four_tuple.remote);
-        let remote = spec.remote.or(default).ok_or_else(gone)?;
-        let local = self.local_for(io, spec, remote)?;
+        let machine = io.endpoint.connection(handle).ok_or_else(gone)?;
+        let remote = spec.remote.map(|remote| remote.0).or_else(|| usual_remote(io.endpoint, machine)).ok_or_else(gone)?;
+        let four_tuple = self.way(io, spec, Some(remote))?;
         let connection = self.table.get_mut(key).ok_or_else(gone)?;
         let machine = io.endpoint.connection_mut(handle).ok_or_else(gone)?;
-        let own = machine.open_path(io.now, FourTuple { local, remote }, spec.terms()).map_err(refusal)?;
+        let own = machine.open_path(io.now, four_tuple, spec.terms()).map_err(refusal)?;
         connection.tickets.push((own, ticket));
         Ok(())
     }
@@ -141,8 +147,38 @@ impl Engine {
 }
 
 /// The first remote that a path can reach from the address it names.
-fn remote_for(spec: &PathSpec, remotes: &[SocketAddr]) -> Option<SocketAddr> {
-    remotes.iter().copied().find(|remote| spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4()))
+fn remote_for(spec: &PathSpec, remotes: &[Remote]) -> Option<qtraversal::Endpoint> {
+    remotes.iter().map(|remote| remote.0).find(|remote| spec.local.is_none_or(|local| local.is_ipv4() == remote.is_ipv4()))
+}
+
+/// Where a path leads that names no remote: to where another of the connection leads, directly if one does.
+fn usual_remote(endpoint: &Endpoint, machine: &Machine) -> Option<qtraversal::Endpoint> {
+    let mut remotes: Vec<_> = machine.paths().filter_map(|path| remote_of(endpoint, path.four_tuple.remote)).collect();
+    remotes.sort_by_key(qtraversal::Endpoint::is_relayed);
+    remotes.first().copied()
+}
+
+/// The way to a peer behind a relay, from a socket that a relay knows: the peer's own relay if that one does.
+fn way_over_relay(io: &mut Io<'_>, spec: &PathSpec, remote: qtraversal::Endpoint) -> Result<FourTuple, NativeError> {
+    let leaves_from = |local: SocketAddr| {
+        let is_named = spec.local.is_none_or(|named| (named.ip().is_unspecified() || named.ip() == local.ip()) && (named.port() == 0 || named.port() == local.port()));
+        is_named && (spec.interface.is_none() || io.sockets().any(|socket| leaves_by(socket.local, local) && socket.interface == spec.interface))
+    };
+    let fits = |known: &&Registration| known.own.is_ipv4() == remote.is_ipv4() && leaves_from(known.local);
+    let shared = io.endpoint.registrations().filter(fits).find(|known| known.own.agent() == remote.agent());
+    let local = shared.or_else(|| io.endpoint.registrations().find(fits)).map(|known| known.local);
+    let way = local.ok_or(NoPathway::NotRegistered).and_then(|local| io.endpoint.pathway_to(local, remote));
+    way.map_err(|error| {
+        let what = match error {
+            NoPathway::NotRegistered => "a socket of this endpoint must be registered with a relay of that family first, so that the peer can answer (registerRelay)",
+            NoPathway::TooMany => "close connections over relays",
+            NoPathway::Unusable(_) | NoPathway::Direct => "name it RELAY-OUTER with two public addresses of one family",
+        };
+        NativeError::new("QB_NO_PATH", format!("no way to {remote}: {error}; {what}")).with(|facts| {
+            facts.field = Some("remote".to_owned());
+            facts.value = Some(remote.to_string().into());
+        })
+    })
 }
 
 /// Every address of a remote's family, any port.
@@ -174,11 +210,11 @@ mod tests {
 
     #[test]
     fn a_path_goes_to_the_first_remote_of_its_family() {
-        let remotes = [address("[::1]:1"), address("127.0.0.1:1")];
+        let remotes = ["[::1]:1", "127.0.0.1:1"].map(|text| Remote(text.parse().expect("address")));
         let from = |local: Option<&str>| remote_for(&PathSpec { local: local.map(address), ..PathSpec::default() }, &remotes);
-        assert_eq!(from(None), Some(remotes[0]));
-        assert_eq!(from(Some("127.0.0.2:0")), Some(remotes[1]));
-        assert_eq!(from(Some("[::1]:0")), Some(remotes[0]));
+        assert_eq!(from(None), Some(remotes[0].0));
+        assert_eq!(from(Some("127.0.0.2:0")), Some(remotes[1].0));
+        assert_eq!(from(Some("[::1]:0")), Some(remotes[0].0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use qconnection::connection::{
 };
 use qdriver::{Io, drive::SocketFacts};
 
-use super::{Engine, dial::any_address};
+use super::{Engine, dial::any_address, remote::remote_of};
 use crate::{
     error::NativeError,
     failures::bind_failure,
@@ -135,7 +135,12 @@ impl Engine {
         let handle = self.table.get(key).ok_or_else(NativeError::connection_closed)?.handle;
         let own = io.endpoint.connection(handle).and_then(|machine| machine.path(path)).map(|view| view.four_tuple);
         let own = own.ok_or_else(|| refusal(MigrateError::UnknownPath, path))?;
-        if spec.remote.is_some_and(|remote| remote != own.remote) {
+        let remote = remote_of(io.endpoint, own.remote);
+        if remote.is_none_or(|remote| remote.is_relayed()) {
+            let message = format!("path {path} leads through a relay, which knows this end by one socket; register the other one and open a path from there");
+            return Err(NativeError::new("QB_PATH_LIMIT", message).with(|facts| facts.path = Some(path.0)));
+        }
+        if spec.remote.is_some_and(|named| Some(named.0) != remote) {
             let message = format!("a client moves to another address of its own, path {path} stays with {}; leave remote out", own.remote);
             return Err(NativeError::new("QB_OPTION_INVALID", message).with(|facts| facts.field = Some("spec.remote".to_owned())));
         }

@@ -11,6 +11,8 @@
 //! | `datagrams` | messages, both ways |
 //! | `raw` | datagrams that are no QUIC, both ways |
 //! | `migrate` | moves of paths |
+//! | `nat` | what the endpoint does about NATs |
+//! | `remote` | addresses that may lie behind relays |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
 //! | `plans` | when a scheduler of JavaScript's is asked |
 //! | `admission` | attempts of clients, refusals, Retries |
@@ -31,6 +33,7 @@ mod dial;
 mod early;
 mod fill;
 mod migrate;
+mod nat;
 mod outbox;
 mod pages;
 mod paths;
@@ -39,6 +42,7 @@ mod pings;
 mod plans;
 mod qlog;
 mod raw;
+mod remote;
 mod stall;
 mod steps;
 mod stream;

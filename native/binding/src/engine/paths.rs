@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 
-use qbase::{ErrorCode, FourTuple, PathId, Timestamp};
+use qbase::{ErrorCode, PathId, Timestamp};
 use qconnection::{
-    PathView,
+    Endpoint, PathView,
     connection::events::{Cause, OpenFailure, PathEvent, PathEventKind, WaitingFor},
     path::PathState,
 };
 use qdriver::Io;
 
-use super::Engine;
+use super::{Engine, remote::Addresses};
 use crate::{
     error::NativeError,
     messages::{
@@ -63,7 +63,7 @@ impl Engine {
             _ => {}
         }
         let machine = io.endpoint.connection(connection.handle);
-        let change = (!matches!(event.kind, PathEventKind::SpareProved(_))).then(|| change(event));
+        let change = (!matches!(event.kind, PathEventKind::SpareProved(_))).then(|| change(event, io.endpoint));
         match machine.and_then(|machine| machine.path(event.path)) {
             Some(view) => self.tell_facts(io, key, &view, event.reason, change),
             None => self.tell_gone(key, now, event, change),
@@ -74,13 +74,14 @@ impl Engine {
     fn tell_facts(&mut self, io: &Io<'_>, key: u32, view: &PathView, reason: &'static str, change: Option<PathChange>) {
         let at_ms = self.out.at_ms(io.now);
         let Some(connection) = self.table.get_mut(key) else { return };
-        connection.remember(view.id.0, view.four_tuple);
+        let Addresses { local, remote } = Addresses::of(io.endpoint, view.four_tuple);
+        connection.remember(view.id.0, Addresses { local: local.clone(), remote: remote.clone() });
         let interface = io.sockets().find(|socket| leaves_by(socket.local, view.four_tuple.local)).and_then(|socket| socket.interface);
         let event = Event::Path {
             at_ms,
             path: view.id.0,
-            local: view.four_tuple.local.to_string(),
-            remote: view.four_tuple.remote.to_string(),
+            local,
+            remote,
             interface,
             ticket: connection.ticket(view.ticket),
             facts: PathFacts {
@@ -109,16 +110,14 @@ impl Engine {
             at_ms,
         };
         let ticket = connection.ticket(event.ticket);
-        let addresses = connection.take_addresses(event.path.0);
-        let local = addresses.map(|addresses| addresses.local.to_string()).unwrap_or_default();
-        let remote = addresses.map(|addresses| addresses.remote.to_string()).unwrap_or_default();
+        let Addresses { local, remote } = connection.take_addresses(event.path.0).unwrap_or_default();
         let event = Event::Path { at_ms, path: event.path.0, local, remote, interface: None, ticket, facts, change };
         self.out.event(key, &event);
     }
 }
 
 /// Whether a path from `local` leaves by the socket that is bound to `bound`; sockets on one port differ in their address.
-fn leaves_by(bound: SocketAddr, local: SocketAddr) -> bool {
+pub(super) fn leaves_by(bound: SocketAddr, local: SocketAddr) -> bool {
     bound.port() == local.port() && bound.is_ipv4() == local.is_ipv4() && (bound.ip() == local.ip() || bound.ip().is_unspecified())
 }
 
@@ -132,12 +131,13 @@ const fn state_name(state: PathState) -> &'static str {
 }
 
 /// What changed, in JavaScript's words.
-fn change(event: &PathEvent) -> PathChange {
+fn change(event: &PathEvent, endpoint: &Endpoint) -> PathChange {
     let by = match event.by {
         Cause::Local => "local",
         Cause::Peer => "peer",
         Cause::Timer => "timer",
     };
+    let at = |four_tuple| Addresses::of(endpoint, four_tuple);
     let plain = |kind| PathChange { kind, by: Some(by), reason: event.reason, ..PathChange::default() };
     match event.kind {
         PathEventKind::Opening(_) | PathEventKind::Waiting(_) => plain("opening"),
@@ -147,10 +147,10 @@ fn change(event: &PathEvent) -> PathChange {
         PathEventKind::Abandoning(_) => plain("abandoning"),
         PathEventKind::Abandoned(_) | PathEventKind::Failed(_) => plain("abandoned"),
         PathEventKind::Status(status) => PathChange { status: Some(status.into()), ..plain("status") },
-        PathEventKind::Rebound(four_tuple) => between(four_tuple, plain("rebound")),
-        PathEventKind::Migrated(four_tuple) => between(four_tuple, plain("migrated")),
+        PathEventKind::Rebound(four_tuple) => between(at(four_tuple), plain("rebound")),
+        PathEventKind::Migrated(four_tuple) => between(at(four_tuple), plain("migrated")),
         // The path stays as it is.
-        PathEventKind::MigrationFailed(four_tuple) => between(four_tuple, plain("migration-failed")),
+        PathEventKind::MigrationFailed(four_tuple) => between(at(four_tuple), plain("migration-failed")),
         PathEventKind::Mtu(bytes) => PathChange { mtu_bytes: Some(bytes), ..plain("mtu") },
         // The path stays as it is; its facts are told once more, with the reason.
         PathEventKind::SpareProved(_) => PathChange::default(),
@@ -159,8 +159,8 @@ fn change(event: &PathEvent) -> PathChange {
 }
 
 /// A change that has to do with these addresses.
-fn between(four_tuple: FourTuple, change: PathChange) -> PathChange {
-    PathChange { local: Some(four_tuple.local.to_string()), remote: Some(four_tuple.remote.to_string()), ..change }
+fn between(addresses: Addresses, change: PathChange) -> PathChange {
+    PathChange { local: Some(addresses.local), remote: Some(addresses.remote), ..change }
 }
 
 /// Why a path was not opened.

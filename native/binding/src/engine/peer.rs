@@ -5,7 +5,7 @@ use qconnection::connection::Verdict;
 use qcrypto::{Pin, pin::fingerprint};
 use qdriver::Io;
 
-use super::Engine;
+use super::{Engine, remote::Addresses};
 use crate::messages::events::{Event, HandshakeInfo, Peer, Winner};
 
 impl Engine {
@@ -19,8 +19,7 @@ impl Engine {
             connection.server_name = machine.tls().server_name().map(str::to_owned);
         }
         let path = machine.paths().next();
-        let local = path.map(|path| path.four_tuple.local.to_string()).unwrap_or_default();
-        let remote = path.map(|path| path.four_tuple.remote.to_string()).unwrap_or_default();
+        let Addresses { local, remote } = path.map(|path| Addresses::of(io.endpoint, path.four_tuple)).unwrap_or_default();
         let statistics = machine.statistics();
         let multipath = machine.path_mode().name();
         let reason = if machine.is_multipath() { "both ends offered it" } else { "one of both ends did not offer it" };

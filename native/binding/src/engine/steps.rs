@@ -6,7 +6,7 @@
 use qconnection::connection::{HandshakeStep, StepKind};
 use qdriver::Io;
 
-use super::Engine;
+use super::{Engine, remote::Addresses};
 use crate::messages::events::{Event, Step};
 
 /// Names of the bits of [`StepKind::Flight`].
@@ -20,12 +20,12 @@ impl Engine {
         let steps = std::mem::take(&mut connection.steps);
         let Some(machine) = io.endpoint.connection(connection.handle) else { return };
         let attempts: Vec<_> = machine.attempts().map(|attempt| attempt.four_tuple).collect();
-        let steps = steps.iter().map(|step| told(step, attempts.get(usize::from(step.attempt)).copied())).collect();
+        let steps = steps.iter().map(|step| told(step, attempts.get(usize::from(step.attempt)).map(|attempt| Addresses::of(io.endpoint, *attempt)).unwrap_or_default())).collect();
         self.out.event(key, &Event::Handshake { at_ms, steps });
     }
 }
 
-fn told(step: &HandshakeStep, addresses: Option<qbase::FourTuple>) -> Step {
+fn told(step: &HandshakeStep, Addresses { local, remote }: Addresses) -> Step {
     let (datagrams, bytes, packets) = match step.kind {
         StepKind::Flight { datagrams, bytes, levels } => {
             let present = (0..).zip(PACKETS).filter(|(bit, _)| levels >> bit & 1 == 1).map(|(_, name)| name);
@@ -36,8 +36,8 @@ fn told(step: &HandshakeStep, addresses: Option<qbase::FourTuple>) -> Step {
     Step {
         kind: step.kind.name(),
         attempt: step.attempt,
-        local: addresses.map(|addresses| addresses.local.to_string()).unwrap_or_default(),
-        remote: addresses.map(|addresses| addresses.remote.to_string()).unwrap_or_default(),
+        local,
+        remote,
         reason: step.reason,
         datagrams,
         bytes,

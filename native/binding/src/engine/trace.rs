@@ -4,10 +4,11 @@
 
 use qbase::{Ecn, SpaceId};
 use qevent::{AckRecord, BlockedRecord, BurstRecord, Event, PacketRecord, Record, SegmentRecord, TraceMask};
+use qconnection::Endpoint;
 use qdriver::Io;
 use serde::Serialize;
 
-use super::{Engine, outbox::Outbox};
+use super::{Engine, outbox::Outbox, remote::Addresses};
 use crate::queue::layout::Kind;
 
 /// Bits of `Trace` as the machine's.
@@ -21,18 +22,17 @@ impl Engine {
     /// Hands traces over as long as JavaScript keeps up.
     pub(super) fn tell_trace(&mut self, io: &mut Io<'_>, key: u32) {
         let Some(handle) = self.table.get(key).map(|connection| connection.handle) else { return };
-        let Some(machine) = io.endpoint.connection_mut(handle) else { return };
         while !self.out.records.is_full() {
-            let Some(record) = machine.poll_trace() else { return };
-            tell(&mut self.out, key, &record);
+            let Some(record) = io.endpoint.connection_mut(handle).and_then(|machine| machine.poll_trace()) else { return };
+            tell(&mut self.out, key, &record, io.endpoint);
         }
     }
 }
 
-fn tell(out: &mut Outbox, key: u32, record: &Record) {
+fn tell(out: &mut Outbox, key: u32, record: &Record, endpoint: &Endpoint) {
     let at_ms = out.at_ms(record.at);
     match &record.event {
-        Event::BurstSent(burst) => out.json(Kind::Trace, key, &Burst::of(burst, at_ms)),
+        Event::BurstSent(burst) => out.json(Kind::Trace, key, &Burst::of(burst, at_ms, endpoint)),
         Event::BurstBlocked(blocked) => {
             let wake_at_ms = blocked.wake_at.map(|at| out.at_ms(at));
             out.json(Kind::Trace, key, &Blocked::of(blocked, at_ms, wake_at_ms));
@@ -114,13 +114,14 @@ struct EcnCounts {
 }
 
 impl<'a> Burst<'a> {
-    fn of(burst: &'a BurstRecord, at_ms: f64) -> Self {
+    fn of(burst: &'a BurstRecord, at_ms: f64, endpoint: &Endpoint) -> Self {
+        let Addresses { local, remote } = Addresses::of(endpoint, burst.four_tuple);
         Self {
             kind: "burst",
             at_ms,
             path: burst.path.map(|path| path.0),
-            local: burst.four_tuple.local.to_string(),
-            remote: burst.four_tuple.remote.to_string(),
+            local,
+            remote,
             segment_bytes: burst.segment_bytes,
             segments: burst.segments.iter().map(Segment::of).collect(),
             bytes: burst.bytes,

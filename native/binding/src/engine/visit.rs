@@ -10,6 +10,7 @@ use qdriver::Io;
 use super::{
     Engine,
     connection::{Connection, Phase},
+    remote::Addresses,
     stall::Expected,
     stream::{Allowance, Next, Stream},
 };
@@ -85,13 +86,13 @@ impl Engine {
         };
         let mut connection = Connection::new(key, handle, to_hex(machine.original_dcid().as_bytes()), settings, self.link.pages.connection(key));
         connection.server_name = machine.tls().server_name().map(str::to_owned);
-        let path = machine.paths().next();
-        let address = |of: fn(&qbase::FourTuple) -> std::net::SocketAddr| path.map(|path| of(&path.four_tuple).to_string()).unwrap_or_default();
+        let path = machine.paths().next().map(|path| path.four_tuple);
+        let Addresses { local, remote } = path.map(|path| Addresses::of(io.endpoint, path)).unwrap_or_default();
         let event = Event::Connection {
             at_ms: self.out.at_ms(io.now),
             id: connection.id.clone(),
-            remote: address(|four_tuple| four_tuple.remote),
-            local: address(|four_tuple| four_tuple.local),
+            remote,
+            local,
             server_name: connection.server_name.clone(),
             attempt,
         };

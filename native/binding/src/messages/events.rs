@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{JsonCode, PathUse, plans::View};
+use super::{JsonCode, PathUse, nat::NatEvent, plans::View};
 use crate::error::NativeError;
 
 /// Payload of an EVENT record.
@@ -85,6 +85,9 @@ pub enum Event {
     BufferClamped { at_ms: f64, local: String, wanted_bytes: usize, got_bytes: usize },
     /// The thread ends: last record of all.
     EndpointClosed { at_ms: f64, error: Option<NativeError> },
+    /// What the endpoint learned of NATs.
+    #[serde(untagged)]
+    Nat(NatEvent),
 }
 
 /// Who the peer is.

@@ -2,6 +2,7 @@
 //! fields. Absent fields mean the engine's default. Nothing is decided here.
 
 pub mod events;
+pub mod nat;
 pub mod orders;
 pub mod plans;
 

@@ -9,6 +9,7 @@ use crate::options::endpoint::BlockedRange;
 
 use super::{
     JsonCode, PathUse,
+    nat::{Register, Remote, Unregister},
     plans::{self, Plan},
 };
 
@@ -18,8 +19,8 @@ use super::{
 pub struct PathSpec {
     /// Our address, port 0 = any; none: any of the remote's family.
     pub local: Option<SocketAddr>,
-    /// The peer's; none: the connection's.
-    pub remote: Option<SocketAddr>,
+    /// The peer's, which may lie behind a relay; none: the connection's.
+    pub remote: Option<Remote>,
     /// Network interface to pass.
     pub interface: Option<String>,
     /// Whether it is a backup.
@@ -123,6 +124,10 @@ pub enum Order {
         /// All of them.
         rules: Vec<BlockedRange>,
     },
+    /// To the endpoint: a relay knows a socket of ours.
+    Register(Register),
+    /// To the endpoint: it does not any more.
+    Unregister(Unregister),
     /// Changes the share of a path.
     PathWeight {
         /// The path.
@@ -252,6 +257,8 @@ mod tests {
         assert!(matches!(serde_json::from_str(close), Ok(Order::Close { code: JsonCode(9_007_199_254_740_993), .. })));
         let open = r#"{"do":"open-path","ticket":3,"spec":{"local":"127.0.0.2:0","status":"backup"}}"#;
         assert!(matches!(serde_json::from_str(open), Ok(Order::OpenPath { ticket: 3, spec: PathSpec { status: PathUse::Backup, .. } })));
+        let relayed: PathSpec = serde_json::from_str(r#"{"remote":"192.0.2.1:4434-198.51.100.7:6000"}"#).expect("spec");
+        assert!(relayed.remote.is_some_and(|remote| remote.0.is_relayed()));
         let spec: PathSpec = serde_json::from_str(r#"{"weight":4}"#).expect("spec");
         assert_eq!(spec.terms().weight, 4 * DEFAULT_WEIGHT);
         assert!(matches!(serde_json::from_str(r#"{"do":"cancel-path","ticket":3}"#), Ok(Order::CancelPath { ticket: 3 })));

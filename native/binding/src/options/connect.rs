@@ -1,9 +1,6 @@
 //! `NativeConnect`: one connection of our own.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use qbase::limits;
@@ -17,14 +14,14 @@ use super::{
     tls::{Surroundings, Tls},
     transport::{Transport, TransportSettings},
 };
-use crate::{error::NativeError, messages::orders::PathSpec};
+use crate::{error::NativeError, messages::{nat::Remote, orders::PathSpec}};
 
 /// Options as they cross.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Connect<'a> {
     id: String,
-    remotes: Vec<SocketAddr>,
+    remotes: Vec<Remote>,
     server_name: String,
     #[serde(borrow)]
     tls: &'a RawValue,
@@ -65,8 +62,8 @@ impl Handshake {
 pub struct Dial {
     /// Its name in logs, hex.
     pub id: String,
-    /// Addresses of the one server, best first; never empty.
-    pub remotes: Vec<SocketAddr>,
+    /// Addresses of the one server, best first; never empty. Those behind relays need a registration there.
+    pub remotes: Vec<Remote>,
     /// SNI and name to check.
     pub server_name: String,
     /// Name of the handshake mode.

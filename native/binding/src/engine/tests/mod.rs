@@ -1,5 +1,6 @@
 //! Two engines over loopback, driven through their queues as JavaScript does it.
 
+mod nat;
 mod side;
 
 use std::time::Duration;
@@ -72,6 +73,12 @@ fn listening(fields: &str) -> (Side, qcrypto::development::DevelopmentCertificat
 /// A client whose connection 1 begins.
 fn dialling(own: &qcrypto::development::DevelopmentCertificate, remotes: &[String], fields: &str, paths: &str) -> Side {
     let mut client = Side::new(r#"{"local":[]}"#);
+    dial_from(&mut client, own, remotes, fields, paths);
+    client
+}
+
+/// Begins connection 1 of a side.
+fn dial_from(client: &mut Side, own: &qcrypto::development::DevelopmentCertificate, remotes: &[String], fields: &str, paths: &str) {
     let tls = serde_json::json!({"alpn": ["x"], "ca": [own.cert_pem]});
     let remotes = serde_json::json!(remotes);
     let json = format!(
@@ -80,7 +87,6 @@ fn dialling(own: &qcrypto::development::DevelopmentCertificate, remotes: &[Strin
     let dial = Dial::read(&json, &mut TlsCache::default(), &Surroundings::default()).unwrap_or_else(|error| panic!("{error:?}"));
     let key = client.link.next_key().expect("key");
     client.send(Command::Connect(key, Box::new(dial)));
-    client
 }
 
 #[test]
