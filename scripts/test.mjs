@@ -2,16 +2,17 @@
  * `npm test`: every test of the repository, from a fresh clone on. Installs, builds, runs each layer with its output live,
  * and ends with one line `N passed, N failed[, N skipped]`. `npm test -- rust` runs only the layers that are named.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build, install } from './lib/build.mjs'
-import { cargoCounts, countsLine, NONE, oneCheck, sum, summaryCounts, vitestCounts, withCode } from './lib/counts.mjs'
+import { cargoCounts, countsLine, nodeTestCounts, NONE, oneCheck, sum, summaryCounts, vitestCounts, withCode } from './lib/counts.mjs'
 import { preflight } from './lib/preflight.mjs'
 import { ROOT, run } from './lib/run.mjs'
 
 const PEERS = join(ROOT, 'test/peers/run.mjs')
 const PACKAGE = join(ROOT, 'test/package/run.mjs')
 const INTEROP = join(ROOT, 'test/interop/run.mjs')
+const NAT = join(ROOT, 'test/nat')
 
 /** A machine that builds once needs neither debug information nor the bookkeeping for the next build. */
 const ONCE = process.env.CI === 'true' ? { CARGO_INCREMENTAL: '0', CARGO_PROFILE_DEV_DEBUG: '0' } : {}
@@ -26,6 +27,7 @@ const LAYERS = {
   package: { what: 'Package: packed, installed, its types against the contract', test: packed },
   peers: { what: 'Peers: other QUIC implementations', test: peers },
   interop: { what: 'Interop: cases of the quic-interop-runner in small sizes', test: interop },
+  nat: { what: 'NAT: real ones, in network namespaces', test: nat },
 }
 
 async function types() {
@@ -78,6 +80,13 @@ async function interop() {
   if (!existsSync(INTEROP)) return NONE
   const { code, text } = await run(process.execPath, [INTEROP, '--quick'], { keep: true })
   return withCode(summaryCounts(text), code)
+}
+
+/** Files of node:test, one after the other: each has namespaces of its own. */
+async function nat() {
+  const files = readdirSync(NAT).filter((name) => name.endsWith('.test.mjs')).map((name) => join(NAT, name))
+  const { code, text } = await run(process.execPath, ['--test', '--test-reporter=spec', '--test-concurrency=1', ...files], { keep: true })
+  return withCode(nodeTestCounts(text), code)
 }
 
 async function layer(name, { what, test }) {

@@ -23,6 +23,12 @@ export function vitestCounts(report) {
   return { passed: report.numPassedTests, failed: report.numFailedTests + broken, skipped: report.numPendingTests + (report.numTodoTests ?? 0) }
 }
 
+/** `node --test` with its spec reporter: a line each, at the end. */
+export function nodeTestCounts(text) {
+  const count = (word) => Number(new RegExp(`^\\S+ ${word} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
+  return { passed: count('pass'), failed: count('fail') + count('cancelled'), skipped: count('skipped') }
+}
+
 /** The last line that is a JSON object with counts. */
 export function summaryCounts(text) {
   for (const line of text.trimEnd().split('\n').reverse()) {
