@@ -276,3 +276,17 @@ pub const RELAY_BYTES_PER_SECOND: u64 = 12_500_000;
 pub const RELAY_BURST_BYTES: u64 = 4 * 1_024 * 1_024;
 /// Raw observations kept of one NAT detection.
 pub const NAT_OBSERVATIONS: usize = 64;
+/// Questions of the application to STUN servers that wait for an answer at once (attacks R2).
+pub const NAT_ASKS: usize = 64;
+/// The same for sockets of punches.
+pub const PUNCH_ASKS: usize = 64;
+/// STUN servers that one question goes to, one after the other.
+pub const NAT_SERVERS: usize = 4;
+/// Mappings that one endpoint keeps open.
+pub const NAT_KEEPERS: usize = 64;
+/// NAT detections of one endpoint at once.
+pub const NAT_DETECTIONS: usize = 8;
+/// News about NATs that wait for the application; beyond, the oldest go (attacks L26).
+pub const NAT_NEWS: usize = 1_024;
+/// Temporary sockets of one endpoint: those of all port searches (traversal T-94), of detections, and some for other punches.
+pub const TEMPORARY_SOCKETS: usize = SEARCH_SOCKETS + 100;

@@ -70,6 +70,8 @@ timers! {
     Verify = "verify",
     /// A scheduler that waits wants to be asked again (burst B-101).
     Scheduler = "scheduler",
+    /// A STUN server is asked again, or a mapping kept open (traversal T-45, T-46).
+    Nat = "nat",
 }
 
 #[cfg(test)]

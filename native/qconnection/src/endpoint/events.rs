@@ -53,6 +53,7 @@ impl Endpoint {
             }
         }
         self.leave_pool(handle);
+        self.close_sockets_of(handle);
         self.rivals.forget(handle);
         self.turns.forget(handle.index);
     }

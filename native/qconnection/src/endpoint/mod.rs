@@ -16,6 +16,7 @@
 //! | `refuse` | CONNECTION_CLOSE to clients there is no room for |
 //! | `memory` | whose turn it is when memory is short |
 //! | `answer` | how many of these may go out |
+//! | `nat` | STUN, asked and answered; what NATs do; temporary sockets |
 //! | `qlog` | logs of connections, the dead ones included |
 //! | `send_failure` | why a socket refused a burst, by name |
 //! | `unreachable` | ports where nobody listens |
@@ -33,6 +34,7 @@ mod crowd;
 mod early;
 mod events;
 pub(crate) mod memory;
+pub mod nat;
 pub mod pathways;
 mod qlog;
 mod refuse;
@@ -79,8 +81,10 @@ const CID_DRAWS: usize = 16;
 pub enum Received {
     /// QUIC, or what claims to be.
     Quic,
-    /// Something else that shares the socket: STUN, a punch.
+    /// Something else that shares the socket, for the application: a punch, STUN that nobody here asked for.
     NotQuic,
+    /// What the endpoint's own services about NATs waited for.
+    Nat,
 }
 
 /// A set of connections, client and server at once.
@@ -118,6 +122,8 @@ pub struct Endpoint {
     admission: admission::Attempts,
     /// Ways through relays.
     pathways: pathways::Pathways,
+    /// STUN and NATs.
+    nat: nat::Nat,
     /// Logs, if connections write any.
     logs: Option<qlog::Logs>,
 }
@@ -156,6 +162,7 @@ impl Endpoint {
             dialled: Vec::new(),
             admission: admission::Attempts::default(),
             pathways: pathways::Pathways::new(random.next_u64()),
+            nat: nat::Nat::default(),
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             shape: config.shape,
             blocked: config.blocked,
@@ -190,6 +197,9 @@ impl Endpoint {
         if StandIn::is_claimed(four_tuple.remote.ip()) {
             self.drops.count(DropReason::Misrouted);
             return Received::Quic;
+        }
+        if let Some(received) = self.take_stun(now, four_tuple, bytes) {
+            return received;
         }
         let (four_tuple, bytes) = match self.take_header(four_tuple, bytes) {
             None => (four_tuple, bytes),

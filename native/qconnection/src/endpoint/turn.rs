@@ -213,7 +213,8 @@ impl Endpoint {
         let early = self.early.next_timer().map(|at| (at, TimerName::Handshake));
         let attempt = self.admission.next_timer().map(|at| (at, TimerName::Handshake));
         let memory = self.loans.next_timer().map(|at| (at, TimerName::Buffers));
-        [self.turns.next(), early, attempt, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let nat = self.nat.next_timer().map(|at| (at, TimerName::Nat));
+        [self.turns.next(), early, attempt, memory, nat].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due. Connections with work get a turn to send.
@@ -222,6 +223,9 @@ impl Endpoint {
         self.expire_offers(now);
         self.early.expire(now);
         self.expire_attempts(now);
+        if self.nat.next_timer().is_some_and(|at| at <= now) {
+            self.run_nat(now);
+        }
         while let Some(index) = self.turns.take_due(now) {
             let Some(connection) = self.slots.at(index) else { continue };
             connection.on_timer(now);

@@ -17,7 +17,7 @@ use qbase::{Timestamp, limits};
 use rand_core::RngCore;
 
 use super::{
-    Outgoing, ProbeStep, SocketNumber, TTL,
+    Heard, Outgoing, ProbeStep, SocketNumber, TTL,
     hairpin::{End, Trial, TrialStep},
     config::{MAX_FRESH, ProbeConfig},
     infer::{self, Ports},
@@ -154,17 +154,30 @@ impl Detection {
     }
 
     /// A STUN message came in on one of the sockets. Strangers' messages change nothing.
-    pub fn on_message(&mut self, socket: SocketNumber, message: &Message, from: SocketAddr, now: Timestamp) {
+    pub fn on_message(&mut self, socket: SocketNumber, message: &Message, from: SocketAddr, now: Timestamp) -> Heard {
         if let Some(trial) = self.trial {
-            if let Some(hairpin) = trial.on_message(socket, message, from) {
-                self.turned(&trial, Some(from), hairpin, now);
-            }
-            return;
+            let Some(hairpin) = trial.on_message(socket, message, from) else { return Heard::Foreign };
+            self.turned(&trial, Some(from), hairpin, now);
+            return Heard::Ours;
         }
-        let Some(asked) = self.question.filter(|asked| asked.socket == socket) else { return };
-        if let Some(answer) = asked.transaction.on_message(message, from, now) {
-            self.ended(Some(answer), now);
+        let Some(answer) = self.answer(socket, message, from, now) else { return Heard::Foreign };
+        self.ended(Some(answer), now);
+        Heard::Ours
+    }
+
+    /// The same, on a socket of the wildcard address: the answer shows which address it has towards the server.
+    pub fn on_message_at(&mut self, socket: SocketNumber, message: &Message, from: SocketAddr, at: SocketAddr, now: Timestamp) -> Heard {
+        if socket == 0 && self.config.local.is_none() && self.answer(socket, message, from, now).is_some() {
+            self.config.local = Some(at);
+            self.behaviour.local = Some(at);
         }
+        self.on_message(socket, message, from, now)
+    }
+
+    /// The message as an answer to the question.
+    fn answer(&self, socket: SocketNumber, message: &Message, from: SocketAddr, now: Timestamp) -> Option<Answer> {
+        let asked = self.question.filter(|asked| asked.socket == socket)?;
+        asked.transaction.on_message(message, from, now)
     }
 
     /// The next question of the stage; a step for the caller, or nothing when the loop shall look again.

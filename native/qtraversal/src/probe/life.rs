@@ -10,7 +10,7 @@ use std::{net::SocketAddr, time::Duration};
 use qbase::{Timestamp, limits};
 use rand_core::RngCore;
 
-use super::{Outgoing, ProbeStep, SocketNumber, TTL};
+use super::{Heard, Outgoing, ProbeStep, SocketNumber, TTL};
 use crate::{
     nat::{MappingLife, Observation, Question},
     stun::{Answer, Class, Expect, Form, Message, Patience, Step, Transaction, TransactionId},
@@ -156,13 +156,13 @@ impl LifeSearch {
     }
 
     /// A STUN message came in on one of the sockets.
-    pub fn on_message(&mut self, socket: SocketNumber, message: &Message, from: SocketAddr, now: Timestamp) {
-        if let Some(answer) = self.question.and_then(|question| question.on_message(message, from, now)) {
-            // Refusals come to who asked; an answer anywhere else than on the silent socket shows nothing.
-            if socket == SILENT || answer.message.class == Class::Error {
-                self.ended(Some(answer), now);
-            }
+    pub fn on_message(&mut self, socket: SocketNumber, message: &Message, from: SocketAddr, now: Timestamp) -> Heard {
+        let Some(answer) = self.question.and_then(|question| question.on_message(message, from, now)) else { return Heard::Foreign };
+        // Refusals come to who asked; an answer anywhere else than on the silent socket shows nothing.
+        if socket == SILENT || answer.message.class == Class::Error {
+            self.ended(Some(answer), now);
         }
+        Heard::Ours
     }
 
     fn ask(&mut self, request: Message, patience: Patience, now: Timestamp) {

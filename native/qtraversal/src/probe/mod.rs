@@ -56,5 +56,14 @@ pub enum ProbeStep {
     Done,
 }
 
+/// What a message was to a detection or a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It belonged to it.
+    Ours,
+    /// It changed nothing.
+    Foreign,
+}
+
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,12 @@ impl Forms {
         Self(self.0 | Self::bit(form))
     }
 
+    /// These and those.
+    #[must_use]
+    pub const fn union(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
     /// `form` is one of them.
     #[must_use]
     pub const fn has(self, form: Form) -> bool {
