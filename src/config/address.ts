@@ -26,6 +26,21 @@ export function splitPort(text: string): { host: string; port: number } | null {
   return port > 65_535 ? null : { host: match[1] ?? match[2] ?? '', port }
 }
 
+/** A peer behind a relay, `RELAY-OUTER` (traversal T-1); null if the text is none. `relay` may be a name. */
+export function parseRelayed(text: string): { relay: { host: string; port: number }; outer: Address } | null {
+  const match = /^(.+:\d{1,5})-(.+:\d{1,5})$/.exec(text)
+  const relay = match === null ? null : splitPort(match[1] ?? '')
+  const outer = match === null ? null : parseAddress(match[2] ?? '')
+  if (relay === null || outer === null || relay.port === 0 || outer.port === 0) return null
+  const family = isIP(relay.host)
+  return family !== 0 && family !== outer.family ? null : { relay, outer }
+}
+
+/** The family of an address or of a relayed peer; null if the text is neither. */
+export function familyOf(text: string): 4 | 6 | null {
+  return (parseAddress(text) ?? parseRelayed(text)?.outer)?.family ?? null
+}
+
 /** Back to text, always with the port. */
 export function formatAddress(address: { host: string; port: number; family: 4 | 6 }): string {
   return address.family === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`

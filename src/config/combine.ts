@@ -1,8 +1,9 @@
 /** Checks of options against each other: what single fields cannot tell. Each names the field to change. */
-import { parseAddress } from './address.ts'
+import { familyOf, parseAddress } from './address.ts'
 import { invalidOption } from './check.ts'
 import type { ConnectionOptions, Limits, PathSpec, ServerOptions } from './options.ts'
 import { schedulerChoice } from './scheduler.ts'
+import { checkTraversal } from './traversal.ts'
 
 /** @throws QB_OPTION_INVALID */
 export function checkCombinations(options: ConnectionOptions | ServerOptions, field: string): void {
@@ -20,6 +21,7 @@ export function checkCombinations(options: ConnectionOptions | ServerOptions, fi
   if (options.scheduler !== undefined) schedulerChoice(options.scheduler, at('scheduler'))
   const paths = 'paths' in options ? (options.paths ?? []) : []
   paths.forEach((spec, index) => checkFamily(spec, undefined, at(`paths[${index}]`)))
+  if (typeof options.traversal === 'object') checkTraversal(options.traversal, at('traversal'))
   const maxPaths = options.maxPaths ?? 8
   if (paths.length > maxPaths) throw invalidOption(at('paths'), paths, `at most maxPaths (${maxPaths}) entries`)
 }
@@ -36,9 +38,9 @@ function checkWindows(limits: Limits, at: (name: string) => string): void {
 export function checkFamily(spec: PathSpec, remote: string | undefined, field: string): void {
   const local = spec.local === undefined ? null : parseAddress(spec.local)
   const target = spec.remote ?? remote
-  const far = target === undefined ? null : parseAddress(target)
-  if (spec.remote !== undefined && far !== null && far.port === 0) throw invalidOption(`${field}.remote`, spec.remote, 'an address with a port')
-  if (local !== null && far !== null && local.family !== far.family) {
-    throw invalidOption(`${field}.local`, spec.local, `an IPv${far.family} address: its remote is ${target} and all addresses of one path have one family`)
+  const far = target === undefined ? null : familyOf(target)
+  if (spec.remote !== undefined && parseAddress(spec.remote)?.port === 0) throw invalidOption(`${field}.remote`, spec.remote, 'an address with a port')
+  if (local !== null && far !== null && local.family !== far) {
+    throw invalidOption(`${field}.local`, spec.local, `an IPv${far} address: its remote is ${target} and all addresses of one path have one family`)
   }
 }

@@ -2,6 +2,7 @@
  * Checked options of connections and servers, made ready for the engine. Absent fields stay absent: the engine owns its
  * defaults, except the send buffers, which JavaScript counts with.
  */
+import type { TraversalOptions } from '../nat/index.ts'
 import type { PathPolicy, PathPolicyName, Scheduler } from '../path/index.ts'
 import type { JsonPem, NativeConnect, NativePathSpec, NativeServer, NativeTls, NativeTransport } from '../binding/index.ts'
 import { formatAddress, parseAddress } from './address.ts'
@@ -9,9 +10,10 @@ import { refuseUnavailable } from './availability.ts'
 import { invalidOption } from './check.ts'
 import { checkCombinations } from './combine.ts'
 import { judgeNumber } from './judges.ts'
-import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes, Verify } from './options.ts'
+import type { ConnectionOptions, Limits, Pem, PathSpec, ServerOptions, StreamCodes, TlsOptions, Verify } from './options.ts'
 import { isOwnScheduler, refuseWithoutPlan, schedulerChoice } from './scheduler.ts'
 import { checkConnection, checkServer } from './schema.ts'
+import { nativeTraversal } from './traversal.ts'
 
 /** `write` accepts so many unsent bytes by default (streams-over-ring S12). */
 export const SEND_BUFFER_BYTES = 262_144
@@ -32,6 +34,10 @@ export interface KeptOptions {
   pathPolicy: PathPolicyName | PathPolicy
   /** The user's own. */
   scheduler: Scheduler | null
+  /** null: off. */
+  traversal: TraversalOptions | null
+  /** What relays are judged by, and shown; null: off. */
+  relayTls: TlsOptions | null
 }
 
 /** Options of the endpoint under those of the call; `limits` field by field. */
@@ -89,7 +95,14 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
     maxPaths: options.maxPaths ?? MAX_PATHS,
     pathPolicy: ('pathPolicy' in options ? options.pathPolicy : undefined) ?? 'manual',
     scheduler: isOwnScheduler(options.scheduler) ? options.scheduler : null,
+    ...traversalKept(options),
   }
+}
+
+function traversalKept(options: ConnectionOptions | ServerOptions): Pick<KeptOptions, 'traversal' | 'relayTls'> {
+  if (options.traversal === undefined || options.traversal === false) return { traversal: null, relayTls: null }
+  const { ca, pins, verify, verifyTimeoutMs, cert, key, ciphers } = options
+  return { traversal: options.traversal, relayTls: options.traversal.relayTls ?? defined({ ca, pins, verify, verifyTimeoutMs, cert, key, ciphers }) }
 }
 
 /** `session`: what earlier connections to the server left. */
@@ -140,7 +153,8 @@ function nativeTransport(options: ConnectionOptions | ServerOptions): NativeTran
   const { connectionIdBytes: _ofTheEndpoint, ...own } = options.limits ?? {}
   const limits = { ...defined(own), sendBufferBytes, connectionSendBufferBytes }
   const firstVersion = 'firstVersion' in options ? options.firstVersion : undefined
-  return { limits, ...defined({ firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart, scheduler, plans, versions }) }
+  const traversal = typeof options.traversal === 'object' ? nativeTraversal(options.traversal) : undefined
+  return { limits, ...defined({ traversal, firstVersion, multipath, maxPaths, congestion, ackPath, ackFrequency, failover, spin, maxDatagramFrameBytes, greaseQuicBit, disableActiveMigration, hystart, scheduler, plans, versions }) }
 }
 
 function nativeTls(options: ConnectionOptions | ServerOptions, side: 'client' | 'server'): NativeTls {

@@ -1,5 +1,5 @@
 /** Options: their types, how they are checked, and what the engine gets. Also time limits and the clock. */
-export { formatAddress, parseAddress, splitPort } from './address.ts'
+export { familyOf, formatAddress, parseAddress, parseRelayed, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
 export { blockRules, isBlocked } from './block-list.ts'
@@ -20,7 +20,8 @@ export type {
   Admit, AdmitVerdict, AttemptFacts, Bytes, CarrierOptions, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
   PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName,
 } from './options.ts'
-export { checkClose, checkDevCertificate, checkPathSpec, isCode } from './schema.ts'
+export { checkClose, checkDevCertificate, checkPathSpec, checkTls, isCode } from './schema.ts'
+export { MAX_TOKEN_BYTES, stunServers } from './traversal.ts'
 export { Supply } from './supply.ts'
 export { importFile } from './user-file.ts'
 export { packageVersion } from './version.ts'

@@ -4,6 +4,7 @@
  */
 import type { BlockList } from 'node:net'
 import type { CarrierBurst } from '../binding/index.ts'
+import type { TraversalOptions } from '../nat/index.ts'
 import type { PathPolicy, PathPolicyName, Scheduler } from '../path/index.ts'
 import type { Clock } from './clock.ts'
 
@@ -215,7 +216,7 @@ export interface ConnectionOptions extends TlsOptions {
   /** Slow start ends when round trips grow longer (HyStart++, RFC 9406); `cubic` and `newreno`. @default true */
   hystart?: boolean
   /** @default false (off: no traversal frame is ever sent) */
-  traversal?: false
+  traversal?: false | TraversalOptions
 }
 
 /** A client that wants in. Nothing of it is proved but, where it says so, its address. */

@@ -6,10 +6,11 @@ import { BlockList } from 'node:net'
 import * as v from 'valibot'
 import type { CarrierBurst } from '../binding/index.ts'
 import type { PathPolicy, PathPolicyName } from '../path/index.ts'
-import { parseAddress } from './address.ts'
+import { familyOf, parseAddress } from './address.ts'
 import { check } from './check.ts'
 import type { Clock } from './clock.ts'
-import type { CarrierOptions, CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions, SessionStore } from './options.ts'
+import { traversalSchema } from './traversal.ts'
+import type { CarrierOptions, CloseOptions, ConnectionOptions, DevCertificateOptions, EndpointOptions, PathSpec, ServerOptions, SessionStore, TlsOptions } from './options.ts'
 
 const MEBIBYTE = 1_048_576
 
@@ -33,6 +34,8 @@ const bytes = (min: number, max: number) =>
 
 const ADDRESS = "an address like '192.0.2.7', '192.0.2.7:4433' or '[2001:db8::1]:4433'"
 const address = () => v.pipe(v.string(ADDRESS), v.check((value) => parseAddress(value) !== null, ADDRESS))
+const REMOTE = `${ADDRESS}, or a peer behind a relay like '203.0.113.1:4434-198.51.100.7:5000'`
+const remote = () => v.pipe(v.string(REMOTE), v.check((value) => familyOf(value) !== null, REMOTE))
 const PREFERRED = 'at most one ip:port of each family, such as 192.0.2.7:4433'
 const isOneOfEach = (addresses: string[]): boolean => {
   const parsed = addresses.map(parseAddress)
@@ -66,7 +69,7 @@ const STATUS = names(['available', 'backup'])
 
 const pathSpec = strict({
   local: v.optional(address()),
-  remote: v.optional(address()),
+  remote: v.optional(remote()),
   interface: v.optional(text('an interface name of 1 to 15 characters', 15)),
   status: v.optional(STATUS),
   weight: v.optional(amount(0.001, 1000, '')),
@@ -118,7 +121,7 @@ const transport = {
   greaseQuicBit: v.optional(flag()),
   disableActiveMigration: v.optional(flag()),
   hystart: v.optional(flag()),
-  traversal: v.optional(v.union([v.literal(false), v.looseObject({})], 'false')),
+  traversal: v.optional(v.union([v.literal(false), traversalSchema(strict(tls, 'an object of TLS options'))], 'false, or an object of traversal options')),
 }
 
 const ownConnection = {
@@ -235,6 +238,10 @@ export function checkConnection(value: unknown, field: string): ConnectionOption
 
 export function checkServer(value: unknown, field: string): ServerOptions {
   return check(serverOptions, value, field) as ServerOptions
+}
+
+export function checkTls(value: unknown, field: string): TlsOptions {
+  return check(strict(tls, 'an object of TLS options'), value, field) as TlsOptions
 }
 
 export function checkPathSpec(value: unknown, field: string): PathSpec {

@@ -9,8 +9,10 @@ import type { DatagramSink, Datagrams } from '../datagram/index.ts'
 import { checkClose } from '../config/index.ts'
 import type { CloseOptions, Observable, PeerIdentity, Waiting } from '../config/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
-import { codeToJson, isQuicbraidError } from '../errors/index.ts'
+import { codeToJson } from '../errors/index.ts'
 import type { ConnectionError } from '../errors/index.ts'
+import { createTraversal } from '../nat/index.ts'
+import type { ConnectionTraversal, Traversal } from '../nat/index.ts'
 import { PathSet } from '../path/index.ts'
 import { Spaces } from '../space/index.ts'
 import { openingOf } from '../stream/index.ts'
@@ -18,9 +20,11 @@ import type { BidirectionalStream, ReceiveStream, SendStream, StreamOptions } fr
 import { endedExplanation, explanation } from './explain.ts'
 import type { BufferFacts, CloseInfo, ConnectionEvent, ConnectionStatistics, Explanation, HandshakeEvent, HandshakeInfo, MultipathMode, Pong } from './facts.ts'
 import { HandshakeSteps } from './handshake.ts'
+import { keepSession } from './keeping.ts'
 import { Judge } from './judge.ts'
 import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
 import type { ConnectionState } from './lifecycle.ts'
+import { Mishaps } from './mishaps.ts'
 import { ConnectionNumbers } from './numbers.ts'
 import { ConnectionFeeds } from './observe.ts'
 import type { ConnectionOrigin, ConnectionOwner, DistributiveOmit, PartOwner, SessionPlace } from './origin.ts'
@@ -54,6 +58,8 @@ export class Connection implements AsyncDisposable {
   readonly #sessions: SessionPlace | null
   readonly #judge: Judge
   readonly #pings: Pings
+  readonly #part: PartOwner
+  #traversal: ConnectionTraversal | null = null
   #remote: string
   #local: string
   #alpn: string | null = null
@@ -80,19 +86,26 @@ export class Connection implements AsyncDisposable {
     this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
     this.#feeds = new ConnectionFeeds(this, owner.sampling, () => this.statistics(), () => this.#numbers.buffers(), () => this.#handshake.all)
-    const part = this.#partOwner(origin)
+    const mishaps = new Mishaps(origin.id, owner.logger, (event) => this.#emit(event))
+    const part = (this.#part = this.#partOwner(origin, mishaps))
     this.paths = new PathSet(part)
     this.bursts = new Bursts(part)
     this.spaces = new Spaces(part)
     const { datagrams, sink } = createDatagrams(part)
     this.datagrams = datagrams
     this.#messages = sink
+    if (part.traversal !== null) this.#traversal = createTraversal(part, this.paths)
     this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, {
       onStream: (id, direction, initiated) => this.#feeds.watched && this.#emit({ type: 'stream', id, direction, initiated }),
-      onDropped: (id, code) => this.#onDropped(id, code),
-      callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
+      onDropped: (id, code) => mishaps.onDropped(id, code),
+      callbackFailed: (callback, error) => mishaps.callbackFailed(callback, error),
     })
     owner.engine.inbox.sinks.set(origin.key, connectionSink({ streams: this.#streams, bursts: this.bursts, datagrams: sink, spaces: this.spaces, onEvent: (event) => this.#onEvent(event) }))
+  }
+
+  /** Ways through NATs; off unless both ends ask for it. */
+  get traversal(): Traversal {
+    return (this.#traversal ??= createTraversal(this.#part, this.paths))
   }
 
   get state(): ConnectionState {
@@ -267,27 +280,18 @@ export class Connection implements AsyncDisposable {
     this.#feeds.emit({ ...event, atMs: atMs ?? this.#owner.engine.now() } as ConnectionEvent)
   }
 
-  #onDropped(id: bigint, code: bigint): void {
-    this.#owner.logger.warn?.(`stream ${id} was dropped before it had ended: it was reset and stopped; end, read or destroy() it`, { connection: this.id, stream: id, code })
-    this.#emit({ type: 'stream-dropped', id, code })
-  }
-
-  #callbackFailed(callback: string, error: unknown): void {
-    this.#owner.logger.warn?.(`${callback} failed; the default was used`, { connection: this.id, error })
-    this.#emit({ type: 'callback-failed', callback, error })
-  }
-
   #trace(bit: number, on: boolean): void {
     this.#traceMask = on ? this.#traceMask | bit : this.#traceMask & ~bit
     if (this.#life.error === null) this.#owner.engine.tell(this.#key, { do: 'trace', mask: this.#traceMask })
   }
 
   /** What paths, bursts and spaces see of us. */
-  #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy, scheduler } }: ConnectionOrigin): PartOwner {
-    const { engine, features, sampling, logger, surroundings } = this.#owner
+  #partOwner({ remotes, kept: { wantedPaths, maxPaths, pathPolicy, scheduler, traversal, relayTls } }: ConnectionOrigin, mishaps: Mishaps): PartOwner {
+    const { engine, features, sampling, logger, surroundings, agent } = this.#owner
     return {
-      connection: this, engine, features, sampling, logger, surroundings, remotes, wantedPaths, maxPaths, key: this.#key, role: this.role, policy: pathPolicy, scheduler,
-      callbackFailed: (callback, error) => this.#callbackFailed(callback, error),
+      connection: this, engine, features, sampling, logger, surroundings, agent, remotes, wantedPaths, maxPaths, traversal, relayTls, key: this.#key, role: this.role, policy: pathPolicy, scheduler,
+      local: () => this.#local,
+      callbackFailed: (callback, error) => mishaps.callbackFailed(callback, error),
       remote: () => this.#remote,
       hasPath: (path) => this.paths.get(path) !== undefined,
       confirmed: () => this.confirmed,
@@ -311,14 +315,8 @@ export class Connection implements AsyncDisposable {
       case 'key-update': return this.#emit({ type: 'key-update' }, event.atMs)
       case 'early': return this.#onEarly(event)
       case 'half-rtt': return this.#onUsable(event)
-      case 'pong': return this.#pings.onPong(event)
-      case 'ping-failed': return this.#pings.onFailed(event)
-      case 'token':
-        void this.#sessions?.putToken(new Uint8Array(Buffer.from(event.bytes, 'hex'))).then(() => this.#emit({ type: 'token-stored' }))
-        return undefined
-      case 'tickets':
-        void this.#sessions?.putTickets(event.count).then(() => this.#emit({ type: 'session-stored' }))
-        return undefined
+      case 'pong': case 'ping-failed': return this.#pings.onEvent(event)
+      case 'token': case 'tickets': return keepSession(this.#sessions, event, (type) => this.#emit({ type }))
       case 'blocked': return this.#emit({ type: 'blocked', by: event.by }, event.atMs)
       case 'multipath':
         this.#multipath = event.mode
@@ -326,13 +324,14 @@ export class Connection implements AsyncDisposable {
       case 'path':
         if (event.facts.state === 'open' && !event.facts.suspect) this.#usePath(event)
         if (event.change?.type === 'validated' && event.path !== 0) this.#handshake.add({ type: 'path-usable', path: event.path }, event.atMs)
-        return this.paths.onPath(event)
-      case 'plan': return this.paths.onPlan(event)
-      case 'path-waiting': return this.paths.onWaiting(event)
-      case 'path-failed': return this.paths.onFailed(event)
-      case 'path-migrated': return this.paths.onMigrated(event)
+        this.paths.onPath(event)
+        return this.#traversal?.onPath()
+      case 'plan': case 'path-waiting': case 'path-failed': case 'path-migrated': return this.paths.onEvent(event)
       case 'closed': return this.#end(closeInfo(event.info, this.#judge.cause, this.#life.state === 'handshaking' ? this.#handshake.all : []), event.atMs)
-      default: return undefined
+      case 'observed-address':
+        this.#emit({ type: 'peer-address-observed', path: event.path, address: event.address }, event.atMs)
+        return this.#traversal?.onEvent(event)
+      default: return this.#traversal?.onEvent(event)
     }
   }
 
@@ -391,10 +390,11 @@ export class Connection implements AsyncDisposable {
     this.bursts.end()
     this.#messages.end(error)
     this.spaces.end()
+    this.#traversal?.end()
     this.#feeds.end(info)
     engine.forget(this.#key)
     this.#owner.onClosed(this)
-    if (isQuicbraidError(info.error)) this.#owner.logger.debug?.('connection ended', { connection: this.id, error: info.error })
+    if (info.error !== null) this.#owner.logger.debug?.('connection ended', { connection: this.id, error: info.error })
   }
 }
 

@@ -4,6 +4,7 @@ import type { KeptOptions, Logger, Sampling } from '../config/index.ts'
 import type { Bursts } from '../burst/index.ts'
 import type { DatagramOwner } from '../datagram/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
+import type { NatAgent, NatPart } from '../nat/index.ts'
 import type { PathSet, Surroundings } from '../path/index.ts'
 import type { Spaces } from '../space/index.ts'
 import type { Connection } from './connection.ts'
@@ -16,6 +17,7 @@ export interface ConnectionOwner {
   readonly sampling: Sampling
   readonly logger: Logger
   readonly surroundings: Surroundings
+  readonly agent: NatAgent
   onOpened(connection: Connection): void
   onClosed(connection: Connection): void
 }
@@ -36,7 +38,7 @@ export interface ConnectionOrigin {
 }
 
 /** What the parts of a connection ask of it, taken together. */
-export type PartOwner = DatagramOwner & ConstructorParameters<typeof PathSet>[0] & ConstructorParameters<typeof Bursts>[0] & ConstructorParameters<typeof Spaces>[0]
+export type PartOwner = NatPart & DatagramOwner & ConstructorParameters<typeof PathSet>[0] & ConstructorParameters<typeof Bursts>[0] & ConstructorParameters<typeof Spaces>[0]
 
 export type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 

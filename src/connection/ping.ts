@@ -38,12 +38,10 @@ export class Pings {
     })
   }
 
-  onPong({ ticket, path, rttMs }: Extract<NativeEvent, { type: 'pong' }>): void {
-    this.#waiting?.get(ticket)?.resolve({ rttMs, path })
-  }
-
-  onFailed({ ticket, error }: Extract<NativeEvent, { type: 'ping-failed' }>): void {
-    this.#waiting?.get(ticket)?.reject(fromNative(error))
+  onEvent(event: Extract<NativeEvent, { type: 'pong' | 'ping-failed' }>): void {
+    const settle = this.#waiting?.get(event.ticket)
+    if (event.type === 'pong') settle?.resolve({ rttMs: event.rttMs, path: event.path })
+    else settle?.reject(fromNative(event.error))
   }
 
   end(error: Error): void {

@@ -1,6 +1,7 @@
 /** What `connect` finds out before a connection is made: addresses of the server, the name to check, what an earlier connection left. */
-import { sessionKey, splitPort } from '../config/index.ts'
+import { sessionKey, splitPort, waitFor } from '../config/index.ts'
 import type { ConnectionOptions } from '../config/index.ts'
+import { Connection } from '../connection/index.ts'
 import type { SessionKeepers } from '../session/index.ts'
 import type { Blocking } from './blocking.ts'
 import type { Habitat } from './habitat.ts'
@@ -36,4 +37,12 @@ export async function prepareDial({ remote, options, signal, habitat, keepers, b
   signal?.throwIfAborted()
   check()
   return { target, serverName, ...kept }
+}
+
+/** When streams may be opened. @throws the connection's error, the abort reason */
+export function untilUsable(connection: Connection, signal: AbortSignal | undefined): Promise<void> {
+  return waitFor(signal, (settle) => {
+    Connection.usable(connection).then(settle.resolve, settle.reject)
+    return () => {}
+  })
 }

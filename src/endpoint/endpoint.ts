@@ -5,12 +5,13 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, checkIdBytes, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, unavailableOption, waitFor, withinDatagram } from '../config/index.ts'
+import { Supply, checkCall, checkClose, checkIdBytes, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, unavailableOption, withinDatagram } from '../config/index.ts'
 import type { AdmitVerdict, Bytes, CarrierOptions, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
 import { traceConnect } from '../diagnostics/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
+import { NatAgent } from '../nat/index.ts'
 import { InterfaceWatch } from '../path/index.ts'
 import { SessionKeepers } from '../session/index.ts'
 import { Admission, BACKLOG } from './admission.ts'
@@ -19,7 +20,7 @@ import { Blocking } from './blocking.ts'
 import type { EndpointEvent, EndpointStatistics, RawDatagram } from './facts.ts'
 import { openCarrier } from './carrier.ts'
 import type { CarrierEndpoint } from './carrier.ts'
-import { prepareDial } from './dial.ts'
+import { prepareDial, untilUsable } from './dial.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
 import { EndpointLogs } from './logs.ts'
@@ -90,9 +91,10 @@ export class Endpoint implements AsyncDisposable {
     this.#logs = new EndpointLogs(prepared)
     const sampling = { intervalMs: prepared.metricsIntervalMs, timing: habitat.timing }
     this.#feeds = new EndpointFeeds(this, sampling, () => this.statistics(), (wanted) => this.#vigil.onRaw(wanted, !this.#shut && features.has('raw')))
+    const surroundings = { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) }
+    const shared = { endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger }
     this.#owner = {
-      endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger,
-      surroundings: { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) },
+      ...shared, surroundings, agent: new NatAgent({ ...shared, ...surroundings, habitat }),
       onOpened: (connection) => this.#onOpened(connection),
       onClosed: (connection) => this.#onClosed(connection),
     }
@@ -173,10 +175,7 @@ export class Endpoint implements AsyncDisposable {
     const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates)
     const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: prepared.paths?.[0]?.local ?? '', serverName, kept: keptOptions(prepared), sessions: place })
     try {
-      await waitFor(signal, (settle) => {
-        Connection.usable(connection).then(settle.resolve, settle.reject)
-        return () => {}
-      })
+      await untilUsable(connection, signal)
     } catch (error) {
       // Aborted, or failed by itself: then this does nothing.
       connection.destroy(error instanceof Error ? error : undefined)
@@ -222,8 +221,7 @@ export class Endpoint implements AsyncDisposable {
   /** One datagram that is not QUIC from a socket of this endpoint, at the end of the tick, at once or not at all. Copies. @throws QB_RAW_REFUSED (it looks like QUIC, or cannot be sent to this address) QB_ENDPOINT_CLOSED */
   sendRaw(remote: string, bytes: Bytes, options: RawOptions = {}): void {
     this.#checkOpen()
-    if (!this.#features.has('raw')) throw unavailableOption('sendRaw', undefined)
-    sendRaw(this.#engine, this.#habitat.maxDatagramBytes, remote, bytes, options)
+    sendRaw(this.#owner, this.#habitat.maxDatagramBytes, remote, bytes, options)
   }
 
   /** Of a closed endpoint: the last numbers. */
@@ -376,7 +374,7 @@ export class Endpoint implements AsyncDisposable {
         this.#terms.delete(event.attempt)
         return this.#admission.onOver(event.attempt)
       case 'endpoint-closed': return this.#onEngineClosed(event.error)
-      default: return undefined
+      default: return this.#owner.agent.onEvent(event)
     }
   }
 
@@ -389,6 +387,7 @@ export class Endpoint implements AsyncDisposable {
     this.#shutDown()
     this.#state = 'closed'
     this.#vigil.end()
+    this.#owner.agent.end()
     this.#feeds.end(cause ?? null)
     this.#logs.close()
     this.#closed.resolve()

@@ -3,7 +3,7 @@
  * must be told from QUIC by their first byte: 0 to 63 (RFC 9443 has the ranges of what shares a socket with QUIC).
  */
 import type { Engine } from '../binding/index.ts'
-import { checkCall, formatAddress, invalidOption, parseAddress, show } from '../config/index.ts'
+import { checkCall, formatAddress, invalidOption, parseAddress, show, unavailableOption } from '../config/index.ts'
 import type { Address, Bytes } from '../config/index.ts'
 import { EndpointError } from '../errors/index.ts'
 
@@ -18,7 +18,8 @@ export interface RawOptions {
 }
 
 /** `most`: bytes of a datagram. @throws QB_RAW_REFUSED QB_OPTION_INVALID QB_OPTION_UNKNOWN */
-export function sendRaw(engine: Engine, most: number, remote: string, bytes: Bytes, options: RawOptions): void {
+export function sendRaw({ engine, features }: { engine: Engine; features: ReadonlySet<string> }, most: number, remote: string, bytes: Bytes, options: RawOptions): void {
+  if (!features.has('raw')) throw unavailableOption('sendRaw', undefined)
   checkCall(options, ['local', 'ttl'])
   const { local, ttl = 0 } = options
   if (!(bytes instanceof Uint8Array)) throw invalidOption('bytes', bytes, 'a Uint8Array or Buffer; encode text with TextEncoder')

@@ -21,7 +21,6 @@ const TROUBLE: ReadonlySet<string> = new Set(['suspect', 'send-error', 'abandoni
 
 type PathMessage = Extract<NativeEvent, { type: 'path' }>
 type WaitingMessage = Extract<NativeEvent, { type: 'path-waiting' }>
-type MigratedMessage = Extract<NativeEvent, { type: 'path-migrated' }>
 type FailedMessage = Extract<NativeEvent, { type: 'path-failed' }>
 
 /** An `open()` under way. */
@@ -162,28 +161,27 @@ export class PathSet implements Iterable<Path> {
     this.#policy?.changed(TROUBLE.has(message.change?.type ?? '') ? 'trouble' : 'news')
   }
 
-  /** @internal */
-  onWaiting(message: WaitingMessage): void {
+  /** What else the engine tells of paths. @internal */
+  onEvent(event: Extract<NativeEvent, { type: 'plan' | 'path-waiting' | 'path-failed' | 'path-migrated' }>): void {
+    switch (event.type) {
+      // The engine asks the user's scheduler.
+      case 'plan': return this.#scheduler?.onPlan(event)
+      case 'path-waiting': return this.#onWaiting(event)
+      case 'path-failed': return this.#onFailed(event)
+      case 'path-migrated': return this.#migrations.onMigrated(event)
+    }
+  }
+
+  #onWaiting(message: WaitingMessage): void {
     const opening = message.ticket === null ? undefined : this.#openings?.get(message.ticket)
     if (opening !== undefined) opening.waitsFor = message.for
     this.#feeds.emit({ type: 'waiting', for: message.for, atMs: message.atMs, path: message.path, reason: message.reason })
   }
 
-  /** @internal */
-  onFailed(message: FailedMessage): void {
+  #onFailed(message: FailedMessage): void {
     const opening = this.#openings?.get(message.ticket)
     this.#openings?.delete(message.ticket)
     opening?.settle.reject(fromNative(message.error))
-  }
-
-  /** The engine asks the user's scheduler. @internal */
-  onPlan(message: Extract<NativeEvent, { type: 'plan' }>): void {
-    this.#scheduler?.onPlan(message)
-  }
-
-  /** @internal */
-  onMigrated(message: MigratedMessage): void {
-    this.#migrations.onMigrated(message)
   }
 
   /** The connection has ended. @internal */

@@ -2,7 +2,7 @@
 import { PATH_NUMBERS, Scope } from '../binding/index.ts'
 import type { NativePathFacts } from '../binding/index.ts'
 import { codeToJson, PathError } from '../errors/index.ts'
-import { checkCall, deferHandled, invalidOption, isCode, unavailableOption } from '../config/index.ts'
+import { checkCall, deferHandled, invalidOption, isCode, parseRelayed, unavailableOption } from '../config/index.ts'
 import type { Deferred, Observable, PathSpec, PathStatus, Waiting } from '../config/index.ts'
 import type { Migrations } from './migrations.ts'
 import type { PathFacts, PathMetrics } from './facts.ts'
@@ -23,7 +23,6 @@ export interface PathChange {
 export class Path {
   /** The path id of the wire (0 = handshake). */
   readonly id: number
-  readonly relayed: boolean = false
   readonly interface: string | null
   readonly #owner: PathOwner
   readonly #feeds: PathFeeds
@@ -54,6 +53,11 @@ export class Path {
 
   get remote(): string {
     return this.#remote
+  }
+
+  /** The peer is behind a relay: `remote` is `RELAY-OUTER`. */
+  get relayed(): boolean {
+    return parseRelayed(this.#remote) !== null
   }
 
   get facts(): PathFacts {

@@ -1,0 +1,11 @@
+/** The observables of probes and relays: `observations$` [C] tick, errors with the ServiceError of `classify`; `metrics$` [H1] sample, completes when the relay has closed. */
+import { Observable } from 'rxjs'
+
+/** Each subscription starts the work; unsubscribing aborts it. */
+export function cold<T>(start: (next: (value: T) => void, signal: AbortSignal) => Promise<unknown>): Observable<T> {
+  return new Observable<T>((subscriber) => {
+    const abort = new AbortController()
+    start((value) => subscriber.next(value), abort.signal).then(() => subscriber.complete(), (error: unknown) => subscriber.error(error))
+    return () => abort.abort()
+  })
+}

@@ -1,0 +1,35 @@
+/** Options and numbers of relays (api 2.8). Types only. */
+import type { TlsOptions } from '../config/index.ts'
+
+export interface RelayOptions {
+  /** Not with an endpoint of your own. @default '0.0.0.0:4434' */
+  listen?: string
+  /** Identity, and, with `ca` or `pins`, who may be a client at all: then clients must show certificates. */
+  tls: TlsOptions
+  /** Who may register; a throw or a rejection refuses, as does no answer within 5 s. Required: a relay is never open. */
+  authorize: (client: { address: string; token: Uint8Array | null }) => void | Promise<void>
+  /** Second address for RFC 5780 answers, other IP and port; bound if the relay makes its own endpoint. @default none */
+  alternate?: string
+  /** @default 100e6 */
+  rateBitsPerSecPerClient?: number
+  /** How long a registration is good without a renewal, at most 600000. @default 60000 */
+  registrationMs?: number
+  /** @default false */
+  allowPrivateTargets?: boolean
+}
+
+export interface RelayStatistics {
+  /** Clients that are registered. */
+  registrations: number
+  forwardedDatagrams: number
+  forwardedBytes: number
+  drops: Readonly<Record<'unregistered' | 'private' | 'rate' | 'too-large' | 'loop', number>>
+}
+
+/** A registration that stands. */
+export interface Registration {
+  /** `RELAY-OUTER`: what peers dial. Follows a mapping that changes. */
+  readonly address: string
+  /** Ends it. */
+  stop(): Promise<void>
+}
