@@ -32,7 +32,9 @@ export interface Detection {
   onObservation: (observation: NatObservation) => void
 }
 
-type Sink = (event: NativeNatEvent) => void
+/** Events that answer a question. */
+type Answer = Extract<NativeNatEvent, { ticket: number }>
+type Sink = (event: Answer) => void
 
 export class StunDesk {
   readonly #engine: Engine
@@ -79,7 +81,7 @@ export class StunDesk {
   onEvent(event: NativeEvent): boolean {
     if (!('ticket' in event) || !event.type.startsWith('nat-')) return false
     // One for a question that was given up finds nobody.
-    this.#sinks.get((event as NativeNatEvent).ticket)?.(event as NativeNatEvent)
+    this.#sinks.get(event.ticket)?.(event as Answer)
     return true
   }
 
