@@ -81,7 +81,7 @@ export class StunDesk {
   onEvent(event: NativeEvent): boolean {
     if (!('ticket' in event) || !event.type.startsWith('nat-')) return false
     // One for a question that was given up finds nobody.
-    this.#sinks.get(event.ticket)?.(event as Answer)
+    this.#sinks.get((event as Answer).ticket)?.(event as Answer)
     return true
   }
 
