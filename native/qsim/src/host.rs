@@ -3,12 +3,13 @@
 //! Called by the pair once per turn, in the order of the real driver: datagrams in, timers, application, bursts out.
 //! A burst is on the links, or refused by them, before the next one is asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use qbase::{Ecn, FourTuple, Role, Timestamp};
 use qconnection::{
     Burst, ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, ServerConfig,
-    TimerName, connection::{Candidate, events::CloseInfo}, endpoint::SendFailure,
+    TimerName, connection::{Candidate, events::CloseInfo},
+    endpoint::{SendFailure, nat::SocketWish},
 };
 
 use crate::{failure::Fault, log::Logs, network::{Network, SendError}, pattern::Pattern, traffic::Traffic};
@@ -39,7 +40,12 @@ pub struct Host {
     server: Option<Arc<ServerConfig>>,
     writes: Writes,
     logs: Logs,
+    /// Sockets that the machine wished for.
+    temporary: BTreeSet<SocketAddr>,
 }
+
+/// The first port that a temporary socket without a wish gets.
+const EPHEMERAL_PORT: u16 = 49_152;
 
 /// Whether connections write qlogs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +118,7 @@ impl Host {
             server: None,
             writes,
             logs,
+            temporary: BTreeSet::new(),
         }
     }
 
@@ -125,6 +132,7 @@ impl Host {
         self.endpoint.listen(self.server.clone());
         self.connection = None;
         self.traffic = Traffic::default();
+        self.temporary.clear();
         self.stirred = Stirred::Yes;
     }
 
@@ -159,6 +167,12 @@ impl Host {
         self.stirred = Stirred::Yes;
     }
 
+    /// Sockets that the machine wished for and has not closed.
+    #[must_use]
+    pub const fn temporary_sockets(&self) -> &BTreeSet<SocketAddr> {
+        &self.temporary
+    }
+
     /// Takes a datagram in; it is decrypted in place.
     pub fn receive(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
         self.sent.received = self.sent.received.saturating_add(1);
@@ -183,6 +197,7 @@ impl Host {
             }
             self.hear(now);
         }
+        self.serve_wishes(now);
         self.transmit(now, network)?;
         self.logs.take(&mut self.endpoint);
         Ok(())
@@ -317,6 +332,24 @@ impl Host {
                 Event::Stream(event) => self.traffic.on_event(event),
                 event if self.news.len() < MAX_NEWS => self.news.push((now, event)),
                 _ => {}
+            }
+        }
+    }
+
+    /// Opens and closes temporary sockets: names of its addresses, as all its sockets are.
+    fn serve_wishes(&mut self, now: Timestamp) {
+        while let Some(wish) = self.endpoint.poll_socket_wish() {
+            match wish {
+                SocketWish::Open { id, beside, port } => {
+                    let wanted = [port].into_iter().filter(|port| *port != 0).chain(EPHEMERAL_PORT..=u16::MAX);
+                    let mut addresses = wanted.map(|port| SocketAddr::new(beside.ip(), port));
+                    let local = addresses.find(|address| *address != beside && !self.temporary.contains(address));
+                    self.temporary.extend(local);
+                    self.endpoint.on_socket(id, local, now);
+                }
+                SocketWish::Close { local } => {
+                    self.temporary.remove(&local);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! socket gets. Never keeps a datagram: links do.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Error, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
@@ -33,6 +33,8 @@ pub struct Sockets {
     seats: BTreeMap<(NodeId, SocketAddr), usize>,
     /// What each seat has bound, in that order.
     bound: BTreeMap<usize, Vec<SocketFacts>>,
+    /// Those that the machine of a seat wished for: for datagrams that name their port.
+    temporary: BTreeSet<(usize, SocketAddr)>,
 }
 
 impl Sockets {
@@ -52,6 +54,7 @@ impl Sockets {
     /// Nothing of this seat is bound any more.
     pub fn leave(&mut self, seat: usize) {
         self.bound.remove(&seat);
+        self.temporary.retain(|(owner, _)| *owner != seat);
         self.seats.retain(|_, owner| *owner != seat);
     }
 
@@ -68,12 +71,17 @@ impl Sockets {
         self.bound.get(&seat).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Those of the application.
+    fn lasting(&self, seat: usize) -> impl Iterator<Item = &SocketFacts> {
+        self.of(seat).iter().filter(move |facts| !self.temporary.contains(&(seat, facts.local)))
+    }
+
     /// The source address of what a seat sends between these addresses; the IP may be left to the host.
     fn source(&self, seat: usize, four_tuple: FourTuple) -> Option<SocketAddr> {
         let FourTuple { local, remote } = four_tuple;
         let fits = |facts: &&SocketFacts| {
             let bound = facts.local;
-            let same_port = local.port() == 0 || bound.port() == local.port();
+            let same_port = if local.port() == 0 { !self.temporary.contains(&(seat, bound)) } else { bound.port() == local.port() };
             let same_ip = local.ip().is_unspecified() || bound.ip().is_unspecified() || bound.ip() == local.ip();
             bound.is_ipv4() == remote.is_ipv4() && same_port && same_ip
         };
@@ -149,7 +157,16 @@ impl Outside<Machine> for Place<'_> {
         self.open(config)
     }
 
+    fn bind_beside(&mut self, beside: SocketAddr, port: u16) -> Option<SocketAddr> {
+        let named = self.sockets.source(self.seat, FourTuple { local: beside, remote: beside })?;
+        let wanted = [port, 0].map(|port| SocketConfig::new(SocketAddr::new(named.ip(), port)));
+        let facts = wanted.iter().find_map(|config| self.open(config).ok())?;
+        self.sockets.temporary.insert((self.seat, facts.local));
+        Some(facts.local)
+    }
+
     fn unbind(&mut self, local: SocketAddr, _machine: &mut Machine, _now: Timestamp) -> bool {
+        self.sockets.temporary.remove(&(self.seat, local));
         if let Some(bound) = self.sockets.bound.get_mut(&self.seat) {
             bound.retain(|facts| facts.local != local);
         }
@@ -157,13 +174,13 @@ impl Outside<Machine> for Place<'_> {
     }
 
     fn sockets(&self) -> Box<dyn Iterator<Item = SocketFacts> + '_> {
-        Box::new(self.sockets.of(self.seat).iter().cloned())
+        Box::new(self.sockets.lasting(self.seat).cloned())
     }
 
     /// A host has a socket on each of its addresses: the one with the shortest way is taken.
     fn source_for(&mut self, remote: SocketAddr) -> Option<SocketAddr> {
         let ip = self.topology.source_for(self.host, remote.ip())?;
-        self.sockets.of(self.seat).iter().map(|facts| facts.local).find(|local| local.ip() == ip)
+        self.sockets.lasting(self.seat).map(|facts| facts.local).find(|local| local.ip() == ip)
     }
 
     fn send_raw(&mut self, transmit: &RawTransmit<'_>) -> Result<(), RawError> {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use qbase::{Ecn, FourTuple, Timestamp};
 use qconnection::{Burst, Endpoint, SendLimits};
 
-use super::machine::{Departure, Machine, Received, SendFailure};
+use super::machine::{Departure, Machine, Received, SendFailure, SocketId, SocketWish};
 
 impl Machine for Endpoint {
     type Burst = Burst;
@@ -39,6 +39,14 @@ impl Machine for Endpoint {
 
     fn on_port_unreachable(&mut self, now: Timestamp, remote: SocketAddr, quoted: &[u8]) {
         Self::on_port_unreachable(self, now, remote, quoted);
+    }
+
+    fn poll_socket_wish(&mut self) -> Option<SocketWish> {
+        Self::poll_socket_wish(self)
+    }
+
+    fn on_socket(&mut self, id: SocketId, local: Option<SocketAddr>, now: Timestamp) {
+        Self::on_socket(self, id, local, now);
     }
 
     fn next_timer(&self) -> Option<Timestamp> {

@@ -31,6 +31,13 @@ pub trait Outside<M: Machine> {
     /// The step that failed, the address and the system's error.
     fn bind(&mut self, config: &SocketConfig) -> Result<SocketFacts, BindError>;
 
+    /// Binds a temporary socket on the IP and interface of the socket that sends from `beside`, with this port or, if it cannot be
+    /// had, any other; its address. `None`: there is no such socket, or the system has none to give. Temporary sockets send
+    /// nothing that names no local port, and are not among [`Self::sockets`].
+    fn bind_beside(&mut self, _beside: SocketAddr, _port: u16) -> Option<SocketAddr> {
+        None
+    }
+
     /// Closes the socket bound to `local`; `false`: there is none. Bursts that waited for it are cancelled in `machine`.
     fn unbind(&mut self, local: SocketAddr, machine: &mut M, now: Timestamp) -> bool;
 

@@ -25,6 +25,10 @@ impl<M: Machine> Outside<M> for Kernel<'_, M::Burst> {
         self.sockets.bind(self.registry, config)
     }
 
+    fn bind_beside(&mut self, beside: SocketAddr, port: u16) -> Option<SocketAddr> {
+        self.sockets.bind_beside(self.registry, beside, port).map(|facts| facts.local)
+    }
+
     fn unbind(&mut self, local: SocketAddr, machine: &mut M, now: Timestamp) -> bool {
         let Some(held) = self.sockets.unbind(self.registry, local) else { return false };
         for held in held {

@@ -7,7 +7,13 @@
 use std::net::SocketAddr;
 
 use qbase::{Ecn, FourTuple, PathId, Timestamp};
-pub use qconnection::{Received, endpoint::SendFailure};
+pub use qconnection::{
+    Received,
+    endpoint::{
+        SendFailure,
+        nat::{SocketId, SocketWish},
+    },
+};
 
 use crate::socket::Parcel;
 
@@ -39,6 +45,14 @@ pub trait Machine: Send + 'static {
     /// Somebody says that nobody listens at `remote`, and quotes the beginning of what was sent there. Not to be believed
     /// as such.
     fn on_port_unreachable(&mut self, _now: Timestamp, _remote: SocketAddr, _quoted: &[u8]) {}
+
+    /// A socket that shall be opened or closed; of every one to open, [`Self::on_socket`] tells the outcome.
+    fn poll_socket_wish(&mut self) -> Option<SocketWish> {
+        None
+    }
+
+    /// A socket that was wished for is open with this address, or could not be opened (`None`).
+    fn on_socket(&mut self, _id: SocketId, _local: Option<SocketAddr>, _now: Timestamp) {}
 
     /// When [`Self::on_timer`] wants to be called.
     fn next_timer(&self) -> Option<Timestamp>;

@@ -15,6 +15,7 @@ use super::{
     machine::{Departure, Machine, Received, SendFailure},
     raw::{Kept, RawInbox},
     stats::DriverStatistics,
+    wishes::{Served, serve},
 };
 
 /// Bursts of one turn; a machine that has more gets another turn at once.
@@ -52,6 +53,8 @@ pub struct Manual<M: Machine, A> {
     wishes: Wishes,
     max_segments: usize,
     more_to_send: bool,
+    /// Wishes for sockets are left.
+    served: Served,
 }
 
 impl<M: Machine, A: Application<M>> Manual<M, A> {
@@ -69,6 +72,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
             wishes: Wishes::default(),
             max_segments: max_segments.clamp(1, limits::MAX_SEGMENTS),
             more_to_send: false,
+            served: Served::All,
         }
     }
 
@@ -109,6 +113,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
             wishes: &mut self.wishes,
         });
         self.raw.clear();
+        self.served = serve(&mut self.machine, outside, now);
     }
 
     /// The next burst and its bytes; nothing more is offered before [`Self::settle`] has heard what became of it.
@@ -148,7 +153,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
     /// When the next turn is due if nothing arrives before; an instant that has passed means at once.
     #[must_use]
     pub fn next_turn(&self) -> Option<Timestamp> {
-        if self.more_to_send {
+        if self.more_to_send || self.served == Served::Some {
             return Some(Timestamp::ZERO);
         }
         [self.machine.next_timer(), self.wishes.wake_at, self.failures.due()].into_iter().flatten().min()

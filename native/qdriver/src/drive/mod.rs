@@ -19,6 +19,7 @@ mod sockets;
 mod start;
 mod stats;
 mod turn;
+mod wishes;
 
 use std::{any::Any, io::Error, thread};
 
@@ -27,7 +28,7 @@ use qbase::limits;
 
 pub use self::{
     io::{Application, Io, Outside, RawError, RawTransmit},
-    machine::{Departure, Machine, Received, SendFailure},
+    machine::{Departure, Machine, Received, SendFailure, SocketId, SocketWish},
     manual::{Manual, Network, Outcome},
     raw::RawDatagram,
     sockets::SocketFacts,

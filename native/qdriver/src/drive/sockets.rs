@@ -9,7 +9,7 @@ use mio::{Registry, Token};
 use qbase::{FourTuple, Timestamp};
 
 use super::outbox::{Held, Outbox};
-use crate::socket::{Batching, BindError, BufferSizes, Hearing, Socket, SocketConfig, WatchWritable, bind::Step};
+use crate::socket::{Batching, BindError, BufferSizes, Hearing, PortSharing, Socket, SocketConfig, WatchWritable, bind::Step};
 
 /// All sockets, by slot; a slot's number is the socket's token.
 #[derive(Debug)]
@@ -32,7 +32,20 @@ pub(super) struct Entry<B> {
     token: Token,
     wanted: BufferSizes,
     interface: Option<String>,
+    tenure: Tenure,
 }
+
+/// Whose a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tenure {
+    /// The application's.
+    Lasting,
+    /// The machine's, which closes it: for datagrams that name its port.
+    Temporary,
+}
+
+/// Kernel buffers of temporary sockets, bytes: there may be hundreds.
+const TEMPORARY_BUFFERS: usize = 256 * 1_024;
 
 /// What a program may know about a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +76,31 @@ impl<B> Sockets<B> {
         self.adopt(registry, config, Socket::bind(config)?)
     }
 
+    /// Binds a temporary socket where the one that sends from `beside` is, with this port or any other.
+    pub(super) fn bind_beside(&mut self, registry: &Registry, beside: SocketAddr, port: u16) -> Option<SocketFacts> {
+        let named = self.find(FourTuple { local: beside, remote: beside })?;
+        let (mut address, interface) = (named.socket.local(), named.interface.clone());
+        // A socket of the wildcard address has many IPs: the one that is meant.
+        if !beside.ip().is_unspecified() {
+            address = beside;
+        }
+        let buffers = BufferSizes { send: TEMPORARY_BUFFERS, receive: TEMPORARY_BUFFERS };
+        let config = |port| {
+            let mut address = address;
+            address.set_port(port);
+            SocketConfig { address, interface: interface.clone(), sharing: PortSharing::Exclusive, buffers }
+        };
+        let wanted = Some(port).filter(|port| *port != 0).and_then(|port| Socket::bind(&config(port)).ok());
+        let socket = wanted.or_else(|| Socket::bind(&config(0)).ok())?;
+        self.take(registry, &config(port), socket, Tenure::Temporary).ok()
+    }
+
     /// Takes a socket that was bound as `config` says.
-    pub(super) fn adopt(&mut self, registry: &Registry, config: &SocketConfig, mut socket: Socket) -> Result<SocketFacts, BindError> {
+    pub(super) fn adopt(&mut self, registry: &Registry, config: &SocketConfig, socket: Socket) -> Result<SocketFacts, BindError> {
+        self.take(registry, config, socket, Tenure::Lasting)
+    }
+
+    fn take(&mut self, registry: &Registry, config: &SocketConfig, mut socket: Socket, tenure: Tenure) -> Result<SocketFacts, BindError> {
         if self.max_segments == 1 {
             socket.forbid_gso();
         }
@@ -86,6 +122,7 @@ impl<B> Sockets<B> {
             token,
             wanted: config.buffers,
             interface: config.interface.clone(),
+            tenure,
         };
         let facts = entry.facts();
         match self.slots.get_mut(slot) {
@@ -104,8 +141,15 @@ impl<B> Sockets<B> {
         Some(entry.outbox.into_bursts())
     }
 
+    /// Of the application's sockets.
     pub(super) fn facts(&self) -> impl Iterator<Item = SocketFacts> {
-        self.iter().map(Entry::facts)
+        self.iter().filter(|entry| entry.tenure == Tenure::Lasting).map(Entry::facts)
+    }
+
+    /// How many there are, the temporary ones included.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.iter().count()
     }
 
     /// Slots in use or free; sockets are visited by number so that the loop can start anywhere.
@@ -131,7 +175,7 @@ impl<B> Sockets<B> {
             .slots
             .iter()
             .enumerate()
-            .filter_map(|(slot, entry)| Some((fit(entry.as_ref()?.socket.local(), four_tuple)?, slot)))
+            .filter_map(|(slot, entry)| Some((entry.as_ref()?.fit(four_tuple)?, slot)))
             .min()?;
         self.get_mut(best.1)
     }
@@ -159,6 +203,12 @@ impl<B> Sockets<B> {
 }
 
 impl<B> Entry<B> {
+    /// How well it fits. What names no local port does not leave from a socket that may be gone tomorrow.
+    fn fit(&self, four_tuple: FourTuple) -> Option<Fit> {
+        let is_named = self.tenure == Tenure::Lasting || four_tuple.local.port() != 0;
+        fit(self.socket.local(), four_tuple).filter(|_| is_named)
+    }
+
     fn facts(&self) -> SocketFacts {
         SocketFacts {
             local: self.socket.local(),

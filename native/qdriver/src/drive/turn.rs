@@ -20,6 +20,7 @@ use super::{
     refusal::failure_of,
     sockets::Sockets,
     stats::DriverStatistics,
+    wishes::{Served, serve},
 };
 use crate::{
     clock::Clock,
@@ -60,6 +61,8 @@ pub(super) struct Loop<M: Machine, A> {
     timer: Option<Timestamp>,
     /// Bursts are left that the last turn had no budget for.
     more_to_send: bool,
+    /// Wishes for sockets are left.
+    served: Served,
     /// Socket that reads first in the next turn.
     first: usize,
 }
@@ -89,6 +92,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
             timer: None,
             // The machine may have been used before it came here: the first turn does not wait.
             more_to_send: true,
+            served: Served::All,
             first: 0,
         }
     }
@@ -136,7 +140,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
     /// How long there is nothing to do; `None`: until something happens.
     fn nap(&mut self) -> Option<Duration> {
         self.timer = self.machine.next_timer();
-        if self.more_to_send || self.sockets.has_readable() || self.waker.is_stopped() {
+        if self.more_to_send || self.served == Served::Some || self.sockets.has_readable() || self.waker.is_stopped() {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.timer, self.wishes.wake_at, self.sockets.due(), self.failures.due()];
@@ -234,6 +238,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
             wishes: &mut self.wishes,
         };
         self.application.on_turn(&mut io);
+        self.served = serve(&mut self.machine, &mut kernel, self.now);
     }
 
     /// Offers bursts that wait for room once more, oldest first.
