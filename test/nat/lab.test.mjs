@@ -19,7 +19,7 @@ laboratory('the laboratory of network namespaces', () => {
   let lab, hub, a, server
 
   before(async () => {
-    lab = RealLab.open({ clients: { a: ['none', 'port-restricted'], b: ['none'] } })
+    lab = await RealLab.open({ clients: { a: ['none', 'port-restricted'], b: ['none'] } })
     hub = oracle(lab, 'hub')
     a = oracle(lab, 'a')
     server = `${lab.hub[0]}:3478`
@@ -58,7 +58,7 @@ laboratory('the laboratory of network namespaces', () => {
     const tell = async (to, words) => {
       await hub.ask({ do: 'tell', name: 'stranger', to, words })
       await a.ask({ do: 'ask', name: 'x', server })
-      return (await a.ask({ do: 'heard', name: 'x' })).heard
+      return (await a.ask({ do: 'heard', name: 'x' })).heard.map(({ words }) => words)
     }
     const { mapped } = await a.ask({ do: 'ask', name: 'x', server })
     assert.deepEqual(await tell(mapped, 'before'), ['before'])
@@ -91,7 +91,7 @@ laboratory('the laboratory of network namespaces', () => {
       await hub.ask({ do: 'open', name: words, local: lab.hub[1] })
       await hub.ask({ do: 'tell', name: words, to: mapped, words })
       await a.ask({ do: 'ask', name: 'watch', server })
-      return (await a.ask({ do: 'heard', name: 'brief' })).heard.includes(words)
+      return (await a.ask({ do: 'heard', name: 'brief' })).heard.some((one) => one.words === words)
     }
     const map = async () => (await a.ask({ do: 'ask', name: 'brief', server })).mapped
     // The first call may come too late on a slow machine; what is heard of later ones refreshes nothing.
@@ -101,11 +101,11 @@ laboratory('the laboratory of network namespaces', () => {
   })
 
   it('a laboratory whose process is gone is taken down by the next one', async () => {
-    const script = `import { RealLab } from ${JSON.stringify(new URL('../../dist/nat-lab.mjs', import.meta.url).href)}; RealLab.open(); console.log(process.pid); process.kill(process.pid, 'SIGKILL')`
+    const script = `import { RealLab } from ${JSON.stringify(new URL('../../dist/nat-lab.mjs', import.meta.url).href)}; await RealLab.open(); console.log(process.pid); process.kill(process.pid, 'SIGKILL')`
     const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
     const names = () => spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout
     assert.match(names(), new RegExp(`qbn${stdout.trim()}-1-core`))
-    const next = RealLab.open({ clients: {} })
+    const next = await RealLab.open({ clients: {} })
     assert.doesNotMatch(names(), new RegExp(`qbn${stdout.trim()}-`))
     await next.close()
     assert.match(names(), new RegExp(`qbn${process.pid}-1-core`))

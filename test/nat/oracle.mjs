@@ -130,7 +130,7 @@ class Asker {
 
   #onMessage(bytes, from) {
     const said = parse(bytes)
-    if (said === null || said.type !== RESPONSE) return this.heard.push(bytes.toString('latin1'))
+    if (said === null || said.type !== RESPONSE) return this.heard.push({ words: bytes.toString('latin1'), from: `${from.address}:${from.port}` })
     const [mapped, other] = [said.attributes.get(XOR_MAPPED_ADDRESS), said.attributes.get(OTHER_ADDRESS)]
     return this.#waiting.get(said.id.toString('hex'))?.({ mapped: valueAddress(mapped, true), other: other === undefined ? null : valueAddress(other, false), from: { ip: from.address, port: from.port } })
   }
@@ -236,6 +236,11 @@ async function takeOrders() {
       return {}
     },
     heard: async ({ name }) => ({ heard: askers.get(name).heard }),
+    close: async ({ name }) => {
+      askers.get(name).close()
+      askers.delete(name)
+      return {}
+    },
   }
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, do: verb, ...order } = JSON.parse(line)

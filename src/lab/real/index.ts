@@ -2,6 +2,8 @@
 export { whatIsMissing } from './commands.ts'
 export { REAL_NATS, REFERENCE_KINDS } from './kinds.ts'
 export type { Dependence, NatTraits, RealNatKind } from './kinds.ts'
+export { PairLab, startPeer } from './pair.ts'
+export type { PairOptions, PairResult } from './pair.ts'
 export { Program } from './program.ts'
 export type { Line } from './program.ts'
 export { RealLab } from './topology.ts'

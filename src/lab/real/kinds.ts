@@ -41,8 +41,10 @@ export interface RuleOptions {
   /** The router's outer address, and that of a host behind it which is not translated. */
   outer: string
   open: string
-  /** Counts the times that everything was forgotten: earlier flows are of another zone, ports of another range. */
+  /** How often everything was forgotten: ports are of another range each time. */
   turn: number
+  /** Flows of another zone are not known. */
+  zone: number
   /** Seconds that a mapping lives which nothing refreshes. */
   timeoutS: number
 }
@@ -54,13 +56,13 @@ const RANGES = 10
 
 /** The whole ruleset of a router between `lan` and `wan`; loading it replaces the one before at once. */
 export function ruleset(options: RuleOptions): string {
-  const { kind, open, turn } = options
+  const { kind, open, zone } = options
   const natted = REAL_NATS[kind]
   const rules = natted === null ? plainRules(kind, open) : natRules(kind, natted, options)
   return `table ip nat
 delete table ip nat
 table ip nat {
-  chain zone { type filter hook prerouting priority raw; ct zone set ${turn + 1}; }
+  chain zone { type filter hook prerouting priority raw; ct zone set ${zone}; }
 ${rules}
 }
 `
@@ -77,13 +79,15 @@ function natRules(kind: RealNatKind, natted: NatTraits, { outer, open, turn, tim
   // A packet that begins a flow in vain must leave no trace, else the next one out is mapped to another port.
   const silence = natted.tracker ? '' : '  chain own { type filter hook input priority filter; iifname "wan" ct state new drop; }'
   return `  map inner { type inet_service : ipv4_addr . inet_service; ${kept} }
+  map given { type ipv4_addr . inet_service . ipv4_addr : inet_service; ${kept} }
   set asked { type inet_service . ipv4_addr; ${kept} }
   chain leave { type nat hook postrouting priority srcnat;
-    oifname "wan" meta l4proto udp ${mappingRule(kind, natted, outer, turn)}
+    ${mappingRules(kind, natted, outer, turn).map((rule) => `oifname "wan" meta l4proto udp ${rule}`).join('\n    ')}
     oifname "wan" masquerade
   }
   chain learn { type filter hook postrouting priority 110;
     oifname "wan" meta l4proto udp update @inner { udp sport : ct original ip saddr . ct original proto-src }
+    oifname "wan" meta l4proto udp update @given { ct original ip saddr . ct original proto-src . ip daddr : udp sport }
     oifname "wan" meta l4proto udp update @asked { udp sport . ip daddr }
   }
   chain enter { type nat hook prerouting priority dstnat;
@@ -98,17 +102,13 @@ function natRules(kind: RealNatKind, natted: NatTraits, { outer, open, turn, tim
 ${silence}`
 }
 
-/** Evaluated once a flow. The kernel keeps the port of a flow with the same source; `random` and chosen ports do without that. */
-function mappingRule(kind: RealNatKind, { mapping, ports }: NatTraits, outer: string, turn: number): string {
+/** Evaluated once a flow, the first that applies. The kernel gives the flows of one source one port; `random` and chosen ports do without that. */
+function mappingRules(kind: RealNatKind, { mapping, ports }: NatTraits, outer: string, turn: number): string[] {
   const first = FIRST_PORT + RANGE * (turn % RANGES)
-  if (mapping === 'endpoint-independent') return turn === 0 ? 'masquerade' : `masquerade to :${first}-${first + RANGE - 1}`
-  if (ports === 'sequential') return `snat ip to ${outer} : numgen inc mod ${RANGE} map ${portMap(first)}`
-  if (mapping === 'address') return `snat ip to ${outer} : jhash ip saddr . udp sport . ip daddr mod ${RANGE} seed ${turn + 1} map ${portMap(first)}`
-  return `masquerade ${kind === 'random' ? 'random' : 'fully-random'}`
-}
-
-function portMap(first: number): string {
-  return `{ ${Array.from({ length: RANGE }, (_, index) => `${index} : ${first + index}`).join(', ')} }`
+  if (mapping === 'endpoint-independent') return [turn === 0 ? 'masquerade' : `masquerade to :${first}-${first + RANGE - 1}`]
+  if (ports === 'sequential') return [`snat ip to ${outer} : numgen inc mod ${RANGE} map { ${Array.from({ length: RANGE }, (_, index) => `${index} : ${first + index}`).join(', ')} }`]
+  const fresh = `masquerade ${kind === 'random' ? 'random' : 'fully-random'}`
+  return mapping === 'address' ? [`snat ip to ${outer} : ip saddr . udp sport . ip daddr map @given`, fresh] : [fresh]
 }
 
 /** Who may begin: with leave to answer by address and port, the connection tracker says it all. */

@@ -7,6 +7,7 @@
  */
 import { ServiceError } from '../../errors/index.ts'
 import { ip, nft, run, settings, tryRun, whatIsMissing } from './commands.ts'
+import { makeLinks, whatDelaysLack } from './delays.ts'
 import { ruleset } from './kinds.ts'
 import type { RealNatKind } from './kinds.ts'
 import { Program } from './program.ts'
@@ -16,6 +17,8 @@ export interface RealLabOptions {
   clients?: Readonly<Record<string, readonly RealNatKind[]>>
   /** Seconds that mappings live which nothing refreshes. @default 120 */
   timeoutS?: number
+  /** One way between a router and the core. Needs the kernel's netem, or a program that carries packets: see `delays.ts`. @default 0 */
+  delayMs?: number
 }
 
 /** One way of a client to the core. */
@@ -25,8 +28,9 @@ interface Uplink {
   /** Its number in addresses: 192.168.K.2 inside, 11.1.K.1 and 11.1.K.2 outside. */
   number: number
   kind: RealNatKind
-  /** How often everything was forgotten. */
+  /** How often everything was forgotten since it is of this kind, and how often at all. */
   turn: number
+  zone: number
   timeoutS: number
 }
 
@@ -36,6 +40,8 @@ const HUB = ['11.0.0.10', '11.0.0.11'] as const
 const PREFIX = 'qbn'
 const DEFAULT_TIMEOUT_S = 120
 const MOST_UPLINKS = 200
+/** Packets with fewer hops left die in the core, as they would in the Internet: a knock (traversal T-88) ends before the other NAT. */
+const LEAST_TTL = 8
 const FORWARDING = { 'net/ipv4/conf/*/rp_filter': 0, 'net/ipv4/ip_forward': 1, 'net/ipv6/conf/all/disable_ipv6': 1 }
 
 let made = 0
@@ -51,24 +57,25 @@ export class RealLab implements AsyncDisposable {
   #isOpen = true
 
   /** Builds it. @throws QB_LAB_REAL: what is missing on this machine, or which command failed */
-  static open(options: RealLabOptions = {}): RealLab {
-    const missing = whatIsMissing()
-    if (missing !== null) throw new ServiceError('QB_LAB_REAL', `no laboratory of network namespaces here: ${missing}`)
+  static async open(options: RealLabOptions = {}): Promise<RealLab> {
+    const { delayMs = 0 } = options
+    const missing = whatIsMissing() ?? (delayMs > 0 ? whatDelaysLack() : null)
+    if (missing !== null) throw new ServiceError('QB_LAB_REAL', `no such laboratory of network namespaces here: ${missing}`)
     sweep()
-    return new RealLab(options)
+    const lab = new RealLab()
+    try {
+      await lab.#build(options)
+      return lab
+    } catch (error) {
+      await lab.close()
+      throw error
+    }
   }
 
-  private constructor({ clients = { a: ['none'], b: ['none'] }, timeoutS = DEFAULT_TIMEOUT_S }: RealLabOptions) {
+  private constructor() {
     made += 1
     this.#name = `${PREFIX}${process.pid}-${made}`
     process.once('exit', this.#atExit)
-    try {
-      this.#makeCore()
-      for (const [client, kinds] of Object.entries(clients)) this.#makeClient(client, kinds, timeoutS)
-    } catch (error) {
-      this.#tearDown()
-      throw error
-    }
   }
 
   /** The address that a client's programs bind to, on one of its uplinks. Changes with `become` to and from `none`. */
@@ -85,7 +92,7 @@ export class RealLab implements AsyncDisposable {
   become(client: string, kind: RealNatKind, { uplink = 0, timeoutS }: { uplink?: number; timeoutS?: number } = {}): void {
     const it = this.#uplink(client, uplink)
     const wasOpen = it.kind === 'none'
-    Object.assign(it, { kind, turn: 0, timeoutS: timeoutS ?? it.timeoutS })
+    Object.assign(it, { kind, turn: 0, zone: it.zone + 1, timeoutS: timeoutS ?? it.timeoutS })
     if (wasOpen !== (kind === 'none')) ip(this.#namespace(client), this.#addressLines(it))
     this.#loadRules(it)
   }
@@ -94,16 +101,26 @@ export class RealLab implements AsyncDisposable {
   rebind(client: string, uplink = 0): void {
     const it = this.#uplink(client, uplink)
     it.turn += 1
+    it.zone += 1
     this.#loadRules(it)
   }
 
   /** All that a client sends or is sent over an uplink is lost, silently. */
   cut(client: string, uplink = 0): void {
-    nft(this.#namespace('core'), `add element ip core down { "${this.#wire(this.#uplink(client, uplink))}" }`)
+    nft(this.#namespace('core'), `add element ip core down { "${wireOf(this.#uplink(client, uplink))}" }`)
   }
 
   restore(client: string, uplink = 0): void {
-    nft(this.#namespace('core'), `delete element ip core down { "${this.#wire(this.#uplink(client, uplink))}" }`)
+    nft(this.#namespace('core'), `delete element ip core down { "${wireOf(this.#uplink(client, uplink))}" }`)
+  }
+
+  /** Two clients reach each other no longer, and everybody else still. */
+  separate(one: string, other: string): void {
+    nft(this.#namespace('core'), `add element ip core apart { ${this.#bothWays(one, other)} }`)
+  }
+
+  rejoin(one: string, other: string): void {
+    nft(this.#namespace('core'), `delete element ip core apart { ${this.#bothWays(one, other)} }`)
   }
 
   /** Starts a program on the hub (`hub`) or a client. It speaks JSON lines; it ends with the laboratory. */
@@ -128,6 +145,15 @@ export class RealLab implements AsyncDisposable {
     await this.close()
   }
 
+  async #build({ clients = { a: ['none'], b: ['none'] }, timeoutS = DEFAULT_TIMEOUT_S, delayMs = 0 }: RealLabOptions): Promise<void> {
+    this.#makeCore()
+    for (const [client, kinds] of Object.entries(clients)) this.#makeClient(client, kinds, timeoutS)
+    const links = this.#uplinks.map((uplink) => [{ namespace: this.#namespace('core'), device: wireOf(uplink) }, { namespace: this.#router(uplink), device: 'wan' }] as const)
+    const carrier = await makeLinks(links, delayMs)
+    if (carrier !== null) this.#programs.add(carrier)
+    for (const uplink of this.#uplinks) this.#configureUplink(uplink)
+  }
+
   #makeCore(): void {
     for (const host of ['core', 'hub']) this.#makeNamespace(host)
     const [core, hub] = [this.#namespace('core'), this.#namespace('hub')]
@@ -135,7 +161,11 @@ export class RealLab implements AsyncDisposable {
     ip(hub, ['link set eth0 up', ...HUB.map((address) => `addr add ${address}/32 dev eth0`), `route add default via ${CORE} dev eth0 onlink src ${HUB[0]}`])
     ip(core, [`addr add ${CORE}/32 dev lo`, 'link set hub up', ...HUB.map((address) => `route add ${address}/32 dev hub`)])
     settings(core, FORWARDING)
-    nft(core, 'table ip core { set down { type ifname; }; chain cut { type filter hook forward priority filter; iifname @down drop; oifname @down drop; }; }')
+    nft(core, `table ip core {
+      set down { type ifname; }
+      set apart { type ipv4_addr . ipv4_addr; }
+      chain through { type filter hook forward priority filter; iifname @down drop; oifname @down drop; ip saddr . ip daddr @apart drop; ip ttl < ${LEAST_TTL} drop; }
+    }`)
   }
 
   #makeClient(client: string, kinds: readonly RealNatKind[], timeoutS: number): void {
@@ -144,17 +174,16 @@ export class RealLab implements AsyncDisposable {
     kinds.forEach((kind, index) => {
       const number = this.#uplinks.length + 1
       if (number > MOST_UPLINKS) throw new ServiceError('QB_LAB_REAL', `more than ${MOST_UPLINKS} uplinks`)
-      const uplink = { client, index, number, kind, turn: 0, timeoutS }
-      this.#uplinks.push(uplink)
-      this.#makeUplink(uplink)
+      this.#uplinks.push({ client, index, number, kind, turn: 0, zone: 1, timeoutS })
+      this.#makeNamespace(`${client}.${index}`)
     })
   }
 
-  #makeUplink(uplink: Uplink): void {
+  /** Everything but the link to the core, which is there. */
+  #configureUplink(uplink: Uplink): void {
     const { client, index, number } = uplink
-    const [core, inside, router] = [this.#namespace('core'), this.#namespace(client), this.#makeNamespace(`${client}.${index}`)]
-    const wire = this.#wire(uplink)
-    ip(null, [`link add eth${index} netns ${inside} type veth peer name lan netns ${router}`, `link add ${wire} netns ${core} type veth peer name wan netns ${router}`])
+    const [core, inside, router, wire] = [this.#namespace('core'), this.#namespace(client), this.#router(uplink), wireOf(uplink)]
+    ip(null, [`link add eth${index} netns ${inside} type veth peer name lan netns ${router}`])
     ip(router, [
       'link set lan up', 'link set wan up', `addr add 192.168.${number}.1/24 dev lan`, `addr add 11.1.${number}.1/32 dev wan`, `addr add 11.1.${number}.254/32 dev lo`,
       `route add default via ${CORE} dev wan onlink`, `route add 11.1.${number}.2/32 dev lan`,
@@ -174,7 +203,7 @@ export class RealLab implements AsyncDisposable {
   }
 
   #loadRules(uplink: Uplink): void {
-    const router = this.#namespace(`${uplink.client}.${uplink.index}`)
+    const router = this.#router(uplink)
     nft(router, ruleset({ ...uplink, outer: `11.1.${uplink.number}.1`, open: `11.1.${uplink.number}.2` }))
     settings(router, { 'net/netfilter/nf_conntrack_udp_timeout': uplink.timeoutS, 'net/netfilter/nf_conntrack_udp_timeout_stream': uplink.timeoutS })
   }
@@ -191,15 +220,20 @@ export class RealLab implements AsyncDisposable {
     return `${this.#name}-${host}`
   }
 
-  /** The core's end of the link to a router. */
-  #wire({ number }: Uplink): string {
-    return `up${number}`
+  #router({ client, index }: Uplink): string {
+    return this.#namespace(`${client}.${index}`)
   }
 
   #uplink(client: string, index: number): Uplink {
     const found = this.#uplinks.find((uplink) => uplink.client === client && uplink.index === index)
     if (found === undefined) throw new ServiceError('QB_LAB_REAL', `client '${client}' has no uplink ${index}`)
     return found
+  }
+
+  /** First uplinks. */
+  #bothWays(one: string, other: string): string {
+    const [near, far] = [this.outerAddress(one), this.outerAddress(other)]
+    return `${near} . ${far}, ${far} . ${near}`
   }
 
   #tearDown(): void {
@@ -212,6 +246,8 @@ export class RealLab implements AsyncDisposable {
 }
 
 const innerAddress = ({ kind, number }: Uplink): string => (kind === 'none' ? `11.1.${number}.2` : `192.168.${number}.2`)
+/** The core's end of the link to a router. */
+const wireOf = ({ number }: Uplink): string => `up${number}`
 const outerAddress = ({ kind, number }: Uplink): string => (kind === 'none' ? `11.1.${number}.2` : `11.1.${number}.1`)
 
 function remove(namespaces: readonly string[]): void {
