@@ -1,7 +1,8 @@
 /**
  * The JSON about NATs that crosses for what is rare: settings of a connection's traversal, orders, questions, events. Addresses are
  * `ip:port`; those that may lie behind a relay are `RELAY-OUTER` too (traversal T-1). `nat` and `kind` in the words of api 2.8.
- * Part of the N-API contract. Feature `traversal`.
+ * Part of the N-API contract. Features: `nat` (orders to the endpoint that begin with `nat`, `stun-serve`, `nat-statistics`), `relay` (orders that begin with `relay`),
+ * `traversal` (what concerns a connection). `register` and `unregister` are always there.
  */
 
 export type NativeNatKind = 'blocked' | 'full-cone' | 'restricted-cone' | 'restricted-port' | 'symmetric' | 'dynamic'
@@ -127,9 +128,11 @@ export interface NativeNatStatistics {
   relay: { registrations: number; forwardedDatagrams: number; forwardedBytes: number; /** By reason, in the words of `Dropped::name`. */ drops: { [reason: string]: number } } | null
 }
 
+/** `test`: `mapping`, `from-other-port`, `from-other-address`, `mapping-after-contact`, `hairpin`, `life-SECONDSs`; of a fresh socket with `-socket-N` behind it. `rttMs` null: not measured. */
 export interface NativeNatObservation { atMs: number; test: string; server: string; tries: number; answeredBy: string | null; mapped: string | null; rttMs: number | null }
 
 export interface NativeNatReport {
+  /** A filter that could not be tested counts as the strictest. */
   kind: NativeNatKind
   mapping: 'none' | 'endpoint-independent' | 'address' | 'address-port' | 'unknown'
   filtering: 'endpoint-independent' | 'address' | 'address-port' | 'unknown'
@@ -148,6 +151,8 @@ export interface NativeNatReport {
 export type NativeNatEvent =
   /** A `register` that did nothing. */
   | { type: 'register-refused'; atMs: number; local: string; relay: string; reason: string }
+  /** A `relay-admit` that did nothing: as many clients as it takes are there, or it is no relay. */
+  | { type: 'relay-refused'; atMs: number; client: string; reason: 'full' | 'off' }
   /** `local`: the address at which the answer came in. */
   | { type: 'nat-answer'; atMs: number; ticket: number; local: string; mapped: string; from: string; rttMs: number; tries: number }
   | { type: 'nat-silence'; atMs: number; ticket: number; tries: number }

@@ -7,7 +7,7 @@ use qconnection::{
 };
 use qdriver::Io;
 
-use super::{Engine, remote::with_remotes};
+use super::{Engine, nat, remote::with_remotes};
 use crate::{
     error::NativeError,
     messages::{
@@ -22,6 +22,9 @@ impl Engine {
     pub(super) fn answer(&self, io: &mut Io<'_>, key: u32, question: Question) -> Reply {
         if matches!(question, Question::Nothing) {
             return Ok("{}".to_owned());
+        }
+        if matches!(question, Question::NatStatistics) {
+            return Ok(serde_json::to_string(&nat::statistics(io))?);
         }
         let connection = self.table.get(key).filter(|connection| connection.is_live()).ok_or_else(NativeError::connection_closed)?;
         let now = io.now;
@@ -40,7 +43,7 @@ impl Engine {
                 };
                 serde_json::to_string(&machine.space(space).map(|view| facts(&view)))
             }
-            Question::Explain { .. } | Question::Nothing => Ok("{}".to_owned()),
+            Question::Explain { .. } | Question::NatStatistics | Question::Nothing => Ok("{}".to_owned()),
         };
         Ok(json?)
     }

@@ -10,7 +10,6 @@ use super::{
     Engine,
     admission::set_admission,
     connection::{Closing, Connection, Phase},
-    nat,
     stream::{Room, Stream},
 };
 use crate::{
@@ -62,10 +61,7 @@ impl Engine {
             Order::Admission { mode } => set_admission(io, mode),
             Order::Raw { to } => self.raw.listener = to,
             Order::Block { rules } => io.endpoint.block(block_list(&rules)),
-            Order::Register(order) => self.register(io, order),
-            Order::Unregister(order) => nat::unregister(io, order),
-            // To connections.
-            _ => {}
+            order => self.obey_about_nats(io, order),
         }
     }
 
@@ -193,11 +189,12 @@ impl Engine {
                 self.look_at_plan(io, key);
             }
             Order::Plan { plan } => self.obey_plan(io, key, plan.map(|plan| *plan)),
-            Order::Admission { .. } | Order::Raw { .. } | Order::Block { .. } | Order::Register(_) | Order::Unregister(_) => {}
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));
             }
+            // To the endpoint.
+            _ => {}
         }
     }
 }

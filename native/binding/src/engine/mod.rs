@@ -100,6 +100,7 @@ pub struct Engine {
     /// Connections whose scheduler is asked later, each at most once.
     planners: Vec<u32>,
     raw: raw::RawQueue,
+    seen: nat::Seen,
     pages: pages::Schedule,
     pace: Pace,
     ending: Ending,
@@ -162,6 +163,7 @@ impl Engine {
             closing: Vec::new(),
             planners: Vec::new(),
             raw: raw::RawQueue::default(),
+            seen: nat::Seen::default(),
             pages: pages::Schedule::default(),
             pace: Pace::default(),
             ending: Ending::No,
@@ -197,6 +199,7 @@ impl Engine {
         self.obey(io);
         self.close_quiet_connections(io);
         self.tell_news(io);
+        self.tell_nat_news(io);
         self.visit_active(io);
         self.ask_planners(io);
         self.tell_raw(io);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{JsonCode, PathUse, nat::NatEvent, plans::View};
+use super::{JsonCode, PathUse, nat::events::NatEvent, plans::View};
 use crate::error::NativeError;
 
 /// Payload of an EVENT record.

@@ -1,6 +1,6 @@
 //! What JavaScript orders and asks: `NativeOrder`, `NativeQuestion`, `NativePathSpec`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use qconnection::path::{PathTerms, scheduler::DEFAULT_WEIGHT};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::options::endpoint::BlockedRange;
 
 use super::{
     JsonCode, PathUse,
-    nat::{Register, Remote, Unregister},
+    nat::{Remote, orders::{NatAsk, NatDetect, NatKeep, Register, RelayServe, StunServe, Unregister}},
     plans::{self, Plan},
 };
 
@@ -128,6 +128,40 @@ pub enum Order {
     Register(Register),
     /// To the endpoint: it does not any more.
     Unregister(Unregister),
+    /// To the endpoint: asks a STUN server.
+    NatAsk(NatAsk),
+    /// To the endpoint: finds out what a NAT does.
+    NatDetect(NatDetect),
+    /// To the endpoint: keeps a mapping.
+    NatKeep(NatKeep),
+    /// To the endpoint: ends one of those.
+    NatCancel {
+        /// Its name.
+        ticket: u64,
+    },
+    /// To the endpoint: it is a STUN server.
+    StunServe {
+        /// None: no more.
+        config: Option<StunServe>,
+    },
+    /// To the endpoint: it is a relay.
+    RelayServe {
+        /// None: no more.
+        config: Option<RelayServe>,
+    },
+    /// To the endpoint: a client of the relay showed good credentials.
+    RelayAdmit {
+        /// Its address, as the relay sees it.
+        client: SocketAddr,
+        /// How long they are good.
+        #[serde(rename = "forMs", deserialize_with = "super::nat::millis")]
+        life: Duration,
+    },
+    /// To the endpoint: it has none any more.
+    RelayForget {
+        /// Its address.
+        client: SocketAddr,
+    },
     /// Changes the share of a path.
     PathWeight {
         /// The path.
@@ -220,6 +254,8 @@ pub enum Question {
         /// Of which path, for the application space.
         path: u32,
     },
+    /// To the endpoint: what its STUN server and its relay did.
+    NatStatistics,
     /// Whether the commands before it were taken: of our own, JavaScript does not ask it.
     #[serde(skip)]
     Nothing,
@@ -284,6 +320,7 @@ mod tests {
         assert!(matches!(serde_json::from_str(r#"{"ask":"explain","about":"paths"}"#), Ok(Question::Explain { about: About::Paths })));
         assert!(matches!(serde_json::from_str(r#"{"ask":"update-key"}"#), Ok(Question::UpdateKey)));
         assert!(matches!(serde_json::from_str(r#"{"ask":"space","space":"handshake","path":0}"#), Ok(Question::Space { space: SpaceName::Handshake, path: 0 })));
+        assert!(matches!(serde_json::from_str(r#"{"ask":"nat-statistics"}"#), Ok(Question::NatStatistics)));
         assert!(serde_json::from_str::<Question>(r#"{"ask":"nothing"}"#).is_err());
     }
 }

@@ -12,7 +12,8 @@ use std::{
 
 use qtraversal::forward::ForwardHeader;
 
-use super::{Side, dial_from, listening};
+use super::{PATIENCE, Side, dial_from, listening};
+use crate::{messages::orders::Question, queue::{answer::Answer, commands::Command}};
 
 /// A socket that passes forward datagrams on as they are, to whomever they name.
 struct Relay {
@@ -146,4 +147,61 @@ fn registrations_that_cannot_be_are_refused_and_one_that_ends_is_none() {
     side.order(0, &format!(r#"{{"do":"unregister","local":"{local}","relay":"{}"}}"#, relay.address));
     dial_from(&mut side, &own, &[relay.name_of(&server)], "", "{}");
     assert_eq!(side.until_event("closed")["info"]["error"]["code"], "QB_NO_PATH");
+}
+
+/// A side that answers STUN requests at its address.
+fn stun_server() -> Side {
+    let mut server = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
+    let address = server.address();
+    server.order(0, &format!(r#"{{"do":"stun-serve","config":{{"sockets":["{address}"],"neighbours":[],"forms":["rfc5780","dquic"]}}}}"#));
+    server
+}
+
+fn statistics(side: &mut Side) -> serde_json::Value {
+    let answer = Answer::default();
+    side.send(Command::Question(0, Question::NatStatistics, answer.clone()));
+    serde_json::from_str(&answer.wait(PATIENCE).expect("answer").expect("json")).expect("json")
+}
+
+/// traversal T-42, T-45, T-46.
+#[test]
+fn questions_to_a_server_are_answered_and_mappings_kept() {
+    let mut server = stun_server();
+    let mut client = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
+    let (local, at) = (client.address(), server.address());
+    for (ticket, form) in [(1, "rfc5780"), (2, "dquic")] {
+        client.order(0, &format!(r#"{{"do":"nat-ask","ticket":{ticket},"local":"{local}","server":"{at}","form":"{form}","timeoutMs":5000,"tries":5}}"#));
+        let answer = client.until("an answer", |seen| seen.event()["type"] == "nat-answer" && seen.event()["ticket"] == ticket).event();
+        assert_eq!((&answer["local"], &answer["mapped"], &answer["from"]), (&local.clone().into(), &local.clone().into(), &at.clone().into()));
+        assert!(answer["rttMs"].as_f64().is_some_and(|rtt| rtt > 0.0) && answer["tries"].as_u64() >= Some(1));
+    }
+    client.order(0, &format!(r#"{{"do":"nat-keep","ticket":3,"local":"{local}","server":"{at}","form":"rfc5780"}}"#));
+    assert_eq!(client.until_event("nat-mapping")["mapped"], local);
+    client.order(0, r#"{"do":"nat-cancel","ticket":3}"#);
+    client.until("its end", |seen| seen.event()["type"] == "nat-mapping" && seen.event()["mapped"].is_null());
+    let served = statistics(&mut server);
+    assert!(served["stun"]["answered"].as_u64() >= Some(3) && served["relay"].is_null(), "{served}");
+    assert!(statistics(&mut client)["stun"].is_null());
+    server.order(0, r#"{"do":"stun-serve","config":null}"#);
+    assert!(statistics(&mut server)["stun"].is_null());
+    client.order(0, &format!(r#"{{"do":"nat-ask","ticket":4,"local":"{local}","server":"{at}","form":"rfc5780","timeoutMs":10,"tries":2}}"#));
+    let silence = client.until_event("nat-silence");
+    assert_eq!((silence["ticket"].as_u64(), silence["tries"].as_u64()), (Some(4), Some(2)));
+}
+
+#[test]
+fn clients_are_admitted_by_a_relay_and_by_nobody_else() {
+    let mut side = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
+    let admit = r#"{"do":"relay-admit","client":"127.0.0.1:9","forMs":60000}"#;
+    side.order(0, admit);
+    assert_eq!(side.until_event("relay-refused")["reason"], "off");
+    let agent = side.address();
+    side.order(0, &format!(r#"{{"do":"relay-serve","config":{{"agent":["{agent}"],"allow":[],"allowPrivate":true,"bytesPerSecond":1000000,"burstBytes":1000000}}}}"#));
+    side.order(0, admit);
+    assert_eq!(statistics(&mut side)["relay"]["registrations"], 1);
+    side.order(0, r#"{"do":"relay-forget","client":"127.0.0.1:9"}"#);
+    let told = statistics(&mut side);
+    assert_eq!((&told["relay"]["registrations"], &told["relay"]["drops"]["loop"]), (&0.into(), &0.into()));
+    side.order(0, r#"{"do":"relay-serve","config":null}"#);
+    assert!(statistics(&mut side)["relay"].is_null());
 }
