@@ -101,8 +101,12 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
 
 function traversalKept(options: ConnectionOptions | ServerOptions): Pick<KeptOptions, 'traversal' | 'relayTls'> {
   if (options.traversal === undefined || options.traversal === false) return { traversal: null, relayTls: null }
-  const { ca, pins, verify, verifyTimeoutMs, cert, key, ciphers } = options
-  return { traversal: options.traversal, relayTls: options.traversal.relayTls ?? defined({ ca, pins, verify, verifyTimeoutMs, cert, key, ciphers }) }
+  return { traversal: options.traversal, relayTls: options.traversal.relayTls ?? tlsOf(options) }
+}
+
+/** What says whom to trust, and who we are. */
+export function tlsOf({ ca, pins, verify, verifyTimeoutMs, cert, key, ciphers }: ConnectionOptions | ServerOptions): TlsOptions {
+  return defined({ ca, pins, verify, verifyTimeoutMs, cert, key, ciphers })
 }
 
 /** `session`: what earlier connections to the server left. */

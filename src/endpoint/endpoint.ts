@@ -20,7 +20,7 @@ import { Blocking } from './blocking.ts'
 import type { EndpointEvent, EndpointStatistics, RawDatagram } from './facts.ts'
 import { openCarrier } from './carrier.ts'
 import type { CarrierEndpoint } from './carrier.ts'
-import { prepareDial, untilUsable } from './dial.ts'
+import { held, prepareDial, untilUsable } from './dial.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
 import { EndpointLogs } from './logs.ts'
@@ -169,13 +169,13 @@ export class Endpoint implements AsyncDisposable {
     checkCall({ signal }, ['signal'])
     const prepared = prepareConnect(this.#defaults, own, this.#features)
     checkIdBytes(prepared, this.#idBytes, '')
-    const { target, serverName, session, place } = await prepareDial({ remote, options: prepared, signal, habitat: this.#habitat, keepers: this.#keepers, blocking: this.#blocking, check: () => this.#checkOpen() })
+    const { target, serverName, session, place, lease } = await prepareDial({ remote, options: prepared, signal, habitat: this.#habitat, keepers: this.#keepers, blocking: this.#blocking, agent: this.#owner.agent, check: () => this.#checkOpen() })
     const id = connectionId(this.#habitat)
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
-    const key = this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates)
+    const key = held(lease, () => this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates))
     const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: prepared.paths?.[0]?.local ?? '', serverName, kept: keptOptions(prepared), sessions: place })
     try {
-      await untilUsable(connection, signal)
+      await untilUsable(connection, lease, signal)
     } catch (error) {
       // Aborted, or failed by itself: then this does nothing.
       connection.destroy(error instanceof Error ? error : undefined)

@@ -3,12 +3,14 @@
  * reports. Made with the endpoint, costs nothing until somebody asks. `agentOf` finds it for the doors above.
  */
 import type { Engine, NativeEvent } from '../binding/index.ts'
-import { familyOf, formatAddress, invalidOption, parseAddress, splitPort, unavailableOption } from '../config/index.ts'
-import type { Clock, Logger, Sampling, TlsOptions } from '../config/index.ts'
+import { familyOf, formatAddress, invalidOption, parseAddress, parseRelayed, splitPort, tlsOf, unavailableOption, waitFor } from '../config/index.ts'
+import type { Clock, ConnectionOptions, Logger, Sampling } from '../config/index.ts'
 import type { Endpoint, Habitat } from '../endpoint/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import type { InterfaceWatch } from '../path/index.ts'
 import { StunDesk } from './desk.ts'
+import { checkRelay, StandingRegistration } from './registration.ts'
+import type { Lease, RelayState, RelayTerms } from './registration.ts'
 
 /** What it asks of its endpoint. */
 export interface AgentOwner {
@@ -26,6 +28,8 @@ const AGENTS = new WeakMap<object, NatAgent>()
 
 export class NatAgent {
   readonly owner: AgentOwner
+  /** By relay and socket. */
+  readonly #registrations = new Map<string, StandingRegistration>()
   #desk: StunDesk | null = null
   #ended = false
 
@@ -63,9 +67,83 @@ export class NatAgent {
     return local
   }
 
+  /** As `socketTowards`; where none is bound yet, when one is. @throws (reject) the abort reason */
+  boundTowards(server: string, signal?: AbortSignal): Promise<string> {
+    const family = familyOf(server)
+    return waitFor(signal, (settle) => {
+      const look = (): void => {
+        const local = this.owner.engine.local().find((bound) => familyOf(bound) === family)
+        if (local !== undefined) settle.resolve(local)
+      }
+      look()
+      const watching = this.owner.endpoint.events$.subscribe(({ type }) => {
+        if (type === 'bound') look()
+      })
+      return () => watching.unsubscribe()
+    })
+  }
+
+  /** A registration of the socket `local` (or of the first that fits) with a relay; one for all who hold it. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED */
+  async lease(name: string, terms: RelayTerms, watch: (state: RelayState) => void = () => {}, local: string | null = null): Promise<Lease> {
+    const relay = await this.resolve(checkRelay(name, 'relay'), 'relay')
+    const socket = local ?? this.owner.engine.local().find((bound) => familyOf(bound) === familyOf(relay)) ?? ''
+    const key = `${relay} ${socket}`
+    let standing = this.#registrations.get(key)
+    if (standing === undefined) {
+      standing = new StandingRegistration(this.owner, this.desk, {
+        name, relay, terms,
+        socket: async () => (socket === '' ? this.boundTowards(relay) : socket),
+        onEnd: () => void this.#registrations.delete(key),
+      })
+      this.#registrations.set(key, standing)
+    }
+    return standing.hold(watch)
+  }
+
+  /** Before a dial to a peer behind a relay: its relay, or else one of ours, is asked to know our socket, so that answers find us. Null: nobody is behind one. @throws QB_RELAY_REFUSED, what `connect` throws, the abort reason */
+  async enter(remotes: readonly string[], options: ConnectionOptions, signal: AbortSignal | undefined): Promise<Lease | null> {
+    const relayed = remotes.map(parseRelayed).find((found) => found !== null)
+    if (relayed === undefined || !this.owner.features.has('traversal')) return null
+    const traversal = typeof options.traversal === 'object' ? options.traversal : {}
+    const theirs = formatAddress({ ...relayed.relay, family: relayed.outer.family })
+    const ours = await Promise.all((traversal.relays ?? []).map((name) => this.resolve(name, 'traversal.relays')))
+    const index = ours.indexOf(theirs)
+    const name = ours.length === 0 ? theirs : (traversal.relays?.[Math.max(0, index)] ?? theirs)
+    signal?.throwIfAborted()
+    const local = options.paths?.[0]?.local
+    const socket = local === undefined ? null : (this.owner.engine.local().find((bound) => bound === local) ?? null)
+    const lease = await this.lease(name, { token: traversal.relayToken ?? null, tls: traversal.relayTls ?? tlsOf(options) }, () => {}, socket)
+    try {
+      await waitFor<void>(signal, (settle) => {
+        lease.asked().then(settle.resolve, settle.reject)
+        return () => {}
+      })
+    } catch (error) {
+      lease.release()
+      throw error
+    }
+    return lease
+  }
+
   /** Registers with a relay, and stays so until it is stopped. @throws QB_RELAY_REFUSED, what `connect` throws, the abort reason */
-  async register(_relay: string, _shown: { token: Uint8Array | null; tls: TlsOptions }, _signal: AbortSignal | undefined): Promise<{ readonly address: string; stop(): Promise<void> }> {
-    throw unavailableOption('relay', undefined)
+  async register(name: string, terms: RelayTerms, signal: AbortSignal | undefined): Promise<{ readonly address: string; stop(): Promise<void> }> {
+    const lease = await this.lease(name, terms)
+    let outer = ''
+    try {
+      await waitFor<void>(signal, (settle) => {
+        lease.granted().then(settle.resolve, settle.reject)
+        return () => {}
+      })
+      outer = lease.outer ?? ''
+    } catch (error) {
+      lease.release()
+      throw error
+    }
+    return {
+      // While it is lost: what it was.
+      get address() { return `${lease.relay}-${(outer = lease.outer ?? outer)}` },
+      stop: async () => lease.release(),
+    }
   }
 
   /** An event of the endpoint; others than ours change nothing. */
@@ -75,6 +153,7 @@ export class NatAgent {
 
   end(): void {
     this.#ended = true
+    for (const standing of Array.from(this.#registrations.values())) standing.end('gone')
     this.#desk?.end()
   }
 }
