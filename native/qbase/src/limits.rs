@@ -240,6 +240,16 @@ pub const PUNCH_HISTORY: usize = 256;
 pub const PUNCH_ECHOES: usize = 8;
 /// Traversal frames of early data kept until the handshake is complete (attacks B19).
 pub const TRAVERSAL_EARLY_FRAMES: usize = 32;
+/// Traversal frames and the application's wishes that wait for a connection's turn.
+pub const TRAVERSAL_INPUTS: usize = 512;
+/// Reliable traversal frames that wait to be sent or acknowledged, per connection.
+pub const TRAVERSAL_FRAMES: usize = 128;
+/// Bound sockets of a connection that punches may start from.
+pub const TRAVERSAL_BINDS: usize = 64;
+/// Probes that wait for their sockets, per connection.
+pub const PROBES_WAITING: usize = 128;
+/// Ways through both NATs that a connection remembers.
+pub const HOLES: usize = 16;
 /// Steps of one punch strategy that wait to be done.
 pub const PUNCH_STEPS: usize = 32;
 /// L27: longest forward header, bytes: IPv6, agent to agent.

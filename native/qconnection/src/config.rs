@@ -2,10 +2,10 @@
 //!
 //! Called by the application through the driver. Never checks what the TLS configuration holds: that is `qcrypto`'s job.
 
-use crate::{cid::CidShape, endpoint::BlockList, path::scheduler::Scheduler};
+use crate::{cid::CidShape, connection::traversal::TraversalSettings, endpoint::BlockList, path::scheduler::Scheduler};
 use bytes::Bytes;
 use crate::stream::ResetDelivery;
-use qbase::{limits, param::TransportParameters, version};
+use qbase::{limits, param::{AddressDiscovery, TransportParameters}, version};
 use qcongestion::algorithm::Algorithm;
 use std::{net::{SocketAddrV4, SocketAddrV6}, sync::Arc, time::Duration};
 
@@ -187,6 +187,8 @@ pub struct TransportConfig {
     pub preferred_address: PreferredAddresses,
     /// Client: whether it goes where its server asks it to.
     pub follow_preferred: FollowPreferred,
+    /// Ways through NATs are looked for; `None`: no frame about them is sent or taken.
+    pub traversal: Option<TraversalSettings>,
     /// Packets one key may protect, in place of the AEAD's own limit; for tests.
     pub confidentiality_limit: Option<u64>,
     /// Packet number of 1-RTT packets at which the connection ends, in place of 2^62-1; for tests.
@@ -234,6 +236,7 @@ impl Default for TransportConfig {
             disable_active_migration: false,
             preferred_address: PreferredAddresses::default(),
             follow_preferred: FollowPreferred::default(),
+            traversal: None,
             confidentiality_limit: None,
             last_packet_number: None,
         }
@@ -274,6 +277,8 @@ impl TransportConfig {
             },
             // Never both (multipath MP-99).
             shared_space_max_path_id: (self.multipath == Multipath::SharedSpace).then_some(max_path_id),
+            traversal: self.traversal.as_ref().and_then(TraversalSettings::parameter),
+            address_discovery: self.traversal.is_some().then_some(AddressDiscovery::Both),
             ..TransportParameters::default()
         }
     }

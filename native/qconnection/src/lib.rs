@@ -20,6 +20,7 @@ pub use config::{
     AckPath, ClientConfig, EndpointConfig, FollowPreferred, HandshakeMode, Multipath, PreferredAddresses, RetryPolicy, ServerConfig, Spin, TransportConfig,
 };
 pub use connection::{Connection, events::Event};
+pub use connection::traversal::{TraversalNews, TraversalSettings, TraversalState};
 pub use endpoint::{Endpoint, Received};
 pub use handle::ConnectionHandle;
 pub use path::{PathView, scheduler::Scheduler};

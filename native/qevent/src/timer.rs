@@ -50,6 +50,8 @@ timers! {
     PathForget = "path-forget",
     /// A request to open a path gives up waiting (multipath MP-81).
     PathOpen = "path-open",
+    /// A punch goes on, or a way through NATs is kept open (traversal T-88, T-98).
+    Traversal = "traversal",
     /// Old keys are discarded (RFC 9001 §6.5).
     KeyDiscard = "key-discard",
     /// A heartbeat keeps the path alive (burst B-67).

@@ -84,6 +84,18 @@ impl Traversal {
         &mut self.puncher
     }
 
+    /// The address book, to look at.
+    #[must_use]
+    pub const fn addresses(&self) -> &AddressBook {
+        &self.book
+    }
+
+    /// The puncher, to look at.
+    #[must_use]
+    pub const fn punches(&self) -> &Puncher {
+        &self.puncher
+    }
+
     /// Frames of early data that were not kept.
     #[must_use]
     pub const fn early_dropped(&self) -> u64 {
@@ -140,13 +152,27 @@ impl Traversal {
     /// # Errors
     /// It must not be told, or nobody would keep it.
     pub fn announce(&mut self, address: LocalAddress, now: Timestamp, budget: &mut ProbeBudget) -> Result<u64, AnnounceError> {
+        let seq = self.announce_only(address)?;
+        self.pair_local(seq, now, budget);
+        Ok(seq)
+    }
+
+    /// Announces an address of ours, while the budget is elsewhere: [`Traversal::pair_local`] begins its punches. Its number.
+    ///
+    /// # Errors
+    /// It must not be told, or nobody would keep it.
+    pub fn announce_only(&mut self, address: LocalAddress) -> Result<u64, AnnounceError> {
         let add = self.book.announce(address)?;
         self.puncher.push(Output::Frame(TraversalFrame::AddAddress(add)));
+        Ok(add.seq)
+    }
+
+    /// Pairs an announced address of ours with all of the peer's (traversal T-77).
+    pub fn pair_local(&mut self, seq: u64, now: Timestamp, budget: &mut ProbeBudget) {
         if self.start == Start::Automatic && matches!(self.gate, Gate::Open) {
-            let ids: Vec<PunchId> = self.book.pairs_for_local(add.seq).collect();
+            let ids: Vec<PunchId> = self.book.pairs_for_local(seq).collect();
             self.start_all(ids, now, budget);
         }
-        Ok(add.seq)
     }
 
     /// Withdraws an address of ours; its punches end (traversal T-76).
@@ -163,6 +189,11 @@ impl Traversal {
     /// Punches this pair, whoever starts by itself.
     pub fn punch(&mut self, id: PunchId, now: Timestamp, budget: &mut ProbeBudget) {
         self.start_all(Some(id), now, budget);
+    }
+
+    /// Ends a round of this pair; it is not tried again by itself.
+    pub fn cancel(&mut self, id: PunchId, now: Timestamp, budget: &mut ProbeBudget) {
+        self.with_means(now, budget, |puncher, means| puncher.cancel(id, means));
     }
 
     /// The outer address of a socket that [`Output::LearnOuter`] asked for; `None`: there is none, or no socket.

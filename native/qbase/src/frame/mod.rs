@@ -25,6 +25,7 @@ mod reset_stream;
 mod stop_sending;
 pub mod stream;
 pub mod table;
+pub mod traversal;
 
 pub use ack::{Ack, AckRanges, EcnCounts};
 pub use ack_frequency::AckFrequency;

@@ -4,6 +4,7 @@
 //! Called by the decoder (codes), the connection (which packets may carry what, attacks D19) and telemetry (names).
 //! Never looks at a frame's fields.
 
+use super::traversal;
 use crate::EncryptionLevel;
 
 /// Codes of the frame types; `*_LAST` closes a range whose low bits are flags.
@@ -122,6 +123,12 @@ pub enum Extension {
     Multipath,
     /// ACK frequency: who offers `min_ack_delay` takes its frames.
     AckFrequency,
+    /// Traversal in profile `braid`, which both ends offered (traversal T-60, T-100).
+    TraversalBraid,
+    /// Traversal in profile `dquic`, which is configured (traversal T-60).
+    TraversalDquic,
+    /// OBSERVED_ADDRESS: who asks takes it (draft-ietf-quic-address-discovery §3).
+    AddressDiscovery,
 }
 
 /// Levels as in the "Pkts" column of table 3.
@@ -156,15 +163,20 @@ impl FrameType {
         Self { extension: Extension::AckFrequency, ..Self::new(first, name, pkts::ONE_RTT) }
     }
 
-    const fn up_to(self, last: u64) -> Self {
+    /// A type of traversal or address discovery.
+    pub(super) const fn traversal(first: u64, name: &'static str, extension: Extension) -> Self {
+        Self { extension, ..Self::new(first, name, pkts::DATA) }
+    }
+
+    pub(super) const fn up_to(self, last: u64) -> Self {
         Self { last, ..self }
     }
 
-    const fn not_ack_eliciting(self) -> Self {
+    pub(super) const fn not_ack_eliciting(self) -> Self {
         Self { ack_eliciting: false, ..self }
     }
 
-    const fn probing(self) -> Self {
+    pub(super) const fn probing(self) -> Self {
         Self { probing: true, ..self }
     }
 
@@ -181,7 +193,8 @@ impl FrameType {
     }
 }
 
-/// All frame types, by rising code: 22 of RFC 9000 and RFC 9221, 9 of multipath, 2 of ACK frequency.
+/// All frame types that [`Frame`](super::Frame) knows, by rising code: 22 of RFC 9000 and RFC 9221, 9 of multipath, 2 of ACK
+/// frequency. Those of traversal, which come behind them, stand in [`traversal::TABLE`].
 pub static TABLE: [FrameType; 33] = [
     FrameType::new(PADDING, "PADDING", pkts::ALL).not_ack_eliciting().probing(),
     FrameType::new(PING, "PING", pkts::ALL),
@@ -222,7 +235,10 @@ pub static TABLE: [FrameType; 33] = [
 #[must_use]
 pub fn spec(frame_type: u64) -> Option<&'static FrameType> {
     let row = TABLE.partition_point(|row| row.last < frame_type);
-    TABLE.get(row).filter(|row| row.first <= frame_type)
+    match TABLE.get(row) {
+        Some(row) => Some(row).filter(|row| row.first <= frame_type),
+        None => traversal::spec(frame_type),
+    }
 }
 
 /// Packets of `level` may carry frames of this type; never true for unknown types.

@@ -1,5 +1,5 @@
 //! Ids of the transport parameters (RFC 9000 §18.2, RFC 9221 §3, RFC 9287 §3, multipath MP-1, MP-98,
-//! draft-ietf-quic-ack-frequency §3).
+//! draft-ietf-quic-ack-frequency §3, traversal T-100, draft-ietf-quic-address-discovery §3).
 //!
 //! Called by reading and writing. Never holds values.
 
@@ -47,6 +47,10 @@ pub const INITIAL_MAX_PATH_ID: u64 = 0x3e;
 pub const MIN_ACK_DELAY: u64 = 0xff04_de1b;
 /// Largest path id in shared-space mode: ours alone, a number drawn once (multipath MP-98).
 pub const SHARED_SPACE_MAX_PATH_ID: u64 = 0x2c7e_91d0_b35a_64f1;
+/// Traversal in profile `braid`: ours alone, a number drawn once (traversal T-100).
+pub const TRAVERSAL: u64 = 0x1d3b_7c52_e9a4_6f08;
+/// Address discovery (draft-ietf-quic-address-discovery §3).
+pub const ADDRESS_DISCOVERY: u64 = 0x9f81_a176;
 /// The fixed bit is free, a flag.
 pub const GREASE_QUIC_BIT: u64 = 0x2ab2;
 

@@ -1,5 +1,5 @@
 //! Transport parameters: what each end declares in the handshake (RFC 9000 §7.4, §18; RFC 9221 §3; RFC 9287 §3; RFC 9368 §3;
-//! multipath MP-1, MP-98; draft-ietf-quic-ack-frequency §3).
+//! multipath MP-1, MP-98; draft-ietf-quic-ack-frequency §3; traversal T-100; draft-ietf-quic-address-discovery §3).
 //!
 //! Called by the connection: [`TransportParameters::write`] before TLS starts, [`TransportParameters::read`] on the peer's
 //! bytes. Never compares connection ids with those of packets and never decides what is negotiated.
@@ -8,10 +8,12 @@ pub mod id;
 mod preferred_address;
 mod read;
 mod remembered;
+pub mod traversal;
 mod version_information;
 mod write;
 
 pub use preferred_address::PreferredAddress;
+pub use traversal::{AddressDiscovery, TraversalParameter};
 pub use version_information::VersionInformation;
 
 use crate::{ConnectionId, PathId, ResetToken};
@@ -67,6 +69,10 @@ pub struct TransportParameters {
     pub grease_quic_bit: bool,
     /// Version of the connection and versions available (RFC 9368 §3).
     pub version_information: Option<VersionInformation>,
+    /// What this end does about NATs, in profile `braid`; `None`: nothing (traversal T-100).
+    pub traversal: Option<TraversalParameter>,
+    /// Whether this end tells, or wants to be told, of addresses as they are seen (draft-ietf-quic-address-discovery §3).
+    pub address_discovery: Option<AddressDiscovery>,
 }
 
 /// Largest UDP payload there is: the default of `max_udp_payload_size`.
@@ -104,6 +110,8 @@ impl Default for TransportParameters {
             max_datagram_frame_size: 0,
             grease_quic_bit: false,
             version_information: None,
+            traversal: None,
+            address_discovery: None,
         }
     }
 }

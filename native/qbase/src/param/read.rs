@@ -3,7 +3,7 @@
 //! Called once per handshake by the connection. Every fault is TRANSPORT_PARAMETER_ERROR. Unknown parameters
 //! and unknown versions cost nothing but their bytes.
 
-use super::{MIN_CID_LIMIT, PreferredAddress, TransportParameters, VersionInformation, id};
+use super::{AddressDiscovery, MIN_CID_LIMIT, PreferredAddress, TransportParameters, TraversalParameter, VersionInformation, id};
 use crate::{
     ConnectionId, ErrorCode, PathId, Reader, ResetToken, Role, TransportError, UnexpectedEnd, limits,
     stream_id::MAX_STREAM_COUNT,
@@ -46,6 +46,10 @@ impl TransportParameters {
             if id == id::VERSION_INFORMATION {
                 let information = VersionInformation::read(value.take_rest(), from);
                 parameters.version_information = Some(information.ok_or(Invalid("version_information is malformed"))?);
+            } else if id == id::TRAVERSAL {
+                parameters.traversal = Some(TraversalParameter::read(value.take_rest())?);
+            } else if id == id::ADDRESS_DISCOVERY {
+                parameters.address_discovery = Some(AddressDiscovery::read(value.take_rest())?);
             } else if parameters.set(id, &mut value)? == Known::Yes && !value.is_empty() {
                 return Err(Invalid("a transport parameter is longer than its value").into());
             }
@@ -132,6 +136,8 @@ impl Seen {
             id::GREASE_QUIC_BIT => 63,
             id::MIN_ACK_DELAY => 61,
             id::SHARED_SPACE_MAX_PATH_ID => 60,
+            id::TRAVERSAL => 59,
+            id::ADDRESS_DISCOVERY => 58,
             0..=id::VERSION_INFORMATION | id::MAX_DATAGRAM_FRAME_SIZE | id::INITIAL_MAX_PATH_ID => id,
             _ => return Ok(()),
         };

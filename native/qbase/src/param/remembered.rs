@@ -23,14 +23,17 @@ impl TransportParameters {
             disable_active_migration: self.disable_active_migration,
             active_connection_id_limit: self.active_connection_id_limit,
             max_datagram_frame_size: self.max_datagram_frame_size,
+            address_discovery: self.address_discovery,
             ..Self::default()
         }
     }
 
-    /// No limit that 0-RTT data may rely on is smaller than in `remembered`.
+    /// No limit that 0-RTT data may rely on is smaller than in `remembered`, and what was said of address discovery stands
+    /// (draft-ietf-quic-address-discovery §3).
     #[must_use]
     pub fn covers(&self, remembered: &Self) -> bool {
-        self.limits().into_iter().zip(remembered.limits()).all(|(new, old)| new >= old)
+        let discovery = remembered.address_discovery.is_none() || remembered.address_discovery == self.address_discovery;
+        discovery && self.limits().into_iter().zip(remembered.limits()).all(|(new, old)| new >= old)
     }
 
     /// The limits that a server which accepts 0-RTT must not lower.
@@ -51,6 +54,7 @@ impl TransportParameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::param::{AddressDiscovery, TraversalParameter};
     use crate::{ConnectionId, PathId, ResetToken};
     use std::time::Duration;
 
@@ -79,6 +83,8 @@ mod tests {
             max_datagram_frame_size: 16,
             grease_quic_bit: true,
             version_information: None,
+            traversal: Some(TraversalParameter::default()),
+            address_discovery: Some(AddressDiscovery::Both),
         }
     }
 
@@ -99,6 +105,7 @@ mod tests {
         assert_eq!(remembered.retry_source_connection_id, None);
         assert_eq!(remembered.preferred_address, None);
         assert_eq!(remembered.stateless_reset_token, None);
+        assert_eq!(remembered.traversal, None);
     }
 
     /// attacks F16, multipath MP-10.
@@ -127,6 +134,8 @@ mod tests {
             change(&mut new);
             assert!(!new.covers(&old));
         }
+        assert!(!TransportParameters { address_discovery: None, ..old.clone() }.covers(&old));
+        assert!(old.covers(&TransportParameters { address_discovery: None, ..old.clone() }));
         let larger = TransportParameters { initial_max_data: 100, ack_delay_exponent: 0, ..full() };
         assert!(larger.covers(&old));
     }

@@ -88,7 +88,9 @@ fn absent_parameters_have_the_defaults_of_the_rfc_and_are_not_written() {
 fn known_bytes_of_every_parameter_are_read_and_written() {
     type Set = fn(&mut TransportParameters);
     let address = preferred(4);
-    let cases: [(u64, &[u8], Set); 22] = [
+    let cases: [(u64, &[u8], Set); 24] = [
+        (0x1d3b_7c52_e9a4_6f08, &[1, 16, 8], |p| p.traversal = Some(TraversalParameter::default())),
+        (0x9f81_a176, &[2], |p| p.address_discovery = Some(AddressDiscovery::Both)),
         (0x00, &[1, 2], |p| p.original_destination_connection_id = Some(cid(&[1, 2]))),
         (0x01, &[0x43, 0xe8], |p| p.max_idle_timeout = Duration::from_secs(1)),
         (0x02, &[5; 16], |p| p.stateless_reset_token = Some(ResetToken([5; 16]))),
@@ -333,6 +335,8 @@ fn any_parameters() -> impl Strategy<Value = TransportParameters> {
             chosen: crate::VERSION_1,
             available: vec![crate::VERSION_1, crate::VERSION_2],
         }),
+        traversal: rest.3.then_some(TraversalParameter { max_addresses: credit[2], max_punches: credit[3], ..TraversalParameter::default() }),
+        address_discovery: rest.2.then_some(AddressDiscovery::Provides),
     })
 }
 

@@ -48,6 +48,15 @@ impl TransportParameters {
             information.write(&mut value);
             put(out, id::VERSION_INFORMATION, &value);
         }
+        if let Some(traversal) = &self.traversal {
+            let mut value = [0; 24];
+            let mut writer = Writer::new(&mut value);
+            traversal.write(&mut writer);
+            put(out, id::TRAVERSAL, writer.written());
+        }
+        if let Some(discovery) = self.address_discovery {
+            put_varint_value(out, id::ADDRESS_DISCOVERY, discovery.to_wire().into());
+        }
         if let Some(id) = grease {
             put(out, id, &[]);
         }

@@ -12,6 +12,7 @@ pub mod limits;
 pub(crate) mod packet;
 pub mod pad;
 pub mod plan;
+pub(crate) mod probe;
 pub mod record;
 pub mod segment;
 pub mod sources;

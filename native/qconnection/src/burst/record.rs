@@ -95,6 +95,20 @@ pub enum SentFrame {
         /// Its sequence number: only the newest is repeated (multipath MP-60).
         sequence: u64,
     },
+    /// A reliable frame about NATs.
+    Traversal {
+        /// Its serial number, which is not on the wire.
+        serial: u32,
+        /// Its name.
+        name: &'static str,
+    },
+    /// OBSERVED_ADDRESS; repeated on its path alone.
+    Observed {
+        /// The path it is about.
+        path: PathId,
+        /// Its sequence number: only the newest of the path is repeated.
+        seq: u64,
+    },
     /// MAX_PATH_ID.
     MaxPathId,
     /// PATHS_BLOCKED.

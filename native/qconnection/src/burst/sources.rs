@@ -52,7 +52,7 @@ impl Frames<'_, '_> {
     }
 
     /// Writes a frame of `size` bytes if it fits.
-    fn put(&mut self, size: usize, frame: SentFrame, write: impl FnOnce(&mut Writer<'_>)) -> bool {
+    pub(crate) fn put(&mut self, size: usize, frame: SentFrame, write: impl FnOnce(&mut Writer<'_>)) -> bool {
         if self.writer.remaining() < size {
             return false;
         }
@@ -129,6 +129,9 @@ impl Connection {
         }
         if allow.in_flight && open {
             self.write_echo(now, path, frames);
+            if self.traversal.is_some() {
+                self.write_observation(path, frames);
+            }
             if allow.data {
                 if allow.control {
                     self.write_crypto(EncryptionLevel::OneRtt, frames);
@@ -238,6 +241,9 @@ impl Connection {
             && frames.put(frame.size(), SentFrame::AckFrequency { sequence: frame.sequence }, |writer| frame.write(writer))
         {
             self.ack_wishes.on_written();
+        }
+        if self.traversal.is_some() {
+            self.write_letters(frames);
         }
         self.write_path_limits(frames);
         for at in 0..self.paths.len() {
@@ -393,6 +399,7 @@ impl Connection {
             || control.ping
             || control.new_token.is_owed()
             || self.ack_wishes.owed().is_some()
+            || self.traversal.as_ref().is_some_and(|part| part.has_letters())
             || self.streams.has_control()
             || self.application.as_ref().is_some_and(|application| application.crypto.has_pending())
             || (self.path_mode.has_paths() && (self.paths.maximum_owed || self.paths.blocked_owed || !control.cids_blocked.is_empty()))
@@ -417,7 +424,8 @@ impl Connection {
             [abandon, status, responses, entry.local_cids.pending(), entry.remote_cids.retirements()].into_iter().fold(0, usize::saturating_add)
         };
         let paths = self.paths.iter().map(of_path).fold(0, usize::saturating_add);
-        let rest = [path_limits, connection, control.cids_blocked.len(), self.streams.control_waiting()];
+        let letters = self.traversal.as_ref().map_or(0, |part| part.letters());
+        let rest = [path_limits, connection, letters, control.cids_blocked.len(), self.streams.control_waiting()];
         rest.into_iter().fold(paths, usize::saturating_add)
     }
 }

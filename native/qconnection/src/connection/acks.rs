@@ -271,12 +271,14 @@ impl Connection {
             SentFrame::PathAbandon(path) => self.on_abandon_acked(now, path),
             SentFrame::MtuProbe { path, id } => self.on_mtu_probe_acked(path, id),
             SentFrame::AckFrequency { sequence } => self.ack_wishes.on_acked(sequence),
+            SentFrame::Traversal { serial, .. } => self.on_letter_acked(serial),
             SentFrame::Ping
             | SentFrame::ImmediateAck
             | SentFrame::HandshakeDone
             | SentFrame::PathChallenge
             | SentFrame::PathResponse
             | SentFrame::PathStatus { .. }
+            | SentFrame::Observed { .. }
             | SentFrame::MaxPathId
             | SentFrame::PathsBlocked
             | SentFrame::PathCidsBlocked(_) => {}
@@ -322,6 +324,8 @@ impl Connection {
             SentFrame::PathsBlocked => self.paths.blocked_owed = !self.opens.is_empty(),
             SentFrame::PathCidsBlocked(path) => self.owe_cids_blocked(path),
             SentFrame::AckFrequency { sequence } => self.ack_wishes.on_lost(sequence),
+            SentFrame::Traversal { serial, .. } => self.on_letter_lost(serial),
+            SentFrame::Observed { path, seq } => self.on_observation_lost(path, seq),
             SentFrame::Ack { .. } | SentFrame::Ping | SentFrame::ImmediateAck | SentFrame::PathChallenge | SentFrame::PathResponse => {}
         }
     }

@@ -3,7 +3,7 @@
 //! Called by the input for every authentic packet. Routes only: the owners change state.
 
 use super::{Connection, input::Opened};
-use qbase::{EncryptionLevel, PathId, Reader, TransportError, Timestamp, frame::{self, Frame, table::{self, Extension}}};
+use qbase::{EncryptionLevel, PathId, Reader, TransportError, Timestamp, frame::{self, Frame, table::{self, Extension}, traversal::may_begin}};
 use qcongestion::ack_policy::AckEliciting;
 use qrecovery::buffer::pool::BufferPool;
 
@@ -28,6 +28,16 @@ impl Connection {
         let mut reader = Reader::new(payload);
         while !reader.is_empty() {
             let before = reader.remaining();
+            if self.traversal.is_some()
+                && reader.peek().is_some_and(may_begin)
+                && let Some((frame_type, frame)) = self.read_traversal(&mut reader)?
+            {
+                self.check_type(opened.level, frame_type).map_err(|error| error.by_frame(frame_type))?;
+                eliciting = eliciting.max(if frame.is_ack_eliciting() { AckEliciting::Yes } else { AckEliciting::No });
+                probing &= frame.is_probing();
+                self.on_traversal_frame(opened, frame);
+                continue;
+            }
             let frame = Frame::decode(&mut reader)?;
             let frame_type = frame.frame_type();
             self.check_type(opened.level, frame_type).map_err(|error| error.by_frame(frame_type))?;
@@ -62,6 +72,9 @@ impl Connection {
             // Where all paths share one space there is nothing it could name (multipath MP-104).
             _ if self.one_space.is_some() && matches!(frame_type, table::PATH_ACK | table::PATH_ACK_ECN) => {
                 Err(TransportError::encoding("PATH_ACK where all paths share one space"))
+            }
+            Extension::TraversalBraid | Extension::TraversalDquic | Extension::AddressDiscovery if !self.speaks(row.extension) => {
+                Err(TransportError::encoding("traversal was not negotiated"))
             }
             Extension::AckFrequency if !self.config.ack_frequency => Err(TransportError::encoding("we did not offer min_ack_delay")),
             _ => Ok(()),

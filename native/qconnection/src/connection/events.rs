@@ -4,12 +4,12 @@
 
 pub use qrecovery::datagram::Fate as DatagramFate;
 
-use super::HandshakeStep;
+use super::{HandshakeStep, traversal::TraversalNews};
 use crate::{endpoint::SendFailure, stream::StreamEvent};
 use bytes::Bytes;
 use qbase::{ConnectionId, FourTuple, PathId, ResetToken, Timestamp, frame::PathStatusKind};
 pub use qcrypto::EarlyStatus;
-use std::{net::IpAddr, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, time::Duration};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub enum Event {
         /// The path that carried it; `None`: it never left.
         path: Option<PathId>,
     },
+    /// Something about ways through NATs.
+    Traversal(Box<TraversalNews>),
     /// The keys were updated.
     KeyUpdated,
     /// The server gave a token for a later connection to it: [`ClientConfig::token`](crate::ClientConfig::token) of that
@@ -215,6 +217,25 @@ pub(crate) enum EndpointAction {
     Expect(ResetToken),
     /// The peer's id with this token is given back.
     Unexpect(ResetToken),
+    /// A punch wants a socket beside a bound one; [`super::Connection::on_punch_socket`] hears of it.
+    OpenSocket {
+        /// The connection's number of it.
+        socket: u64,
+        /// The bound one.
+        beside: SocketAddr,
+        /// The port to ask for; 0: any.
+        port: u16,
+    },
+    /// How does the world see that socket? [`super::Connection::on_outer`] hears of it.
+    LearnOuter {
+        /// The connection's number of it.
+        socket: u64,
+    },
+    /// That socket is needed no more.
+    CloseSocket {
+        /// The connection's number of it.
+        socket: u64,
+    },
     /// The client gets a token for its next connection.
     MakeToken {
         /// The present instant.

@@ -132,6 +132,7 @@ impl Connection {
             entry.state = PathState::Open;
         }
         self.events.push_back(Event::HandshakeComplete);
+        self.begin_traversal();
         if !self.role.is_client() {
             self.control.handshake_done = true;
             self.want_token(now, PathId::ZERO);

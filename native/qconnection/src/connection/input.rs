@@ -73,7 +73,7 @@ impl Connection {
 
     fn take_datagram(&mut self, arrival: Arrival, bytes: &mut [u8], pool: &mut BufferPool) {
         pool.absorb(&mut self.returned);
-        if self.role.is_client() && !self.is_from_known_server(arrival.four_tuple) {
+        if self.role.is_client() && !self.is_from_known_server(arrival.four_tuple) && !self.hears_strangers(bytes) {
             return self.drop_packet(arrival.now, None, bytes.len(), DropReason::Migration);
         }
         if self.refuses_caller(&arrival) {
@@ -210,7 +210,8 @@ impl Connection {
             self.note_copy_from(&arrival);
         }
         let (number, payload, generation) = opened?;
-        if level == EncryptionLevel::OneRtt && self.refuses_move(&arrival, path) {
+        let is_refused = level == EncryptionLevel::OneRtt && (self.refuses_move(&arrival, path) || self.is_stranger(arrival.four_tuple));
+        if is_refused && !self.is_punch(packet.get(payload.clone()).unwrap_or_default()) {
             return Err(Stop::Drop(DropReason::Migration));
         }
         let opened = Opened { level, path, number, arrival, generation };

@@ -23,6 +23,7 @@
 //! | `qlog` | the log of all that, for those who want one |
 //! | `app` | the application's verbs |
 //! | `datagrams` | DATAGRAM frames, both ways |
+//! | `traversal` | ways through NATs |
 //!
 //! Called by the endpoint. One owner: nothing here is shared, locked or spawned.
 
@@ -63,6 +64,7 @@ mod submit;
 mod timers;
 mod tokens;
 mod trace;
+pub mod traversal;
 mod verdict;
 mod versions;
 
@@ -237,6 +239,8 @@ pub struct Connection {
     pub(crate) hung_up: bool,
     /// How it closes, once it does.
     pub(crate) closing: Option<Box<close::Closing>>,
+    /// Its ways through NATs, if it looks for any.
+    pub(crate) traversal: Option<Box<traversal::Part>>,
 }
 
 /// What the endpoint decided before a connection begins.
@@ -343,8 +347,13 @@ impl Connection {
             end_known: false,
             hung_up: false,
             closing: None,
+            traversal: None,
             config,
         };
+        if let Some(settings) = connection.config.traversal.clone() {
+            let seed = connection.random_u64();
+            connection.traversal = Some(Box::new(traversal::Part::new(&settings, role, seed)));
+        }
         connection.start_first_path(birth.four_tuple, birth.address);
         connection.start_handshake();
         connection

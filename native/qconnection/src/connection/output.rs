@@ -28,6 +28,9 @@ impl Connection {
         if let Some(copy) = self.poll_copy(buffer) {
             return Some(copy);
         }
+        if let Some(probe) = self.poll_probe(now, buffer) {
+            return Some(probe);
+        }
         self.aim_load(now);
         if let Some(aside) = self.poll_aside(now, buffer) {
             return Some(aside);
@@ -139,6 +142,7 @@ impl Connection {
                 && (data
                     || self.datagrams.send.has_pinned(path)
                     || self.streams.has_pinned(path)
+                    || self.owes_observation(path)
                     || self.network(path).is_some_and(|network| network.ping_owed || (self.may_copy(path, choice) && !network.duplicates.is_empty()))),
             probe: complete && self.network(path).is_some_and(|network| network.space.probes_owed > 0),
         });

@@ -114,7 +114,8 @@ impl Connection {
         let networks = self.paths.iter().filter_map(|entry| entry.network.as_deref());
         let paths = networks.flat_map(|network| std::iter::once(network.four_tuple).chain(network.sides().map(|side| side.four_tuple)));
         let candidates = self.candidates.iter().flat_map(|candidates| candidates.four_tuples());
-        paths.chain(candidates).chain(self.opens.iter().map(|open| open.four_tuple)).chain(self.spares.four_tuples())
+        let home = self.traversal.iter().filter_map(|part| part.home());
+        paths.chain(home).chain(candidates).chain(self.opens.iter().map(|open| open.four_tuple)).chain(self.spares.four_tuples())
     }
 
     /// The spin bit of the next packet on a path.

@@ -107,6 +107,7 @@ impl Connection {
         earliest.add(self.keep_alive_at(), TimerName::KeepAlive);
         earliest.add(self.reinject_at, TimerName::Reinject);
         earliest.add(self.scheduling.ask_at, TimerName::Scheduler);
+        earliest.add(self.traversal_timer(), TimerName::Traversal);
         earliest.add(self.datagrams.send.expires_at(), TimerName::DatagramExpiry);
         earliest.add(self.candidates.as_ref().and_then(|candidates| candidates.next_at()), TimerName::HandshakeAttempt);
         earliest.add(self.application.as_ref().and_then(|application| application.keys.next_timer()), TimerName::KeyDiscard);
@@ -287,6 +288,7 @@ impl Connection {
             self.on_handshake_pto(now);
         }
         if level == EncryptionLevel::OneRtt && path == PathId::ZERO && self.confirmed {
+            self.go_home(now);
             self.go_to_spare(now);
         }
         if level == EncryptionLevel::OneRtt && self.has_live_sibling(path) {

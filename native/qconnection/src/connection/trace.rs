@@ -156,6 +156,8 @@ impl SentFrame {
             Self::PathResponse => "PATH_RESPONSE",
             Self::PathAbandon(_) => "PATH_ABANDON",
             Self::PathStatus { .. } => "PATH_STATUS",
+            Self::Traversal { name, .. } => name,
+            Self::Observed { .. } => "OBSERVED_ADDRESS",
             Self::MaxPathId => "MAX_PATH_ID",
             Self::PathsBlocked => "PATHS_BLOCKED",
             Self::PathCidsBlocked(_) => "PATH_CIDS_BLOCKED",

@@ -54,6 +54,11 @@ impl Endpoint {
         }
     }
 
+    /// The latest instant any verb was told.
+    pub(super) const fn latest(&self) -> Timestamp {
+        self.loans.now
+    }
+
     /// The application is done with the connection it had last.
     pub(super) fn settle_lent(&mut self) {
         if let Some(handle) = self.loans.lent.take() {

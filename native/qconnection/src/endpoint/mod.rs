@@ -18,6 +18,7 @@
 //! | `answer` | how many of these may go out |
 //! | `nat` | STUN, asked and answered; what NATs do; temporary sockets |
 //! | `qlog` | logs of connections, the dead ones included |
+//! | `punch` | what punches of connections want of the endpoint |
 //! | `send_failure` | why a socket refused a burst, by name |
 //! | `unreachable` | ports where nobody listens |
 //! | `turn` | who sends next, whose timer is next |
@@ -36,6 +37,7 @@ mod events;
 pub(crate) mod memory;
 pub mod nat;
 pub mod pathways;
+mod punch;
 mod qlog;
 mod refuse;
 pub(crate) mod reset;
@@ -68,6 +70,7 @@ use qbase::{ConnectionId, Ecn, FourTuple, StandIn, Timestamp, packet::{self, Pro
 use qevent::{DropCounters, DropReason};
 use qrecovery::buffer::pool::BufferPool;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use qtraversal::budget::{BudgetOptions, PortSearch, ProbeBudget};
 use rand_core::RngCore;
 use route::{Route, Routes};
 use slots::Slots;
@@ -124,6 +127,8 @@ pub struct Endpoint {
     pathways: pathways::Pathways,
     /// STUN and NATs.
     nat: nat::Nat,
+    /// What may be sent where nobody asked for it, all connections together (attacks G1).
+    probes: ProbeBudget,
     /// Logs, if connections write any.
     logs: Option<qlog::Logs>,
 }
@@ -163,6 +168,7 @@ impl Endpoint {
             admission: admission::Attempts::default(),
             pathways: pathways::Pathways::new(random.next_u64()),
             nat: nat::Nat::default(),
+            probes: ProbeBudget::new(BudgetOptions::new(PortSearch::Off)),
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             shape: config.shape,
             blocked: config.blocked,

@@ -193,6 +193,9 @@ impl Endpoint {
                 self.settle_rivals(now, handle);
             }
             if let Some(connection) = self.slots.at(index) {
+                if connection.has_traversal() {
+                    connection.drive_traversal(now, &mut self.probes);
+                }
                 if let Some(burst) = connection.poll_transmit(now, buffer, limits) {
                     self.turns.rotate();
                     return Some(burst);
@@ -246,6 +249,9 @@ impl Endpoint {
                 EndpointAction::Unroute(cid) => self.routes.remove(&cid, handle),
                 EndpointAction::Expect(token) => self.reset_tokens.insert(&token, handle),
                 EndpointAction::Unexpect(token) => self.reset_tokens.remove(&token, handle),
+                EndpointAction::OpenSocket { socket, beside, port } => self.open_punch_socket(handle, socket, beside, port),
+                EndpointAction::LearnOuter { socket } => self.learn_punch_outer(handle, socket),
+                EndpointAction::CloseSocket { socket } => self.close_punch_socket(handle, socket),
                 EndpointAction::MakeToken { at, addresses } => {
                     let Some(connection) = self.slots.get_mut(handle) else { return };
                     let token = self.tokens.for_later(at, &mut self.random, connection.version(), &addresses);

@@ -51,6 +51,12 @@ impl Status {
         self.tell_change(before);
     }
 
+    /// The path was silent for two PTOs in a row, and is.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
     /// What we ask the peer to do.
     const fn advice(&self) -> PathStatusKind {
         if self.is_silent { PathStatusKind::Backup } else { self.local }

@@ -110,6 +110,11 @@ impl AddressBook {
         }
     }
 
+    /// How many of our addresses the peer said it keeps.
+    pub const fn set_peer_keeps(&mut self, peer_keeps: usize) {
+        self.peer_keeps = if peer_keeps < limits::TRAVERSAL_ADDRESSES { peer_keeps } else { limits::TRAVERSAL_ADDRESSES };
+    }
+
     /// How private addresses are treated from now on.
     pub const fn set_site(&mut self, site: Site) {
         self.site = site;

@@ -144,6 +144,11 @@ impl ProbeBudget {
         Self { options, volumes: BTreeMap::new(), leases: Vec::new(), waiting: VecDeque::new(), next_ticket: 0, denied: 0 }
     }
 
+    /// Bounds of whoever it is lent to from now on; what was spent stays spent.
+    pub const fn set_options(&mut self, options: BudgetOptions) {
+        self.options = options;
+    }
+
     /// Whether searches are allowed.
     #[must_use]
     pub const fn search(&self) -> PortSearch {

@@ -7,11 +7,11 @@ mod braid;
 pub mod code;
 mod dquic;
 mod observed;
-pub mod param;
 
 pub use braid::Braid;
 pub use dquic::Dquic;
 pub use observed::ObservedAddress;
+pub use qbase::param::traversal as param;
 
 use std::net::SocketAddr;
 
@@ -156,10 +156,11 @@ impl TraversalFrame {
         !matches!(self, Self::PunchHello(_))
     }
 
-    /// A packet of nothing but such frames never migrates a path (traversal T-102, draft-ietf-quic-address-discovery §4).
+    /// A packet of nothing but such frames never migrates a path (traversal T-102, draft-ietf-quic-address-discovery §4). DONE is sent
+    /// straight back, too (traversal T-87).
     #[must_use]
     pub const fn is_probing(&self) -> bool {
-        matches!(self, Self::PunchHello(_) | Self::ObservedAddress(_))
+        matches!(self, Self::PunchHello(_) | Self::PunchDone(_) | Self::ObservedAddress(_))
     }
 }
 

@@ -102,11 +102,11 @@ impl History {
     }
 
     /// A round begins, if L22 lets it.
-    pub(super) fn begin_round(&mut self, now: Timestamp) -> bool {
+    pub(super) fn begin_round(&mut self, now: Timestamp, at_most: usize) -> bool {
         while self.rounds.front().is_some_and(|first| now.saturating_since(*first) >= limits::TRAVERSAL_WINDOW) {
             self.rounds.pop_front();
         }
-        let has_room = self.rounds.len() < limits::PUNCH_ROUNDS;
+        let has_room = self.rounds.len() < at_most;
         if has_room {
             self.rounds.push_back(now);
         }
@@ -152,12 +152,12 @@ mod tests {
     #[test]
     fn five_rounds_begin_within_a_minute_and_the_sixth_waits() {
         let mut history = History::default();
-        let began = (0..10).filter(|_| history.begin_round(START)).count();
+        let began = (0..10).filter(|_| history.begin_round(START, limits::PUNCH_ROUNDS)).count();
         assert_eq!(began, limits::PUNCH_ROUNDS);
         history.postpone(ID, START);
         assert_eq!(history.next_retry(), Some(START + limits::TRAVERSAL_WINDOW));
         assert_eq!(history.next_round(ID), 1, "it was none");
-        assert!(history.begin_round(START + limits::TRAVERSAL_WINDOW));
+        assert!(history.begin_round(START + limits::TRAVERSAL_WINDOW, limits::PUNCH_ROUNDS));
     }
 
     /// attacks R2.

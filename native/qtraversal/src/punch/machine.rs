@@ -10,6 +10,7 @@ impl Puncher {
     pub fn new(role: Role, seed: u64) -> Self {
         Self {
             role,
+            bounds: Bounds::default(),
             strategy: matrix::plan,
             rtt: DEFAULT_RTT,
             rounds: BTreeMap::new(),
@@ -21,6 +22,24 @@ impl Puncher {
             next_socket: 0,
             statistics: PunchStatistics::default(),
         }
+    }
+
+    /// Lower bounds from now on; higher ones change nothing.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        let Bounds { rounds, running } = Bounds::default();
+        self.bounds = Bounds { rounds: bounds.rounds.min(rounds), running: bounds.running.min(running) };
+    }
+
+    /// A direct path is there: no round is needed (attacks G9).
+    #[must_use]
+    pub fn has_direct_path(&self) -> bool {
+        self.reach == Reach::Direct
+    }
+
+    /// A round of this pair runs.
+    #[must_use]
+    pub fn is_running(&self, id: PunchId) -> bool {
+        self.rounds.contains_key(&id)
     }
 
     /// Another strategy for the rounds to come.
@@ -52,7 +71,7 @@ impl Puncher {
             return;
         }
         let (Some(local), Some(remote)) = (means.book.local(id.local_seq), means.book.remote(id.remote_seq)) else { return };
-        if self.rounds.len() >= limits::PUNCHES_RUNNING || !self.history.begin_round(means.now) {
+        if self.rounds.len() >= self.bounds.running || !self.history.begin_round(means.now, self.bounds.rounds) {
             return self.history.postpone(id, means.now);
         }
         let remote = PunchMeNow { id, address: remote.address, tier: remote.tier, nat_type: remote.nat_type, kind: remote.kind };
@@ -72,14 +91,14 @@ impl Puncher {
         }
         match self.rounds.get(&id).map(|round| round.side) {
             None => {
-                if self.rounds.len() >= limits::PUNCHES_RUNNING || !self.history.begin_round(means.now) {
+                if self.rounds.len() >= self.bounds.running || !self.history.begin_round(means.now, self.bounds.rounds) {
                     return self.ignore();
                 }
                 self.begin(id, Side::Passive, local, tell, means);
             }
             Some(Side::Active) if self.role == Role::Server => {
                 // The peer's attempt is a round; without room for it ours ends and nothing more is sent.
-                let has_room = self.history.begin_round(means.now);
+                let has_room = self.history.begin_round(means.now, self.bounds.rounds);
                 self.statistics.yielded = self.statistics.yielded.saturating_add(1);
                 self.on_round(id, means, |round, fx| {
                     if has_room {

@@ -267,10 +267,26 @@ pub struct PunchStatistics {
     pub yielded: u64,
 }
 
+/// Bounds of one connection; those of traversal T-67 are the highest there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Rounds that begin within 60 s.
+    pub rounds: usize,
+    /// Punches that run at once.
+    pub running: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { rounds: limits::PUNCH_ROUNDS, running: limits::PUNCHES_RUNNING }
+    }
+}
+
 /// All punches of one connection.
 #[derive(Debug)]
 pub struct Puncher {
     role: Role,
+    bounds: Bounds,
     strategy: Strategy,
     rtt: Duration,
     rounds: BTreeMap<PunchId, Round>,

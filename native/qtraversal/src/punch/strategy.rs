@@ -24,7 +24,7 @@ const LADDER_WAIT: Duration = Duration::from_millis(100);
 const LADDER_SENDS: u8 = 5;
 
 /// All that a strategy may look at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
     /// Client or server.
     pub role: Role,

@@ -203,6 +203,15 @@ impl RemoteCids {
         self.choose_active();
     }
 
+    /// A taken id that no packet carried is spare again.
+    pub fn give_back(&mut self, sequence: u64) {
+        if self.active != Some(sequence)
+            && let Some(held) = self.held.iter_mut().find(|held| held.sequence == sequence)
+        {
+            held.usage = Use::Spare;
+        }
+    }
+
     /// PATH_ABANDON was sent: every id counts as retired, without frames (multipath MP-63).
     pub fn retire_all(&mut self) {
         self.held.clear();

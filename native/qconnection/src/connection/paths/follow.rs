@@ -173,7 +173,7 @@ impl Connection {
     /// A packet from an address that the path does not know, in spite of `disable_active_migration`: what keeps its
     /// connection id is a NAT's doing and is followed, what changes it is not (RFC 9000 §9; attacks E12).
     pub(in crate::connection) fn refuses_move(&self, arrival: &Arrival, path: PathId) -> bool {
-        if !self.config.disable_active_migration || self.role.is_client() || self.is_preferred(arrival.four_tuple.local) {
+        if !self.config.disable_active_migration || self.role.is_client() || self.is_preferred(arrival.four_tuple.local) || self.is_hole(arrival.four_tuple) {
             return false;
         }
         match self.network(path) {

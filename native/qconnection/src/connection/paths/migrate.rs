@@ -3,7 +3,7 @@
 //!
 //! Called by the application's verb and when the handshake is confirmed. Never moves before that.
 
-use super::moves::{AskLeft, Meant, Why};
+use super::{moves::{AskLeft, Meant, Why}, spares::SILENT_PTOS};
 use crate::{
     config::FollowPreferred,
     connection::{Connection, events::Cause},
@@ -102,6 +102,30 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// The only path goes to the other end of a hole when the peer has answered there (traversal T-87). `false`: not now.
+    pub(in crate::connection) fn move_to_hole(&mut self, now: Timestamp, four_tuple: FourTuple) -> bool {
+        let is_free = self.network(PathId::ZERO).is_some_and(|network| network.candidate.is_none());
+        let side = if is_free { self.side_of(now, PathId::ZERO, four_tuple, Purpose::Move) } else { None };
+        let moves = side.is_some();
+        if let Some(side) = side {
+            self.set_candidate(PathId::ZERO, side);
+        }
+        moves
+    }
+
+    /// The only path is silent where it is: it goes back to the relay at once. `false`: not yet.
+    pub(in crate::connection) fn leave_for_home(&mut self, now: Timestamp, home: FourTuple) -> bool {
+        if self.network(PathId::ZERO).is_none_or(|network| network.pto_count < SILENT_PTOS) {
+            return false;
+        }
+        self.forget_candidate(PathId::ZERO);
+        self.forget_left(PathId::ZERO);
+        let Some(side) = self.side_of(now, PathId::ZERO, home, Purpose::Move) else { return false };
+        let why = Why { by: Cause::Timer, meant: Meant::Yes, reason: "silent: back to the relay", ask_left: AskLeft::No };
+        self.move_path(now, PathId::ZERO, side, why);
+        true
     }
 
     /// Gives up a [`Self::migrate`] that waits for the peer's answer; without one it does nothing.

@@ -247,7 +247,7 @@ impl Connection {
     }
 
     /// The addresses of a path that these are, as the path knows them: its own, or further ones.
-    pub(super) fn known_addresses(&self, path: PathId, seen: FourTuple) -> Option<FourTuple> {
+    pub(in crate::connection) fn known_addresses(&self, path: PathId, seen: FourTuple) -> Option<FourTuple> {
         let network = self.network(path)?;
         let own = is_same_path(network.four_tuple, seen).then_some(network.four_tuple);
         own.or_else(|| network.sides().find(|side| is_same_path(side.four_tuple, seen)).map(|side| side.four_tuple))

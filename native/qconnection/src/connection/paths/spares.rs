@@ -22,7 +22,7 @@ use qbase::{FourTuple, PathId, Timestamp, limits};
 use std::collections::VecDeque;
 
 /// PTOs in a row after which path 0 goes to a spare.
-const SILENT_PTOS: u32 = 2;
+pub(super) const SILENT_PTOS: u32 = 2;
 
 /// Spare address pairs, at most [`limits::OPEN_PATHS`] of all kinds.
 #[derive(Debug, Default)]

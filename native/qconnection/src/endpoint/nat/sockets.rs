@@ -8,7 +8,7 @@
 //! connections. A socket goes with its owner; none is kept that nobody owns.
 
 use super::Endpoint;
-use crate::{connection::Connection, handle::ConnectionHandle};
+use crate::handle::ConnectionHandle;
 use qbase::{Timestamp, limits};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -201,13 +201,4 @@ impl Endpoint {
         self.turns.mark(handle.index);
         self.run_actions(handle);
     }
-}
-
-/// Without traversal a connection has no use for sockets of its own.
-impl Connection {
-    /// The socket that a punch wished for is open with this address, or will not be.
-    pub(crate) fn on_punch_socket(&mut self, _socket: u64, _local: Option<SocketAddr>, _now: Timestamp) {}
-
-    /// A server sees the socket of a punch as this; `None`: no server answered.
-    pub(crate) fn on_outer(&mut self, _socket: u64, _outer: Option<SocketAddr>, _now: Timestamp) {}
 }

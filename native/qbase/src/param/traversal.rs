@@ -5,10 +5,10 @@
 //! | 0x1d3b7c52e9a46f08, profile `braid` | role bits (i), max addresses (i), max punches (i); what follows is skipped |
 //! | 0x9f81a176, address_discovery | 0 provides, 1 asks, 2 both (i), and nothing else |
 //!
-//! Called by who builds and reads transport parameters: these are the values, without id and length. Never decides what is
+//! Called by reading and writing the parameters: these are the values, without id and length. Never decides what is
 //! negotiated, except by [`AddressDiscovery::may_observe`].
 
-use qbase::{ErrorCode, Reader, TransportError, Writer, limits, varint};
+use crate::{ErrorCode, Reader, TransportError, Writer, limits, varint};
 
 /// What an end takes part in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
