@@ -147,7 +147,8 @@ fn code_points_do_not_collide() {
     for (n, range) in types.iter().enumerate() {
         assert!(types.iter().enumerate().all(|(m, other)| m == n || !other.contains(range.start()) && !other.contains(range.end())));
         for frame_type in range.clone() {
-            assert!(qbase::frame::table::spec(frame_type).is_none(), "{frame_type:#x} is another frame's");
+            let row = qbase::frame::traversal::spec(frame_type);
+            assert!(row.is_some() && row == qbase::frame::table::spec(frame_type), "{frame_type:#x} is another frame's");
         }
     }
     for frame_type in 0..0x100 {
@@ -168,11 +169,16 @@ fn all_frames_but_hello_are_reliable_and_ack_eliciting() {
         (punch("192.0.2.1:1", AddressKind::Host), true, false),
         (TraversalFrame::RemoveAddress(RemoveAddress { seq: 0 }), true, false),
         (TraversalFrame::PunchHello(hello), false, true),
-        (TraversalFrame::PunchDone(done), true, false),
+        (TraversalFrame::PunchDone(done), true, true),
         (TraversalFrame::ObservedAddress(observed), true, true),
     ];
     for (frame, reliable, probing) in cases {
         assert_eq!((frame.is_reliable(), frame.is_ack_eliciting(), frame.is_probing()), (reliable, reliable, probing), "{}", frame.name());
+        for profile in [&Braid as &dyn Profile, &Dquic].into_iter().filter(|profile| profile.encode(&frame).is_ok()) {
+            let encoded = profile.encode(&frame).unwrap();
+            let row = qbase::frame::table::spec(Reader::new(encoded.bytes()).varint().unwrap()).unwrap();
+            assert_eq!((row.name, row.ack_eliciting, row.probing), (frame.name(), reliable, probing));
+        }
     }
 }
 
