@@ -9,6 +9,7 @@ import type { Endpoint, Habitat } from '../endpoint/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import type { InterfaceWatch } from '../path/index.ts'
 import { StunDesk } from './desk.ts'
+import { Mappings } from './mappings.ts'
 import { checkRelay, StandingRegistration } from './registration.ts'
 import type { Lease, RelayState, RelayTerms } from './registration.ts'
 
@@ -31,6 +32,7 @@ export class NatAgent {
   /** By relay and socket. */
   readonly #registrations = new Map<string, StandingRegistration>()
   #desk: StunDesk | null = null
+  #mappings: Mappings | null = null
   #ended = false
 
   constructor(owner: AgentOwner) {
@@ -43,6 +45,17 @@ export class NatAgent {
     this.#desk = new StunDesk(this.owner.engine)
     if (this.#ended) this.#desk.end()
     return this.#desk
+  }
+
+  /** Shared by all connections. */
+  get mappings(): Mappings {
+    return (this.#mappings ??= new Mappings(this.desk, this.owner.interfaces))
+  }
+
+  /** From 0 to 1, below 1. */
+  random(): number {
+    const bytes = this.owner.habitat.random(6)
+    return bytes.reduce((sum, byte) => sum * 256 + byte, 0) / 2 ** 48
   }
 
   /** `ip:port` of a server, by name or address; its first address. @throws QB_OPTION_INVALID QB_RESOLVE_FAILED */
@@ -90,7 +103,7 @@ export class NatAgent {
     const key = `${relay} ${socket}`
     let standing = this.#registrations.get(key)
     if (standing === undefined) {
-      standing = new StandingRegistration(this.owner, this.desk, {
+      standing = new StandingRegistration(this.owner, this.desk, this.mappings, {
         name, relay, terms,
         socket: async () => (socket === '' ? this.boundTowards(relay) : socket),
         onEnd: () => void this.#registrations.delete(key),
@@ -154,6 +167,7 @@ export class NatAgent {
   end(): void {
     this.#ended = true
     for (const standing of Array.from(this.#registrations.values())) standing.end('gone')
+    this.#mappings?.end()
     this.#desk?.end()
   }
 }

@@ -2,6 +2,7 @@
 import type { Engine } from '../binding/index.ts'
 import type { Logger, Sampling, TlsOptions } from '../config/index.ts'
 import { ServiceError } from '../errors/index.ts'
+import type { Surroundings } from '../path/index.ts'
 import type { NatAgent } from './agent.ts'
 import type { TraversalOptions } from './types.ts'
 
@@ -11,6 +12,7 @@ export interface NatPart {
   readonly role: 'client' | 'server'
   readonly sampling: Sampling
   readonly logger: Logger
+  readonly surroundings: Surroundings
   /** Of the endpoint. */
   readonly agent: NatAgent
   /** null: off. */

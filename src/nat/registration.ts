@@ -13,6 +13,7 @@ import { isQuicbraidError, ServiceError } from '../errors/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
 import type { AgentOwner } from './agent.ts'
 import type { StunDesk } from './desk.ts'
+import type { Mappings } from './mappings.ts'
 import { encodeRelayFrame, RELAY_ALPN, RelayCode, RelayReader } from './relay-protocol.ts'
 import type { RelayFrame } from './relay-protocol.ts'
 
@@ -57,6 +58,7 @@ export class StandingRegistration {
   readonly relay: string
   readonly #owner: AgentOwner
   readonly #desk: StunDesk
+  readonly #mappings: Mappings
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #terms: RelayTerms
@@ -67,6 +69,8 @@ export class StandingRegistration {
   readonly #watchers = new Set<(state: RelayState) => void>()
   #holders = 0
   #state: RelayState = 'entering'
+  /** As the socket is bound. */
+  #bound: string | null = null
   #local: string | null = null
   #outer: string | null = null
   #asked: Deferred<void> = deferHandled()
@@ -78,9 +82,10 @@ export class StandingRegistration {
   #stopKeeping: Cancel | null = null
   #failures = 0
 
-  constructor(owner: AgentOwner, desk: StunDesk, place: { name: string; relay: string; socket: () => Promise<string>; terms: RelayTerms; onEnd: () => void }) {
+  constructor(owner: AgentOwner, desk: StunDesk, mappings: Mappings, place: { name: string; relay: string; socket: () => Promise<string>; terms: RelayTerms; onEnd: () => void }) {
     this.#owner = owner
     this.#desk = desk
+    this.#mappings = mappings
     this.#clock = owner.clock
     this.#logger = owner.logger
     this.relay = place.relay
@@ -168,6 +173,7 @@ export class StandingRegistration {
   async #askOuter(connecting: Promise<Connection>, signal: AbortSignal): Promise<{ local: string; mapped: string } | null> {
     try {
       const local = await Promise.race([this.#socket(), connecting.then(({ local }) => local)])
+      this.#bound = local
       return await this.#desk.ask(local, this.relay, 'rfc5780', PATIENCE, signal)
     } catch {
       // Its reply says it, too.
@@ -221,7 +227,7 @@ export class StandingRegistration {
     this.#local = local
     this.#outer = outer
     this.#tell('register')
-    this.#stopKeeping ??= this.#desk.keep(local, this.relay, 'rfc5780', (mapped) => this.#onMapping(mapped))
+    this.#stopKeeping ??= this.#mappings.watch(this.#bound ?? local, this.relay, 'rfc5780', (mapped) => this.#onMapping(mapped))
     if (known && this.#state === 'registered') return this.#notify()
     this.#asked.resolve()
     if (this.#state !== 'registered') this.#become('asked')

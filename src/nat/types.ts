@@ -115,15 +115,20 @@ export interface PunchContext {
   random(): number
 }
 
-/** Steps run in order; within budgets; the round ends at the first validated path. `to`: 'peer', an address of an IP the peer named, or a port of it. */
+/** Steps run in order; within budgets; the round ends at the first HELLO or DONE of the peer. */
 export type PunchStep =
-  | { do: 'hello'; to: string; /** @default 1 */ count?: number; /** @default 0 (at once) */ everyMs?: number; /** @default 64 */ ttl?: number }
+  /** `to`: 'peer' (the address it named last), a port of its IP as text, or an address whose IP it named. */
+  | { do: 'hello'; to: string; /** 1 to 64 @default 1 */ count?: number; /** @default 0 (at once) */ everyMs?: number; /** @default 64 */ ttl?: number }
+  /** PUNCH_ME_NOW, over the connection. */
   | { do: 'tell-peer' }
-  | { do: 'wait'; for: 'tell' | 'hello' | 'done' | 'any'; ms: number }
-  /** Goes on from a socket made for this round. */
-  | { do: 'new-socket' }
-  /** One HELLO to each of these ports of the peer's IP. */
+  | { do: 'wait'; for: 'tell' | 'hello' | 'done' | 'any'; ms: number; /** Silence ends the round. @default false */ orFail?: boolean }
+  /** Goes on from a socket made for this round. `step`: the peer is told its outer address so many ports further (traversal T-96). */
+  | { do: 'new-socket'; /** @default none */ step?: number }
+  /** One HELLO to each of these ports of the peer's IP, at most 64. */
   | { do: 'predict'; ports: readonly number[] }
+  /** Opens 800 ports for the peer, which searches (traversal T-90, T-95); needs portSearch. */
+  | { do: 'collision' }
+  /** 300 sockets of ours (traversal T-90 to T-93); needs portSearch. */
   | { do: 'port-search' }
 
 /** A throw ends the round as failed. */

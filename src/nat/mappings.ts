@@ -1,0 +1,81 @@
+/**
+ * What NATs do with sockets of one endpoint, learned once for all of its connections: mappings that are kept alive as long as somebody
+ * watches, and reports of detections, good until the network changes (traversal T-46, T-50).
+ */
+import type { NativeStunForm } from '../binding/index.ts'
+import type { Cancel } from '../config/index.ts'
+import type { InterfaceWatch } from '../path/index.ts'
+import type { StunDesk } from './desk.ts'
+import type { NatReport } from './types.ts'
+
+type Watch = (mapped: string | null) => void
+
+interface Kept {
+  mapped: string | null
+  /** The server has spoken, or was silent. */
+  told: boolean
+  readonly watchers: Set<Watch>
+  stop: Cancel
+}
+
+const PATIENCE = { timeoutMs: 300, tries: 3 }
+
+export class Mappings {
+  readonly #desk: StunDesk
+  readonly #interfaces: InterfaceWatch
+  /** By socket and server. */
+  readonly #kept = new Map<string, Kept>()
+  /** By socket and servers. */
+  readonly #reports = new Map<string, Promise<NatReport | null>>()
+  #stopListening: Cancel | null = null
+
+  constructor(desk: StunDesk, interfaces: InterfaceWatch) {
+    this.#desk = desk
+    this.#interfaces = interfaces
+  }
+
+  /** Keeps a mapping alive; `watch` hears what it is now, if that is known, and every change. */
+  watch(local: string, server: string, form: NativeStunForm, watch: Watch): Cancel {
+    const key = `${local} ${server} ${form}`
+    let kept = this.#kept.get(key)
+    if (kept === undefined) {
+      const made: Kept = { mapped: null, told: false, watchers: new Set(), stop: () => {} }
+      kept = made
+      this.#kept.set(key, made)
+      made.stop = this.#desk.keep(local, server, form, (mapped) => {
+        made.mapped = mapped
+        made.told = true
+        for (const each of made.watchers) each(mapped)
+      })
+    }
+    const { watchers, told, mapped } = kept
+    // Each counts, also if two are the same function.
+    const own: Watch = (now) => watch(now)
+    watchers.add(own)
+    if (told) own(mapped)
+    return () => {
+      watchers.delete(own)
+      if (watchers.size > 0 || this.#kept.get(key)?.watchers !== watchers) return
+      this.#kept.get(key)?.stop()
+      this.#kept.delete(key)
+    }
+  }
+
+  /** What stands before a socket; null: no server answered. Asked once, until the addresses of this host change. Never rejects. */
+  report(local: string, servers: readonly string[], form: NativeStunForm): Promise<NatReport | null> {
+    const key = `${local} ${form} ${servers.join(' ')}`
+    let report = this.#reports.get(key)
+    if (report === undefined) {
+      this.#stopListening ??= this.#interfaces.listen(() => this.#reports.clear())
+      report = this.#desk.detect({ local, servers, form, patience: PATIENCE, life: false, onObservation: () => {} })
+      this.#reports.set(key, report)
+    }
+    return report
+  }
+
+  end(): void {
+    this.#stopListening?.()
+    this.#kept.clear()
+    this.#reports.clear()
+  }
+}
