@@ -116,7 +116,7 @@ export class NatAgent {
   /** Before a dial to a peer behind a relay: its relay, or else one of ours, is asked to know our socket, so that answers find us. Null: nobody is behind one. @throws QB_RELAY_REFUSED, what `connect` throws, the abort reason */
   async enter(remotes: readonly string[], options: ConnectionOptions, signal: AbortSignal | undefined): Promise<Lease | null> {
     const relayed = remotes.map(parseRelayed).find((found) => found !== null)
-    if (relayed === undefined || !this.owner.features.has('traversal')) return null
+    if (relayed === undefined || !this.owner.features.has('nat')) return null
     const traversal = typeof options.traversal === 'object' ? options.traversal : {}
     const theirs = formatAddress({ ...relayed.relay, family: relayed.outer.family })
     const ours = await Promise.all((traversal.relays ?? []).map((name) => this.resolve(name, 'traversal.relays')))
@@ -176,6 +176,6 @@ export class NatAgent {
 export function agentOf(endpoint: unknown, what: string): NatAgent {
   const agent = typeof endpoint === 'object' && endpoint !== null ? AGENTS.get(endpoint) : undefined
   if (agent === undefined) throw invalidOption('endpoint', endpoint, 'an endpoint of this copy of the package')
-  if (!agent.owner.features.has('traversal')) throw unavailableOption(what, undefined)
+  if (!agent.owner.features.has('nat')) throw unavailableOption(what, undefined)
   return agent
 }
