@@ -5,4 +5,5 @@ export type {
 export { NatProbe } from './nat-probe.ts'
 export { registerRelay } from './register.ts'
 export { Relay } from './relay.ts'
-export type { Registration, RelayOptions, RelayStatistics } from './types.ts'
+export { StunServer } from './stun-server.ts'
+export type { Registration, RelayOptions, RelayStatistics, StunServerOptions, StunStatistics } from './types.ts'

@@ -1,5 +1,6 @@
 /** Options and numbers of relays (api 2.8). Types only. */
 import type { TlsOptions } from '../config/index.ts'
+import type { StunDialect } from '../nat/index.ts'
 
 export interface RelayOptions {
   /** Not with an endpoint of your own. @default '0.0.0.0:4434' */
@@ -32,4 +33,22 @@ export interface Registration {
   readonly address: string
   /** Ends it. */
   stop(): Promise<void>
+}
+
+export interface StunServerOptions {
+  /** Not with an endpoint of your own. @default '0.0.0.0:3478' */
+  listen?: string
+  /** Another IP of ours with another port, for RFC 5780: then it answers at both IPs with both ports. @default none */
+  alternate?: string
+  /** Other servers that answer from theirs in our place, at most 8 (traversal T-43, T-44). @default [] */
+  neighbours?: readonly string[]
+  /** @default all */
+  dialects?: readonly StunDialect[]
+}
+
+export interface StunStatistics {
+  requests: number
+  answered: number
+  /** No answer: too many of one network, more bytes than came, no such address of ours. */
+  ignored: number
 }
