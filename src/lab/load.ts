@@ -1,4 +1,4 @@
-/** Finds an experiment: one of ours by its name (`builtin:handshake`), or a file that exports `experiment`. */
+/** Finds an experiment: one of ours by its name (`builtin:handshake`, with parameters `builtin:nat?loss=5`), or a file that exports `experiment`. */
 import { importFile } from '../config/index.ts'
 import { ServiceError } from '../errors/index.ts'
 import { factsOf } from './experiment.ts'
@@ -9,8 +9,8 @@ export const BUILT_IN_PREFIX = 'builtin:'
 
 /** @throws QB_LAB_MODULE naming the file, and the line if it is known */
 export async function loadExperiment(module: string): Promise<Experiment> {
-  const name = module.startsWith(BUILT_IN_PREFIX) ? module.slice(BUILT_IN_PREFIX.length) : null
-  const experiment: unknown = name === null ? await fromFile(module) : builtIn(name)
+  const [name = null, parameters = ''] = module.startsWith(BUILT_IN_PREFIX) ? module.slice(BUILT_IN_PREFIX.length).split(/\?(.*)/) : []
+  const experiment: unknown = name === null ? await fromFile(module) : builtIn(name, new URLSearchParams(parameters))
   if (experiment === undefined) throw new ServiceError('QB_LAB_MODULE', name === null ? `${module} exports no \`experiment\`; write: export const experiment = defineExperiment({ … })` : `there is no experiment ${name} among ${BUILT_IN.join(', ')}`)
   try {
     factsOf(experiment)

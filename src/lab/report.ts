@@ -42,7 +42,12 @@ export function report(rows: Iterable<Row>, options: ReportOptions = {}): string
     tableSection(ordered(summaries, axes), [...varying.slice(1), ...varying.slice(0, 1)], columns, failed.length > 0),
     failureSection(failed),
   ]
-  return `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>${escapeHtml(title)}</title>\n<style>${STYLE}</style>\n</head>\n<body>\n<main>\n${body.join('\n')}\n</main>\n</body>\n</html>\n`
+  return page(title, body)
+}
+
+/** A whole document of these pieces of HTML. `style`: rules besides those of all reports. */
+export function page(title: string, body: readonly string[], style = ''): string {
+  return `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>${escapeHtml(title)}</title>\n<style>${STYLE}${style}</style>\n</head>\n<body>\n<main>\n${body.join('\n')}\n</main>\n</body>\n</html>\n`
 }
 
 /** Values of each axis, in the order of the rows; numbers rising. */
@@ -156,7 +161,8 @@ function groups(rows: readonly Row[], names: readonly string[]): Map<string, Row
   return found
 }
 
-function legend(names: readonly string[]): string {
+/** Names with the colours of the lines of a plot. */
+export function legend(names: readonly string[]): string {
   return `<p class="legend">${names.map((name, index) => `<span><i class="c${index % 8}"></i>${escapeHtml(name)}</span>`).join('')}</p>`
 }
 
@@ -171,7 +177,7 @@ function tableSection(summaries: readonly Summary[], varying: readonly string[],
   return `<section><h2>All cells</h2><div class="wide"><table><thead><tr>${head}${columns.map((name) => `<th colspan="4">${escapeHtml(name)}</th>`).join('')}</tr><tr>${columns.map(() => '<th>P50</th><th>P90</th><th>P99</th><th>mean</th>').join('')}</tr></thead><tbody>${lines.join('\n')}</tbody></table></div>${more}</section>`
 }
 
-function failureSection(failed: readonly Row[]): string {
+export function failureSection(failed: readonly Row[]): string {
   if (failed.length === 0) return ''
   const lines = failed.slice(0, MAX_FAILURES).map(({ cell, seed, error }) => `<tr><td>${escapeHtml(Object.entries(cell).map(([name, value]) => `${name} ${String(value)}`).join(', '))}</td><td class="n">${seed}</td><td>${escapeHtml(error?.code ?? '')}</td><td>${escapeHtml((error?.message ?? '').slice(0, 300))}</td></tr>`)
   const more = failed.length > lines.length ? `<p>${failed.length - lines.length} more are in the rows.</p>` : ''

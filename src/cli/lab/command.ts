@@ -36,6 +36,7 @@ const WHAT: Readonly<Record<string, string>> = {
   schedulers: 'every scheduler in the home of each, and on drawn pairs of paths',
   failover: 'a path goes silent in a transfer: how long nothing arrives',
   fairness: 'several paths and one path at a common bottleneck',
+  nat: 'every pair of NATs: who gets a direct path (`nat matrix` shows it as a grid)',
 }
 
 export function addLab(program: Command, context: Context): void {

@@ -3,19 +3,21 @@ import type { Experiment } from '../experiment.ts'
 import { failoverExperiment } from './failover.ts'
 import { fairnessExperiment } from './fairness.ts'
 import { handshakeExperiment } from './handshake.ts'
+import { natExperiment } from './nat.ts'
 import { schedulersExperiment } from './schedulers.ts'
 
-const EXPERIMENTS: Readonly<Record<string, () => unknown>> = {
+const EXPERIMENTS: Readonly<Record<string, (parameters: URLSearchParams) => unknown>> = {
   handshake: handshakeExperiment,
   schedulers: schedulersExperiment,
   failover: failoverExperiment,
   fairness: fairnessExperiment,
+  nat: natExperiment,
 }
 
 /** Their names. */
 export const BUILT_IN: readonly string[] = Object.keys(EXPERIMENTS)
 
-/** @throws QB_NATIVE_MISSING */
-export function builtIn(name: string): Experiment | undefined {
-  return Object.hasOwn(EXPERIMENTS, name) ? (EXPERIMENTS[name]?.() as Experiment) : undefined
+/** `parameters`: what an experiment can be told beyond its axes; most are told nothing. @throws QB_NATIVE_MISSING QB_LAB_MODULE */
+export function builtIn(name: string, parameters: URLSearchParams = new URLSearchParams()): Experiment | undefined {
+  return Object.hasOwn(EXPERIMENTS, name) ? (EXPERIMENTS[name]?.(parameters) as Experiment) : undefined
 }

@@ -146,7 +146,7 @@ export class Fleet implements Workforce {
   async #add(jobs: readonly { id: string; run: Run }[]): Promise<void> {
     if (jobs.length === 0) return
     const { module } = this.#options
-    const experiment = module.startsWith(BUILT_IN_PREFIX) ? module.slice(BUILT_IN_PREFIX.length) : ''
+    const experiment = module.startsWith(BUILT_IN_PREFIX) ? module.slice(BUILT_IN_PREFIX.length).replace(/\?.*/, '') : ''
     await this.#queue?.addBulk(jobs.map(({ id, run: { cell, seed } }) => ({
       name: 'run', data: { sweep: this.#sweep, experiment, cell, seed },
       opts: { jobId: id, removeOnComplete: true, removeOnFail: true },
