@@ -66,9 +66,14 @@ const FAMILIES: readonly (readonly [prefix: string, exit: ExitCode])[] = [
   ['QB_FILE_', Exit.LOCAL],
   ['QB_TLS_', Exit.REFUSED],
   ['QB_MULTIPATH_REFUSED', Exit.REFUSED],
+  ['QB_RELAY_REFUSED', Exit.REFUSED],
+  ['QB_TRAVERSAL_OFF', Exit.REFUSED],
   ['QB_RESOLVE_', Exit.UNREACHABLE],
   ['QB_CONNECT_', Exit.UNREACHABLE],
   ['QB_VERSION', Exit.UNREACHABLE],
+  ['QB_NAT_NO_SERVER', Exit.UNREACHABLE],
+  ['QB_PUNCH_', Exit.INCOMPLETE],
+  ['QB_LAB_REAL', Exit.LOCAL],
 ]
 
 /** The exit code for anything thrown. */

@@ -47,6 +47,11 @@ export function formatBar(share: number, width: number): string {
   return (`${'█'.repeat(full)}${full < width ? part : ''}`).padEnd(width, ' ')
 }
 
+/** A peer's words must not steer the terminal. */
+export function printable(text: string): string {
+  return text.replace(/[^\u0020-\u007E\u00A0-\uFFFD]/g, '?')
+}
+
 /** Cuts what a terminal of that width would wrap; colour sequences take no room. */
 export function fit(text: string, columns: number): string {
   let room = columns

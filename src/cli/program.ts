@@ -8,6 +8,8 @@ import type { ExitCode } from './exit.ts'
 import { addGet } from './get/command.ts'
 import { addInterop } from './interop/index.ts'
 import { addLab } from './lab/command.ts'
+import { addNat } from './nat/command.ts'
+import { addRelay } from './relay/index.ts'
 import { addServe } from './serve.ts'
 import type { Terminal } from './terminal.ts'
 import { addUnavailable } from './unavailable.ts'
@@ -39,6 +41,8 @@ export function createProgram(terminal: Terminal, entry: string): Program {
   addGet(program, context)
   addInterop(program, context)
   addLab(program, context)
+  addNat(program, context)
+  addRelay(program, context)
   addCert(program, context)
   addUnavailable(program)
   for (const command of program.commands) command.exitOverride().copyInheritedSettings(program)

@@ -46,6 +46,13 @@ export class Progress {
     if (this.#stop !== null && this.#terminal.redraws) this.#redraw()
   }
 
+  /** Something that writes a line elsewhere, above the moving ones. */
+  above(write: () => void): void {
+    this.#erase()
+    write()
+    if (this.#stop !== null && this.#terminal.redraws) this.#redraw()
+  }
+
   /** Takes the moving lines away. */
   stop(): void {
     this.#stop?.()

@@ -7,7 +7,7 @@ import type { Connection, ServerOptions } from '../index.ts'
 import { CommandError, Exit, usageError } from './exit.ts'
 import { FileServer, HQ_ALPN, openInside } from './files/index.ts'
 import type { RequestReport } from './files/index.ts'
-import { formatBytes, formatMs, formatRate } from './format.ts'
+import { formatBytes, formatMs, formatRate, printable } from './format.ts'
 import { addObserve, observeOptions, openMetrics, parsed, refuseOption } from './options.ts'
 import type { ObserveValues } from './options.ts'
 import { parseTime } from './parse.ts'
@@ -155,11 +155,6 @@ class RequestLog {
   #event(event: string, facts: object): void {
     this.#terminal.json({ event, atMs: rounded(this.#endpoint.now()), ...facts })
   }
-}
-
-/** A peer's words must not steer the terminal. */
-function printable(text: string): string {
-  return text.replace(/[^\u0020-\u007E\u00A0-\uFFFD]/g, '?')
 }
 
 /** `0.0.0.0:4433` is no address to dial. */

@@ -38,3 +38,17 @@ export class Interruption {
 export function interruption(signal: AbortSignal): CommandError | null {
   return signal.aborted && signal.reason instanceof CommandError ? signal.reason : null
 }
+
+/** Resolves with the first signal. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** The exit code of a command that ends by a signal and by nothing else; undefined: there was none. */
+export function exitOfSignal(signal: AbortSignal): typeof Exit.SIGINT | typeof Exit.SIGTERM | undefined {
+  const exit = interruption(signal)?.exit
+  return exit === Exit.SIGINT || exit === Exit.SIGTERM ? exit : undefined
+}

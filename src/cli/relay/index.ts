@@ -1,0 +1,2 @@
+/** `quicbraid relay`. */
+export { addRelay } from './command.ts'
