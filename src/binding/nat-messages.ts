@@ -19,6 +19,8 @@ export interface NativeTraversal {
   ownStrategy: boolean
   portSearch: boolean
   privateTargets: 'never' | 'same-site' | 'always'
+  /** Networks of our interfaces, like `10.0.0.0/24`: private addresses in them are of the same site. */
+  networks?: string[]
   /** Lower bounds than those of traversal T-97 and attacks L22. */
   probesPer60s?: number
   roundsPer60s?: number
@@ -116,7 +118,7 @@ export type NativeNatOrder =
   | { do: 'stun-serve'; config: { sockets: string[]; neighbours: string[]; forms: NativeStunForm[] } | null }
   /** Is a relay; null: no more. `agent`: our addresses as peers name them. `allow`: networks like `10.0.0.0/8` forwarded to although the Internet does not reach them. */
   | { do: 'relay-serve'; config: { agent: string[]; allow: string[]; allowPrivate: boolean; bytesPerSecond: number; burstBytes: number } | null }
-  /** A client's credentials are good for so long; it is forwarded to after its next keep-alive (traversal T-33). Again: longer. */
+  /** A client's credentials are good for so long; counts as a keep-alive, so that it is forwarded to at once (traversal T-33). Again: longer. What cannot be: `relay-refused`. */
   | { do: 'relay-admit'; client: string; forMs: number }
   | { do: 'relay-forget'; client: string }
 

@@ -7,7 +7,7 @@ use qconnection::{
 };
 use qdriver::Io;
 
-use super::{Engine, nat, remote::with_remotes};
+use super::{Engine, nat, remote::with_remotes, traversal};
 use crate::{
     error::NativeError,
     messages::{
@@ -28,6 +28,7 @@ impl Engine {
         }
         let connection = self.table.get(key).filter(|connection| connection.is_live()).ok_or_else(NativeError::connection_closed)?;
         let now = io.now;
+        let bound: Vec<_> = io.sockets().map(|facts| facts.local).collect();
         if let Question::Explain { about } = question {
             let machine = io.endpoint.connection(connection.handle).ok_or_else(NativeError::connection_closed)?;
             return Ok(serde_json::to_string(&self.explain(io.endpoint, machine, now, about))?);
@@ -43,6 +44,8 @@ impl Engine {
                 };
                 serde_json::to_string(&machine.space(space).map(|view| facts(&view)))
             }
+            Question::Announce(announce) => serde_json::to_string(&traversal::announce(machine, &bound, now, announce)),
+            Question::Traversal => serde_json::to_string(&traversal::state(machine)),
             Question::Explain { .. } | Question::NatStatistics | Question::Nothing => Ok("{}".to_owned()),
         };
         Ok(json?)

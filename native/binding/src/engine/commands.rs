@@ -3,7 +3,7 @@
 //! Called once per turn, before anything else. A command for what is gone does nothing (docs/design/ring, section 1).
 
 use qbase::{Direction, ErrorCode, PathId, StreamId, Timestamp};
-use qconnection::{connection::{PathTicket, Verdict}, stream::{IfDead, Incremental}};
+use qconnection::{connection::{PathTicket, Verdict, traversal::Plans}, stream::{IfDead, Incremental}};
 use qdriver::Io;
 
 use super::{
@@ -192,6 +192,14 @@ impl Engine {
             Order::Trace { mask } => {
                 connection.trace = mask;
                 machine.set_trace(super::trace::mask(mask));
+            }
+            // Of an address that is gone nothing is left to withdraw.
+            Order::Withdraw { seq } => machine.withdraw_address(now, seq).unwrap_or_default(),
+            Order::Punch { ticket, remote, own } => self.punch(io, key, ticket, remote, if own { Plans::Asked } else { Plans::Own }),
+            Order::PunchCancel(pair) => machine.cancel_punch(now, pair.into()),
+            Order::PunchSteps(steps) => {
+                let (id, steps, then) = steps.feed();
+                machine.feed_punch(now, id, steps, then);
             }
             // To the endpoint.
             _ => {}

@@ -11,7 +11,7 @@
 //! | `datagrams` | messages, both ways |
 //! | `raw` | datagrams that are no QUIC, both ways |
 //! | `migrate` | moves of paths |
-//! | `nat` | what the endpoint does about NATs |
+//! | `nat`, `traversal` | what the endpoint and its connections do about NATs |
 //! | `remote` | addresses that may lie behind relays |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
 //! | `plans` | when a scheduler of JavaScript's is asked |
@@ -47,6 +47,7 @@ mod stall;
 mod steps;
 mod stream;
 mod trace;
+mod traversal;
 mod visit;
 
 use std::{

@@ -77,7 +77,11 @@ impl Engine {
             }
             Order::RelayServe { config } => io.endpoint.serve_relay(config.map(|config| config.config())),
             Order::RelayAdmit { client, life } => {
-                let admitted = io.endpoint.relay().map(|relay| relay.registrations_mut().register(client, Some(now + life), now));
+                // Its credentials came over a connection from that address, which is as good a sign of life as a keep-alive (traversal T-33).
+                let admitted = io.endpoint.relay().map(|relay| {
+                    let clients = relay.registrations_mut();
+                    clients.register(client, Some(now + life), now).and_then(|()| clients.on_keep_alive(client, now))
+                });
                 let reason = match admitted {
                     Some(Ok(())) => return,
                     Some(Err(_)) => "full",

@@ -149,8 +149,7 @@ impl Engine {
             events::Event::Pong { id, path, rtt } => self.tell_pong(key, id, path, rtt, at_ms),
             events::Event::NewToken(token) => self.out.event(key, &Event::Token { at_ms, bytes: to_hex(&token) }),
             events::Event::EarlyData(status) => self.tell_early(io, key, status),
-            // Nothing of it crosses yet.
-            events::Event::Traversal(_) => {}
+            events::Event::Traversal(news) => self.tell_traversal(io, key, &news),
             events::Event::VerdictWanted { chain } => self.ask_for_verdict(io, key, &chain),
         }
     }

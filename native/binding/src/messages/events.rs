@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{JsonCode, PathUse, nat::events::NatEvent, plans::View};
+use super::{JsonCode, PathUse, nat::{events::NatEvent, punch::PunchEvent}, plans::View};
 use crate::error::NativeError;
 
 /// Payload of an EVENT record.
@@ -88,6 +88,9 @@ pub enum Event {
     /// What the endpoint learned of NATs.
     #[serde(untagged)]
     Nat(NatEvent),
+    /// How a connection gets through NATs.
+    #[serde(untagged)]
+    Punch(PunchEvent),
 }
 
 /// Who the peer is.

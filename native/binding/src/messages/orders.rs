@@ -9,7 +9,7 @@ use crate::options::endpoint::BlockedRange;
 
 use super::{
     JsonCode, PathUse,
-    nat::{Remote, orders::{NatAsk, NatDetect, NatKeep, Register, RelayServe, StunServe, Unregister}},
+    nat::{Remote, punch::{Announce, Pair, PunchSteps}, orders::{NatAsk, NatDetect, NatKeep, Register, RelayServe, StunServe, Unregister}},
     plans::{self, Plan},
 };
 
@@ -162,6 +162,24 @@ pub enum Order {
         /// Its address.
         client: SocketAddr,
     },
+    /// Withdraws an address.
+    Withdraw {
+        /// Its number.
+        seq: u64,
+    },
+    /// Punches to an address of the peer's.
+    Punch {
+        /// JavaScript's name for it.
+        ticket: u64,
+        /// Its number.
+        remote: u64,
+        /// The plan is asked of JavaScript.
+        own: bool,
+    },
+    /// Ends a punch.
+    PunchCancel(Pair),
+    /// The answer to `punch-wants-steps`.
+    PunchSteps(PunchSteps),
     /// Changes the share of a path.
     PathWeight {
         /// The path.
@@ -254,6 +272,10 @@ pub enum Question {
         /// Of which path, for the application space.
         path: u32,
     },
+    /// Announces an address of a socket of ours.
+    Announce(Announce),
+    /// How traversal stands.
+    Traversal,
     /// To the endpoint: what its STUN server and its relay did.
     NatStatistics,
     /// Whether the commands before it were taken: of our own, JavaScript does not ask it.

@@ -5,6 +5,7 @@
 //! | `endpoint` | `NativeEndpointOptions` |
 //! | `tls` | `NativeTls` |
 //! | `transport` | `NativeTransport` |
+//! | `traversal` | `NativeTraversal` |
 //! | `connect`, `server` | `NativeConnect`, `NativeServer` |
 //!
 //! JavaScript has checked types, ranges and names; what is refused here is what only the engine can know. Nothing is
@@ -15,6 +16,7 @@ pub mod endpoint;
 pub mod server;
 pub mod tls;
 pub mod transport;
+pub mod traversal;
 
 use std::{fmt::Write, time::Duration};
 

@@ -6,7 +6,7 @@ use qcongestion::algorithm::Algorithm;
 use qconnection::{AckPath, Multipath, Scheduler, Spin, TransportConfig, path::scheduler::Deadline};
 use serde::Deserialize;
 
-use super::{millis, unavailable};
+use super::{millis, traversal::Traversal, unavailable};
 use crate::error::NativeError;
 
 /// What the reserved version is made of; any would do.
@@ -33,6 +33,7 @@ pub struct Transport {
     /// JavaScript plans: `plan` events come.
     #[serde(default)]
     plans: bool,
+    traversal: Option<Traversal>,
     limits: Limits,
 }
 
@@ -136,6 +137,7 @@ impl Transport {
             grease_quic_bit: self.grease_quic_bit.unwrap_or(default.grease_quic_bit),
             disable_active_migration: self.disable_active_migration.unwrap_or(default.disable_active_migration),
             hystart: self.hystart.unwrap_or(default.hystart),
+            traversal: self.traversal.as_ref().map(Traversal::settings),
             ..default
         };
         Ok(TransportSettings {
@@ -262,6 +264,13 @@ mod tests {
         for (name, multipath) in [("auto", Multipath::Auto), ("off", Multipath::Off), ("require", Multipath::Require), ("shared-space", Multipath::SharedSpace)] {
             assert_eq!(settings(&format!(r#""multipath":"{name}","#), "").expect("settings").config.multipath, multipath);
         }
+    }
+
+    #[test]
+    fn traversal_is_off_unless_it_is_asked_for() {
+        assert!(settings("", "").expect("settings").config.traversal.is_none());
+        let fields = r#""traversal":{"profile":"braid","auto":true,"ownStrategy":false,"portSearch":false,"privateTargets":"same-site","stun":[],"stunForm":"rfc5780"},"#;
+        assert!(settings(fields, "").expect("settings").config.traversal.is_some());
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `orders` | what the endpoint shall do |
 //! | `events` | what it tells, and its counters |
+//! | `punch` | both for the traversal of one connection |
 
 pub mod events;
 pub mod orders;
+pub mod punch;
 
 use std::{fmt, net::IpAddr, time::Duration};
 
