@@ -278,6 +278,10 @@ pub const RELAY_ADDRESSES: usize = 16;
 pub const RELAY_KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Longest datagram a relay forwards, bytes with its header (traversal T-33).
 pub const RELAY_DATAGRAM: usize = 1_500;
+/// Time to live of forwarded datagrams (traversal T-32).
+pub const RELAY_HOP_LIMIT: u8 = 64;
+/// Datagrams that wait in an endpoint to be sent on, where it is asked for them one by one (attacks R2, L27).
+pub const RELAY_WAITING: usize = 1_024;
 /// Buckets over which sources, and as many over which destinations of a relay are spread.
 pub const RELAY_BUCKETS: usize = 16_384;
 /// Bytes per second that a relay takes from one source, and as many that it sends to one destination, unless told otherwise.

@@ -66,6 +66,7 @@ use crate::{
     connection::Connection,
     handle::ConnectionHandle,
 };
+use nat::RunFate;
 use qbase::{ConnectionId, Ecn, FourTuple, StandIn, Timestamp, packet::{self, ProtectedHeader}};
 use qevent::{DropCounters, DropReason};
 use qrecovery::buffer::pool::BufferPool;
@@ -206,6 +207,9 @@ impl Endpoint {
         }
         if let Some(received) = self.take_stun(now, four_tuple, bytes) {
             return received;
+        }
+        if self.relay_datagram(now, four_tuple, ecn, bytes) != RunFate::Take {
+            return Received::Quic;
         }
         let (four_tuple, bytes) = match self.take_header(four_tuple, bytes) {
             None => (four_tuple, bytes),

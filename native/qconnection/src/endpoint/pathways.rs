@@ -192,6 +192,11 @@ impl Endpoint {
         self.pathways.ways.get(&stand_in.number).map(|way| way.pathway)
     }
 
+    /// No relay knows us: forwarded datagrams are not for us.
+    pub(super) const fn pathways_are_closed(&self) -> bool {
+        self.pathways.registrations.is_empty()
+    }
+
     /// Ways that are remembered.
     #[must_use]
     pub fn pathways(&self) -> usize {

@@ -188,6 +188,9 @@ impl Endpoint {
         if let Some(answer) = self.answers.pop_front() {
             return answer.write(buffer);
         }
+        if let Some(burst) = self.poll_relayed(buffer) {
+            return Some(burst);
+        }
         while let Some(index) = self.turns.front() {
             if let Some(handle) = self.slots.at(index).map(|connection| connection.handle()) {
                 self.settle_rivals(now, handle);

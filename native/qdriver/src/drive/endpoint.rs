@@ -7,13 +7,21 @@ use std::net::SocketAddr;
 use qbase::{Ecn, FourTuple, Timestamp};
 use qconnection::{Burst, Endpoint, SendLimits};
 
-use super::machine::{Departure, Machine, Received, SendFailure, SocketId, SocketWish};
+use super::machine::{Departure, Machine, Received, RoutedRun, SendFailure, SocketId, SocketWish};
 
 impl Machine for Endpoint {
     type Burst = Burst;
 
     fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Received {
         Self::handle_datagram(self, now, four_tuple, ecn, datagram)
+    }
+
+    fn route_run(&mut self, now: Timestamp, four_tuple: FourTuple, train: &[u8], segment_len: usize) -> RoutedRun {
+        Self::route_run(self, now, four_tuple, train, segment_len)
+    }
+
+    fn on_unsent(&mut self, datagrams: usize, bytes: usize) {
+        Self::on_unsent(self, datagrams, bytes);
     }
 
     fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], max_segments: usize) -> Option<Burst> {

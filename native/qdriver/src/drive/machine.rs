@@ -11,7 +11,7 @@ pub use qconnection::{
     Received,
     endpoint::{
         SendFailure,
-        nat::{SocketId, SocketWish},
+        nat::{RoutedRun, RunFate, SocketId, SocketWish},
     },
 };
 
@@ -24,6 +24,15 @@ pub trait Machine: Send + 'static {
 
     /// One UDP payload, decrypted in place; `four_tuple` as seen by us (`local` is its destination).
     fn handle_datagram(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Received;
+
+    /// The fate of the first datagrams of a received train (all `segment_len` bytes long but the last, which may be shorter): what a
+    /// relay passes on leaves straight from where it was received.
+    fn route_run(&mut self, _now: Timestamp, _four_tuple: FourTuple, train: &[u8], _segment_len: usize) -> RoutedRun {
+        RoutedRun { len: train.len(), fate: RunFate::Take }
+    }
+
+    /// The socket did not take the last `datagrams`, `bytes` long together, of a run that was to be passed on.
+    fn on_unsent(&mut self, _datagrams: usize, _bytes: usize) {}
 
     /// Writes the next burst to the front of `buffer`; `None`: nothing to send before [`Self::next_timer`].
     fn poll_transmit(&mut self, now: Timestamp, buffer: &mut [u8], max_segments: usize) -> Option<Self::Burst>;

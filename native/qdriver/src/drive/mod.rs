@@ -8,6 +8,7 @@
 
 mod endpoint;
 mod failures;
+mod intake;
 mod io;
 mod kernel;
 pub mod machine;
@@ -28,7 +29,7 @@ use qbase::limits;
 
 pub use self::{
     io::{Application, Io, Outside, RawError, RawTransmit},
-    machine::{Departure, Machine, Received, SendFailure, SocketId, SocketWish},
+    machine::{Departure, Machine, Received, RoutedRun, RunFate, SendFailure, SocketId, SocketWish},
     manual::{Manual, Network, Outcome},
     raw::RawDatagram,
     sockets::SocketFacts,

@@ -12,11 +12,12 @@ use qbase::{FourTuple, Timestamp, limits};
 use super::{
     BELL,
     failures::Failures,
+    intake::Intake,
     kernel::Kernel,
     io::{Application, Io, Wishes},
-    machine::{Departure, Machine, Received, SendFailure},
+    machine::{Departure, Machine, SendFailure},
     outbox::Reason,
-    raw::{Kept, RawInbox},
+    raw::RawInbox,
     refusal::failure_of,
     sockets::Sockets,
     stats::DriverStatistics,
@@ -180,23 +181,15 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
             entry.readable = !receive::is_drained(count, wanted);
             self.now = self.clock.now();
             self.statistics.messages_received = self.statistics.messages_received.saturating_add(count as u64);
+            let mut intake = Intake {
+                machine: &mut self.machine,
+                raw: &mut self.raw,
+                statistics: &mut self.statistics,
+                now: self.now,
+            };
             for message in self.arena.messages(count) {
                 bytes += message.len();
-                if message.is_empty() {
-                    self.statistics.empty_datagrams = self.statistics.empty_datagrams.saturating_add(1);
-                    continue;
-                }
-                let four_tuple = entry.socket.four_tuple(message.meta);
-                let ecn = message.ecn;
-                self.statistics.bytes_received = self.statistics.bytes_received.saturating_add(message.len() as u64);
-                for datagram in message.datagrams() {
-                    self.statistics.datagrams_received = self.statistics.datagrams_received.saturating_add(1);
-                    if self.machine.handle_datagram(self.now, four_tuple, ecn, datagram) == Received::NotQuic
-                        && self.raw.push(self.now, four_tuple, ecn, datagram) == Kept::No
-                    {
-                        self.statistics.raw_dropped = self.statistics.raw_dropped.saturating_add(1);
-                    }
-                }
+                intake.take(entry, message);
             }
         }
     }

@@ -43,6 +43,8 @@ pub struct Socket {
     local: SocketAddr,
     sender: Sender,
     buffers: BufferSizes,
+    /// Time to live of datagrams that ask for none; `None`: the system did not say.
+    hop_limit: Option<u8>,
     hearing: Hearing,
     #[cfg(test)]
     faults: kernel::Faults,
@@ -61,6 +63,7 @@ impl Socket {
     }
 
     fn from_bound(socket: socket2::Socket, buffers: BufferSizes) -> io::Result<Self> {
+        let hop_limit = options::hop_limit(&socket);
         let io = mio::net::UdpSocket::from_std(socket.into());
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         options::without_timestamps(&io);
@@ -72,6 +75,7 @@ impl Socket {
             local,
             sender,
             buffers,
+            hop_limit,
             hearing: Hearing::Off,
             #[cfg(test)]
             faults: kernel::Faults::default(),
@@ -107,6 +111,12 @@ impl Socket {
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.local.ip().is_unspecified()
+    }
+
+    /// What to ask for to get this time to live: nothing where it is the default, so that one call still takes a train.
+    #[must_use]
+    pub fn unless_default(&self, hop_limit: u8) -> Option<u8> {
+        (self.hop_limit != Some(hop_limit)).then_some(hop_limit)
     }
 
     /// Sends as much of `parcel` as the kernel takes in this moment.

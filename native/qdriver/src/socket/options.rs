@@ -37,6 +37,13 @@ fn granted(socket: &socket2::Socket) -> io::Result<BufferSizes> {
 /// Linux doubles what is asked, for its own bookkeeping, and reports the double.
 const KERNEL_FACTOR: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
 
+/// The time to live that the system gives datagrams of this socket; `None`: it does not say.
+pub(super) fn hop_limit(socket: &socket2::Socket) -> Option<u8> {
+    let is_ipv4 = socket.local_addr().is_ok_and(|address| address.is_ipv4());
+    let limit = if is_ipv4 { socket.ttl_v4() } else { socket.unicast_hops_v6() };
+    limit.ok().and_then(|limit| u8::try_from(limit).ok())
+}
+
 /// Ties the socket to one interface.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn bind_interface(socket: &socket2::Socket, interface: &str) -> io::Result<()> {

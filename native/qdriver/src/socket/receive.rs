@@ -98,6 +98,12 @@ impl<'a> Message<'a> {
         self.bytes.is_empty()
     }
 
+    /// All its bytes, and how many of them each datagram has but the last, which may be shorter.
+    #[must_use]
+    pub const fn into_train(self) -> (&'a mut [u8], usize) {
+        (self.bytes, self.stride)
+    }
+
     /// The datagrams in order of arrival; none for an empty one.
     pub fn datagrams(self) -> impl Iterator<Item = &'a mut [u8]> {
         self.bytes.chunks_mut(self.stride)

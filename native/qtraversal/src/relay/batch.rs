@@ -3,8 +3,6 @@
 //! Headers of one path differ in five bits of the first byte only (those of the datagram behind them). Called by the relay.
 //! Never copies.
 
-use std::iter;
-
 use crate::forward::ForwardHeader;
 
 /// Neighbouring datagrams of a train with the same header, or without one.
@@ -18,7 +16,27 @@ pub struct Run<'a> {
     pub header: Option<ForwardHeader>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// The first run of a received GRO train (all datagrams `segment_len` bytes long but the last, which may be shorter; 0: it is
+    /// one datagram); `None`: it is empty. The rest of the train begins behind its bytes.
+    #[must_use]
+    pub fn first(train: &'a [u8], segment_len: usize) -> Option<Self> {
+        let segment_len = if segment_len == 0 { train.len() } else { segment_len }.max(1);
+        let first = train.chunks(segment_len).next()?;
+        let header = ForwardHeader::strip(first).map(|stripped| stripped.header);
+        let len = match header {
+            None => first.len(),
+            Some(header) => {
+                let constant = first.get(1..header.size()).unwrap_or_default();
+                let same = |segment: &&[u8]| {
+                    is_marked(segment) && segment.len() > header.size() && segment.get(1..header.size()) == Some(constant)
+                };
+                train.chunks(segment_len).take_while(same).map(<[u8]>::len).sum()
+            }
+        };
+        Some(Self { bytes: train.get(..len)?, segment_len, header })
+    }
+
     /// Datagrams in it, at least 1.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -32,35 +50,14 @@ impl Run<'_> {
     }
 
     /// Bytes of its longest datagram.
-    pub(super) fn longest(&self) -> usize {
+    #[must_use]
+    pub fn longest(&self) -> usize {
         self.segment_len.min(self.bytes.len())
     }
 }
 
-/// The runs of a train, in order. A `segment_len` of 0 means that the train is one datagram.
-pub(super) fn runs(train: &[u8], segment_len: usize) -> impl Iterator<Item = Run<'_>> {
-    let segment_len = if segment_len == 0 { train.len().max(1) } else { segment_len };
-    let mut rest = train;
-    iter::from_fn(move || {
-        let first = rest.chunks(segment_len).next()?;
-        let header = ForwardHeader::strip(first).map(|stripped| stripped.header);
-        let len = match header {
-            None => first.len(),
-            Some(header) => {
-                let constant = first.get(1..header.size()).unwrap_or_default();
-                let same = |segment: &&[u8]| {
-                    is_marked(segment) && segment.len() > header.size() && segment.get(1..header.size()) == Some(constant)
-                };
-                rest.chunks(segment_len).take_while(same).map(<[u8]>::len).sum()
-            }
-        };
-        let (bytes, after) = rest.split_at_checked(len)?;
-        rest = after;
-        Some(Run { bytes, segment_len, header })
-    })
-}
-
-/// Begins as forwarded datagrams do; the second byte is compared with one that was read.
-fn is_marked(segment: &[u8]) -> bool {
+/// Begins as forwarded datagrams do. Others are not worth a look at what follows.
+#[must_use]
+pub fn is_marked(segment: &[u8]) -> bool {
     segment.first().is_some_and(|first| first >> 5 == 0b011)
 }

@@ -28,11 +28,15 @@ pub enum Dropped {
     SourceRate,
     /// Its destination gets too much.
     DestinationRate,
+    /// One of its ends is on the block list.
+    Blocked,
+    /// The socket was full: a relay keeps no queue.
+    NoRoom,
 }
 
 impl Dropped {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NoHeader,
         Self::NoAgent,
         Self::NotRegistered,
@@ -45,6 +49,8 @@ impl Dropped {
         Self::TooLong,
         Self::SourceRate,
         Self::DestinationRate,
+        Self::Blocked,
+        Self::NoRoom,
     ];
 
     /// As metrics name it.
@@ -63,6 +69,8 @@ impl Dropped {
             Self::TooLong => "too_long",
             Self::SourceRate => "source_rate",
             Self::DestinationRate => "destination_rate",
+            Self::Blocked => "blocked",
+            Self::NoRoom => "no_room",
         }
     }
 }

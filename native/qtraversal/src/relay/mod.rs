@@ -8,13 +8,13 @@ mod batch;
 mod drops;
 mod registrations;
 
-pub use batch::Run;
+pub use batch::{Run, is_marked};
 pub use drops::{Dropped, Drops};
 pub use registrations::{Admission, Full, Registrations};
 
 use std::net::SocketAddr;
 
-use qbase::{Timestamp, limits};
+use qbase::{FourTuple, Timestamp, limits};
 
 use crate::{
     address::{Endpoint, Prefix, check_address, is_globally_routable},
@@ -125,35 +125,42 @@ impl Relay {
         self.forwarded
     }
 
-    /// Splits a received GRO train (all datagrams `segment_len` bytes long but the last, which may be shorter) into runs with one
-    /// fate each, in order. A train without a forward header is not for a relay: see [`classify`](crate::classify::classify).
-    pub fn route_train<'a>(
-        &'a mut self,
-        now: Timestamp,
-        link_source: SocketAddr,
-        train: &'a [u8],
-        segment_len: usize,
-    ) -> impl Iterator<Item = (Run<'a>, Route)> + use<'a> {
-        batch::runs(train, segment_len).map(move |run| {
-            let route = match run.header {
-                Some(header) => self.route(now, link_source, &header, run.longest(), run.bytes.len()),
-                None => Route::Drop(Dropped::NoHeader),
-            };
-            self.count(route, &run);
-            (run, route)
-        })
+    /// The fate of the datagrams of a run that came over `link` (`link.local`: where they arrived). Counts them, and takes from
+    /// the rates what is sent on. Datagrams without a forward header are not for a relay: see
+    /// [`classify`](crate::classify::classify).
+    pub fn route(&mut self, now: Timestamp, link: FourTuple, run: &Run<'_>) -> Route {
+        let route = run.header.map_or(Route::Drop(Dropped::NoHeader), |header| self.decide(now, link, &header, run));
+        match route {
+            Route::Deliver => {}
+            Route::Drop(reason) => self.drop_run(reason, run),
+            Route::Send(_) => {
+                self.forwarded.datagrams = self.forwarded.datagrams.saturating_add(count(run.len()));
+                self.forwarded.bytes = self.forwarded.bytes.saturating_add(count(run.bytes.len()));
+            }
+        }
+        route
     }
 
-    /// The fate of datagrams with one header that came over one link. `longest`: of a datagram; `bytes`: of all. Takes from the
-    /// rates, counts nothing: [`Relay::route_train`] does.
-    fn route(&mut self, now: Timestamp, link_source: SocketAddr, header: &ForwardHeader, longest: usize, bytes: usize) -> Route {
-        match self.next_hop(now, link_source, header) {
+    /// Counts a run that somebody else decided to drop.
+    pub fn drop_run(&mut self, reason: Dropped, run: &Run<'_>) {
+        self.drops.add(reason, count(run.len()));
+    }
+
+    /// There was no room for the last `datagrams` of a run that was to be sent on, `bytes` long together.
+    pub fn on_unsent(&mut self, datagrams: usize, bytes: usize) {
+        self.forwarded.datagrams = self.forwarded.datagrams.saturating_sub(count(datagrams));
+        self.forwarded.bytes = self.forwarded.bytes.saturating_sub(count(bytes));
+        self.drops.add(Dropped::NoRoom, count(datagrams));
+    }
+
+    fn decide(&mut self, now: Timestamp, link: FourTuple, header: &ForwardHeader, run: &Run<'_>) -> Route {
+        match self.next_hop(now, link, header) {
             Ok(None) => Route::Deliver,
             Err(reason) => Route::Drop(reason),
-            Ok(Some(_)) if longest > limits::RELAY_DATAGRAM => Route::Drop(Dropped::TooLong),
+            Ok(Some(_)) if run.longest() > limits::RELAY_DATAGRAM => Route::Drop(Dropped::TooLong),
             Ok(Some(target)) => {
-                let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-                if !self.sources.take(Key::Network(link_source.ip()), bytes, now) {
+                let bytes = count(run.bytes.len());
+                if !self.sources.take(Key::Network(link.remote.ip()), bytes, now) {
                     Route::Drop(Dropped::SourceRate)
                 } else if !self.destinations.take(Key::Socket(target), bytes, now) {
                     Route::Drop(Dropped::DestinationRate)
@@ -165,27 +172,27 @@ impl Relay {
     }
 
     /// Where to, by T-30, T-31, T-33 and T-34; `None`: to ourselves.
-    fn next_hop(&self, now: Timestamp, link_source: SocketAddr, header: &ForwardHeader) -> Result<Option<SocketAddr>, Dropped> {
+    fn next_hop(&self, now: Timestamp, link: FourTuple, header: &ForwardHeader) -> Result<Option<SocketAddr>, Dropped> {
         let is_agent = !self.config.agent.is_empty();
         let target = match header.destination {
             Endpoint::Direct(_) if !is_agent => return Ok(None),
             Endpoint::Agent { outer, .. } if self.config.outer.contains(&outer) => return Ok(None),
             _ if !is_agent => return Err(Dropped::NoAgent),
             Endpoint::Direct(target) => {
-                self.check_client(now, link_source, header)?;
+                self.check_client(now, link.remote, header)?;
                 target
             }
             Endpoint::Agent { agent, outer } if self.config.agent.contains(&agent) => {
-                self.check_no_loop(link_source, header)?;
+                self.check_no_loop(link, header)?;
                 self.registrations.check(outer, now)?;
                 outer
             }
             Endpoint::Agent { agent, .. } => {
-                self.check_client(now, link_source, header)?;
+                self.check_client(now, link.remote, header)?;
                 agent
             }
         };
-        self.check_target(target, link_source)?;
+        self.check_target(target, link)?;
         Ok(Some(target))
     }
 
@@ -198,20 +205,22 @@ impl Relay {
     }
 
     /// Who names us as its agent stands directly before us (T-34). A NAT may have given it another port since.
-    fn check_no_loop(&self, link_source: SocketAddr, header: &ForwardHeader) -> Result<(), Dropped> {
+    fn check_no_loop(&self, link: FourTuple, header: &ForwardHeader) -> Result<(), Dropped> {
         let names_us = header.source.agent().is_some_and(|agent| self.config.agent.contains(&agent));
-        if self.config.agent.contains(&link_source) || names_us && header.source.outer().ip() != link_source.ip() {
+        let is_own = link.remote == link.local || self.config.agent.contains(&link.remote);
+        if is_own || names_us && header.source.outer().ip() != link.remote.ip() {
             return Err(Dropped::Loop);
         }
         Ok(())
     }
 
-    fn check_target(&self, target: SocketAddr, link_source: SocketAddr) -> Result<(), Dropped> {
+    fn check_target(&self, target: SocketAddr, link: FourTuple) -> Result<(), Dropped> {
         check_address(target).map_err(|_| Dropped::Unusable)?;
-        if target.is_ipv4() != link_source.is_ipv4() {
+        if target.is_ipv4() != link.remote.is_ipv4() {
             return Err(Dropped::Unusable);
         }
-        if self.config.agent.contains(&target) || self.config.outer.contains(&target) {
+        // Behind a NAT of one address to one, an agent's socket has another address than the agent.
+        if target == link.local || self.config.agent.contains(&target) || self.config.outer.contains(&target) {
             return Err(Dropped::Own);
         }
         if !is_globally_routable(target.ip()) && !self.config.allowed.iter().any(|network| network.holds(target.ip())) {
@@ -219,19 +228,10 @@ impl Relay {
         }
         Ok(())
     }
+}
 
-    fn count(&mut self, route: Route, run: &Run<'_>) {
-        let datagrams = u64::try_from(run.len()).unwrap_or(u64::MAX);
-        match route {
-            Route::Deliver => {}
-            Route::Drop(reason) => self.drops.add(reason, datagrams),
-            Route::Send(_) => {
-                let bytes = u64::try_from(run.bytes.len()).unwrap_or(u64::MAX);
-                self.forwarded.datagrams = self.forwarded.datagrams.saturating_add(datagrams);
-                self.forwarded.bytes = self.forwarded.bytes.saturating_add(bytes);
-            }
-        }
-    }
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -44,8 +44,21 @@ fn behind(agent: &str, outer: &str) -> String {
     format!("{agent}-{outer}")
 }
 
+/// Where the agent of every test has its socket: behind a NAT of one address to one.
+const SOCKET: &str = "10.1.1.1:3478";
+
+fn route_train<'a>(relay: &mut Relay, now: Timestamp, from: &str, mut train: &'a [u8], segment_len: usize) -> Vec<(Run<'a>, Route)> {
+    let link = FourTuple { local: address(SOCKET), remote: address(from) };
+    let mut routes = Vec::new();
+    while let Some(run) = Run::first(train, segment_len) {
+        train = &train[run.bytes.len()..];
+        routes.push((run, relay.route(now, link, &run)));
+    }
+    routes
+}
+
 fn route(relay: &mut Relay, now: Timestamp, from: &str, datagram: &[u8]) -> Route {
-    let routes: Vec<_> = relay.route_train(now, address(from), datagram, datagram.len()).collect();
+    let routes = route_train(relay, now, from, datagram, datagram.len());
     assert_eq!(routes.len(), 1);
     assert_eq!(routes[0].0.bytes, datagram, "byte for byte");
     routes[0].1
@@ -146,6 +159,33 @@ fn attack_g11_the_relay_sends_to_no_private_and_no_own_address() {
     let outer = datagram("8.9.9.9:1", &behind(R2, "9.1.1.1:9999"), b"quic");
     assert_eq!(route(&mut plain, at(1), "8.9.9.9:1", &outer), Route::Deliver, "its own outer address is its own (T-30)");
     assert_eq!(own, address(R1));
+}
+
+/// attacks G11: the agent's socket has another address than the agent where a NAT stands before it.
+#[test]
+fn attack_g11_the_relay_sends_nothing_to_the_socket_it_came_by() {
+    let allowed = vec![Prefix { ip: "10.0.0.0".parse::<IpAddr>().unwrap(), bits: 8 }];
+    let mut relay = relay_with(R1, RelayConfig { allowed, ..RelayConfig::default() });
+    for client in [ALICE, SOCKET] {
+        relay.registrations_mut().register(address(client), None, at(0)).unwrap();
+        relay.registrations_mut().on_keep_alive(address(client), at(0)).unwrap();
+    }
+    let direct = datagram(&behind(R1, ALICE), SOCKET, b"quic");
+    assert_eq!(route(&mut relay, at(1), ALICE, &direct), Route::Drop(Dropped::Own));
+    let around = datagram("8.9.9.9:1", &behind(R1, SOCKET), b"quic");
+    assert_eq!(route(&mut relay, at(1), "8.9.9.9:1", &around), Route::Drop(Dropped::Own));
+    assert_eq!(route(&mut relay, at(1), SOCKET, &datagram("8.9.9.9:1", &behind(R1, ALICE), b"quic")), Route::Drop(Dropped::Loop));
+}
+
+/// What was routed and did not leave is counted as dropped.
+#[test]
+fn a_run_without_room_is_dropped_and_not_forwarded() {
+    let mut relay = relay(R1, &[BOB]);
+    let train = datagram("8.9.9.9:1000", &behind(R1, BOB), &[0x45; 80]).repeat(4);
+    assert_eq!(route_train(&mut relay, at(1), "8.9.9.9:1000", &train, 100).len(), 1);
+    relay.on_unsent(3, 300);
+    assert_eq!(relay.forwarded(), Forwarded { datagrams: 1, bytes: 100 });
+    assert_eq!(relay.drops().of(Dropped::NoRoom), 3);
 }
 
 /// traversal V4, T-30: alice -> R1 -> R2 -> bob, and back.
@@ -269,7 +309,7 @@ fn a_train_is_cut_where_the_header_changes() {
     let to_alice = datagram("8.9.9.9:1000", &behind(R1, ALICE), &[0x45; 80]);
     let mut train = [to_bob(0x41), to_bob(0x5f), to_alice, vec![0x41; 100], to_bob(0x42)].concat();
     train.extend_from_slice(&to_bob(0x43)[..50]);
-    let routes: Vec<_> = relay.route_train(at(1), address("8.9.9.9:1000"), &train, 100).map(|(run, route)| (run.len(), run.bytes.len(), route)).collect();
+    let routes: Vec<_> = route_train(&mut relay, at(1), "8.9.9.9:1000", &train, 100).into_iter().map(|(run, route)| (run.len(), run.bytes.len(), route)).collect();
     let (bob, alice) = (Route::Send(address(BOB)), Route::Send(address(ALICE)));
     assert_eq!(routes, [(2, 200, bob), (1, 100, alice), (1, 100, Route::Drop(Dropped::NoHeader)), (2, 150, bob)]);
     assert_eq!(relay.forwarded(), Forwarded { datagrams: 5, bytes: 450 });
@@ -298,7 +338,7 @@ proptest! {
         train.extend_from_slice(&junk);
         let mut sent = 0;
         let mut seen = Vec::new();
-        let routes: Vec<_> = relay.route_train(at(1), address("8.9.9.9:1000"), &train, segment_len).collect();
+        let routes: Vec<_> = route_train(&mut relay, at(1), "8.9.9.9:1000", &train, segment_len);
         for (run, route) in routes {
             seen.extend_from_slice(run.bytes);
             if let Route::Send(target) = route {

@@ -24,6 +24,7 @@ mod sockets;
 mod tests;
 
 pub use detection::Life;
+pub use relay::{RoutedRun, RunFate};
 pub use server::StunStatistics;
 pub use sockets::{SocketId, SocketOwner, SocketWish};
 
