@@ -196,7 +196,7 @@ impl Post {
         if self.spare.len() < SPARE_BUFFERS {
             self.spare.push(bytes);
         }
-        Some(Burst { connection: None, path: PathId::ZERO, four_tuple, ecn, len, segment_size: len, segments: 1 })
+        Some(Burst { connection: None, path: PathId::ZERO, four_tuple, ecn, hop_limit: Some(limits::RELAY_HOP_LIMIT), len, segment_size: len, segments: 1 })
     }
 }
 
