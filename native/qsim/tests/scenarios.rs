@@ -58,6 +58,7 @@ mod qlog;
 mod random;
 mod random_interaction;
 mod relayed;
+mod relays;
 mod reset;
 mod resumption;
 mod retry;

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use qbase::{Reader, Timestamp};
+use qbase::{FourTuple, Reader, Timestamp};
 use qtraversal::{
     classify::{Datagram, FixedBit, Forward, Listening, classify},
     forward::ForwardHeader,
     frame::{ProfileKind, code, param},
-    relay::{Admission, Relay, RelayConfig, Route},
+    relay::{Admission, Relay, RelayConfig, Route, Run},
     stun::{Class, Forms, MAX_MESSAGE, Message, Server, ServerConfig},
 };
 
@@ -83,8 +83,12 @@ fn relay(train: &[u8], segment_len: usize) {
     }
     let (mut seen, mut sent) = (0, 0);
     let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(8, 1, 1, 1)), 9);
-    let routes: Vec<_> = relay.route_train(Timestamp::ZERO, stranger, train, segment_len * 8).collect();
-    for (run, route) in routes {
+    let link = FourTuple { local: address(1, 3_478), remote: stranger };
+    let mut rest = train;
+    while let Some(run) = Run::first(rest, segment_len * 8) {
+        rest = rest.get(run.bytes.len()..).unwrap_or_default();
+        let route = relay.route(Timestamp::ZERO, link, &run);
+        assert!(!run.is_empty(), "a run without datagrams");
         seen += run.bytes.len();
         if let Route::Send(target) = route {
             assert_eq!(target, client, "a stranger's datagram goes elsewhere");
