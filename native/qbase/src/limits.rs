@@ -280,7 +280,7 @@ pub const RELAY_KEEP_ALIVE: Duration = Duration::from_secs(60);
 pub const RELAY_DATAGRAM: usize = 1_500;
 /// Time to live of forwarded datagrams (traversal T-32).
 pub const RELAY_HOP_LIMIT: u8 = 64;
-/// Datagrams that wait in an endpoint to be sent on, where it is asked for them one by one (attacks R2, L27).
+/// Datagrams that wait in an endpoint to be sent on, where it is asked for them one by one (attacks R2).
 pub const RELAY_WAITING: usize = 1_024;
 /// Buckets over which sources, and as many over which destinations of a relay are spread.
 pub const RELAY_BUCKETS: usize = 16_384;

@@ -33,6 +33,50 @@ fn a_train_of_datagrams_reaches_the_machine_in_order_with_its_mark_and_addresses
     assert!(bench.facts.contains(&Fact::Submitted { number: 0, segments: 5 }));
 }
 
+/// traversal T-32: what goes on leaves in one call by the socket it came by, with its mark; the rest is the machine's.
+#[test]
+fn runs_of_a_train_go_on_are_taken_and_are_dropped_as_the_machine_says() {
+    let mut bench = Bench::new(3);
+    let (from, via, to) = (bench.local(0), bench.local(1), bench.local(2));
+    bench.inner.parts().0.onward = Some((via, to));
+    let train: Vec<u8> = b"FFFTTDF".iter().flat_map(|first| [[*first].as_slice(), &[7; 999]].concat()).collect();
+    bench.plan(Planned { ecn: Ecn::Ect0, ..planned(from, via, &train[..6_500], 1_000) });
+    bench.turns_until(|facts| facts.iter().filter(|fact| matches!(fact, Fact::Datagram { .. })).count() == 6);
+    let arrived = |remote: SocketAddr, local: SocketAddr| {
+        let is_it = move |fact: &&Fact| matches!(fact, Fact::Datagram { four_tuple, .. } if *four_tuple == FourTuple { local, remote });
+        let datagrams = bench.facts.iter().filter(is_it).map(|fact| match fact {
+            Fact::Datagram { ecn, bytes, .. } => (*ecn, bytes.clone()),
+            _ => unreachable!(),
+        });
+        datagrams.collect::<Vec<_>>()
+    };
+    let marked = |range: std::ops::Range<usize>| train[range].chunks(1_000).map(|bytes| (Ecn::Ect0, bytes.to_vec())).collect::<Vec<_>>();
+    assert_eq!(arrived(from, via), marked(3_000..5_000));
+    assert_eq!(arrived(via, to), [marked(0..3_000), marked(6_000..6_500)].concat(), "from the socket it came by");
+    let statistics = bench.inner.parts().2;
+    assert_eq!((statistics.datagrams_received, statistics.datagrams_sent), (7 + 4, 7 + 4));
+    #[cfg(target_os = "linux")]
+    assert_eq!(statistics.send_calls, 3, "the burst, and one call a run");
+}
+
+/// A relay keeps no queue: what a full socket does not take is dropped, and the machine hears how much.
+#[test]
+fn what_a_full_socket_does_not_take_of_a_run_is_dropped() {
+    let mut bench = Bench::new(3);
+    let (from, via, to) = (bench.local(0), bench.local(1), bench.local(2));
+    bench.inner.parts().0.onward = Some((via, to));
+    bench.inject(via, &[libc::EAGAIN]);
+    bench.plan(planned(from, via, &[b'F'; 2_500], 1_000));
+    bench.turns_until(|facts| facts.contains(&Fact::Unsent { datagrams: 3, bytes: 2_500 }));
+    // Bursts of our own that wait for the socket go first.
+    bench.inject(via, &[libc::ENOBUFS]);
+    bench.plan(planned(via, from, b"own", 3));
+    bench.plan(planned(from, via, &[b'F'; 50], 50));
+    bench.turns_until(|facts| facts.contains(&Fact::Unsent { datagrams: 1, bytes: 50 }));
+    bench.turns_until(|facts| facts.iter().any(|fact| matches!(fact, Fact::Datagram { bytes, .. } if bytes == b"own")));
+    assert!(!bench.facts.iter().any(|fact| matches!(fact, Fact::Datagram { four_tuple, .. } if four_tuple.local == to)));
+}
+
 #[test]
 fn a_full_socket_keeps_its_bursts_and_blocks_no_other_socket() {
     let mut bench = Bench::new(2);
@@ -357,6 +401,7 @@ enum Fact {
     Datagram { four_tuple: FourTuple, ecn: Ecn, bytes: Vec<u8> },
     Submitted { number: usize, segments: usize },
     Failed { number: usize, failure: SendFailure },
+    Unsent { datagrams: usize, bytes: usize },
     Timer,
 }
 
@@ -379,13 +424,15 @@ struct Fake {
     outgoing: VecDeque<Planned>,
     made: usize,
     timer: Option<Timestamp>,
+    /// What comes to the first address and begins with F goes on to the second; what begins with D is dropped.
+    onward: Option<(SocketAddr, SocketAddr)>,
     facts: Sender<Fact>,
 }
 
 impl Fake {
     fn new() -> (Self, Receiver<Fact>) {
         let (facts, seen) = channel();
-        (Self { outgoing: VecDeque::new(), made: 0, timer: None, facts }, seen)
+        (Self { outgoing: VecDeque::new(), made: 0, timer: None, onward: None, facts }, seen)
     }
 
     fn tell(&self, fact: Fact) {
@@ -402,6 +449,21 @@ impl Machine for Fake {
         }
         self.tell(Fact::Datagram { four_tuple, ecn, bytes: datagram.to_vec() });
         Received::Quic
+    }
+
+    fn route_run(&mut self, _: Timestamp, four_tuple: FourTuple, train: &[u8], segment_len: usize) -> RoutedRun {
+        let first = train[0];
+        let fate = match (first, self.onward) {
+            (b'F', Some((via, to))) if via == four_tuple.local => RunFate::Forward(to),
+            (b'D', Some(_)) => RunFate::Drop,
+            _ => RunFate::Take,
+        };
+        let same = train.chunks(segment_len).take_while(|datagram| datagram[0] == first);
+        RoutedRun { len: same.map(<[u8]>::len).sum(), fate }
+    }
+
+    fn on_unsent(&mut self, datagrams: usize, bytes: usize) {
+        self.tell(Fact::Unsent { datagrams, bytes });
     }
 
     fn poll_transmit(&mut self, _: Timestamp, buffer: &mut [u8], max_segments: usize) -> Option<Self::Burst> {

@@ -13,12 +13,14 @@ use qbase::{Direction, FourTuple, StreamId, frame::PathStatusKind};
 use qconnection::{
     ClientConfig, ConnectionHandle, Endpoint, EndpointConfig, Event, PathView, ServerConfig, TransportConfig,
     connection::events::CloseInfo,
+    endpoint::{nat::{NatNews, StunAsk, Ticket}, pathways::Registration},
     stream::{ReadError, StreamEvent},
 };
 use qcrypto::{
     ClientTls, ClientTlsOptions, Identity, Roots, ServerTls, ServerTlsOptions,
     development::{self, DevelopmentOptions, KeyKind},
 };
+use qtraversal::stun::{Form, Patience};
 use qdriver::{Application, Driver, DriverConfig, DriverHandle, Io, drive::DriverStatistics, socket::SocketConfig};
 
 /// Longest wait for something that will happen.
@@ -36,6 +38,8 @@ pub struct Plan {
     pub client: Vec<SocketAddr>,
     /// Where the client's paths lead, one each; `None`: to the server itself.
     pub via: Vec<Option<SocketAddr>>,
+    /// The relay that both sides register with, and that their only path leads through.
+    pub relay: Option<SocketAddr>,
     /// Where the server listens.
     pub server: SocketAddr,
     /// Segments per burst on both sides.
@@ -52,6 +56,7 @@ impl Plan {
             streams,
             client: vec![any],
             via: vec![None],
+            relay: None,
             server: any,
             max_segments: 64,
             transport: TransportConfig { initial_mtu: 1_452, ..TransportConfig::default() },
@@ -82,7 +87,7 @@ pub fn start_server(plan: &Plan, identity: Identity) -> (DriverHandle, Receiver<
     let transport = Arc::new(plan.transport.clone());
     endpoint.listen(Some(Arc::new(ServerConfig::new(tls, transport, 16))));
     let (tell, heard) = channel();
-    let checker = Checker { tell, streams: Vec::new(), received: 0 };
+    let checker = Checker { registrar: Registrar::new(plan.relay), tell, streams: Vec::new(), received: 0 };
     (Driver::spawn(config(plan, &[plan.server]), endpoint, checker).expect("server"), heard)
 }
 
@@ -96,6 +101,7 @@ pub fn run_client(plan: &Plan, server: &DriverHandle, roots: Roots, heard: &Rece
         plan: plan.clone(),
         config: Arc::new(ClientConfig::new(tls, transport)),
         target: server.sockets()[0].local,
+        registrar: Registrar::new(plan.relay),
         connection: None,
         todo: Vec::new(),
         finished: 0,
@@ -150,6 +156,7 @@ struct Writer {
     plan: Plan,
     config: Arc<ClientConfig>,
     target: SocketAddr,
+    registrar: Registrar,
     connection: Option<ConnectionHandle>,
     /// Streams with the bytes written and the bytes wanted.
     todo: Vec<(StreamId, u64, u64)>,
@@ -159,6 +166,9 @@ struct Writer {
 
 impl Application for Writer {
     fn on_turn(&mut self, io: &mut Io<'_>) {
+        if !self.registrar.is_done(io) {
+            return;
+        }
         let Some(handle) = self.connection else { return self.connect(io) };
         while let Some((_, event)) = io.endpoint.poll_event() {
             match event {
@@ -203,8 +213,11 @@ impl Writer {
         }
     }
 
-    fn path(&self, io: &Io<'_>, index: usize) -> FourTuple {
+    fn path(&self, io: &mut Io<'_>, index: usize) -> FourTuple {
         let local = io.sockets().nth(index).expect("socket").local;
+        if let Some(agent) = self.plan.relay {
+            return io.endpoint.pathway_to(local, qtraversal::Endpoint::Agent { agent, outer: self.target }).expect("way");
+        }
         FourTuple { local, remote: self.plan.via[index].unwrap_or(self.target) }
     }
 
@@ -224,8 +237,48 @@ pub struct Heard {
     closed: CloseInfo,
 }
 
+/// Makes an endpoint known to a relay that admits anyone: by STUN, which tells it how it is seen there.
+struct Registrar {
+    relay: Option<SocketAddr>,
+    asked: Asked,
+}
+
+#[derive(PartialEq, Eq)]
+enum Asked {
+    No,
+    Yes,
+}
+
+impl Registrar {
+    const fn new(relay: Option<SocketAddr>) -> Self {
+        Self { relay, asked: Asked::No }
+    }
+
+    /// The relay knows us, or there is none to know us.
+    fn is_done(&mut self, io: &mut Io<'_>) -> bool {
+        let Some(agent) = self.relay else { return true };
+        if io.endpoint.registrations().next().is_some() {
+            return true;
+        }
+        let local = io.sockets().next().expect("socket").local;
+        if self.asked == Asked::No {
+            self.asked = Asked::Yes;
+            let ask = StunAsk { ticket: Ticket(1), local, server: agent, form: Form::Rfc, patience: Patience::LONG };
+            io.endpoint.ask_stun(ask, io.now);
+        }
+        while let Some(news) = io.endpoint.poll_nat_news() {
+            let NatNews::Answer { mapped, .. } = news else { panic!("the relay is silent: {news:?}") };
+            let own = qtraversal::Endpoint::Agent { agent, outer: mapped };
+            io.endpoint.add_registration(Registration { local, own }).expect("registered");
+            return true;
+        }
+        false
+    }
+}
+
 /// The server.
 struct Checker {
+    registrar: Registrar,
     tell: Sender<Heard>,
     /// Streams that may have bytes, with the bytes read.
     streams: Vec<(ConnectionHandle, StreamId, u64)>,
@@ -234,6 +287,9 @@ struct Checker {
 
 impl Application for Checker {
     fn on_turn(&mut self, io: &mut Io<'_>) {
+        if !self.registrar.is_done(io) {
+            return;
+        }
         let statistics = *io.statistics();
         while let Some((handle, event)) = io.endpoint.poll_event() {
             match event {

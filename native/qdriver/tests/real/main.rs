@@ -4,3 +4,4 @@
 mod common;
 mod endpoint;
 mod relayed;
+mod relays;

@@ -14,7 +14,7 @@ pub enum Dropped {
     Silent,
     /// The source endpoint is not whom it comes from.
     Spoofed,
-    /// It was here before.
+    /// It was here before, or would go back to where it came from.
     Loop,
     /// It would go to ourselves.
     Own,

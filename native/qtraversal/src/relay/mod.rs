@@ -219,6 +219,10 @@ impl Relay {
         if target.is_ipv4() != link.remote.is_ipv4() {
             return Err(Dropped::Unusable);
         }
+        // Two relays that are clients of each other would hand it to and fro for ever.
+        if target == link.remote {
+            return Err(Dropped::Loop);
+        }
         // Behind a NAT of one address to one, an agent's socket has another address than the agent.
         if target == link.local || self.config.agent.contains(&target) || self.config.outer.contains(&target) {
             return Err(Dropped::Own);

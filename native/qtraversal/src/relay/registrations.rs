@@ -16,7 +16,8 @@ pub enum Admission {
     /// Whose credentials were found good.
     #[default]
     Authenticated,
-    /// Who keeps alive: profile `dquic` has no credentials. An open service to all who can receive there; explicit option only.
+    /// Who keeps alive: profile `dquic` has no credentials. A request can come in any address's name, so that this relay forwards
+    /// to any; explicit option only.
     Anyone,
 }
 

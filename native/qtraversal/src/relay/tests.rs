@@ -218,6 +218,11 @@ fn attack_g11_a_datagram_passes_a_relay_once() {
     let mut second = relay(R2, &[ALICE]);
     let ring = datagram(&behind(R2, ALICE), &behind(R2, R1), b"quic");
     assert_eq!(route(&mut second, at(1), ALICE, &ring), Route::Drop(Dropped::NotRegistered));
+    // Two relays that are clients of each other.
+    let (mut first, mut second) = (relay(R1, &[R2]), relay(R2, &[R1]));
+    let ball = datagram(&behind(R2, R1), &behind(R1, R2), b"quic");
+    assert_eq!(route(&mut first, at(1), R2, &ball), Route::Drop(Dropped::Loop), "back to where it came from");
+    assert_eq!(route(&mut second, at(1), R1, &ball), Route::Drop(Dropped::Loop));
 }
 
 /// traversal T-30.
