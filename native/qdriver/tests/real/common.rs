@@ -263,11 +263,15 @@ impl Registrar {
         let local = io.sockets().next().expect("socket").local;
         if self.asked == Asked::No {
             self.asked = Asked::Yes;
-            let ask = StunAsk { ticket: Ticket(1), local, server: agent, form: Form::Rfc, patience: Patience::LONG };
+            let ask = StunAsk { ticket: Ticket(1), local, server: agent, form: Form::Rfc, patience: Patience::SHORT };
             io.endpoint.ask_stun(ask, io.now);
         }
         while let Some(news) = io.endpoint.poll_nat_news() {
-            let NatNews::Answer { mapped, .. } = news else { panic!("the relay is silent: {news:?}") };
+            // A busy machine may be silent for a while.
+            let NatNews::Answer { mapped, .. } = news else {
+                self.asked = Asked::No;
+                continue;
+            };
             let own = qtraversal::Endpoint::Agent { agent, outer: mapped };
             io.endpoint.add_registration(Registration { local, own }).expect("registered");
             return true;
