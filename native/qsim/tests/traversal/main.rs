@@ -5,6 +5,8 @@
 #![cfg(test)]
 
 mod lab;
+mod net;
+mod paths;
 
 use std::time::Duration;
 

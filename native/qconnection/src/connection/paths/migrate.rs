@@ -121,10 +121,15 @@ impl Connection {
             return false;
         }
         self.forget_candidate(PathId::ZERO);
-        self.forget_left(PathId::ZERO);
-        let Some(side) = self.side_of(now, PathId::ZERO, home, Purpose::Move) else { return false };
+        // It has left it a moment ago, or has an id to spare; or nobody else would know that it is the same end (RFC 9000 §9.5).
+        let left = self.network_mut(PathId::ZERO).and_then(|network| network.left.take_if(|left| left.four_tuple == home));
+        let left = left.map(|left| Side { validation: None, ..*left });
+        let fresh = left.or_else(|| self.side_of(now, PathId::ZERO, home, Purpose::Move));
+        let active = || self.paths.get(PathId::ZERO).and_then(|entry| entry.remote_cids.active_sequence());
+        let side = fresh.unwrap_or_else(|| Side { cid: active(), ..Side::new(home, Amplification::unlimited(), Purpose::Move) });
         let why = Why { by: Cause::Timer, meant: Meant::Yes, reason: "silent: back to the relay", ask_left: AskLeft::No };
         self.move_path(now, PathId::ZERO, side, why);
+        self.forget_left(PathId::ZERO);
         true
     }
 
