@@ -94,7 +94,7 @@ export class Endpoint implements AsyncDisposable {
     const surroundings = { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) }
     const shared = { endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger }
     this.#owner = {
-      ...shared, surroundings, agent: new NatAgent({ ...shared, ...surroundings, habitat }),
+      ...shared, surroundings, agent: new NatAgent({ ...shared, ...surroundings, habitat, work: () => this.#vigil.work() }),
       onOpened: (connection) => this.#onOpened(connection),
       onClosed: (connection) => this.#onClosed(connection),
     }

@@ -4,7 +4,7 @@
  */
 import type { Engine, NativeEvent } from '../binding/index.ts'
 import { familyOf, formatAddress, invalidOption, parseAddress, parseRelayed, splitPort, tlsOf, unavailableOption, waitFor } from '../config/index.ts'
-import type { Clock, ConnectionOptions, Logger, Sampling } from '../config/index.ts'
+import type { Cancel, Clock, ConnectionOptions, Logger, Sampling } from '../config/index.ts'
 import type { Endpoint, Habitat } from '../endpoint/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
 import type { InterfaceWatch } from '../path/index.ts'
@@ -23,6 +23,8 @@ export interface AgentOwner {
   readonly interfaces: InterfaceWatch
   readonly logger: Logger
   readonly habitat: Pick<Habitat, 'lookup' | 'random'>
+  /** Something is under way for which the process must not end; call the answer when it is over. */
+  work(): Cancel
 }
 
 const AGENTS = new WeakMap<object, NatAgent>()
@@ -42,7 +44,7 @@ export class NatAgent {
 
   get desk(): StunDesk {
     if (this.#desk !== null) return this.#desk
-    this.#desk = new StunDesk(this.owner.engine)
+    this.#desk = new StunDesk(this.owner.engine, () => this.owner.work())
     if (this.#ended) this.#desk.end()
     return this.#desk
   }

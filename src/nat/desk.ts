@@ -38,21 +38,24 @@ type Sink = (event: Answer) => void
 
 export class StunDesk {
   readonly #engine: Engine
+  readonly #work: () => Cancel
   readonly #sinks = new Map<number, Sink>()
   /** Of those who wait: what they hear when the endpoint closes. */
   readonly #ends = new Map<number, () => void>()
   #tickets = 0
   #ended = false
 
-  constructor(engine: Engine) {
+  /** `work`: as of `AgentOwner`, for questions that somebody waits for. */
+  constructor(engine: Engine, work: () => Cancel) {
     this.#engine = engine
+    this.#work = work
   }
 
   /** The outer address of a bound socket, as a server sees it; null: silence. Rejects with the abort reason only. */
   ask(local: string, server: string, form: NativeStunForm, patience: Patience, signal?: AbortSignal): Promise<StunAnswer | null> {
     return waitFor(signal, (settle) => {
       if (this.#ended) settle.resolve(null)
-      return this.#open((ticket) => ({ do: 'nat-ask', ticket, local, server, form, ...patience }), (event) => {
+      return this.#wait((ticket) => ({ do: 'nat-ask', ticket, local, server, form, ...patience }), (event) => {
         if (event.type === 'nat-answer') settle.resolve({ local: event.local, mapped: event.mapped, from: event.from, rttMs: event.rttMs, tries: event.tries })
         else if (event.type === 'nat-silence') settle.resolve(null)
       }, () => settle.resolve(null))
@@ -63,7 +66,7 @@ export class StunDesk {
   detect({ local, servers, form, patience, life, onObservation }: Detection, signal?: AbortSignal): Promise<NatReport | null> {
     return waitFor(signal, (settle) => {
       if (this.#ended) settle.resolve(null)
-      return this.#open((ticket) => ({ do: 'nat-detect', ticket, local, servers: [...servers], form, ...patience, life }), (event) => {
+      return this.#wait((ticket) => ({ do: 'nat-detect', ticket, local, servers: [...servers], form, ...patience, life }), (event) => {
         if (event.type === 'nat-observation') onObservation(event.observation)
         else if (event.type === 'nat-report') settle.resolve(event.report === null ? null : publicReport(event.report))
       }, () => settle.resolve(null))
@@ -92,6 +95,16 @@ export class StunDesk {
     this.#sinks.clear()
     this.#ends.clear()
     for (const end of ends) end()
+  }
+
+  /** As `#open`, and the process does not end meanwhile. */
+  #wait(order: (ticket: number) => Parameters<Engine['tell']>[1], sink: Sink, onEnd: () => void): Cancel {
+    const rest = this.#work()
+    const stop = this.#open(order, sink, onEnd)
+    return () => {
+      stop()
+      rest()
+    }
   }
 
   /** Asks, and answers how to stop. */

@@ -26,6 +26,8 @@ export class StunServer implements AsyncDisposable {
   readonly #endpoint: Endpoint
   readonly #agent: NatAgent
   readonly #ownsEndpoint: boolean
+  /** The process lives as long as it answers. */
+  readonly #rest: () => void
   #last = NOTHING
   #closed = false
 
@@ -34,6 +36,7 @@ export class StunServer implements AsyncDisposable {
     this.#agent = agent
     this.addresses = addresses
     this.#ownsEndpoint = ownsEndpoint
+    this.#rest = agent.owner.work()
   }
 
   /** On an endpoint of its own, or on the sockets of one that is given; then `listen` and `alternate` are not asked for. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_BIND_FAILED */
@@ -65,6 +68,7 @@ export class StunServer implements AsyncDisposable {
     if (this.#closed) return
     this.statistics()
     this.#closed = true
+    this.#rest()
     if (this.#ownsEndpoint) return this.#endpoint.close()
     this.#agent.owner.engine.tell(0, { do: 'stun-serve', config: null })
     return undefined

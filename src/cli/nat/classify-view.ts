@@ -85,12 +85,15 @@ function asMatrixNat({ kind, natted, mapping, ports }: NatReport): MatrixNat | n
   }
 }
 
+/** Column of round trips. */
+const RTT = 5
+
 /** Every question to a server, and its answer. */
 export function observationLines(observations: readonly NatObservation[], { dim }: Colors): string[] {
   if (observations.length === 0) return []
   const rows = observations.map(({ atMs, test, server, answeredBy, mapped, rttMs, tries }) => [
     formatMs(atMs - (observations[0]?.atMs ?? 0)), test, server, answeredBy ?? 'silence', answeredBy === null ? '' : (mapped ?? ''), rttMs === null ? '' : formatMs(rttMs), String(tries),
   ])
-  const [head = '', ...lines] = formatTable([['at', 'test', 'asked', 'answered by', 'sees us as', 'rtt', 'tries'], ...rows])
+  const [head = '', ...lines] = formatTable([['at', 'test', 'asked', 'answered by', 'sees us as', 'rtt', 'tries'], ...rows].map((row) => row.filter((_, column) => column !== RTT || observations.some(({ rttMs }) => rttMs !== null))))
   return ['', dim(head), ...lines]
 }
