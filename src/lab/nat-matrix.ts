@@ -96,8 +96,9 @@ function cellOf(rows: readonly Row[]): MatrixCell {
 function conesOf(rows: readonly Row[]): NatMatrix['cones'] {
   const cones = rows.filter(({ cell, values }) => CONES.includes(cell['a'] as MatrixNat) && CONES.includes(cell['b'] as MatrixNat) && values['direct'] === true)
   const times = numbers(cones, 'directMs')
-  if (times.length === 0) return null
-  return { runs: times.length, msP50: quantile(times, 0.5), limitMs: 2 * quantile(numbers(cones, 'relayRttMs'), 0.5) + CONE_EXTRA_MS }
+  const relay = numbers(cones, 'relayRttMs')
+  if (times.length === 0 || relay.length === 0) return null
+  return { runs: times.length, msP50: quantile(times, 0.5), limitMs: 2 * quantile(relay, 0.5) + CONE_EXTRA_MS }
 }
 
 function firstByteOf(rows: readonly Row[]): NatMatrix['firstByte'] {
@@ -105,10 +106,11 @@ function firstByteOf(rows: readonly Row[]): NatMatrix['firstByte'] {
   // Compared are runs of the same worlds.
   const compared = plain.length > 0 ? plain : rows
   const relayed = numbers(compared, 'firstByteMs')
-  if (relayed.length === 0) return null
+  const rtts = numbers(compared, 'relayRttMs')
+  if (relayed.length === 0 || rtts.length === 0) return null
   const direct = numbers(plain, 'plainFirstByteMs')
   return {
-    relayedMsP50: quantile(relayed, 0.5), relayRttMsP50: quantile(numbers(compared, 'relayRttMs'), 0.5),
+    relayedMsP50: quantile(relayed, 0.5), relayRttMsP50: quantile(rtts, 0.5),
     directMsP50: direct.length === 0 ? null : quantile(direct, 0.5), directRttMsP50: direct.length === 0 ? null : quantile(numbers(plain, 'directRttMs'), 0.5),
   }
 }

@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { MATRIX_NATS, natMatrix, natReport } from '../../lab/index.ts'
-import type { NatMatrix, Row, SweepOptions, SweepPlan } from '../../lab/index.ts'
+import type { MatrixNat, NatMatrix, Row, SweepOptions, SweepPlan } from '../../lab/index.ts'
 import { nowMs } from '../clock.ts'
 import { asCommandError, CommandError, Exit, usageError } from '../exit.ts'
 import { collectRows, ordered } from '../lab/index.ts'
@@ -13,13 +13,14 @@ import { rounded } from '../paths.ts'
 import type { Context } from '../program.ts'
 import { Progress } from '../progress.ts'
 import { interruption, Interruption } from '../signals.ts'
+import { runReal } from './real.ts'
 import { loadStrategy } from './strategy.ts'
 import { frameOf, gridLines, totalLines } from './matrix-view.ts'
 
 export interface MatrixValues {
-  nats?: readonly string[]
+  nats?: readonly MatrixNat[]
   loss?: readonly number[]
-  seeds: number
+  seeds?: number
   strategy?: string
   portSearch?: true
   real?: true
@@ -32,12 +33,14 @@ export interface MatrixValues {
 }
 
 const SEEDS = 20
+/** Pairs of the kernel take seconds. */
+const REAL_SEEDS = 1
 
 export function addMatrix(nat: Command, context: Context): void {
   nat.command('matrix').description('every pair of NATs in simulated networks: who gets a direct path, and how soon')
     .option('--nats <list>', `only these: ${MATRIX_NATS.join(', ')}`, parsed(parseNats))
     .option('--loss <list>', 'percent lost each way; several make several grids (0)', parsed(parseLoss))
-    .option('--seeds <n>', 'runs of each pair', parsed((text) => parseCount(text, 1, 1_000_000)), SEEDS)
+    .option('--seeds <n>', `runs of each pair (${SEEDS}; ${REAL_SEEDS} with --real)`, parsed((text) => parseCount(text, 1, 1_000_000)))
     .option('--strategy <file>', "punch by one's own plan: a file (.ts, .mjs, .js) that exports `strategy`")
     .option('--port-search', 'allow the search of ports, up to 1000 probes for a pair')
     .option('--real', 'network namespaces of this machine in place of simulated networks (needs root)')
@@ -54,10 +57,16 @@ async function matrix(values: MatrixValues, context: Context): Promise<void> {
   // A strategy that cannot be used is an error of the command line, not of every run.
   if (values.strategy !== undefined) await loadStrategy(values.strategy)
   if (values.out !== undefined && values.resume === false) await rm(values.out, { force: true })
-  return measure(sweepOf(values), values, context)
+  if (values.real === true && (values.strategy !== undefined || values.loss !== undefined || values.workers !== undefined)) throw usageError('--real runs the plans of the library over whole links, one pair after the other: leave out --strategy, --loss and --workers')
+  return measure(values, context)
 }
 
-function sweepOf({ nats, loss = [0], seeds, strategy, portSearch, out, workers }: MatrixValues): SweepOptions {
+function collect(values: MatrixValues, signal: AbortSignal, onPlan: (plan: SweepPlan) => void, onRow: (row: Row) => void): Promise<void> {
+  if (values.real !== true) return collectRows({ ...sweepOf(values), signal, onPlan }, onRow)
+  return runReal({ nats: values.nats ?? MATRIX_NATS, seeds: values.seeds ?? REAL_SEEDS, search: values.portSearch === true ? 'on' : 'off', out: values.out, signal, onPlan }, onRow)
+}
+
+function sweepOf({ nats, loss = [0], seeds = SEEDS, strategy, portSearch, out, workers }: MatrixValues): SweepOptions {
   const parameters = new URLSearchParams({ loss: loss.join(','), search: portSearch === true ? 'on' : 'off', ...(strategy === undefined ? {} : { strategy: resolve(strategy) }) })
   return {
     module: `builtin:nat?${parameters.toString()}`, seeds,
@@ -67,7 +76,7 @@ function sweepOf({ nats, loss = [0], seeds, strategy, portSearch, out, workers }
   }
 }
 
-async function measure(options: SweepOptions, values: MatrixValues, { terminal, end }: Context): Promise<void> {
+async function measure(values: MatrixValues, { terminal, end }: Context): Promise<void> {
   using interrupted = new Interruption()
   const rows: Row[] = []
   const started = nowMs()
@@ -77,14 +86,14 @@ async function measure(options: SweepOptions, values: MatrixValues, { terminal, 
     const list = plan === null ? rows : ordered(rows, plan.axes, Object.keys(plan.axes))
     const found = natMatrix(list)
     const seconds = rounded((nowMs() - started) / 1000)
-    return { found, list, seconds, facts: { seconds, ...factsOf(found), seeds: values.seeds, html: values.html ?? null, out: values.out ?? null } }
+    return { found, list, seconds, facts: { seconds, ...factsOf(found), seeds: plan?.seeds ?? null, html: values.html ?? null, out: values.out ?? null } }
   }
   const print = ({ found, seconds }: ReturnType<typeof result>): void => {
     for (const line of [...gridLines(found.cells, terminal.colors), ...totalLines(found, seconds)]) terminal.result(line)
   }
   progress.start()
   try {
-    await collectRows({ ...options, signal: interrupted.signal, onPlan: (told) => { plan = told } }, (row) => void rows.push(row))
+    await collect(values, interrupted.signal, (told) => { plan = told }, (row) => void rows.push(row))
   } catch (error) {
     progress.stop()
     const so = result()
@@ -115,11 +124,11 @@ function factsOf({ cells, reached, expected, runs, failed, cones, firstByte, pro
   }
 }
 
-function parseNats(text: string): readonly string[] {
+function parseNats(text: string): readonly MatrixNat[] {
   const names = text.split(',').map((name) => name.trim())
   const wrong = names.find((name) => !MATRIX_NATS.some((known) => known === name))
   if (wrong !== undefined) throw usageError(`'${wrong}' is no kind of NAT; there are: ${MATRIX_NATS.join(', ')}`)
-  return [...new Set(names)]
+  return MATRIX_NATS.filter((name) => names.includes(name))
 }
 
 function parseLoss(text: string): readonly number[] {
