@@ -84,7 +84,8 @@ function copy(value: unknown, depth: number): unknown {
 
 /** Names of the strict object that stands at `keys` inside the schema. */
 function knownNames(schema: unknown, keys: readonly string[]): string[] {
-  const node = schema as { wrapped?: unknown; entries?: Record<string, unknown>; item?: unknown; value?: unknown; options?: unknown[]; pipe?: unknown[] }
+  const node = schema as { wrapped?: unknown; entries?: Record<string, unknown>; item?: unknown; value?: unknown; options?: unknown[]; pipe?: unknown[]; getter?: (input: unknown) => unknown }
+  if (typeof node.getter === 'function') return knownNames(node.getter({}), keys)
   if (node.wrapped !== undefined) return knownNames(node.wrapped, keys)
   if (Array.isArray(node.options)) return node.options.flatMap((option) => (typeof option === 'object' ? knownNames(option, keys) : []))
   const [first, ...rest] = keys

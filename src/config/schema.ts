@@ -98,6 +98,8 @@ const limits = strict({
   connectionIdBytes: v.optional(whole(0, 20)),
 }, 'an object of limits')
 
+const TRAVERSAL = traversalSchema(strict(tls, 'an object of TLS options'))
+
 const transport = {
   pathPolicy: v.optional(v.custom<PathPolicyName | PathPolicy>(isPolicy, POLICIES)),
   multipath: v.optional(names(['auto', 'off', 'require', 'shared-space'])),
@@ -121,7 +123,7 @@ const transport = {
   greaseQuicBit: v.optional(flag()),
   disableActiveMigration: v.optional(flag()),
   hystart: v.optional(flag()),
-  traversal: v.optional(v.union([v.literal(false), traversalSchema(strict(tls, 'an object of TLS options'))], 'false, or an object of traversal options')),
+  traversal: v.optional(v.lazy((value) => (value === false ? v.literal(false) : TRAVERSAL))),
 }
 
 const ownConnection = {

@@ -19,6 +19,11 @@ export class FakeEndpoint implements NativeEndpoint {
   /** RAW commands, and who hears of RAW records. */
   readonly raw: { text: string; ttl: number }[] = []
   rawTo = 'nobody'
+  /** Orders to the endpoint, and what a test does about them. */
+  readonly orders: NativeOrder[] = []
+  onOrder: (order: NativeOrder) => void = () => {}
+  /** Answers to questions that the fake does not know; of the endpoint, and of connections. */
+  onAsk: (key: number, question: NativeQuestion) => unknown = () => null
   alive = false
   closed = false
   server: NativeServer | null = null
@@ -114,6 +119,10 @@ export class FakeEndpoint implements NativeEndpoint {
 
   tell(key: number, json: string): void {
     const asked = JSON.parse(json) as NativeOrder
+    if (key === 0) {
+      this.orders.push(asked)
+      this.onOrder(asked)
+    }
     if (key === 0 && asked.do === 'admission') this.admission = asked.mode
     if (key === 0 && asked.do === 'raw') this.rawTo = asked.to
     const connection = this.connections.get(key)
@@ -126,13 +135,14 @@ export class FakeEndpoint implements NativeEndpoint {
   ask(key: number, json: string): string {
     const question = JSON.parse(json) as NativeQuestion
     this.calls.asks += 1
+    if (key === 0) return JSON.stringify(this.onAsk(0, question))
     const connection = this.connections.get(key)
     if (connection === undefined || connection.ended) throw nativeError({ code: 'QB_CONNECTION_CLOSED', message: 'the connection has ended' })
     switch (question.ask) {
       case 'explain': return JSON.stringify({ lines: ['path 0: nothing to send'], paths: [{ id: 0, blocked: ['TRANSPORT'], wakeAtMs: null, timer: null, reason: 'idle' }] })
       case 'update-key': return 'true'
       case 'space': return question.path > 0 ? 'null' : JSON.stringify({ state: 'open', largestSent: 7, largestAcknowledged: 6, largestReceived: 5, received: [[0, 5]] })
-      default: return 'null'
+      default: return JSON.stringify(this.onAsk(key, question))
     }
   }
 
