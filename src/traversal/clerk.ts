@@ -97,7 +97,7 @@ export class Clerk {
     return new Promise((resolve) => {
       const cancel = timing.after(PATIENCE_MS, () => resolve('no verdict in time'))
       // What is thrown at once is a rejection, too.
-      new Promise<void>((done) => done(authorize({ address, token }))).then(() => resolve(null), (error: unknown) => {
+      new Promise<void>((done) => done(authorize({ address, token, peer: this.#connection.peer }))).then(() => resolve(null), (error: unknown) => {
         logger.debug?.('a client was not registered', { client: address, error })
         resolve('not welcome')
       }).finally(cancel)

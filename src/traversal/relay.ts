@@ -89,7 +89,7 @@ export class Relay implements AsyncDisposable {
   #serve(options: RelayOptions): void {
     const { tls, alternate, rateBitsPerSecPerClient = RATE_BITS, allowPrivateTargets = false } = options
     const { endpoint, engine } = this.#agent.owner
-    const clientAuth = tls.ca === undefined && tls.pins === undefined ? 'none' : 'require'
+    const clientAuth = tls.ca === undefined && tls.pins === undefined && typeof tls.verify !== 'function' ? 'none' : 'request'
     endpoint.listen({
       ...tls, alpn: RELAY_ALPN, clientAuth, traversal: false, multipath: 'off', earlyData: false, maxConnections: { perAddress: PER_ADDRESS },
       limits: { bidirectionalStreams: 1, unidirectionalStreams: 0, streamWindowBytes: 16_384, maxStreamWindowBytes: 16_384, connectionWindowBytes: 16_384, maxConnectionWindowBytes: 16_384 },

@@ -1,14 +1,23 @@
 /** Options and numbers of relays (api 2.8). Types only. */
-import type { TlsOptions } from '../config/index.ts'
+import type { PeerIdentity, TlsOptions } from '../config/index.ts'
 import type { StunDialect } from '../nat/index.ts'
+
+/** Who wants to register. */
+export interface RelayClient {
+  /** As the relay sees it. */
+  address: string
+  token: Uint8Array | null
+  /** The certificate that it showed; null: none. */
+  peer: PeerIdentity | null
+}
 
 export interface RelayOptions {
   /** Not with an endpoint of your own. @default '0.0.0.0:4434' */
   listen?: string
-  /** Identity, and, with `ca` or `pins`, who may be a client at all: then clients must show certificates. */
+  /** Identity. With `ca`, `pins` or a `verify` function clients are asked for certificates, which must then be good; `authorize` sees who showed one. */
   tls: TlsOptions
   /** Who may register; a throw or a rejection refuses, as does no answer within 5 s. Required: a relay is never open. */
-  authorize: (client: { address: string; token: Uint8Array | null }) => void | Promise<void>
+  authorize: (client: RelayClient) => void | Promise<void>
   /** Second address for RFC 5780 answers, other IP and port; bound if the relay makes its own endpoint. @default none */
   alternate?: string
   /** @default 100e6 */

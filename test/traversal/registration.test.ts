@@ -21,7 +21,7 @@ describe('registering with a relay', () => {
     const [local = ''] = endpoint.local
     // The reply names the address that the relay's own connection has, which is what counts.
     expect(address).toBe(`${relay.address}-${local}`)
-    expect(asked).toEqual([{ address: local, token: Uint8Array.from(Buffer.from('key')) }])
+    expect(asked).toEqual([{ address: local, token: Uint8Array.from(Buffer.from('key')), peer: null }])
     expect(ordersOf(atRelay, 'relay-admit')).toEqual([{ do: 'relay-admit', client: local, forMs: 30_000 }])
     expect(ordersOf(native, 'register')[0]).toEqual({ do: 'register', local, relay: relay.address, outer: OUTER })
     expect(native.connects[0]).toMatchObject({ tls: { alpn: [RELAY_ALPN] }, transport: { multipath: 'off' }, paths: [{ local }] })

@@ -63,7 +63,11 @@ async function serve(values: RelayValues, terminal: Terminal): Promise<ExitCode>
     tls, rateBitsPerSecPerClient: values.rate,
     ...(values.alternate === undefined ? {} : { alternate: values.alternate }),
     ...(values.allowPrivate === true ? { allowPrivateTargets: true } : {}),
-    authorize: async ({ address, token }) => {
+    authorize: async ({ address, token, peer }) => {
+      if (values.clientCa !== undefined && peer === null) {
+        log.refused(address, 'it showed no certificate')
+        throw new CommandError('QB_RELAY_REFUSED', Exit.REFUSED, 'this relay wants a certificate')
+      }
       if (tokens !== null && !(await tokens.has(token))) {
         log.refused(address, token === null ? 'it showed no token' : 'an unknown token')
         throw new CommandError('QB_RELAY_REFUSED', Exit.REFUSED, 'this relay does not know the token')
