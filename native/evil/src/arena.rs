@@ -11,7 +11,12 @@ use qbase::{
     param::TransportParameters,
 };
 use qconnection::{
-    ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig, path::PathMode,
+    ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig, endpoint::pathways::Registration,
+    path::PathMode,
+};
+use qtraversal::{
+    Pathway,
+    forward::{ForwardHeader, Stamp},
 };
 use qcrypto::Session;
 use qsim::Failure;
@@ -46,6 +51,28 @@ pub struct Setup {
     pub overcommit_percent: u32,
     /// Least size of the server's certificates.
     pub chain_bytes: usize,
+    /// How the evil client reaches the server.
+    pub way: Way,
+}
+
+/// How the evil client reaches the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// From its address.
+    #[default]
+    Straight,
+    /// Over a relay that knows both.
+    Relayed,
+}
+
+/// The relay, if there is one.
+pub const RELAY: ([u8; 4], u16) = ([203, 0, 113, 1], 4_434);
+
+/// The pathway of the evil client over the relay.
+fn pathway() -> Pathway {
+    let agent = SocketAddr::from(RELAY);
+    let end = |number: u8| qtraversal::Endpoint::Agent { agent, outer: SocketAddr::from(([203, 0, 113, 10 + number], 6_000)) };
+    Pathway { local: end(1), remote: end(2) }
 }
 
 impl Default for Setup {
@@ -61,6 +88,7 @@ impl Default for Setup {
             pool_bytes: EndpointConfig::default().pool_bytes,
             overcommit_percent: 100,
             chain_bytes: 0,
+            way: Way::Straight,
         }
     }
 }
@@ -81,6 +109,16 @@ impl Setup {
     pub fn during_handshake() -> Self {
         Self { stage: Stage::Flight, ..Self::default() }
     }
+}
+
+/// A datagram of the evil client as the relay passes it on.
+fn in_header(datagram: &[u8]) -> Vec<u8> {
+    let Ok(Some(stamp)) = Stamp::of(&pathway()) else { return datagram.to_vec() };
+    let mut forwarded = vec![0; stamp.size()];
+    forwarded.extend_from_slice(datagram);
+    // It has the room that the stamp asked for.
+    let _ = stamp.fill(&mut forwarded);
+    forwarded
 }
 
 /// Steps without end are a failure of the machine.
@@ -110,6 +148,9 @@ pub struct Arena {
     pub is_deaf: bool,
     /// UDP payload that the server sent to each address, bytes.
     pub sent_to: BTreeMap<SocketAddr, u64>,
+    /// Datagrams of the server that named their time to live: when, between which addresses, bytes. The evil client does not get them.
+    pub probes: Vec<(Timestamp, FourTuple, usize)>,
+    way: Way,
     honest: Option<Honest>,
     client: Arc<ClientConfig>,
     buffer: Vec<u8>,
@@ -130,6 +171,10 @@ impl Arena {
         let (client, server) = ends::configs_of_chain(1, setup.chain_bytes, TransportConfig::default(), setup.server.clone())?;
         let mut endpoint = Endpoint::new(EndpointConfig { pool_bytes: setup.pool_bytes, overcommit_percent: setup.overcommit_percent, ..EndpointConfig::default() }, [3; 32]);
         endpoint.listen(Some(server));
+        if setup.way == Way::Relayed {
+            let registration = Registration { local: addresses(1).local, own: pathway().remote };
+            endpoint.add_registration(registration).map_err(failure)?;
+        }
         let original = ConnectionId::new(b"original").unwrap_or_default();
         let mut parameters = setup.parameters.clone();
         parameters.initial_source_connection_id = Some(own_cid(PathId::ZERO, 0));
@@ -146,6 +191,8 @@ impl Arena {
             rest_of_hello: (0, Vec::new()),
             is_deaf: false,
             sent_to: BTreeMap::new(),
+            probes: Vec::new(),
+            way: setup.way,
             honest: None,
             client,
             buffer: vec![0; 65_535],
@@ -242,6 +289,12 @@ impl Arena {
         if packet.first().is_some_and(|first| first & 0xf0 == 0xc0) {
             packet.resize(packet.len().max(limits::MIN_INITIAL), 0);
         }
+        if self.way == Way::Relayed && four_tuple == self.evil.four_tuple {
+            let four_tuple = FourTuple { remote: SocketAddr::from(RELAY), ..four_tuple };
+            let mut forwarded = in_header(&packet);
+            self.server.handle_datagram(self.now, four_tuple, Ecn::NotEct, &mut forwarded);
+            return;
+        }
         self.server.handle_datagram(self.now, four_tuple, Ecn::NotEct, &mut packet);
     }
 
@@ -262,7 +315,13 @@ impl Arena {
             let sent = self.sent_to.entry(burst.four_tuple.remote).or_default();
             *sent = sent.saturating_add(burst.len as u64);
             self.server.on_submitted(&burst, burst.segments, self.now);
+            if burst.hop_limit.is_some() {
+                self.probes.push((self.now, burst.four_tuple, burst.len));
+                continue;
+            }
             for datagram in bytes.chunks_mut(burst.segment_size.max(1)) {
+                let header = ForwardHeader::strip(datagram).map_or(0, |stripped| datagram.len().saturating_sub(stripped.quic.len()));
+                let datagram = if self.way == Way::Relayed { datagram.get_mut(header..).unwrap_or_default() } else { datagram };
                 match &mut self.honest {
                     Some(honest) if honest.four_tuple.remote == burst.four_tuple.remote => {
                         honest.endpoint.handle_datagram(self.now, reverse(honest.four_tuple), Ecn::NotEct, datagram);

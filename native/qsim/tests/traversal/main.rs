@@ -4,6 +4,7 @@
 
 #![cfg(test)]
 
+mod attacks;
 mod lab;
 mod net;
 mod paths;
