@@ -115,6 +115,8 @@ impl Connection {
             network.progress_at = now;
         }
         self.note_way(level, packet.number);
+        // What goes elsewhere with nothing to repeat is a punch: its loss is no loss of the path (attacks G7).
+        let is_punch = burst.aside.is_some() && frames.is_empty();
         if let Some(space) = self.space_mut(level, of) {
             let sent = SentPacket {
                 number: packet.number,
@@ -124,7 +126,7 @@ impl Connection {
                 // One probe per round trip beside the window (RFC 8899 §3): lost alone, it would otherwise block a small window.
                 in_flight: packet.weight.in_flight && !burst.mtu_probe,
                 ecn,
-                mtu_probe: burst.mtu_probe,
+                mtu_probe: burst.mtu_probe || is_punch,
             };
             space.sent.push(sent, frames);
             if packet.weight.ack_eliciting {
