@@ -11,13 +11,14 @@
 import { parseArgs } from 'node:util'
 import { multipath } from './multipath.mjs'
 import { NoNamespaces } from './multipath/namespaces.mjs'
+import { nat } from './nat.mjs'
 import { native } from './native.mjs'
 import { node } from './node.mjs'
 import { sim } from './sim.mjs'
 import { failures } from './lib/goals.mjs'
 import { keep, print } from './lib/output.mjs'
 
-const BENCHES = { multipath, native, node, sim }
+const BENCHES = { multipath, nat, native, node, sim }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -6,6 +6,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use qbase::Timestamp;
@@ -27,26 +28,24 @@ pub(crate) struct Rates {
     /// The instant at which each bucket is full again; in the past: it is full.
     full_at: Vec<Timestamp>,
     rate: u64,
-    burst: u64,
+    /// How long an empty bucket takes to fill; `None`: for ever.
+    full: Option<Duration>,
     seed: u64,
 }
 
 /// Nanoseconds.
-const SECOND: u128 = 1_000_000_000;
+const SECOND: u64 = 1_000_000_000;
 
 impl Rates {
     /// `cells` full buckets. A rate of 0 lets nothing through.
     pub(crate) fn new(cells: usize, rate: u64, burst: u64, seed: u64) -> Self {
-        Self { full_at: vec![Timestamp::ZERO; cells.max(1)], rate, burst, seed }
+        Self { full_at: vec![Timestamp::ZERO; cells.max(1)], rate, full: nanos(burst, rate), seed }
     }
 
     /// Takes `cost` units from the key's bucket, or nothing where there are fewer.
     #[must_use]
     pub(crate) fn take(&mut self, key: Key, cost: u64, now: Timestamp) -> bool {
-        let (cost, full) = match (self.nanos(cost), self.nanos(self.burst)) {
-            (Some(cost), Some(full)) => (cost, full),
-            _ => return false,
-        };
+        let (Some(cost), Some(full)) = (nanos(cost, self.rate), self.full) else { return false };
         let cell = self.cell(key);
         let Some(full_at) = self.full_at.get_mut(cell) else { return false };
         let after = (*full_at).max(now) + cost;
@@ -55,12 +54,6 @@ impl Rates {
         }
         *full_at = after;
         true
-    }
-
-    /// How long `units` take to flow in.
-    fn nanos(&self, units: u64) -> Option<std::time::Duration> {
-        let nanos = u128::from(units).saturating_mul(SECOND).checked_div(self.rate.into())?;
-        Some(std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
     fn cell(&self, key: Key) -> usize {
@@ -77,10 +70,18 @@ impl Rates {
     }
 }
 
+/// How long `units` take to flow in.
+fn nanos(units: u64, rate: u64) -> Option<Duration> {
+    // Division of 128 bits is slow, and hardly ever needed.
+    let nanos = match units.checked_mul(SECOND) {
+        Some(product) => product.checked_div(rate)?,
+        None => u64::try_from(u128::from(units).saturating_mul(SECOND.into()).checked_div(rate.into())?).unwrap_or(u64::MAX),
+    };
+    Some(Duration::from_nanos(nanos))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
