@@ -1,6 +1,6 @@
 //! A simulated host: one endpoint of the real machine, sockets that are links, and an application that moves patterns.
 //!
-//! Called by the pair once per turn, in the order of the real driver: datagrams in, timers, application, bursts out.
+//! Called by the pair or the town once per turn, in the order of the real driver: datagrams in, timers, application, bursts out.
 //! A burst is on the links, or refused by them, before the next one is asked for.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
@@ -9,10 +9,11 @@ use qbase::{Ecn, FourTuple, Role, Timestamp};
 use qconnection::{
     Burst, ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, ServerConfig,
     TimerName, connection::{Candidate, events::CloseInfo},
-    endpoint::{SendFailure, nat::SocketWish},
+    Received,
+    endpoint::{SendFailure, nat::{NatNews, SocketWish}},
 };
 
-use crate::{failure::Fault, log::Logs, network::{Network, SendError}, pattern::Pattern, traffic::Traffic};
+use crate::{failure::Fault, log::Logs, network::SendError, pattern::Pattern, traffic::Traffic};
 
 /// Bytes of the burst buffer: the longest UDP payload.
 const BURST_BUFFER: usize = 65_535;
@@ -20,6 +21,18 @@ const BURST_BUFFER: usize = 65_535;
 const MAX_BURSTS: u32 = 10_000;
 /// News kept for failure messages and tests.
 const MAX_NEWS: usize = 10_000;
+
+/// Where a host's datagrams go.
+pub trait Outlet {
+    /// Sends one datagram; `ttl` `None`: the system's default.
+    ///
+    /// # Errors
+    /// What the host's operating system would say at once.
+    fn send(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, ttl: Option<u8>, bytes: &[u8]) -> Result<(), SendError>;
+}
+
+/// A datagram that the machine left to the application.
+pub type RawDatagram = (Timestamp, FourTuple, Vec<u8>);
 
 /// One end of the pair.
 #[derive(Debug)]
@@ -42,6 +55,10 @@ pub struct Host {
     logs: Logs,
     /// Sockets that the machine wished for.
     temporary: BTreeSet<SocketAddr>,
+    /// Those that were closed again.
+    closed: BTreeSet<SocketAddr>,
+    nat_news: Vec<(Timestamp, NatNews)>,
+    raw: Vec<RawDatagram>,
 }
 
 /// The first port that a temporary socket without a wish gets.
@@ -119,6 +136,9 @@ impl Host {
             writes,
             logs,
             temporary: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            nat_news: Vec::new(),
+            raw: Vec::new(),
         }
     }
 
@@ -177,14 +197,31 @@ impl Host {
     pub fn receive(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
         self.sent.received = self.sent.received.saturating_add(1);
         self.sent.received_bytes = self.sent.received_bytes.saturating_add(bytes.len() as u64);
-        self.endpoint.handle_datagram(now, four_tuple, ecn, bytes);
+        if self.closed.contains(&four_tuple.local) {
+            return;
+        }
+        if self.endpoint.handle_datagram(now, four_tuple, ecn, bytes) == Received::NotQuic && self.raw.len() < MAX_NEWS {
+            self.raw.push((now, four_tuple, bytes.to_vec()));
+        }
+    }
+
+    /// What the services about NATs told, with the instants, oldest first.
+    #[must_use]
+    pub fn nat_news(&self) -> &[(Timestamp, NatNews)] {
+        &self.nat_news
+    }
+
+    /// Datagrams that the machine left to the application, oldest first.
+    #[must_use]
+    pub fn raw(&self) -> &[RawDatagram] {
+        &self.raw
     }
 
     /// Timers, application, bursts out.
     ///
     /// # Errors
     /// Wrong bytes arrived, a burst is malformed, or the machine never stops sending.
-    pub fn turn(&mut self, now: Timestamp, world: &Pattern, network: &mut Network) -> Result<(), Fault> {
+    pub fn turn(&mut self, now: Timestamp, world: &Pattern, network: &mut impl Outlet) -> Result<(), Fault> {
         if self.endpoint.next_timer().is_some_and(|(at, _)| at <= now) {
             self.endpoint.on_timer(now);
         }
@@ -315,6 +352,11 @@ impl Host {
 
     /// Takes the machine's events.
     fn hear(&mut self, now: Timestamp) {
+        while let Some(news) = self.endpoint.poll_nat_news() {
+            if self.nat_news.len() < MAX_NEWS {
+                self.nat_news.push((now, news));
+            }
+        }
         while let Some((handle, event)) = self.endpoint.poll_event() {
             self.connection.get_or_insert(handle);
             if event == Event::HandshakeComplete && !self.is_complete() {
@@ -345,24 +387,25 @@ impl Host {
                     let mut addresses = wanted.map(|port| SocketAddr::new(beside.ip(), port));
                     let local = addresses.find(|address| *address != beside && !self.temporary.contains(address));
                     self.temporary.extend(local);
+                    self.closed.retain(|closed| Some(*closed) != local);
                     self.endpoint.on_socket(id, local, now);
                 }
                 SocketWish::Close { local } => {
-                    self.temporary.remove(&local);
+                    self.closed.extend(self.temporary.take(&local));
                 }
             }
         }
     }
 
     /// Puts everything the machine wants to send on the links.
-    fn transmit(&mut self, now: Timestamp, network: &mut Network) -> Result<(), Fault> {
+    fn transmit(&mut self, now: Timestamp, network: &mut impl Outlet) -> Result<(), Fault> {
         for _ in 0..MAX_BURSTS {
             let Some(burst) = self.endpoint.poll_transmit(now, &mut self.buffer, &self.limits) else { return Ok(()) };
             let bytes = check_burst(&burst, &self.buffer)?;
             // As with GSO, a burst is refused as a whole: its first datagram is its longest.
             let refused = bytes
                 .chunks(burst.segment_size)
-                .find_map(|datagram| network.send(now, burst.four_tuple, burst.ecn, datagram).err());
+                .find_map(|datagram| network.send(now, burst.four_tuple, burst.ecn, burst.hop_limit, datagram).err());
             if let Some(error) = refused {
                 let failure = match error {
                     SendError::TooLong => SendFailure::TooLarge,

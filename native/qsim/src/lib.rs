@@ -13,6 +13,7 @@
 //! | [`host`], [`traffic`], [`pattern`] | the machine with an application that moves recognisable bytes |
 //! | [`log`] | qlogs of the hosts |
 //! | [`world`] | hosts and routers with several links: what the TypeScript simulator is made of |
+//! | [`town`] | any number of hosts with the machine in such a world, behind translators or not |
 //! | [`measure`] | downloads over several paths, in numbers |
 //! | [`pair`], [`script`], [`failure`] | two hosts, what happens to their links, and how a failing run explains itself |
 
@@ -28,6 +29,7 @@ pub mod pattern;
 pub mod pcap;
 pub mod random;
 pub mod script;
+pub mod town;
 pub mod trace;
 pub mod traffic;
 pub mod wires;
@@ -40,4 +42,5 @@ pub use link::{Directions, EcnTreatment, LinkDirection, LinkShape, LinkStatistic
 pub use network::{Arrival, Interface, LinkId, Network, SendError};
 pub use pair::{Pair, PairConfig, Paths};
 pub use random::Random;
+pub use town::Town;
 pub use trace::{Fate, Trace, TraceEvent};

@@ -202,3 +202,35 @@ impl Network<Machine> for Place<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use qsim::{LinkShape, world::Addressing};
+
+    use super::*;
+
+    /// traversal T-74: as a driver's, they are for datagrams that name them, and go with their endpoint.
+    #[test]
+    fn temporary_sockets_of_a_seat_are_closed_with_it_and_are_nobody_elses_to_see() {
+        let mut topology = Topology::new(1);
+        let [host, other] = [topology.host(), topology.host()];
+        topology.link(Timestamp::ZERO, host, other, &LinkShape::default(), Addressing::default()).expect("link");
+        let ip = topology.addresses(host).next().expect("address");
+        let remote = SocketAddr::new(topology.addresses(other).next().expect("address"), 9);
+        let mut sockets = Sockets::default();
+        let mut place = Place { topology: &mut topology, sockets: &mut sockets, host, seat: 3, now: Timestamp::ZERO };
+        let bound = place.open(&SocketConfig::new(SocketAddr::new(ip, 4_433))).expect("bound").local;
+        let temporary = place.bind_beside(bound, 4_433).expect("another port");
+        assert!(temporary.ip() == ip && temporary.port() != 4_433);
+        assert_eq!(place.bind_beside(bound, 7_000), Some(SocketAddr::new(ip, 7_000)));
+        assert_eq!(place.bind_beside(SocketAddr::new(ip, 1), 0), None, "beside nothing");
+        assert_eq!(place.sockets().map(|facts| facts.local).collect::<Vec<_>>(), [bound]);
+        assert_eq!(place.source_for(remote), Some(bound));
+        let source = |sockets: &Sockets, port| sockets.source(3, FourTuple { local: SocketAddr::new(ip, port), remote });
+        assert_eq!(source(&sockets, 0), Some(bound));
+        assert_eq!(source(&sockets, temporary.port()), Some(temporary));
+        assert_eq!(sockets.receiver(host, temporary), Some(3));
+        sockets.leave(3);
+        assert_eq!((sockets.receiver(host, temporary), sockets.temporary.len()), (None, 0));
+    }
+}

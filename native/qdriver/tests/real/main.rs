@@ -3,5 +3,6 @@
 
 mod common;
 mod endpoint;
+mod nat;
 mod relayed;
 mod relays;

@@ -14,6 +14,7 @@ use qbase::{Ecn, FourTuple, Timestamp};
 
 pub use crate::wires::{Arrival, LinkId};
 use crate::{
+    host::Outlet,
     link::{Directions, LinkDirection, LinkShape, LinkStatistics, lane::LaneState},
     trace::Trace,
     wires::{DEFAULT_TTL, FarEnd, Header, LaneId, Wires},
@@ -212,5 +213,12 @@ impl Network {
     #[must_use]
     pub const fn trace(&self) -> &Trace {
         self.wires.trace()
+    }
+}
+
+/// Links have no routers that could take from a time to live.
+impl Outlet for Network {
+    fn send(&mut self, now: Timestamp, four_tuple: FourTuple, ecn: Ecn, _: Option<u8>, bytes: &[u8]) -> Result<(), SendError> {
+        Self::send(self, now, four_tuple, ecn, bytes)
     }
 }

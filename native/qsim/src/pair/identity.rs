@@ -47,7 +47,7 @@ pub struct TlsPair {
 
 impl TlsPair {
     /// TLS settings of both ends: an Ed25519 identity that the client trusts by its pin, and stores for tickets.
-    pub(super) fn new(random: &mut Random, setup: &TlsSetup) -> Result<Self, Fault> {
+    pub(crate) fn new(random: &mut Random, setup: &TlsSetup) -> Result<Self, Fault> {
         let (identity, pin) = identity_of_chain(&random.seed(), setup.extra_certificates)?;
         let provider = Provider::Seeded { seed: random.seed(), unix_time: UNIX_TIME };
         let client = ClientTlsOptions {
@@ -75,12 +75,12 @@ impl TlsPair {
     }
 
     /// The client's, checked.
-    pub(super) fn client_tls(&self) -> Result<ClientTls, Fault> {
+    pub(crate) fn client_tls(&self) -> Result<ClientTls, Fault> {
         ClientTls::new(&self.client).map_err(setup)
     }
 
     /// The server's, checked.
-    pub(super) fn server_tls(&self) -> Result<ServerTls, Fault> {
+    pub(crate) fn server_tls(&self) -> Result<ServerTls, Fault> {
         ServerTls::new(&self.server).map_err(setup)
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "no topic uses every helper")]
 
 pub mod crowd;
+pub mod stun;
 
 pub use ::evil;
 pub use ::evil::ends;

@@ -17,7 +17,8 @@ use crate::{
 /// What a server is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Our sockets' addresses as clients see them: one, or all four of two IPs and two ports (RFC 5780 §6).
+    /// Our sockets' addresses as clients see them: one, or all four of two IPs and two ports (RFC 5780 §6). An unspecified IP stands
+    /// for every address of that socket.
     pub sockets: Vec<SocketAddr>,
     /// Other servers, which answer in our place from theirs, and whose response addresses we honour (T-43, T-44).
     pub neighbours: Vec<SocketAddr>,
@@ -96,7 +97,7 @@ impl Server {
         if message.class != Class::Request {
             return Err(Ignored::NoRequest);
         }
-        if !self.config.sockets.contains(&local) || check_address(from).is_err() || from.is_ipv4() != local.is_ipv4() {
+        if self.socket(Change::Nothing, local).is_none() || check_address(from).is_err() || from.is_ipv4() != local.is_ipv4() {
             return Err(Ignored::Address);
         }
         if !self.sources.take(Key::Network(from.ip()), 1, now) || !self.all.take(Key::Everyone, 1, now) {
@@ -158,7 +159,9 @@ impl Server {
     }
 
     fn socket(&self, change: Change, local: SocketAddr) -> Option<SocketAddr> {
-        self.config.sockets.iter().copied().find(|address| related(change, local, *address))
+        let all = self.config.sockets.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
+        let concrete = |address: &SocketAddr| if address.ip().is_unspecified() { SocketAddr::new(local.ip(), address.port()) } else { *address };
+        all.map(concrete).find(|address| related(change, local, *address))
     }
 
     fn neighbour(&self, change: Change, local: SocketAddr) -> Option<SocketAddr> {

@@ -31,6 +31,7 @@ pub use sockets::{SocketId, SocketOwner, SocketWish};
 use super::{Endpoint, Received};
 use asks::Heard;
 use qbase::{FourTuple, Timestamp, limits};
+use qevent::DropReason;
 use qtraversal::{
     classify::{Datagram, FixedBit, Forward, Listening, classify},
     nat::{Behaviour, Observation},
@@ -152,6 +153,9 @@ impl Nat {
     }
 }
 
+/// STUN messages that wait for the socket.
+const STUN_WAITING: usize = limits::ANSWERS_WAITING / 2;
+
 /// Datagrams for `local` arrive on the socket bound to `bound`.
 fn arrives_at(bound: SocketAddr, local: SocketAddr) -> bool {
     bound.port() == local.port() && bound.is_ipv4() == local.is_ipv4() && (bound.ip() == local.ip() || bound.ip().is_unspecified())
@@ -229,6 +233,10 @@ impl Endpoint {
         let mut buffer = [0; MAX_MESSAGE];
         // A form that has no word for something was never asked to say it.
         let Some(bytes) = message.encode(&mut buffer).ok().and_then(|len| buffer.get(..len)) else { return };
+        // Half of the queue is for those who ask for connections, however many ask what they look like.
+        if self.answers.len() >= STUN_WAITING {
+            return self.drops.count(DropReason::QueueFull);
+        }
         self.answer(FourTuple { local, remote: to }, bytes.to_vec());
     }
 }

@@ -216,3 +216,70 @@ fn a_thousand_sockets_come_and_go() {
         assert_eq!((endpoint.poll_socket_wish(), endpoint.temporary_sockets()), (None, 0));
     }
 }
+
+/// attacks R2, G12: requests faster than the socket takes answers fill half of the queue, and the other half is for newcomers.
+#[test]
+fn attack_g12_a_flood_of_requests_leaves_room_for_other_answers() {
+    let mut server = server();
+    let mut buffer = [0; MAX_MESSAGE];
+    let len = Message::request(Form::Rfc, TransactionId::from_bytes([9; 16])).encode(&mut buffer).unwrap();
+    for number in 0..4_000_u32 {
+        // Each from a network of its own, so that no rate stops it.
+        let from = SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0b00_0000 + number * 256 + 1).into(), 4_000);
+        let request = (FourTuple { local: from, remote: address(SERVER) }, buffer[..len].to_vec());
+        assert_eq!(hear(&mut server, START, &request), Received::Nat);
+    }
+    assert_eq!(sent(&mut server, START).len(), limits::ANSWERS_WAITING / 2);
+    let statistics = server.stun_statistics().unwrap();
+    assert_eq!(statistics.requests, 4_000);
+}
+
+/// traversal T-42: a server of the wildcard address answers from the address it was asked at.
+#[test]
+fn a_server_on_a_wildcard_socket_answers_from_where_it_was_asked() {
+    let (mut client, mut server) = (endpoint(1), endpoint(2));
+    let sockets = vec![address("0.0.0.0:3478"), address("0.0.0.0:3479")];
+    server.serve_stun(Some(ServerConfig { sockets, neighbours: Vec::new() }), Forms::NONE.with(Form::Rfc));
+    client.ask_stun(ask(1, Form::Rfc), START);
+    converse(&mut client, &mut server, START);
+    assert!(matches!(news(&mut client)[..], [NatNews::Answer { from, .. }] if from == address(SERVER)));
+    server.serve_stun(None, Forms::ALL);
+    client.ask_stun(ask(2, Form::Rfc), START);
+    assert_eq!(hear(&mut server, START, &sent(&mut client, START)[0]), Received::NotQuic, "no server any more");
+    assert_eq!((server.stun_statistics(), server.nat.forms), (None, Forms::NONE));
+}
+
+/// traversal T-45: the servers of a punch are asked one after the other, and the question goes with its socket.
+#[test]
+fn the_outer_address_of_a_punch_is_asked_of_the_next_server_when_one_is_silent() {
+    let (mut client, mut server) = (endpoint(1), server());
+    client.open_socket(punch(1), address(CLIENT), 0, START);
+    let Some(SocketWish::Open { id, .. }) = client.poll_socket_wish() else { panic!("a wish") };
+    let local = address("192.0.2.7:5000");
+    client.on_socket(id, Some(local), START);
+    let silent = address("198.51.100.9:3478");
+    client.learn_outer(punch(1), &[silent, address(SERVER)], Form::Rfc, START);
+    let mut now = START;
+    let mut asked = Vec::new();
+    while asked.last() != Some(&address(SERVER)) {
+        for datagram in sent(&mut client, now) {
+            assert_eq!(datagram.0.local, local);
+            asked.push(datagram.0.remote);
+            if datagram.0.remote == address(SERVER) {
+                hear(&mut server, now, &datagram);
+            }
+        }
+        if let Some((at, _)) = client.next_timer() {
+            now = at;
+            client.on_timer(now);
+        }
+    }
+    assert_eq!(asked, [silent, silent, silent, address(SERVER)]);
+    let answer = sent(&mut server, now).remove(0);
+    assert_eq!(hear(&mut client, now, &answer), Received::Nat);
+    assert_eq!((client.next_timer(), news(&mut client).len()), (None, 0), "the connection is told, the application is not");
+    client.learn_outer(punch(1), &[silent], Form::Rfc, now);
+    client.close_socket(punch(1));
+    client.run_nat(now);
+    assert_eq!((client.next_timer(), client.nat.forms), (None, Forms::NONE));
+}
