@@ -236,6 +236,10 @@ impl Host {
         }
         self.serve_wishes(now);
         self.transmit(now, network)?;
+        // Connections wish while it is their turn to send.
+        while self.serve_wishes(now) > 0 {
+            self.transmit(now, network)?;
+        }
         self.logs.take(&mut self.endpoint);
         Ok(())
     }
@@ -378,9 +382,11 @@ impl Host {
         }
     }
 
-    /// Opens and closes temporary sockets: names of its addresses, as all its sockets are.
-    fn serve_wishes(&mut self, now: Timestamp) {
+    /// Opens and closes temporary sockets: names of its addresses, as all its sockets are. How many wishes there were.
+    fn serve_wishes(&mut self, now: Timestamp) -> usize {
+        let mut count = 0;
         while let Some(wish) = self.endpoint.poll_socket_wish() {
+            count += 1;
             match wish {
                 SocketWish::Open { id, beside, port } => {
                     let wanted = [port].into_iter().filter(|port| *port != 0).chain(EPHEMERAL_PORT..=u16::MAX);
@@ -395,6 +401,7 @@ impl Host {
                 }
             }
         }
+        count
     }
 
     /// Puts everything the machine wants to send on the links.

@@ -53,7 +53,7 @@ pub struct Manual<M: Machine, A> {
     wishes: Wishes,
     max_segments: usize,
     more_to_send: bool,
-    /// Wishes for sockets are left.
+    /// Sockets came or went since the last bursts.
     served: Served,
 }
 
@@ -72,7 +72,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
             wishes: Wishes::default(),
             max_segments: max_segments.clamp(1, limits::MAX_SEGMENTS),
             more_to_send: false,
-            served: Served::All,
+            served: Served::Nothing,
         }
     }
 
@@ -97,6 +97,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
     pub fn turn(&mut self, now: Timestamp, network: &mut impl Network<M>) {
         self.work(now, network);
         self.transmit(now, network);
+        self.served = serve(&mut self.machine, network, now);
     }
 
     /// The part of a turn that sends nothing: what is due, and the application.
@@ -153,7 +154,7 @@ impl<M: Machine, A: Application<M>> Manual<M, A> {
     /// When the next turn is due if nothing arrives before; an instant that has passed means at once.
     #[must_use]
     pub fn next_turn(&self) -> Option<Timestamp> {
-        if self.more_to_send || self.served == Served::Some {
+        if self.more_to_send || self.served == Served::Something {
             return Some(Timestamp::ZERO);
         }
         [self.machine.next_timer(), self.wishes.wake_at, self.failures.due()].into_iter().flatten().min()

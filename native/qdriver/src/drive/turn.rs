@@ -62,7 +62,7 @@ pub(super) struct Loop<M: Machine, A> {
     timer: Option<Timestamp>,
     /// Bursts are left that the last turn had no budget for.
     more_to_send: bool,
-    /// Wishes for sockets are left.
+    /// Sockets came or went after the last bursts.
     served: Served,
     /// Socket that reads first in the next turn.
     first: usize,
@@ -93,7 +93,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
             timer: None,
             // The machine may have been used before it came here: the first turn does not wait.
             more_to_send: true,
-            served: Served::All,
+            served: Served::Nothing,
             first: 0,
         }
     }
@@ -119,6 +119,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
         self.send_held();
         self.call_application();
         self.transmit();
+        self.served = self.serve_wishes();
         self.watch_full_sockets();
     }
 
@@ -141,7 +142,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
     /// How long there is nothing to do; `None`: until something happens.
     fn nap(&mut self) -> Option<Duration> {
         self.timer = self.machine.next_timer();
-        if self.more_to_send || self.served == Served::Some || self.sockets.has_readable() || self.waker.is_stopped() {
+        if self.more_to_send || self.served == Served::Something || self.sockets.has_readable() || self.waker.is_stopped() {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.timer, self.wishes.wake_at, self.sockets.due(), self.failures.due()];
@@ -231,7 +232,12 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
             wishes: &mut self.wishes,
         };
         self.application.on_turn(&mut io);
-        self.served = serve(&mut self.machine, &mut kernel, self.now);
+        self.serve_wishes();
+    }
+
+    fn serve_wishes(&mut self) -> Served {
+        let mut kernel = Kernel { sockets: &mut self.sockets, registry: self.poller.registry() };
+        serve(&mut self.machine, &mut kernel, self.now)
     }
 
     /// Offers bursts that wait for room once more, oldest first.

@@ -1,7 +1,8 @@
 //! Sockets that the machine wishes for are opened beside others, and closed again, without the application's doing
 //! (traversal T-74, T-90, T-98).
 //!
-//! Called once a turn, after the application and before bursts leave, so that a socket's first datagram goes in the same turn.
+//! Called twice a turn: after the application and before bursts leave, so that a socket's first datagram goes in the same turn, and
+//! after them, since connections wish while it is their turn to send. Then another turn follows at once.
 //! Decides nothing: which sockets there are is the machine's business, and how they are opened [`Outside`]'s. Failure to open
 //! one is told to the machine and to nobody else (attacks J11).
 
@@ -12,22 +13,23 @@ use super::{
     machine::{Machine, SocketWish},
 };
 
-/// Wishes of one turn; a machine that has more gets another turn at once.
-const WISHES_PER_TURN: usize = 64;
+/// Wishes of one call; a machine that has more gets another turn at once.
+const WISHES_PER_CALL: usize = 64;
 
-/// Whether all wishes were seen to.
+/// Whether there were any wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Served {
-    All,
-    /// The next turn goes on.
-    Some,
+    Nothing,
+    /// The machine may have more to wish for or to send now.
+    Something,
 }
 
 /// Opens and closes what the machine wants.
 pub(super) fn serve<M: Machine>(machine: &mut M, outside: &mut dyn Outside<M>, now: Timestamp) -> Served {
-    for _ in 0..WISHES_PER_TURN {
+    for number in 0..WISHES_PER_CALL {
         match machine.poll_socket_wish() {
-            None => return Served::All,
+            None if number == 0 => return Served::Nothing,
+            None => return Served::Something,
             Some(SocketWish::Open { id, beside, port }) => {
                 let local = outside.bind_beside(beside, port);
                 machine.on_socket(id, local, now);
@@ -37,7 +39,7 @@ pub(super) fn serve<M: Machine>(machine: &mut M, outside: &mut dyn Outside<M>, n
             }
         }
     }
-    Served::Some
+    Served::Something
 }
 
 #[cfg(test)]
@@ -52,8 +54,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        drive::{Departure, Received, SendFailure, SocketId, kernel::Kernel, sockets::Sockets},
+        drive::{Application, BELL, Departure, Io, Received, SendFailure, SocketId, kernel::Kernel, sockets::Sockets, turn::Loop},
+        poller::Poller,
         socket::SocketConfig,
+        waker::Waker,
     };
 
     /// A machine that wishes for sockets and for nothing else.
@@ -61,6 +65,15 @@ mod tests {
     struct Wisher {
         wishes: VecDeque<SocketWish>,
         told: Vec<(SocketId, Option<SocketAddr>)>,
+        /// Comes to its mind when it may send.
+        late: Option<SocketWish>,
+    }
+
+    /// An application without a wish.
+    struct Nobody;
+
+    impl Application<Wisher> for Nobody {
+        fn on_turn(&mut self, _: &mut Io<'_, Wisher>) {}
     }
 
     impl Machine for Wisher {
@@ -71,6 +84,7 @@ mod tests {
         }
 
         fn poll_transmit(&mut self, _: Timestamp, _: &mut [u8], _: usize) -> Option<()> {
+            self.wishes.extend(self.late.take());
             None
         }
 
@@ -123,7 +137,7 @@ mod tests {
             self.next += 1;
             let id = SocketId(self.next);
             self.machine.wishes.push_back(SocketWish::Open { id, beside, port });
-            assert_eq!(self.serve(), Served::All);
+            assert_eq!(self.serve(), Served::Something);
             let (told, local) = self.machine.told.pop().expect("told");
             assert_eq!(told, id);
             local
@@ -131,7 +145,7 @@ mod tests {
 
         fn close(&mut self, local: SocketAddr) {
             self.machine.wishes.push_back(SocketWish::Close { local });
-            assert_eq!(self.serve(), Served::All);
+            assert_eq!(self.serve(), Served::Something);
         }
 
         fn leaves_by(&mut self, local: &str, remote: &str) -> Option<SocketAddr> {
@@ -207,14 +221,29 @@ mod tests {
         assert_eq!((bench.sockets.count(), bench.sockets.len()), (1, 2));
     }
 
+    /// traversal T-74: connections wish while it is their turn to send.
     #[test]
-    fn many_wishes_take_several_turns() {
+    fn a_wish_made_while_bursts_leave_is_granted_in_the_same_turn() {
+        let poller = Poller::new().expect("poller");
+        let waker = Waker::new(poller.registry(), BELL).expect("waker");
+        let mut sockets = Sockets::new(64);
+        let beside = sockets.bind(poller.registry(), &SocketConfig::new(address("127.0.0.1:0"))).expect("bound").local;
+        let late = Some(SocketWish::Open { id: SocketId(1), beside, port: 0 });
+        let mut inner = Loop::new(Wisher { late, ..Wisher::default() }, Nobody, sockets, poller, waker);
+        inner.turn();
+        let (machine, sockets, _) = inner.parts();
+        assert_eq!((machine.told.len(), sockets.count()), (1, 2));
+    }
+
+    #[test]
+    fn many_wishes_take_several_calls() {
         let (mut bench, bound) = Bench::new(&["127.0.0.1:0"]);
         for id in 0..100 {
             bench.machine.wishes.push_back(SocketWish::Open { id: SocketId(id), beside: bound[0], port: 0 });
         }
-        assert_eq!((bench.serve(), bench.machine.told.len()), (Served::Some, WISHES_PER_TURN));
-        assert_eq!((bench.serve(), bench.machine.told.len()), (Served::All, 100));
+        assert_eq!((bench.serve(), bench.machine.told.len()), (Served::Something, WISHES_PER_CALL));
+        assert_eq!((bench.serve(), bench.machine.told.len()), (Served::Something, 100));
+        assert_eq!(bench.serve(), Served::Nothing);
         assert_eq!(bench.sockets.count(), 101);
     }
 }
