@@ -39,8 +39,8 @@ function inWorld(kind: object = {}): Town {
   ground.link(inside, nat, 1, { insideB: true, addressA: '10.0.1.2' })
   ground.link(nat, core, 4, { addressA: '192.0.2.7' })
   ground.link(outside, core, 5, { addressA: '203.0.113.1' })
-  ground.link(outside, core, 5, { addressA: '203.0.113.2' })
-  const sockets = ['203.0.113.1:3478', '203.0.113.1:3479', '203.0.113.2:3478', '203.0.113.2:3479']
+  ground.link(outside, core, 5, { addressA: '203.0.114.1' })
+  const sockets = ['203.0.113.1:3478', '203.0.113.1:3479', '203.0.114.1:3478', '203.0.114.1:3479']
   const [client, server] = [ground.bind(inside, ['10.0.1.2:4433']), ground.bind(outside, sockets)]
   server.tell(0, { do: 'stun-serve', config: { sockets, neighbours: [], forms: ['rfc5780', 'dquic', 'dquic-0.5'] } })
   return { ground, client, server, nat, world: ground }
@@ -92,7 +92,8 @@ describe.skipIf(!HAS_NAT)('a NAT found out', () => {
       expect(report).toBeNull()
       return
     }
-    expect(report).toMatchObject({ ...expected, local: '10.0.1.2:4433', mapped: '192.0.2.7:4433' })
+    expect(report).toMatchObject({ ...expected, local: '10.0.1.2:4433' })
+    expect(report?.mapped).toMatch(/^192\.0\.2\.7:/u)
     const seen = client.all('nat-observation').map(({ observation }) => observation)
     expect(report?.observations).toEqual(seen)
     expect(seen.map(({ test }) => test)).toContain('mapping')
