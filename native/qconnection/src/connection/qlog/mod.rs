@@ -100,6 +100,7 @@ impl Connection {
         let Some(log) = &mut self.qlog else { return };
         log.out.event(now, None, "loglevel:info", |json| {
             let FourTuple { local, remote } = four_tuple;
+            let remote = if four_tuple.reserve() > 0 { "a peer behind a relay".to_owned() } else { remote.to_string() };
             let detail = match kind {
                 StepKind::Flight { datagrams, bytes, .. } => format!(" {datagrams} datagrams, {bytes} bytes"),
                 _ => String::new(),

@@ -5,7 +5,7 @@
 
 use super::{Log, super::{Connection, events::{Cause, PathEvent, PathEventKind}}};
 use crate::path::{Network, ecn::EcnState};
-use qbase::{ConnectionId, FourTuple, PathId, Timestamp};
+use qbase::{ConnectionId, FourTuple, PathId, StandIn, Timestamp};
 use qcongestion::controller::Phase;
 use qevent::qlog::Json;
 use std::{net::SocketAddr, time::Duration};
@@ -251,12 +251,15 @@ fn tuple(path: PathId) -> String {
     if path == PathId::ZERO { String::new() } else { path.0.to_string() }
 }
 
-/// An address under `key`, with the connection id that packets to it carry.
+/// An address under `key`, with the connection id that packets to it carry. One that stands for a way through a relay means
+/// nothing to a reader and is left out.
 pub(super) fn end(json: &mut Json, key: &str, address: SocketAddr, cid: Option<ConnectionId>) {
     json.key(key).object(|json| {
-        let (ip, port) = if address.is_ipv4() { ("ip_v4", "port_v4") } else { ("ip_v6", "port_v6") };
-        json.key(ip).text(&address.ip().to_string());
-        json.key(port).number(u64::from(address.port()));
+        if StandIn::of(address).is_none() {
+            let (ip, port) = if address.is_ipv4() { ("ip_v4", "port_v4") } else { ("ip_v6", "port_v6") };
+            json.key(ip).text(&address.ip().to_string());
+            json.key(port).number(u64::from(address.port()));
+        }
         if let Some(cid) = cid {
             json.key("connection_ids").list(|json| json.hex(cid.as_bytes()));
         }
@@ -291,5 +294,17 @@ mod tests {
         let mut json = Json::default();
         json.object(|json| metrics.write(json, &told));
         assert_eq!(String::from_utf8(json.into_bytes()).expect("UTF-8"), r#"{"min_rtt":1.5,"bytes_in_flight":20}"#);
+    }
+
+    #[test]
+    fn addresses_that_stand_for_ways_through_relays_are_left_out() {
+        let host = SocketAddr::from(([192, 0, 2, 1], 443));
+        let written = |address| {
+            let mut json = Json::default();
+            json.object(|json| end(json, "remote", address, None));
+            String::from_utf8(json.into_bytes()).expect("UTF-8")
+        };
+        assert_eq!(written(host), r#"{"remote":{"ip_v4":"192.0.2.1","port_v4":443}}"#);
+        assert_eq!(written(StandIn { number: 1, header: 26 }.address(host)), r#"{"remote":{}}"#);
     }
 }
