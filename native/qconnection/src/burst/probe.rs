@@ -50,6 +50,9 @@ pub(crate) fn write(
     if connection.is_logged() {
         connection.log_segment(path, packet);
     }
+    if let Some(space) = connection.space_mut(level, path) {
+        space.sent.pass(number);
+    }
     if let Some(network) = connection.network_mut(path) {
         let pending = &mut network.pending;
         pending.clear();

@@ -98,6 +98,15 @@ impl<F: Copy> SentPackets<F> {
         self.ring.push(packet, frames);
     }
 
+    /// A packet leaves that is in no record: its fate is nobody's news, and the peer may acknowledge it.
+    pub fn pass(&mut self, number: PacketNumber) {
+        if number > self.next_number {
+            self.skipped.insert(self.next_number..number);
+            self.skipped.trim_to(SKIPPED_RANGES);
+        }
+        self.next_number = self.next_number.max(number.saturating_add(1));
+    }
+
     /// Applies the ranges of one ACK frame, in any order, and hands out each newly acknowledged packet.
     ///
     /// Call [`Self::detect_lost`] next: packets before the newest acknowledged one may have become lost.

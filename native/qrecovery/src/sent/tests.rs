@@ -78,6 +78,21 @@ fn a_packet_is_lost_three_positions_before_the_newest_acknowledged() {
     assert_eq!(sent.bytes_in_flight(), 2_400);
 }
 
+/// attacks C2; traversal T-85.
+#[test]
+fn a_packet_in_no_record_may_be_acknowledged_and_numbers_beside_it_may_not() {
+    let mut sent = SentPackets::new();
+    sent.push(packet(0, 0), &[]);
+    sent.pass(1);
+    assert_eq!(ack(&mut sent, [0..=1]).unwrap().newly_acked, 1);
+    sent.push(packet(2, 0), &[]);
+    sent.pass(4);
+    sent.push(packet(5, 0), &[]);
+    assert_eq!(ack(&mut sent, [4..=5]).unwrap().newly_acked, 1);
+    assert_eq!(lose(&mut sent, 1).0, Vec::<u64>::new(), "positions are those of records");
+    assert!(ack(&mut sent, [2..=4]).is_err(), "number 3 was skipped");
+}
+
 #[test]
 fn skipped_numbers_do_not_count_as_positions() {
     let mut sent = SentPackets::new();

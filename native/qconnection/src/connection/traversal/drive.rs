@@ -35,6 +35,7 @@ impl Connection {
     /// Lets the machine act on what happened, and on time. The budget is the endpoint's.
     pub(crate) fn drive_traversal(&mut self, now: Timestamp, budget: &mut ProbeBudget) {
         let Some(mut part) = self.traversal.take() else { return };
+        let told = self.events.len();
         if let Some(settings) = &self.config.traversal {
             budget.set_options(settings.budget());
         }
@@ -65,6 +66,10 @@ impl Connection {
         self.set_traversal_alarm(now);
         if let Err(error) = outcome {
             self.fail(now, error);
+        }
+        // The application has had its turn before this one, and hears of what happened here in another one at once.
+        if let Some(part) = self.traversal.as_mut().filter(|_| self.events.len() > told) {
+            part.wake_at = Some(now);
         }
     }
 
