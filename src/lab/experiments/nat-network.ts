@@ -16,7 +16,7 @@ export interface NatNetwork {
   relay: Host
   a: Host
   b: Host
-  /** Of the names `relay` and `b`. */
+  /** Of the relay's name and addresses, and of the name `b`. */
   relayTls: Identity
   tls: Identity
   /** Round trips between the hosts, over the relay and without it, ms. */
@@ -55,7 +55,7 @@ export function natNetwork(world: World, kinds: readonly [MatrixNat, MatrixNat],
   }) as [Host, Host]
   const directRttMs = 2 * (delays[0] + delays[1])
   return {
-    relay, a, b, relayTls: world.identity('relay'), tls: world.identity('b'), directRttMs, relayRttMs: directRttMs + 4 * delayMs,
+    relay, a, b, relayTls: world.identity('relay', ...relay.addresses), tls: world.identity('b'), directRttMs, relayRttMs: directRttMs + 4 * delayMs,
     // One pair of kinds is enough to know what a relay adds.
     dialable: kinds[0] === 'none' && kinds[1] === 'none' ? `${b.addresses[0] ?? ''}:${PORT}` : null,
   }

@@ -81,8 +81,10 @@ async function strategyOf(file: string, world: World): Promise<PunchStrategy> {
 async function prepare(net: NatNetwork, options: Partial<TraversalOptions>): Promise<Stage> {
   const [first = '', second = ''] = net.relay.addresses
   const atRelay = await net.relay.bind({ local: [`${first}:${RELAY_PORT}`, `${second}:${RELAY_PORT}`, `${first}:${RELAY_PORT + 1}`, `${second}:${RELAY_PORT + 1}`] })
-  const relay = await Relay.listen({ tls: net.relayTls, authorize() {}, alternate: `${second}:${RELAY_PORT + 1}` }, atRelay)
-  const relayTls = { ca: net.relayTls.ca, serverName: 'relay' }
+  const { cert, key, ca } = net.relayTls
+  // No `ca`: that would ask clients for certificates.
+  const relay = await Relay.listen({ tls: { cert, key }, authorize() {}, alternate: `${second}:${RELAY_PORT + 1}` }, atRelay)
+  const relayTls = { ca }
   const traversal: TraversalOptions = { relays: [relay.address], relayTls, ...options }
   const [atA, atB] = await Promise.all([net.a.bind(), net.b.bind({ server: { ...net.tls, alpn: ALPN, traversal } })])
   const [{ address }] = await Promise.all([registerRelay(atB, relay.address, { tls: relayTls }), registerRelay(atA, relay.address, { tls: relayTls })])
