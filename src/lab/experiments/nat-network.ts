@@ -32,6 +32,11 @@ const PORT = 4433
 const RELAY_MS = [5, 20] as const
 const HOST_MS = [8, 30] as const
 
+/** Addresses that count as global: those that worlds give by themselves are none outside of them, and are not punched towards. */
+function globalAddresses(link: number): { addressA: string; addressB: string } {
+  return { addressA: `11.0.${link}.1`, addressB: `11.0.${link}.2` }
+}
+
 /** `loss`: percent, over the whole way between two hosts. */
 export function natNetwork(world: World, kinds: readonly [MatrixNat, MatrixNat], loss: number): NatNetwork {
   const random = randomOf(world.seed)
@@ -39,7 +44,7 @@ export function natNetwork(world: World, kinds: readonly [MatrixNat, MatrixNat],
   const internet = world.router('internet')
   const relay = world.host('relay')
   const delayMs = drawn(RELAY_MS)
-  for (const name of ['relay', 'relay 2']) world.link(relay, internet, { name, delayMs })
+  for (const index of [1, 2]) world.link(relay, internet, { name: `relay ${index}`, delayMs, ...globalAddresses(index) })
   const delays = [drawn(HOST_MS), drawn(HOST_MS)] as const
   const [a, b] = (['a', 'b'] as const).map((name, index) => {
     const host = world.host(name)
@@ -50,7 +55,7 @@ export function natNetwork(world: World, kinds: readonly [MatrixNat, MatrixNat],
       world.link(host, nat.inside, { name: `${name} inside` })
       edge = nat.outside
     }
-    world.link(edge, internet, { name, delayMs: delays[index] ?? 0, loss: 1 - Math.sqrt(1 - loss / 100) })
+    world.link(edge, internet, { name, delayMs: delays[index] ?? 0, loss: 1 - Math.sqrt(1 - loss / 100), ...globalAddresses(3 + index) })
     return host
   }) as [Host, Host]
   const directRttMs = 2 * (delays[0] + delays[1])

@@ -28,14 +28,16 @@ export type NatValues = {
   rounds: number
   /** Who was active in the round that did it, and by which plan. */
   winner: string | null
-  /** Longest time in which nothing came back, while something was sent every `BEAT_MS`. */
+  /** Longest time that bytes took to come back, beyond a round trip over the relay: how much of a pause anybody saw. */
   pauseMs: number
 }
 
 const ALPN = 'nat'
-/** Bytes go out so often. */
-const BEAT_MS = 100
-const BEAT = new Uint8Array(200)
+/** Bytes go out so often; where a run takes long, because nothing is direct, ever more rarely: each costs, and nothing changes. */
+const BEAT_MS = 50
+const SLOWER = 1.2
+const SLOWEST_MS = 1000
+const BEAT_BYTES = 200
 const RELAY_PORT = 4434
 /** What is not decided by then stays on the relay. */
 const LIMIT_MS = { off: 12_000, on: 40_000 } as const
@@ -109,7 +111,7 @@ async function measure({ net, relay, atA, atB, address, traversal }: Stage, limi
   const { relayRttMs, directRttMs } = net
   return {
     direct: foundMs !== null, directMs: foundMs === null ? null : foundMs - start, firstByteMs: echo.firstMs - start, relayRttMs, directRttMs, plainFirstByteMs,
-    probes, rounds: log.rounds, winner: foundMs === null ? null : log.winner, pauseMs: echo.pauseMs,
+    probes, rounds: log.rounds, winner: foundMs === null ? null : log.winner, pauseMs: Math.max(0, echo.slowestMs - relayRttMs),
   }
 }
 
@@ -156,17 +158,18 @@ async function giveBack(connection: Connection): Promise<void> {
   }
 }
 
-/** Bytes that go out every `BEAT_MS` and come back: when the first did, how long none did, whether they are the same. */
+/** Bytes that go out and come back: when the first did, how long they took, whether they are the same. */
 class Echo {
   firstMs = Number.NaN
-  pauseMs = 0
+  slowestMs = 0
   readonly #stream: BidirectionalStream
   readonly #world: World
   readonly #reading: Promise<void>
   readonly #stopBeating: () => void
+  /** Ends of beats under way, and when they went. */
+  readonly #beats: { end: number; atMs: number }[] = []
   #sent = 0
   #received = 0
-  #lastMs: number
   #wrong = false
 
   static async over(connection: Connection, world: World): Promise<Echo> {
@@ -176,10 +179,8 @@ class Echo {
   private constructor(stream: BidirectionalStream, world: World) {
     this.#stream = stream
     this.#world = world
-    this.#lastMs = world.nowMs
     this.#reading = this.#read()
-    const timer = setBeat(world, () => this.#beat())
-    this.#stopBeating = timer
+    this.#stopBeating = beating(world, () => this.#beat())
     this.#beat()
   }
 
@@ -193,20 +194,22 @@ class Echo {
   }
 
   #beat(): void {
-    // Numbered, so that what comes back out of its order shows.
-    const bytes = BEAT.map((_, index) => valueAt(this.#sent + index))
-    this.#sent += this.#stream.write(bytes)
+    // Bytes by their place, so that what comes back out of its order shows.
+    this.#sent += this.#stream.write(Uint8Array.from({ length: BEAT_BYTES }, (_, index) => valueAt(this.#sent + index)))
+    this.#beats.push({ end: this.#sent, atMs: this.#world.nowMs })
   }
 
   async #read(): Promise<void> {
     for await (const chunks of this.#stream) {
       const now = this.#world.nowMs
       if (Number.isNaN(this.firstMs)) this.firstMs = now
-      else this.pauseMs = Math.max(this.pauseMs, now - this.#lastMs)
-      this.#lastMs = now
       for (const chunk of chunks) {
         this.#wrong ||= chunk.some((value, index) => value !== valueAt(this.#received + index))
         this.#received += chunk.length
+      }
+      for (let beat = this.#beats[0]; beat !== undefined && beat.end <= this.#received; beat = this.#beats[0]) {
+        this.slowestMs = Math.max(this.slowestMs, now - beat.atMs)
+        this.#beats.shift()
       }
     }
   }
@@ -217,13 +220,15 @@ function valueAt(offset: number): number {
 }
 
 /** Runs until the answer is called. */
-function setBeat(world: World, beat: () => void): () => void {
+function beating(world: World, beat: () => void): () => void {
   let timer: unknown
+  let waitMs = BEAT_MS
   const again = (): void => {
     timer = world.clock.setTimeout(() => {
       beat()
+      waitMs = Math.min(SLOWEST_MS, waitMs * SLOWER)
       again()
-    }, BEAT_MS)
+    }, waitMs)
   }
   again()
   return () => world.clock.clearTimeout(timer)
