@@ -63,7 +63,7 @@ export class Mappings {
 
   /** What stands before a socket; null: no server answered. Asked once, until the addresses of this host change. Never rejects. */
   report(local: string, servers: readonly string[], form: NativeStunForm): Promise<NatReport | null> {
-    const key = `${local} ${form} ${servers.join(' ')}`
+    const key = reportKey(local, servers, form)
     let report = this.#reports.get(key)
     if (report === undefined) {
       this.#stopListening ??= this.#interfaces.listen(() => this.#reports.clear())
@@ -73,9 +73,19 @@ export class Mappings {
     return report
   }
 
+  /** What somebody has found out already: connections of this endpoint need not ask again. */
+  learn(local: string, servers: readonly string[], form: NativeStunForm, report: NatReport): void {
+    this.#stopListening ??= this.#interfaces.listen(() => this.#reports.clear())
+    this.#reports.set(reportKey(local, servers, form), Promise.resolve(report))
+  }
+
   end(): void {
     this.#stopListening?.()
     this.#kept.clear()
     this.#reports.clear()
   }
+}
+
+function reportKey(local: string, servers: readonly string[], form: NativeStunForm): string {
+  return `${local} ${form} ${servers.join(' ')}`
 }

@@ -49,6 +49,7 @@ export class NatProbe {
     const local = this.#agent.socketTowards(servers[0] ?? '')
     const report = await this.#agent.desk.detect({ local, servers, form: dialect, patience: { timeoutMs, tries }, life, onObservation }, signal)
     if (report === null) throw silentServers(servers, tries)
+    this.#agent.mappings.learn(local, servers, dialect, report)
     return report
   }
 }

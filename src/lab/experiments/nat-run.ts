@@ -5,7 +5,7 @@
 import { importFile } from '../../config/index.ts'
 import type { BidirectionalStream, Connection, Endpoint } from '../../index.ts'
 import type { World } from '../../sim/index.ts'
-import { Relay, registerRelay } from '../../traversal/index.ts'
+import { NatProbe, Relay, registerRelay } from '../../traversal/index.ts'
 import type { PunchStrategy, TraversalEvent, TraversalOptions } from '../../traversal/index.ts'
 import type { NatCell } from './nat.ts'
 import { natNetwork } from './nat-network.ts'
@@ -89,7 +89,11 @@ async function prepare(net: NatNetwork, options: Partial<TraversalOptions>): Pro
   const relayTls = { ca }
   const traversal: TraversalOptions = { relays: [relay.address], relayTls, ...options }
   const [atA, atB] = await Promise.all([net.a.bind(), net.b.bind({ server: { ...net.tls, alpn: ALPN, traversal } })])
-  const [{ address }] = await Promise.all([registerRelay(atB, relay.address, { tls: relayTls }), registerRelay(atA, relay.address, { tls: relayTls })])
+  const ready = async (endpoint: Endpoint): Promise<string> => {
+    const [{ address }] = await Promise.all([registerRelay(endpoint, relay.address, { tls: relayTls }), new NatProbe(endpoint, { servers: [relay.address] }).classify()])
+    return address
+  }
+  const [, address] = await Promise.all([ready(atA), ready(atB)])
   return { net, relay, atA, atB, address, traversal }
 }
 
