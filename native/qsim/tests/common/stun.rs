@@ -62,6 +62,7 @@ impl Asking {
 pub fn request(form: Form, id: u8, change: impl FnOnce(Message) -> Message) -> Vec<u8> {
     let mut buffer = [0; 200];
     let message = change(Message::request(form, TransactionId::from_bytes([id; 16])));
-    let len = message.encode(&mut buffer).expect("a message");
+    // What a form has no word for is empty.
+    let len = message.encode(&mut buffer).unwrap_or_default();
     buffer[..len].to_vec()
 }

@@ -55,7 +55,6 @@ struct Run {
 const SOCKETS: usize = 7;
 
 /// What to do.
-#[expect(clippy::large_enum_variant, reason = "returned, never stored")]
 enum RunStep {
     Send { local: SocketAddr, to: SocketAddr, message: Message },
     Open { owner: SocketOwner, beside: SocketAddr },
