@@ -5,7 +5,7 @@
 import { rootCertificates } from 'node:tls'
 import { Engine, fromNative, loadNative } from '../binding/index.ts'
 import type { NativeError, NativeEvent, NativeModule } from '../binding/index.ts'
-import { Supply, checkCall, checkClose, checkIdBytes, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, unavailableOption, withinDatagram } from '../config/index.ts'
+import { checkCall, checkClose, checkIdBytes, deferHandled, keptOptions, nativeConnect, nativeServer, prepareConnect, prepareEndpoint, prepareServer, unavailableOption, withinDatagram } from '../config/index.ts'
 import type { AdmitVerdict, Bytes, CarrierOptions, CloseOptions, ConnectionOptions, Deferred, EndpointOptions, KeptOptions, Logger, Observable, PreparedEndpoint, ServerOptions, Waiting } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { ConnectionOwner } from '../connection/index.ts'
@@ -24,6 +24,7 @@ import { held, prepareDial, untilUsable } from './dial.ts'
 import { PROCESS } from './habitat.ts'
 import type { Habitat } from './habitat.ts'
 import { EndpointLogs } from './logs.ts'
+import { Newcomers, offerService } from './newcomers.ts'
 import { EndpointNumbers } from './numbers.ts'
 import { EndpointFeeds } from './observe.ts'
 import { connectionId, randomRealm } from './random.ts'
@@ -50,7 +51,7 @@ export class Endpoint implements AsyncDisposable {
   readonly #owner: ConnectionOwner
   readonly #connections = new Set<Connection>()
   readonly #keepers: SessionKeepers
-  readonly #incoming = new Supply<Connection>()
+  readonly #incoming = new Newcomers()
   readonly #admission: Admission
   readonly #blocking: Blocking | null
   readonly #idBytes: number
@@ -93,6 +94,7 @@ export class Endpoint implements AsyncDisposable {
     this.#feeds = new EndpointFeeds(this, sampling, () => this.statistics(), (wanted) => this.#vigil.onRaw(wanted, !this.#shut && features.has('raw')))
     const surroundings = { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) }
     const shared = { endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger }
+    offerService(this, { habitat, sampling, logger: prepared.logger, newcomers: this.#incoming, verifies: () => this.#listening?.options.verify !== 'none' })
     this.#owner = {
       ...shared, surroundings, agent: new NatAgent({ ...shared, ...surroundings, habitat, work: () => this.#vigil.work() }),
       onOpened: (connection) => this.#onOpened(connection),
@@ -277,8 +279,7 @@ export class Endpoint implements AsyncDisposable {
   #beginClosing(): void {
     this.#state = 'closing'
     this.unlisten()
-    this.#incoming.drop()
-    this.#incoming.end()
+    this.#incoming.close()
     this.#admission.end()
     this.#keepAlive()
   }
@@ -352,9 +353,8 @@ export class Endpoint implements AsyncDisposable {
   }
 
   #onOpened(connection: Connection): void {
-    if (connection.role === 'client' || this.#state !== 'open' || this.#admission.onUsable(connection)) return
-    if (this.#incoming.size >= (this.#listening?.backlog ?? BACKLOG)) Connection.refuse(connection)
-    else this.#incoming.push(connection)
+    if (connection.role === 'client' || this.#state !== 'open') return
+    this.#incoming.onUsable(connection, this.#admission.onUsable(connection), this.#listening?.backlog ?? BACKLOG)
   }
 
   #onClosed(connection: Connection): void {
