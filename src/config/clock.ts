@@ -31,6 +31,11 @@ export function unixMs(): number {
   return Date.now()
 }
 
+/** The time of day that a text of any form Node reads names; NaN if it names none. */
+export function dateUnixMs(text: string): number {
+  return Date.parse(text)
+}
+
 /** Runs when the present turn of the event loop is over. */
 export function soon(run: () => void): void {
   setImmediate(run)

@@ -1,0 +1,209 @@
+/**
+ * One tunnel connection at the server: who the client is, its first request, and its streams, so many at once, the others in order
+ * (tunnel.md §3). The decision is made for the connection, and again for each stream.
+ */
+import { X509Certificate } from 'node:crypto'
+import { dateUnixMs, deferHandled } from '../config/index.ts'
+import type { Deferred, PeerIdentity, Timing } from '../config/index.ts'
+import type { Connection } from '../connection/index.ts'
+import type { BidirectionalStream } from '../stream/index.ts'
+import { writeAll } from './bridge.ts'
+import { TunnelCode } from './codes.ts'
+import type { BridgeReason } from './codes.ts'
+import { FarBridge } from './far-bridge.ts'
+import type { Ledger } from './ledger.ts'
+import type { Policy, Target } from './policy.ts'
+import type { Quota } from './quota.ts'
+import { ACCEPT, RequestKind } from './request.ts'
+import type { Request } from './request.ts'
+import type { Tcp } from './tcp.ts'
+
+/** What connections at the server share. */
+export interface FarOwner {
+  readonly ledger: Ledger
+  readonly timing: Timing
+  readonly tcp: Tcp
+  readonly policy: Policy
+  readonly quota: Quota
+  readonly streams: number
+  readonly dialTimeoutMs: number
+  /** Clients that show a certificate were verified. */
+  verifies(): boolean
+  /** The client's address as people know it. */
+  remoteOf(connection: Connection): string
+  /** A bridge has ended. */
+  onBridgeOver(): void
+  onOver(connection: FarConnection): void
+}
+
+export class FarConnection {
+  readonly connection: Connection
+  readonly #owner: FarOwner
+  readonly #remote: string
+  /** Settles with the answer to the first request. */
+  readonly #allowed: Deferred<boolean> = deferHandled()
+  readonly #bridges = new Set<FarBridge>()
+  #waiting: BidirectionalStream[] = []
+  /** Clients' goodbyes, to be answered when no bridge is left. */
+  #partings: (() => void)[] = []
+  /** Joined or being joined, of this connection. */
+  #places = 0
+  #asked = false
+  #stopping = false
+  #peer: PeerIdentity | null = null
+  /** When the client's certificate ends, Unix ms. */
+  #validToMs = Infinity
+
+  constructor(connection: Connection, owner: FarOwner) {
+    this.connection = connection
+    this.#owner = owner
+    this.#remote = owner.remoteOf(connection)
+  }
+
+  get bridges(): number {
+    return [...this.#bridges].filter(({ joins }) => joins).length
+  }
+
+  /** Serves until the connection ends. Never rejects. */
+  async serve(): Promise<void> {
+    const { connection } = this
+    void connection.closed.then(() => this.#onClosed())
+    if (this.#owner.policy.size === 0) return this.refuse(TunnelCode.REFUSED)
+    try {
+      // What is sent before that may be a replay of somebody else's (attacks H2).
+      await connection.opened
+    } catch {
+      return undefined
+    }
+    this.#identify()
+    const { timing, dialTimeoutMs } = this.#owner
+    const late = timing.after(dialTimeoutMs, () => {
+      if (!this.#asked) this.refuse(TunnelCode.BAD_INIT)
+    })
+    void connection.closed.then(late)
+    for await (const stream of connection.incomingBidirectional()) this.#onStream(stream)
+    return undefined
+  }
+
+  /** Streams that come are refused; the others go on. */
+  stop(): void {
+    this.#stopping = true
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const stream of waiting) refuse(stream, TunnelCode.SHUTDOWN)
+  }
+
+  /** Ends every bridge by force. */
+  abort(code: bigint, reason: BridgeReason): void {
+    this.stop()
+    for (const bridge of this.#bridges) bridge.abort(code, reason)
+  }
+
+  refuse(code: bigint): void {
+    this.#allowed.resolve(false)
+    void this.connection.close({ code, reason: code === TunnelCode.REFUSED ? 'no handler allows this' : '' })
+  }
+
+  #identify(): void {
+    const { peer } = this.connection
+    if (peer === null || !this.#owner.verifies()) return
+    this.#peer = peer
+    try {
+      const leaf = peer.chain[0]
+      if (leaf !== undefined) this.#validToMs = dateUnixMs(new X509Certificate(leaf).validTo)
+    } catch {
+      this.#peer = null
+    }
+  }
+
+  #onStream(stream: BidirectionalStream): void {
+    if (stream.early) return refuse(stream, TunnelCode.REFUSED)
+    if (this.#stopping) return refuse(stream, TunnelCode.SHUTDOWN)
+    this.#waiting.push(stream)
+    return this.#serveNext()
+  }
+
+  #serveNext(): void {
+    while (this.#places < this.#owner.streams) {
+      const stream = this.#waiting.shift()
+      if (stream === undefined) return
+      this.#serveStream(stream)
+    }
+  }
+
+  #serveStream(stream: BidirectionalStream): void {
+    const { ledger, timing, tcp, dialTimeoutMs, quota } = this.#owner
+    const key = this.#peer?.fingerprint ?? this.#remote.replace(/:\d+$/, '')
+    const limit = quota.enter(key)
+    if (limit !== null) {
+      ledger.failed(limit)
+      return refuse(stream, TunnelCode.REFUSED)
+    }
+    this.#places += 1
+    const bridge = new FarBridge({
+      stream, ledger, timing, tcp, dialTimeoutMs, remote: this.#remote,
+      decide: (request, asking) => this.#decide(request, asking),
+      onOver: () => {
+        this.#places -= 1
+        this.#bridges.delete(bridge)
+        quota.leave(key)
+        this.#serveNext()
+        this.#part()
+        this.#owner.onBridgeOver()
+      },
+    })
+    this.#bridges.add(bridge)
+    return void bridge.start()
+  }
+
+  #part(): void {
+    if (this.#partings.length === 0 || this.bridges > 0) return
+    const partings = this.#partings
+    this.#partings = []
+    for (const part of partings) part()
+  }
+
+  async #decide({ kind, port, host }: Request, stream: BidirectionalStream): Promise<Target | bigint | null> {
+    if (kind === RequestKind.GOODBYE) {
+      await new Promise<void>((resolve) => {
+        this.#partings.push(resolve)
+        this.#part()
+      })
+      return this.#answer(stream)
+    }
+    const first = kind === RequestKind.HELLO
+    if (first && this.#asked) return TunnelCode.BAD_INIT
+    this.#asked ||= first
+    if (!first && !(await this.#allowed.promise)) return TunnelCode.REFUSED
+    const { policy, timing } = this.#owner
+    const peer = timing.unixMs() < this.#validToMs ? this.#peer : null
+    // A certificate that was good and has ended is worse than none.
+    const target = this.#peer !== null && peer === null ? null : await policy.decide({ peer, port, host, remote: this.#remote })
+    if (!first) return target ?? TunnelCode.REFUSED
+    if (target === null) {
+      this.refuse(TunnelCode.REFUSED)
+      return TunnelCode.REFUSED
+    }
+    this.#allowed.resolve(true)
+    return this.#answer(stream)
+  }
+
+  /** Yes, to a request that is no bridge. */
+  async #answer(stream: BidirectionalStream): Promise<null> {
+    await writeAll(stream, Uint8Array.of(ACCEPT))
+    stream.end()
+    return null
+  }
+
+  #onClosed(): void {
+    this.#allowed.resolve(false)
+    this.#waiting = []
+    this.#partings = []
+    this.#owner.onOver(this)
+  }
+}
+
+function refuse(stream: BidirectionalStream, code: bigint): void {
+  stream.reset(code)
+  stream.stop(code)
+}

@@ -1,0 +1,167 @@
+/** Counts and tells: the events of bridges and tunnels and the numbers of a manager (tunnel.md §9). Never decides. */
+import { hot, sampled } from '../config/index.ts'
+import type { Feed, Observable, Sampling } from '../config/index.ts'
+import type { BridgeReason } from './codes.ts'
+import type { DemuxDrops } from './demux.ts'
+
+export interface BridgeEvent {
+  atMs: number
+  /** Null at the server. */
+  tunnel: number | null
+  bridge: number
+  type: 'pending' | 'opened' | 'half-closed' | 'closed' | 'failed'
+  reason: BridgeReason | null
+  /** Of the client's TCP peer. */
+  bytesUp: number
+  /** Of the target. */
+  bytesDown: number
+}
+
+/** What becomes of client tunnels. */
+export interface TunnelEvent {
+  atMs: number
+  tunnel: number
+  type: 'connecting' | 'opened' | 'lost' | 'closed'
+  /** For people. */
+  reason: string
+}
+
+/** How often something was measured, and the sum. */
+export interface Duration {
+  count: number
+  totalMs: number
+  maxMs: number
+}
+
+/** What takes time on the way to a bridge. */
+export type Step = 'handshake' | 'pending' | 'accept' | 'dial'
+
+export interface TunnelStatistics {
+  tunnels: number
+  bridgesOpen: number
+  bridgesTotal: number
+  pending: number
+  reconnects: number
+  bytesUp: number
+  bytesDown: number
+  /** Bridges that failed, by reason, and what was refused by a limit, by its name. */
+  failed: Readonly<Record<string, number>>
+  demuxDrops: Readonly<DemuxDrops>
+  /** `pending`: wait for a stream; `accept`: from the stream to the accept byte, at the client; `dial`: of the target, at the server. */
+  durations: Readonly<Record<Step, Readonly<Duration>>>
+}
+
+/** One bridge as it is told of. */
+export interface Entry {
+  readonly tunnel: number | null
+  readonly id: number
+  bytesUp: number
+  bytesDown: number
+}
+
+const STEPS: readonly Step[] = ['handshake', 'pending', 'accept', 'dial']
+
+export class Ledger {
+  readonly #now: () => number
+  readonly #bridges: Feed<BridgeEvent> & { readonly watched: boolean } = hot(0)
+  readonly #tunnels: Feed<TunnelEvent> = hot(0)
+  readonly #metrics: Omit<Feed<TunnelStatistics>, 'emit'>
+  readonly #failed: Record<string, number> = Object.create(null) as Record<string, number>
+  readonly #durations = Object.fromEntries(STEPS.map((step) => [step, { count: 0, totalMs: 0, maxMs: 0 }])) as Record<Step, Duration>
+  readonly #drops: () => Readonly<DemuxDrops>
+  readonly #open = new Set<Entry>()
+  #total = 0
+  #bytesUp = 0
+  #bytesDown = 0
+  tunnels = 0
+  pending = 0
+  reconnects = 0
+
+  constructor(now: () => number, sampling: Sampling, drops: () => Readonly<DemuxDrops>) {
+    this.#now = now
+    this.#drops = drops
+    this.#metrics = sampled(sampling, () => this.statistics())
+  }
+
+  get bridges$(): Observable<BridgeEvent> {
+    return this.#bridges.values$
+  }
+
+  get tunnels$(): Observable<TunnelEvent> {
+    return this.#tunnels.values$
+  }
+
+  get metrics$(): Observable<TunnelStatistics> {
+    return this.#metrics.values$
+  }
+
+  get bridgesOpen(): number {
+    return this.#open.size
+  }
+
+  now(): number {
+    return this.#now()
+  }
+
+  /** A TCP connection, or a stream that asks for one, has come. */
+  enter(tunnel: number | null): Entry {
+    this.#total += 1
+    return { tunnel, id: this.#total, bytesUp: 0, bytesDown: 0 }
+  }
+
+  /** Both sides are joined. */
+  opened(entry: Entry): void {
+    this.#open.add(entry)
+    this.tell(entry, 'opened', null)
+  }
+
+  /** The last word of an entry. */
+  ended(entry: Entry, reason: BridgeReason): void {
+    if (this.#open.delete(entry)) {
+      this.#bytesUp += entry.bytesUp
+      this.#bytesDown += entry.bytesDown
+    }
+    if (reason !== 'end') this.failed(reason)
+    this.tell(entry, reason === 'end' ? 'closed' : 'failed', reason)
+  }
+
+  /** Something was refused or broken. */
+  failed(name: string): void {
+    this.#failed[name] = (this.#failed[name] ?? 0) + 1
+  }
+
+  took(step: Step, ms: number): void {
+    const duration = this.#durations[step]
+    duration.count += 1
+    duration.totalMs += ms
+    duration.maxMs = Math.max(duration.maxMs, ms)
+  }
+
+  tell(entry: Entry, type: BridgeEvent['type'], reason: BridgeReason | null): void {
+    if (!this.#bridges.watched) return
+    this.#bridges.emit({ atMs: this.#now(), tunnel: entry.tunnel, bridge: entry.id, type, reason, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown })
+  }
+
+  tellTunnel(tunnel: number, type: TunnelEvent['type'], reason: string): void {
+    this.#tunnels.emit({ atMs: this.#now(), tunnel, type, reason })
+  }
+
+  statistics(): TunnelStatistics {
+    let [bytesUp, bytesDown] = [this.#bytesUp, this.#bytesDown]
+    for (const entry of this.#open) {
+      bytesUp += entry.bytesUp
+      bytesDown += entry.bytesDown
+    }
+    return {
+      tunnels: this.tunnels, bridgesOpen: this.#open.size, bridgesTotal: this.#total, pending: this.pending, reconnects: this.reconnects, bytesUp, bytesDown,
+      failed: { ...this.#failed }, demuxDrops: { ...this.#drops() },
+      durations: Object.fromEntries(STEPS.map((step) => [step, { ...this.#durations[step] }])) as Record<Step, Duration>,
+    }
+  }
+
+  end(): void {
+    this.#bridges.end()
+    this.#tunnels.end()
+    this.#metrics.end()
+  }
+}

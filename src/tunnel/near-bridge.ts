@@ -1,0 +1,85 @@
+/** A bridge at the client, from the stream on: asks, waits for the accept byte, joins (tunnel.md §4). Nothing of TCP is sent before. */
+import type { BidirectionalStream } from '../stream/index.ts'
+import { Bridge, writeAll } from './bridge.ts'
+import type { LoanResult } from './bridge.ts'
+import { TunnelCode, reasonOf } from './codes.ts'
+import type { BridgeReason } from './codes.ts'
+import type { Ledger } from './ledger.ts'
+import type { Waiter } from './pending.ts'
+import { ACCEPT } from './request.ts'
+import { cutSocket } from './tcp.ts'
+
+export interface NearParts {
+  readonly waiter: Waiter
+  readonly stream: BidirectionalStream
+  /** The first bytes of the stream. */
+  readonly request: Uint8Array
+  readonly ledger: Ledger
+  /** Once, at the end. */
+  onOver(): void
+}
+
+export class NearBridge {
+  readonly #parts: NearParts
+  #bridge: Bridge | null = null
+  #over = false
+
+  constructor(parts: NearParts) {
+    this.#parts = parts
+    parts.waiter.socket.on('error', this.#onGone).on('close', this.#onGone)
+  }
+
+  abort(code: bigint, reason: BridgeReason): void {
+    if (this.#bridge !== null) return this.#bridge.abort(code, reason)
+    if (this.#over) return undefined
+    this.#over = true
+    const { stream, waiter: { socket, entry }, ledger, onOver } = this.#parts
+    stream.reset(code)
+    stream.stop(code)
+    this.#letGo()
+    cutSocket(socket)
+    ledger.ended(entry, reason)
+    return onOver()
+  }
+
+  /** Never rejects. */
+  async start(): Promise<void> {
+    const { stream, request, ledger } = this.#parts
+    const since = ledger.now()
+    try {
+      await writeAll(stream, request)
+      const loans = stream.borrow()
+      const answer = await loans.next()
+      if (this.#over) return void answer.value?.release()
+      if (answer.done === true || answer.value.bytes[0] !== ACCEPT) {
+        answer.value?.release()
+        return this.abort(TunnelCode.BAD_INIT, 'bad-init')
+      }
+      ledger.took('accept', ledger.now() - since)
+      this.#join(loans, behind(answer, loans))
+    } catch (error) {
+      const { errorCode } = error as { errorCode?: unknown }
+      this.abort(typeof errorCode === 'bigint' ? errorCode : TunnelCode.TCP, reasonOf(error))
+    }
+    return undefined
+  }
+
+  #join(loans: ReturnType<BidirectionalStream['borrow']>, first: Promise<LoanResult>): void {
+    const { stream, waiter: { socket, entry }, ledger, onOver } = this.#parts
+    this.#letGo()
+    this.#bridge = new Bridge({ socket, stream, loans, first, entry, ledger, up: 'to-stream', onOver })
+  }
+
+  #letGo(): void {
+    this.#parts.waiter.socket.off('error', this.#onGone).off('close', this.#onGone)
+  }
+
+  readonly #onGone = (): void => this.abort(TunnelCode.TCP, 'tcp')
+}
+
+/** What stands behind the accept byte: in the same piece, or in the next. */
+function behind({ value }: LoanResult, loans: AsyncIterator<NonNullable<LoanResult['value']>, undefined>): Promise<LoanResult> {
+  if (value !== undefined && value.bytes.length > 1) return Promise.resolve({ done: false, value: { bytes: value.bytes.subarray(1), release: value.release } })
+  value?.release()
+  return loans.next()
+}
