@@ -8,7 +8,6 @@
 export const LATER = {
   'accepting by hand: the endpoint takes connections by policy': ['B5'],
   '2^62 packets are out of reach, and no setting lowers that': ['C14'],
-  'NAT traversal and forward headers': rows('G', 13),
   'tunnels, reverse connections, mux': rows('H', 12),
   'faults of network and system': rows('J', 14),
 }

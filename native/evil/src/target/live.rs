@@ -1,12 +1,16 @@
 //! Any bytes as payload of packets with real keys into a connection that is up (attacks C, D, E, F; D17 to D19).
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use qbase::{Direction, EncryptionLevel, PathId, StreamId};
-use qconnection::Connection;
+use qbase::{
+    Direction, EncryptionLevel, PathId, StreamId,
+    param::{AddressDiscovery, TraversalParameter},
+};
+use qconnection::{Connection, TraversalSettings, connection::traversal::AnnouncedAddress};
+use qtraversal::{NatType, frame::AddressKind, nat::PortAllocation};
 
 use super::{food::Food, initials::expect_peace};
-use crate::{arena::{Arena, Setup, addresses}, stage::{Play, Stage}};
+use crate::{arena::{Arena, Setup, Way, addresses}, stage::{Play, Stage}};
 
 /// Packets of an evil client to a server whose application reads and writes.
 pub fn client_frames(data: &[u8]) {
@@ -15,7 +19,17 @@ pub fn client_frames(data: &[u8]) {
     let mut setup = if choice & 1 == 0 { Setup::default() } else { Setup::single_path() };
     // Such a peer gets ACK_FREQUENCY and IMMEDIATE_ACK as well.
     setup.parameters.min_ack_delay = (choice & 2 != 0).then_some(qbase::limits::MIN_ACK_DELAY);
+    if choice & 4 != 0 {
+        // A peer behind a relay, or not, that may be punched to.
+        setup.server.traversal = Some(TraversalSettings::default());
+        setup.parameters.traversal = Some(TraversalParameter::default());
+        setup.parameters.address_discovery = Some(AddressDiscovery::Both);
+        setup.way = if choice & 8 == 0 { Way::Relayed } else { Way::Straight };
+    }
     let mut arena = Arena::new(&setup).unwrap_or_else(|failure| unreachable!("{failure}"));
+    if choice & 4 != 0 {
+        announce(&mut arena);
+    }
     let mut steps = 0;
     while !food.is_empty() && steps < 200 && arena.connection().is_ok() {
         steps += 1;
@@ -81,6 +95,18 @@ pub fn server_frames(data: &[u8]) {
     expect_peace(stage.wait(Duration::from_secs(200)));
     let left = stage.client.statistics();
     assert_eq!((left.connections, left.routes, left.reset_tokens, left.pool_bytes_used), (0, 0, 0, 0));
+}
+
+/// The server has an address that punches may start from.
+fn announce(arena: &mut Arena) {
+    let now = arena.now;
+    let address = SocketAddr::from(([198, 51, 100, 200], 4_433));
+    let announced = AnnouncedAddress { address, kind: AddressKind::Mapped, tier: 0, nat_type: NatType::Dynamic, ports: PortAllocation::Preserving };
+    if let Ok(connection) = arena.connection_mut() {
+        // With traversal on there is room for the first.
+        let _ = connection.announce_address(now, addresses(1).local, announced);
+    }
+    expect_peace(arena.pump());
 }
 
 /// What the honest application does.

@@ -38,6 +38,8 @@ impl Endpoint {
     fn bury(&mut self, handle: ConnectionHandle) {
         self.run_actions(handle);
         if let Some(mut connection) = self.slots.remove(handle) {
+            // What its punches held of the budget (traversal T-94).
+            connection.drive_traversal(self.latest(), &mut self.probes);
             self.crowd.leave(handle.index);
             self.keep_log(handle, &mut connection);
             // What its streams held and what the application gave back last (attacks R5).

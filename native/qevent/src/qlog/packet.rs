@@ -5,7 +5,7 @@
 
 use qbase::{
     ConnectionId, PacketNumber, PathId, Reader,
-    frame::Frame,
+    frame::{Frame, traversal},
     packet::{KeyPhase, PacketType},
 };
 
@@ -103,13 +103,29 @@ pub fn members(json: &mut Json, header: &Header, payload: &[u8], size: usize, ex
         while !reader.is_empty() {
             let before = reader.remaining();
             // The frame that cannot be read is the last; what it costs stands in the event of the close.
-            let Ok(frame) = Frame::decode(&mut reader) else { break };
+            let Ok(frame) = Frame::decode(&mut reader) else {
+                write_foreign(json, payload, before);
+                break;
+            };
             frame::write(json, &frame, before.saturating_sub(reader.remaining()), exponent);
         }
     });
     json.key("raw").object(|json| {
         json.key("length").number(size as u64);
         json.key("payload_length").number(payload.len() as u64);
+    });
+}
+
+/// Frames about NATs are read elsewhere, and not all tell their length: from the first of them on the rest is one.
+fn write_foreign(json: &mut Json, payload: &[u8], left: usize) {
+    let Some(rest) = payload.get(payload.len().saturating_sub(left)..) else { return };
+    let Ok(kind) = Reader::new(rest).varint() else { return };
+    let Some(row) = traversal::spec(kind) else { return };
+    json.object(|json| {
+        json.key("frame_type").text("unknown");
+        json.key("frame_type_bytes").number(kind);
+        json.key("name").text(row.name);
+        json.key("raw").object(|json| json.key("length").number(left as u64));
     });
 }
 

@@ -116,6 +116,7 @@ pub struct SentProbe {
     pub four_tuple: FourTuple,
     pub ttl: u8,
     pub len: usize,
+    pub dcid: [u8; 8],
 }
 
 pub struct End {
@@ -130,6 +131,8 @@ pub struct End {
     /// As the STUN server sees sockets, by port.
     pub mapped: BTreeMap<u16, SocketAddr>,
     pub events: Vec<(Timestamp, Event)>,
+    /// Connection ids in the short headers of what went over paths.
+    pub dcids: BTreeSet<[u8; 8]>,
     pub received: u64,
     /// When bytes were read.
     pub reads: Vec<Timestamp>,
@@ -208,6 +211,7 @@ impl Net {
                 relayed: None,
                 mapped: BTreeMap::new(),
                 events: Vec::new(),
+                dcids: BTreeSet::new(),
                 received: 0,
                 reads: Vec::new(),
                 incoming: Vec::new(),
@@ -381,6 +385,11 @@ impl Net {
         timers.chain(self.world.next_event()).chain([self.keep_at]).min()
     }
 
+    /// Lets both ends act at this instant.
+    pub fn turn_once(&mut self) -> Result<(), Failure> {
+        self.turn()
+    }
+
     fn turn(&mut self) -> Result<(), Failure> {
         let now = self.now;
         if self.keep_at <= now {
@@ -475,8 +484,12 @@ impl Net {
         let mut buffer = std::mem::take(&mut self.buffer);
         while let Some(burst) = self.ends[end].endpoint.poll_transmit(self.now, &mut buffer, &SendLimits::default()) {
             for datagram in buffer[..burst.len].chunks(burst.segment_size) {
+                let quic = if burst.four_tuple.remote == self.relay() { ForwardHeader::strip(datagram).map_or(datagram, |stripped| stripped.quic) } else { datagram };
+                let dcid = quic.get(1..9).and_then(|dcid| dcid.try_into().ok()).unwrap_or_default();
                 if let Some(ttl) = burst.hop_limit {
-                    self.probes.push(SentProbe { at: self.now, end, four_tuple: burst.four_tuple, ttl, len: datagram.len() });
+                    self.probes.push(SentProbe { at: self.now, end, four_tuple: burst.four_tuple, ttl, len: datagram.len(), dcid });
+                } else if quic.first().is_some_and(|first| first & 0x80 == 0) {
+                    self.ends[end].dcids.insert(dcid);
                 }
                 self.put(end, burst.four_tuple, burst.hop_limit, burst.ecn, datagram);
             }

@@ -1,9 +1,20 @@
 //! A connection begins over a relay and finds its direct path: nothing is lost, nothing stands still for long, and it comes back
 //! (traversal T-85…T-102; issue measures).
 
-use qbase::frame::PathStatusKind;
-use qconnection::{Event, Multipath, TraversalNews, connection::events::PathEventKind};
+use qbase::{frame::PathStatusKind, limits};
+use qconnection::{
+    Event, Multipath, TraversalNews,
+    connection::{
+        events::PathEventKind,
+        traversal::{Plans, PunchRefused},
+    },
+};
 use qsim::{Failure, world::NatKind};
+use qtraversal::{
+    budget::PortSearch,
+    punch::strategy::{HELLO_TTL, KNOCK_TTL, Step, Then},
+    traversal::Start,
+};
 
 use crate::net::{CLIENT, Cut, Net, OTHER_PORT, PORT, SERVER, Setup, ms, secs};
 
@@ -268,5 +279,71 @@ fn the_application_hears_of_each_step_in_its_order() -> Result<(), Failure> {
         assert!(at >= last, "{steps:?}");
         last = at;
     }
+    Ok(())
+}
+
+/// traversal T-90…T-97: where the application allows it, ports are searched; probes keep their bound, sockets are closed again.
+#[test]
+fn with_leave_a_symmetric_and_a_port_restricted_end_meet_by_a_port_search() -> Result<(), Failure> {
+    let mut met = 0;
+    for seed in 0..3 {
+        let mut net = Net::new(Setup::new(NatKind::Symmetric, NatKind::PortRestricted, seed).with(|transport| {
+            if let Some(traversal) = &mut transport.traversal {
+                traversal.search = PortSearch::Allowed;
+            }
+        }))?;
+        net.announce_both()?;
+        met += u32::from(net.run_until(secs(28), Net::is_direct).is_ok());
+        for end in [CLIENT, SERVER] {
+            let sent = net.probes.iter().filter(|probe| probe.end == end).count();
+            assert!(sent > limits::PROBES_PER_ROUND && sent <= limits::SEARCH_PROBES_PER_ADDRESS, "{sent}");
+        }
+        assert!(net.probes.iter().any(|probe| probe.ttl == KNOCK_TTL) && net.probes.iter().all(|probe| [KNOCK_TTL, HELLO_TTL].contains(&probe.ttl)), "traversal T-88");
+        net.run_for(secs(2))?;
+        assert!(net.ends[CLIENT].endpoint.temporary_sockets() <= 1, "{}", net.ends[CLIENT].endpoint.temporary_sockets());
+    }
+    assert!(met >= 2, "{met} of 3");
+    Ok(())
+}
+
+/// traversal T-86: probes carry connection ids of their own, which no path had.
+#[test]
+fn the_first_probe_of_either_end_carries_an_id_that_no_path_carried() -> Result<(), Failure> {
+    let mut net = Net::new(Setup::new(NatKind::PortRestricted, NatKind::PortRestricted, 8))?;
+    net.run_for(ms(500))?;
+    let on_paths: Vec<_> = net.ends.iter().map(|end| end.dcids.clone()).collect();
+    net.announce_both()?;
+    net.run_until(secs(10), Net::is_direct)?;
+    for (end, used) in on_paths.into_iter().enumerate() {
+        let probe = net.probes.iter().find(|probe| probe.end == end).expect("it probed");
+        assert!(!used.is_empty() && !used.contains(&probe.dcid), "{end}");
+        assert!(!net.ends[end].dcids.contains(&probe.dcid), "{end}: nor did one after it");
+    }
+    Ok(())
+}
+
+/// traversal T-101: a plan whose every step the application is asked for.
+#[test]
+fn an_application_makes_the_plan_step_by_step() -> Result<(), Failure> {
+    let mut net = Net::new(Setup::new(NatKind::PortRestricted, NatKind::PortRestricted, 2).with(|transport| {
+        if let Some(traversal) = &mut transport.traversal {
+            (traversal.plans, traversal.start) = (Plans::Asked, Start::ByHand);
+        }
+    }))?;
+    net.announce_both()?;
+    net.run_for(ms(500))?;
+    let now = net.now;
+    let id = net.connection_mut(CLIENT)?.punch(now, 0, Plans::Asked).map_err(evil::ends::failure)?;
+    net.turn_once()?;
+    assert_eq!(net.connection_mut(CLIENT)?.punch(now, 0, Plans::Asked), Err(PunchRefused::Running));
+    assert_eq!(net.connection_mut(CLIENT)?.punch(now, 7, Plans::Own), Err(PunchRefused::NoPair));
+    let asked = |net: &Net, end: usize| net.news(end).filter(|(_, news)| matches!(news, TraversalNews::WantsSteps { .. })).count();
+    net.run_until(secs(1), |net| asked(net, CLIENT) == 1)?;
+    net.connection_mut(CLIENT)?.feed_punch(now, id, vec![Step::Tell, Step::ladder()], Then::Fail);
+    net.run_until(secs(2), |net| asked(net, SERVER) == 1)?;
+    let now = net.now;
+    net.connection_mut(SERVER)?.feed_punch(now, id.flipped(), vec![Step::ladder()], Then::Ask);
+    net.run_until(secs(5), Net::is_direct)?;
+    assert_eq!(net.connection_mut(CLIENT)?.punch(now, 0, Plans::Own), Err(PunchRefused::Direct));
     Ok(())
 }

@@ -51,7 +51,9 @@ impl Letters {
 
     /// It stands in a packet, or has no bytes.
     pub(super) fn on_written(&mut self, serial: u32) {
-        if let Some((_, frame)) = self.waiting.pop_front_if(|(first, _)| *first == serial) {
+        if self.waiting.front().is_some_and(|(first, _)| *first == serial)
+            && let Some((_, frame)) = self.waiting.pop_front()
+        {
             self.sent.insert(serial, frame);
         }
     }
