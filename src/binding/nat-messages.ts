@@ -106,7 +106,7 @@ export interface NativePunchContext {
 export type NativeNatOrder =
   /** Asks one server for the outer address of a bound socket: `nat-answer` or `nat-silence`. */
   | { do: 'nat-ask'; ticket: number; local: string; server: string; form: NativeStunForm; timeoutMs: number; tries: number }
-  /** Detects what NAT is before a bound socket: `nat-observation` events, then one `nat-report`. */
+  /** Detects what NAT is before a bound socket: `nat-observation` events, then one `nat-report`. Over a carrier no fresh sockets are made, so that filter and ports stay unknown. */
   | { do: 'nat-detect'; ticket: number; local: string; servers: string[]; form: NativeStunForm; timeoutMs: number; tries: number; life: boolean }
   /** Keeps a mapping alive until `nat-cancel`: `nat-mapping` events (traversal T-46). */
   | { do: 'nat-keep'; ticket: number; local: string; server: string; form: NativeStunForm }
