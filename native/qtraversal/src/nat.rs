@@ -236,7 +236,7 @@ impl Behaviour {
             Mapping::AddressDependent | Mapping::AddressAndPortDependent => return Some(NatType::Symmetric),
             Mapping::None | Mapping::EndpointIndependent => {}
         }
-        if self.constancy == Constancy::Changing {
+        if self.constancy == Constancy::Changing || self.after_contact == AfterContact::Changes {
             return Some(NatType::Dynamic);
         }
         match self.filtering {

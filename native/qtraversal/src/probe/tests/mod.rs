@@ -122,14 +122,14 @@ fn every_pair_of_mapping_and_filtering_is_told_by_an_rfc_5780_server() {
 
 /// traversal T-53: a Linux masquerade is no symmetric NAT, and is told by what a filtered packet does.
 #[test]
-fn a_nat_whose_mapping_changes_after_a_filtered_packet_is_endpoint_independent_and_known() {
-    for (linux, expected) in [(false, AfterContact::Keeps), (true, AfterContact::Changes)] {
+fn a_nat_whose_mapping_changes_after_a_filtered_packet_is_endpoint_independent_and_dynamic() {
+    for (linux, kind, expected) in [(false, NatType::RestrictedPort, AfterContact::Keeps), (true, NatType::Dynamic, AfterContact::Changes)] {
         for form in [Form::Rfc, Form::Dquic07] {
             for give in [Give::Same, Give::Random] {
                 let nat = Nat { linux, give, ..Nat::new(Mapping::EndpointIndependent, Filtering::AddressAndPortDependent) };
                 let detection = detect(nat, form, 0, 7);
                 let behaviour = detection.behaviour();
-                assert_eq!(behaviour.nat_type(), Some(NatType::RestrictedPort), "{detection:#?}");
+                assert_eq!((behaviour.mapping, behaviour.nat_type()), (Mapping::EndpointIndependent, Some(kind)), "{detection:#?}");
                 assert_eq!(behaviour.after_contact, expected, "{form:?} {detection:#?}");
             }
         }
