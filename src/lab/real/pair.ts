@@ -4,6 +4,7 @@
  * `quicbraid nat matrix --real` and by tests.
  */
 import { fileURLToPath } from 'node:url'
+import { whatDelaysLack } from './delays.ts'
 import type { RealNatKind } from './kinds.ts'
 import type { Line, Program } from './program.ts'
 import { RealLab } from './topology.ts'
@@ -13,6 +14,11 @@ export interface PairOptions {
   portSearch?: boolean
   /** What is not decided by then stays on the relay. @default 12000, or 40000 with `portSearch` */
   limitMs?: number
+}
+
+export interface PairLabOptions {
+  /** One way of a link between a router and the core. @default 25, or 0 where links can have no delay */
+  delayMs?: number
 }
 
 /** Columns as those of the experiment `nat`. */
@@ -32,10 +38,11 @@ export interface PairResult {
   reason: string | null
 }
 
+const LINK_MS = 25
 const LIMIT_MS = 12_000
 const SEARCH_LIMIT_MS = 40_000
 
-/** A laboratory with a relay and two clients that stays for many pairs: making one takes a second, another pair 20 ms. */
+/** A laboratory with a relay and two clients that stays for many pairs: making one takes a second; ends find out what NAT they are behind before they meet, which takes a few. */
 export class PairLab implements AsyncDisposable {
   readonly lab: RealLab
   readonly hub: Program
@@ -46,8 +53,8 @@ export class PairLab implements AsyncDisposable {
   readonly relayCa: string
 
   /** @throws QB_LAB_REAL: what is missing on this machine */
-  static async open(): Promise<PairLab> {
-    const lab = await RealLab.open({ clients: { a: ['none'], b: ['none'] } })
+  static async open({ delayMs = whatDelaysLack() === null ? LINK_MS : 0 }: PairLabOptions = {}): Promise<PairLab> {
+    const lab = await RealLab.open({ clients: { a: ['none'], b: ['none'] }, delayMs })
     try {
       const [hub, a, b] = ['hub', 'a', 'b'].map((host) => startPeer(lab, host)) as [Program, Program, Program]
       const relay = await hub.ask({ do: 'relay', ips: lab.hub })
@@ -87,8 +94,10 @@ export class PairLab implements AsyncDisposable {
     this.lab.become('a', kindA)
     this.lab.become('b', kindB)
     const { relay, relayCa } = this
-    const { address, ca } = await this.b.ask({ do: 'listen', local: this.lab.address('b'), relay, relayCa, portSearch })
-    const { firstByteMs } = await this.a.ask({ do: 'dial', local: this.lab.address('a'), address, ca, relay, relayCa, portSearch })
+    const near = this.a.ask({ do: 'prepare', local: this.lab.address('a'), relay, relayCa, portSearch })
+    const far = this.b.ask({ do: 'listen', local: this.lab.address('b'), relay, relayCa, portSearch })
+    const [{ address, ca }] = await Promise.all([far, near])
+    const { firstByteMs } = await this.a.ask({ do: 'dial', address, ca, relay, relayCa, portSearch })
     return { firstByteMs: Number(firstByteMs) }
   }
 

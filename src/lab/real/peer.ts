@@ -14,7 +14,8 @@ import { NatProbe, Relay, registerRelay } from '../../traversal/index.ts'
 import type { TraversalEvent, TraversalOptions } from '../../traversal/index.ts'
 
 const ALPN = 'nat'
-const RELAY_PORT = 4434
+/** Beside the port of other relays. */
+const RELAY_PORT = 4440
 /** Bytes go to and fro so often. */
 const BEAT_MS = 20
 const BEAT = new Uint8Array(200)
@@ -44,11 +45,15 @@ const state: State = { certificate: null, relay: null, endpoint: null, connectio
 const ORDERS: Readonly<Record<string, (order: never) => Promise<object>>> = {
   /** A relay and STUN server on two addresses. */
   async relay({ ips: [first, second] }: { ips: readonly [string, string] }) {
-    const { cert, key } = ownCertificate()
+    const { cert, key } = ownCertificate([first, second])
     const local = [RELAY_PORT, RELAY_PORT + 1].flatMap((port) => [`${first}:${port}`, `${second}:${port}`])
     const endpoint = await Endpoint.bind({ local })
     state.relay = await Relay.listen({ tls: { cert, key }, authorize() {}, alternate: `${second}:${RELAY_PORT + 1}` }, endpoint)
     return { address: state.relay.address, ca: cert }
+  },
+
+  async 'relay-statistics'() {
+    return { ...state.relay?.statistics() }
   },
 
   async classify({ local, servers }: { local: string; servers: readonly string[] }) {
@@ -65,16 +70,22 @@ const ORDERS: Readonly<Record<string, (order: never) => Promise<object>>> = {
     const { cert, key } = ownCertificate()
     const endpoint = await Endpoint.bind({ local: `${meeting.local}:0`, server: { cert, key, alpn: ALPN, traversal: traversalOf(meeting) } })
     state.endpoint = endpoint
-    const { address } = await registerRelay(endpoint, meeting.relay, { tls: relayTls(meeting) })
+    const { address } = await prepare(endpoint, meeting)
     void accept(endpoint)
     return { address, ca: cert }
   },
 
-  /** Over the relay, with bytes to and fro from then on. */
-  async dial({ address, ca, ...meeting }: Meeting & { address: string; ca: string }) {
+  async prepare(meeting: Meeting) {
     const endpoint = await Endpoint.bind({ local: `${meeting.local}:0` })
     state.endpoint = endpoint
-    await registerRelay(endpoint, meeting.relay, { tls: relayTls(meeting) })
+    await prepare(endpoint, meeting)
+    return {}
+  },
+
+  /** After `prepare`: over the relay, with bytes to and fro from then on. */
+  async dial({ address, ca, ...meeting }: Meeting & { address: string; ca: string }) {
+    const { endpoint } = state
+    if (endpoint === null) throw new Error('nothing is prepared')
     state.startMs = clock.now()
     const connection = await endpoint.connect(address, { alpn: ALPN, ca, serverName: 'localhost', traversal: traversalOf(meeting) })
     take(connection)
@@ -135,15 +146,21 @@ const ORDERS: Readonly<Record<string, (order: never) => Promise<object>>> = {
   },
 }
 
-function ownCertificate(): DevCertificate {
-  state.certificate ??= createDevCertificate()
+function ownCertificate(addresses: readonly string[] = []): DevCertificate {
+  state.certificate ??= createDevCertificate({ names: ['localhost', ...addresses] })
   return state.certificate
 }
 
-const relayTls = ({ relayCa }: Meeting): { ca: string; serverName: string } => ({ ca: relayCa, serverName: 'localhost' })
+const relayTls = ({ relayCa }: Meeting): { ca: string } => ({ ca: relayCa })
 
 function traversalOf(meeting: Meeting): TraversalOptions {
   return { relays: [meeting.relay], relayTls: relayTls(meeting), portSearch: meeting.portSearch }
+}
+
+/** Known to the relay, and knowing what NAT it is behind: connections of the endpoint begin with that. */
+async function prepare(endpoint: Endpoint, meeting: Meeting): Promise<{ address: string }> {
+  const [registration] = await Promise.all([registerRelay(endpoint, meeting.relay, { tls: relayTls(meeting) }), new NatProbe(endpoint, { servers: [meeting.relay] }).classify()])
+  return registration
 }
 
 function connected(): Connection {
