@@ -9,10 +9,10 @@ import { laboratory, oracle, REAL_NATS, RealLab } from './setup.mjs'
 function promised(kind) {
   if (kind === 'blocked') return { mapping: 'unknown', filtering: 'unknown', ports: 'unknown', afterContact: 'unknown', natted: true, blocked: true }
   const traits = REAL_NATS[kind]
-  if (traits === null) return { mapping: 'endpoint-independent', filtering: 'endpoint-independent', ports: 'preserving', afterContact: 'keeps', natted: false, blocked: false }
+  if (traits === null) return { mapping: 'endpoint-independent', filtering: 'endpoint-independent', ports: 'preserving', afterContact: 'unknown', natted: false, blocked: false }
   const { mapping, filtering, ports, tracker } = traits
-  const keeps = mapping === 'endpoint-independent'
-  return { mapping, filtering, ports, afterContact: !keeps ? 'unknown' : tracker ? 'changes' : 'keeps', natted: true, blocked: false }
+  const isTried = mapping === 'endpoint-independent' && filtering !== 'endpoint-independent'
+  return { mapping, filtering, ports, afterContact: !isTried ? 'unknown' : tracker ? 'changes' : 'keeps', natted: true, blocked: false }
 }
 
 laboratory('the laboratory of network namespaces', () => {

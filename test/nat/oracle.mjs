@@ -191,18 +191,23 @@ export async function classify(localIp, server) {
     const filtered = await open()
     await filtered.ask(server)
     const filtering = await filtered.hears(server, CHANGE_IP | CHANGE_PORT) ? 'endpoint-independent' : await filtered.hears(server, CHANGE_PORT) ? 'address' : 'address-port'
-    const early = await open()
-    const before = await early.ask(server)
-    await early.hears(server, CHANGE_IP | CHANGE_PORT)
-    const after = await early.ask(other)
     const natted = first.mapped.ip !== asker.local.ip
     return {
       mapping, filtering, ports: await portsOf(open, server), natted, blocked: false, mapped: text(first.mapped), local: text(asker.local),
-      afterContact: mapping !== 'endpoint-independent' ? 'unknown' : same(before.mapped, after.mapped) ? 'keeps' : 'changes',
+      afterContact: mapping === 'endpoint-independent' && filtering !== 'endpoint-independent' ? await afterContact(open, server, other) : 'unknown',
     }
   } finally {
     for (const asker of opened) asker.close()
   }
+}
+
+/** Does a packet of a peer that was not let in change the mapping towards that peer (RFC 4787 section 8)? */
+async function afterContact(open, server, other) {
+  const asker = await open()
+  const before = await asker.ask(server)
+  await asker.hears(server, CHANGE_IP | CHANGE_PORT)
+  const after = await asker.ask(other)
+  return same(before.mapped, after?.mapped ?? null) ? 'keeps' : 'changes'
 }
 
 /** Which outer port a new socket gets. */
