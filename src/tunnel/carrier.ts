@@ -15,6 +15,8 @@ const DEMUXES = new WeakMap<Endpoint, Demux>()
 
 /** As `Endpoint.carrier`; addresses in `send` and `receive` are the carrier's, those of its connections are of a private range. @throws as `Endpoint.carrier`, QB_CARRIER_TOO_SMALL below 1204 */
 export function headerCarrier(options: CarrierOptions): CarrierEndpoint {
+  // What is no carrier at all is refused in the words of every carrier.
+  if (typeof options !== 'object' || options === null || typeof options.send !== 'function') return Endpoint.carrier(options)
   const { maxDatagramSizeBytes: size, local } = options
   if (typeof size === 'number' && size < LEAST_BYTES) {
     throw new EndpointError('QB_CARRIER_TOO_SMALL', `the carrier takes datagrams of ${size} bytes (maxDatagramSizeBytes); with the header of pseudo-ports QUIC needs ${LEAST_BYTES}, use one that takes as much`, { value: { size, needed: LEAST_BYTES } })

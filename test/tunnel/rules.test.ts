@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { REAL_TIME } from '../../src/config/index.ts'
 import type { BidirectionalStream } from '../../src/index.ts'
-import { TUNNEL_ALPN, TUNNEL_LIMITS } from '../../src/tunnel/index.ts'
+import { TUNNEL_ALPN, TUNNEL_LIMITS, headerCarrier } from '../../src/tunnel/index.ts'
 import { TunnelCode } from '../../src/tunnel/codes.ts'
 import { Policy } from '../../src/tunnel/policy.ts'
 import { encodeRequest } from '../../src/tunnel/request.ts'
@@ -265,6 +265,25 @@ describe.skipIf(!MODULE_BUILT).each(KINDS)('a tunnel over %s', { timeout: 60_000
 })
 
 describe.skipIf(!MODULE_BUILT)('over a header carrier', { timeout: 60_000 }, () => {
+  /** tunnel T7 */
+  it('datagrams have four bytes less; a carrier that is too small for that, or none, is refused', async () => {
+    const send = (): void => {}
+    expect(() => headerCarrier({ maxDatagramSizeBytes: 1203, send })).toThrow(expect.objectContaining({ code: 'QB_CARRIER_TOO_SMALL', value: { size: 1203, needed: 1204 } }))
+    expect(() => headerCarrier({ maxDatagramSizeBytes: 1400 } as never)).toThrow(expect.objectContaining({ code: 'QB_OPTION_INVALID' }))
+    let longest = 0
+    const pair = await tunnelPair('header', { through: (datagrams) => {
+      for (const { bytes } of datagrams) longest = Math.max(longest, bytes.length)
+      return datagrams
+    } })
+    allowing(pair, (await echo()).address)
+    const { socket } = await tcpClient((await pair.open()).local)
+    socket.end(BIG)
+    await allOf(socket)
+    expect(longest).toBeLessThanOrEqual(1452)
+    expect(longest).toBeGreaterThan(1204)
+    await headerCarrier({ maxDatagramSizeBytes: 1204, send }).close()
+  })
+
   /** tunnel T5, T9 */
   it('two tunnels of one peer are two connections, with pseudo-ports of their own', async () => {
     const remotes = new Set<string>()
