@@ -105,10 +105,10 @@ describe.skipIf(!BUILT || !features.has('traversal'))('nat punch', () => {
     writeFileSync(join(folder, 'tokens'), 'secret\n')
     const relay = new Running('relay', '--json', '-l', '127.0.0.1:0', '--token-file', 'tokens', '--allow-private')
     const { address, pin } = (await relay.event('listening')) as unknown as { address: string; pin: string }
-    const bob = new Running('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'secret', '--local', '127.0.0.1', '--name', 'bob', '--json')
+    const bob = new Running('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'secret', '--local', '127.0.0.1', '--allow-private', '--name', 'bob', '--json')
     const waiting = (await bob.event('waiting')) as unknown as { address: string; pin: string }
     expect(waiting.address.startsWith(`${address}-127.0.0.1:`)).toBe(true)
-    const alice = await run('nat', 'punch', waiting.address, '--relay', address, '--relay-pin', pin, '--pin', waiting.pin, '--token', 'secret', '--local', '127.0.0.1', '--name', 'alice', '--json')
+    const alice = await run('nat', 'punch', waiting.address, '--relay', address, '--relay-pin', pin, '--pin', waiting.pin, '--token', 'secret', '--local', '127.0.0.1', '--allow-private', '--name', 'alice', '--json')
     expect(alice).toMatchObject({ exit: 0, json: { ok: true, direct: true, peer: 'bob', path: { remote: expect.not.stringContaining('-') } } })
     expect(await bob.ended).toBe(0)
     expect(bob.lines.at(-1)).toMatchObject({ ok: true, direct: true, peer: 'alice' })

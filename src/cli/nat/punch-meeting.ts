@@ -4,6 +4,7 @@ import type { NatReport, TraversalEvent } from '../../traversal/index.ts'
 import { nowMs, sleep } from '../clock.ts'
 import type { Stage } from '../exit.ts'
 import { printable } from '../format.ts'
+import { toJson } from '../json.ts'
 import type { Colors } from '../terminal.ts'
 import { Talk } from './punch-talk.ts'
 import { eventLine, step } from './punch-view.ts'
@@ -29,6 +30,8 @@ export class Meeting {
   #startedAt: number
   #talk: Talk
   #connection: Connection | null = null
+  /** The last event, whenever it was. */
+  #said = ''
   #probes = 0
   #path: { local: string; remote: string } | null = null
   #msToDirect: number | null = null
@@ -62,7 +65,7 @@ export class Meeting {
     this.#connection = connection
     this.stage = 'connected'
     const first = [...connection.paths][0]
-    this.#msToRelay = first?.relayed === true ? nowMs() - this.#startMs : null
+    this.#msToRelay = role === 'dials' && first?.relayed === true ? nowMs() - this.#startMs : null
     this.#path = first === undefined ? null : sides(first)
     this.say('good', `${first?.relayed === true ? 'relayed  ' : 'connected'}  ${connection.local} ─ ${connection.remote}`)
     const watching = connection.traversal.events$.subscribe((event) => this.#onEvent(event))
@@ -108,14 +111,17 @@ export class Meeting {
       signal.throwIfAborted()
       const { code = 'QB_INTERNAL', message } = error as { code?: string; message: string }
       this.failure = { code, message }
-      this.say('bad', `no direct path: ${message}`)
+      this.say('bad', `relayed    ${message}`)
     }
   }
 
   #onEvent(event: TraversalEvent): void {
     if (this.#events.length < MAX_EVENTS) this.#events.push(event)
+    // A report that is told again says nothing new.
+    const words = toJson({ ...event, atMs: 0 })
     const line = eventLine(event, this.#startedAt, this.#colors)
-    if (line !== null) this.#show(line)
+    if (line !== null && words !== this.#said) this.#show(line)
+    this.#said = words
   }
 }
 

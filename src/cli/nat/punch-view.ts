@@ -28,7 +28,8 @@ export function step(ms: number, mark: 'begin' | 'news' | 'good' | 'bad', words:
 
 /** One event of traversal; null: nobody needs to see it. */
 export function eventLine(event: TraversalEvent, startMs: number, colors: Colors): string | null {
-  const at = event.atMs - startMs
+  // What happened before anybody counted is told with the first instant.
+  const at = Math.max(0, event.atMs - startMs)
   switch (event.type) {
     case 'relay': return step(at, event.state === 'registered' ? 'news' : 'bad', `relay      ${event.relay} ${event.state}`, colors)
     case 'nat': return step(at, 'news', `our NAT    ${natWords(event.report)}`, colors)

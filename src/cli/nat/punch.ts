@@ -28,6 +28,7 @@ export interface PunchValues extends TrustValues, ObserveValues {
   name?: string
   strategy?: string
   portSearch?: true
+  allowPrivate?: true
 }
 
 const DRAIN_MS = 2000
@@ -43,6 +44,7 @@ export function addPunch(nat: Command, { terminal, end }: Context): void {
     .option('--name <name>', 'what the other end is told about us')
     .option('--strategy <file>', "punch by one's own plan: a file (.ts, .mjs, .js) that exports `strategy`")
     .option('--port-search', 'allow the search of ports, up to 1000 probes')
+    .option('--allow-private', 'also tell and try addresses that are not globally routable (those of one site are tried anyway)')
   addObserve(addTrust(command))
   command.action(async (peer: string | undefined, values: PunchValues) => end(await punch(peer, values, terminal)))
 }
@@ -55,6 +57,7 @@ async function punch(peer: string | undefined, values: PunchValues, terminal: Te
     ...(values.token === undefined ? {} : { relayToken: new TextEncoder().encode(values.token) }),
     ...(values.strategy === undefined ? {} : { strategy: await loadStrategy(values.strategy) }),
     ...(values.portSearch === true ? { portSearch: true } : {}),
+    ...(values.allowPrivate === true ? { privateTargets: 'always' } : {}),
   }
   using interrupted = new Interruption()
   await using metrics = await openMetrics(values, terminal)
