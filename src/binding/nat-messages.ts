@@ -21,6 +21,8 @@ export interface NativeTraversal {
   privateTargets: 'never' | 'same-site' | 'always'
   /** Networks of our interfaces, like `10.0.0.0/24`: private addresses in them are of the same site. */
   networks?: string[]
+  /** Networks probed although the Internet does not reach them. Feature `traversal.allow`. */
+  allow?: string[]
   /** Lower bounds than those of traversal T-97 and attacks L22. */
   probesPer60s?: number
   roundsPer60s?: number

@@ -2,7 +2,7 @@
 import * as v from 'valibot'
 import type { NativeTraversal } from '../binding/index.ts'
 import type { PunchStrategy, TraversalOptions } from '../nat/index.ts'
-import { parseAddress, splitPort } from './address.ts'
+import { splitPort } from './address.ts'
 import { invalidOption } from './check.ts'
 
 /** Of one list. */
@@ -46,11 +46,10 @@ export function checkTraversal(options: TraversalOptions, field: string): void {
   if (options.portSearch !== true && probes > PROBES.plain) throw invalidOption(`${field}.budget.probesPer60s`, probes, `at most ${PROBES.plain} without portSearch: bounds may only be lowered`)
 }
 
-/** What the engine decides by. Servers that are names are asked when they are known. */
+/** What the engine decides by. Servers are names as they were given. */
 export function nativeTraversal(options: TraversalOptions): NativeTraversal {
   const { profile = 'braid', auto = true, portSearch = false, privateTargets = 'same-site', budget = {}, strategy } = options
-  const stun = stunServers(options).filter((name) => parseAddress(name) !== null)
-  return { profile, auto, portSearch, privateTargets, ...budget, stun, stunForm: 'rfc5780', ownStrategy: strategy !== undefined }
+  return { profile, auto, portSearch, privateTargets, ...budget, stun: [...stunServers(options)], stunForm: 'rfc5780', ownStrategy: strategy !== undefined }
 }
 
 /** Who tells us our addresses. */

@@ -174,7 +174,7 @@ export class Endpoint implements AsyncDisposable {
     const { target, serverName, session, place, lease } = await prepareDial({ remote, options: prepared, signal, habitat: this.#habitat, keepers: this.#keepers, blocking: this.#blocking, agent: this.#owner.agent, check: () => this.#checkOpen() })
     const id = connectionId(this.#habitat)
     if (prepared.verify === 'none') this.#logger.warn?.('the server certificate is not verified (verify: none)', { connection: id, remote: target.remotes[0] })
-    const key = held(lease, () => this.#engine.connect(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session), () => rootCertificates))
+    const key = held(lease, () => this.#engine.connect(this.#owner.agent.fitted(nativeConnect(id, target.remotes, serverName, withinDatagram(prepared, this.#habitat.maxDatagramBytes), session)), () => rootCertificates))
     const connection = this.#add(key, { id, role: 'client', remote: target.remotes[0] ?? '', remotes: target.remotes, local: prepared.paths?.[0]?.local ?? '', serverName, kept: keptOptions(prepared), sessions: place })
     try {
       await untilUsable(connection, lease, signal)
@@ -306,7 +306,8 @@ export class Endpoint implements AsyncDisposable {
     // Asked from the first newcomer on; and not at all if the options turn out to be bad.
     this.#admission.use(server.admit ?? null)
     try {
-      this.#engine.listen(nativeServer(withinDatagram(server, this.#habitat.maxDatagramBytes)), () => rootCertificates)
+      const native = nativeServer(withinDatagram(server, this.#habitat.maxDatagramBytes))
+      this.#engine.listen(this.#owner.agent.fitted(native, (later) => this.#listening?.options === server && this.#engine.listen(later, () => rootCertificates)), () => rootCertificates)
     } catch (error) {
       this.#admission.use(this.#listening?.options.admit ?? null)
       throw error
@@ -348,7 +349,7 @@ export class Endpoint implements AsyncDisposable {
     if (verdict === 'accept') this.#checkListening()
     const terms = own === null || this.#listening === null ? null : prepareServer(this.#listening.options as ConnectionOptions, own, this.#features, '')
     if (terms !== null) checkIdBytes(terms, this.#idBytes, '')
-    this.#engine.admit(id, verdict, terms === null ? null : nativeServer(withinDatagram(terms, this.#habitat.maxDatagramBytes)), () => rootCertificates)
+    this.#engine.admit(id, verdict, terms === null ? null : this.#owner.agent.fitted(nativeServer(withinDatagram(terms, this.#habitat.maxDatagramBytes))), () => rootCertificates)
     if (terms !== null) this.#terms.set(id, keptOptions(terms))
   }
 

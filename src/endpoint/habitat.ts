@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
+import { networkInterfaces } from 'node:os'
 import { REAL_TIME, backgroundClock } from '../config/index.ts'
 import type { Clock, Timing } from '../config/index.ts'
 import { systemInterfaces } from '../path/index.ts'
@@ -27,6 +28,10 @@ export interface Habitat {
   lookup(host: string): Promise<readonly HostAddress[]>
   /** Takes every qlog beside the endpoint's own sink: name, line feed, whole records. Null: nobody does. */
   readonly onQlog: ((piece: string) => void) | null
+  /** Networks of this host's interfaces, like `10.0.0.0/24`. */
+  networks(): readonly string[]
+  /** Networks that everybody reaches here although the Internet does not. */
+  readonly publicNetworks: readonly string[]
   /** No datagram is longer. */
   readonly maxDatagramBytes: number
 }
@@ -42,5 +47,7 @@ export const PROCESS: Habitat = {
   random: (bytes) => randomBytes(bytes),
   lookup: (host) => lookup(host, { all: true, verbatim: true }),
   onQlog: null,
+  networks: () => Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).flatMap(({ cidr, internal }) => (cidr === null || internal ? [] : [cidr]))),
+  publicNetworks: [],
   maxDatagramBytes: 65_507,
 }

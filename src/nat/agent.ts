@@ -2,8 +2,8 @@
  * What one endpoint knows of the NATs before it, shared by its connections: the desk where servers are asked, registrations at relays,
  * reports. Made with the endpoint, costs nothing until somebody asks. `agentOf` finds it for the doors above.
  */
-import type { Engine, NativeEvent } from '../binding/index.ts'
-import { familyOf, formatAddress, invalidOption, parseAddress, parseRelayed, splitPort, tlsOf, unavailableOption, waitFor } from '../config/index.ts'
+import type { Engine, NativeEvent, NativeTransport, NativeTraversal } from '../binding/index.ts'
+import { familyOf, formatAddress, invalidOption, parseAddress, parseRelayed, splitPort, stunServers, tlsOf, unavailableOption, waitFor } from '../config/index.ts'
 import type { Cancel, Clock, ConnectionOptions, Logger, Sampling } from '../config/index.ts'
 import type { Endpoint, Habitat } from '../endpoint/index.ts'
 import { ConnectionError, EndpointError } from '../errors/index.ts'
@@ -22,10 +22,14 @@ export interface AgentOwner {
   readonly clock: Clock
   readonly interfaces: InterfaceWatch
   readonly logger: Logger
-  readonly habitat: Pick<Habitat, 'lookup' | 'random'>
+  readonly habitat: Pick<Habitat, 'lookup' | 'random' | 'networks' | 'publicNetworks'>
   /** Something is under way for which the process must not end; call the answer when it is over. */
   work(): Cancel
 }
+
+/** As many as the engine looks at. */
+const MAX_NETWORKS = 16
+const MAX_KNOWN = 64
 
 const AGENTS = new WeakMap<object, NatAgent>()
 
@@ -33,6 +37,8 @@ export class NatAgent {
   readonly owner: AgentOwner
   /** By relay and socket. */
   readonly #registrations = new Map<string, StandingRegistration>()
+  /** Servers that have names, as they were last found. */
+  readonly #known = new Map<string, string>()
   #desk: StunDesk | null = null
   #mappings: Mappings | null = null
   #ended = false
@@ -71,7 +77,22 @@ export class NatAgent {
     })
     const first = found[0]
     if (first === undefined) throw new ConnectionError('QB_RESOLVE_FAILED', `the name ${split.host} has no address; check the name or pass an address`)
-    return formatAddress({ host: first.address, port: split.port, family: first.family === 6 ? 6 : 4 })
+    const address = formatAddress({ host: first.address, port: split.port, family: first.family === 6 ? 6 : 4 })
+    if (this.#known.size < MAX_KNOWN) this.#known.set(name, address)
+    return address
+  }
+
+  /** Options for the engine with what only this endpoint knows: addresses of servers that have names, networks of the host. `again`: the same when names are known that were not. */
+  fitted<T extends { transport: NativeTransport }>(options: T, again?: (later: T) => void): T {
+    const { traversal } = options.transport
+    if (traversal === undefined) return options
+    const { features, habitat, logger } = this.owner
+    const known = (): string[] => traversal.stun.flatMap((name) => this.#known.get(name) ?? (parseAddress(name) === null ? [] : [name]))
+    const fit = (): T => ({ ...options, transport: { ...options.transport, traversal: { ...traversal, stun: known(), networks: habitat.networks().slice(0, MAX_NETWORKS), ...publicTargets(habitat.publicNetworks, features) } } })
+    if (again !== undefined && known().length < traversal.stun.length) {
+      Promise.all(traversal.stun.map((name) => this.resolve(name, 'traversal.stun'))).then(() => !this.#ended && again(fit())).catch((error: unknown) => logger.warn?.('a server for addresses was not found', { error }))
+    }
+    return fit()
   }
 
   /** The first bound socket of the family of `server`. @throws QB_BIND_FAILED */
@@ -117,9 +138,12 @@ export class NatAgent {
 
   /** Before a dial to a peer behind a relay: its relay, or else one of ours, is asked to know our socket, so that answers find us. Null: nobody is behind one. @throws QB_RELAY_REFUSED, what `connect` throws, the abort reason */
   async enter(remotes: readonly string[], options: ConnectionOptions, signal: AbortSignal | undefined): Promise<Lease | null> {
+    const traversal = typeof options.traversal === 'object' ? options.traversal : {}
+    // Who is not found is told of where it is asked.
+    await Promise.allSettled(stunServers(traversal).map((name) => this.resolve(name, 'traversal.stun')))
+    signal?.throwIfAborted()
     const relayed = remotes.map(parseRelayed).find((found) => found !== null)
     if (relayed === undefined || !this.owner.features.has('nat')) return null
-    const traversal = typeof options.traversal === 'object' ? options.traversal : {}
     const theirs = formatAddress({ ...relayed.relay, family: relayed.outer.family })
     const ours = await Promise.all((traversal.relays ?? []).map((name) => this.resolve(name, 'traversal.relays')))
     const index = ours.indexOf(theirs)
@@ -172,6 +196,12 @@ export class NatAgent {
     this.#mappings?.end()
     this.#desk?.end()
   }
+}
+
+/** In a world all may be probed that its hosts reach from everywhere. */
+function publicTargets(networks: readonly string[], features: ReadonlySet<string>): Partial<NativeTraversal> {
+  if (networks.length === 0) return {}
+  return features.has('traversal.allow') ? { allow: [...networks] } : { privateTargets: 'always' }
 }
 
 /** Of an endpoint that can do such things. @throws QB_OPTION_INVALID */

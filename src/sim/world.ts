@@ -39,6 +39,9 @@ export interface WorldPair {
   tls: Identity
 }
 
+/** What links have that join a router, or the outside of a translator. */
+const PUBLIC = ['198.18.0.0/15']
+
 /** The port of endpoints that name none. */
 const PORT = 4433
 
@@ -284,6 +287,8 @@ export class World implements AsyncDisposable {
       interfaces: () => JSON.parse(this.#native.interfaces(node)) as NativeInterface[],
       random: (bytes) => Buffer.from(this.#native.random(), 'hex').subarray(0, bytes),
       lookup: (name) => this.#lookup(name),
+      networks: () => this.#native.addresses(node).map((address) => `${address}/${address.includes(':') ? 64 : 24}`),
+      publicNetworks: PUBLIC,
       onQlog: this.#logs === null ? null : (piece) => this.#log(piece),
     }
   }

@@ -88,7 +88,7 @@ export class Relay implements AsyncDisposable {
 
   #serve(options: RelayOptions): void {
     const { tls, alternate, rateBitsPerSecPerClient = RATE_BITS, allowPrivateTargets = false } = options
-    const { endpoint, engine } = this.#agent.owner
+    const { endpoint, engine, habitat } = this.#agent.owner
     const clientAuth = tls.ca === undefined && tls.pins === undefined && typeof tls.verify !== 'function' ? 'none' : 'request'
     endpoint.listen({
       ...tls, alpn: RELAY_ALPN, clientAuth, traversal: false, multipath: 'off', earlyData: false, maxConnections: { perAddress: PER_ADDRESS },
@@ -97,7 +97,7 @@ export class Relay implements AsyncDisposable {
     const bytesPerSecond = Math.floor(rateBitsPerSecPerClient / 8)
     const burstBytes = Math.max(LEAST_BURST_BYTES, Math.floor(bytesPerSecond * BURST_SEC))
     engine.tell(0, { do: 'stun-serve', config: { sockets: stunSockets(endpoint.local, alternate), neighbours: [], forms: ['rfc5780', 'dquic', 'dquic-0.5'] } })
-    engine.tell(0, { do: 'relay-serve', config: { agent: [...agentAddresses(this.#agent)], allow: [], allowPrivate: allowPrivateTargets, bytesPerSecond, burstBytes } })
+    engine.tell(0, { do: 'relay-serve', config: { agent: [...agentAddresses(this.#agent)], allow: [...habitat.publicNetworks], allowPrivate: allowPrivateTargets, bytesPerSecond, burstBytes } })
     void this.#welcome(options)
   }
 
