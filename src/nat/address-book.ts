@@ -82,7 +82,12 @@ export class PunchBook implements AddressBook {
 
   /** Its number, or why it is not told. */
   tell({ local, address, kind, relay, tier, nat, portStep }: Candidate): NativeAnnounced {
-    return this.#part.engine.ask(this.#part.key, { ask: 'announce', local, address, kind, relay, tier, nat, portStep }) as NativeAnnounced
+    try {
+      return this.#part.engine.ask(this.#part.key, { ask: 'announce', local, address, kind, relay, tier, nat, portStep }) as NativeAnnounced
+    } catch {
+      // The engine knows of an end that is not told yet.
+      return { refused: 'off' }
+    }
   }
 
   onEvent({ side, change, address, atMs }: Extract<NativePunchEvent, { type: 'punch-address' }>): void {

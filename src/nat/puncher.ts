@@ -63,8 +63,13 @@ export class ConnectionPuncher implements Puncher {
   get probesSent(): number {
     const { part } = this.#owner
     if (part.error() !== null || part.traversal === null) return this.#probes
-    const state = part.engine.ask(part.key, { ask: 'traversal' }) as { probesSent?: number } | null
-    return (this.#probes = state?.probesSent ?? this.#probes)
+    try {
+      const state = part.engine.ask(part.key, { ask: 'traversal' }) as { probesSent?: number } | null
+      this.#probes = state?.probesSent ?? this.#probes
+    } catch {
+      // The engine knows of an end that is not told yet.
+    }
+    return this.#probes
   }
 
   async punch(remote: Address, options: Waiting & { strategy?: PunchStrategy } = {}): Promise<Path> {
@@ -108,11 +113,11 @@ export class ConnectionPuncher implements Puncher {
   }
 
   onRound(event: RoundEvent): void {
-    const { atMs, localSeq, remoteSeq, as, state, probes, reason } = event
+    const { atMs, localSeq, remoteSeq, as, state, plan, probes, reason } = event
     const punch = `${localSeq}-${remoteSeq}`
     if (state === 'started') this.#rounds.add(punch)
     else if (state !== 'yielded') this.#onEnd(punch, event)
-    if (state !== 'yielded') this.#owner.emit({ atMs, type: 'round', state, punch, as, probes, reason })
+    if (state !== 'yielded') this.#owner.emit({ atMs, type: 'round', state, punch, as, plan, probes, reason })
   }
 
   onWantsSteps(event: StepsEvent): void {
@@ -187,7 +192,7 @@ export class ConnectionPuncher implements Puncher {
 /** The engine's reasons in the words of the contract. */
 function codeOf(reason: string): ErrorCode {
   if (/budget|probed as may|volume/i.test(reason)) return 'QB_PUNCH_BUDGET'
-  return /policy|forbidden|not let/i.test(reason) ? 'QB_PUNCH_FORBIDDEN' : 'QB_PUNCH_FAILED'
+  return /must not be|not allowed|forbid/i.test(reason) ? 'QB_PUNCH_FORBIDDEN' : 'QB_PUNCH_FAILED'
 }
 
 const HINTS: Readonly<Record<string, string>> = { QB_PUNCH_BUDGET: 'wait a minute', QB_PUNCH_FORBIDDEN: "privateTargets and portSearch widen what may be probed" }

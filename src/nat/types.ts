@@ -138,7 +138,7 @@ export type TraversalEvent = { atMs: number } & (
   | { type: 'address'; change: 'added' | 'removed' | 'changed'; side: 'local' | 'remote'; address: Address }
   | { type: 'nat'; report: NatReport }
   | { type: 'relay'; relay: string; state: 'registered' | 'lost' | 'refused' }
-  | { type: 'round'; state: 'started' | 'done' | 'failed'; /** local and remote seq, e.g. '0-2' */ punch: string; as: 'active' | 'passive'; probes: number; reason: string }
+  | { type: 'round'; state: 'started' | 'done' | 'failed'; /** local and remote seq, e.g. '0-2' */ punch: string; as: 'active' | 'passive'; /** Name of what is tried, e.g. 'A6' (traversal §7) */ plan: string; probes: number; reason: string }
   | { type: 'upgraded' | 'fell-back'; /** path ids */ from: number; to: number; afterMs: number }
 )
 

@@ -107,7 +107,7 @@ describe('nat punch', () => {
     const base = { atMs: 1130 }
     const address = { kind: 'mapped' as const, address: '198.51.100.7:5000', relay: null, tier: 0, nat: 'restricted-port' as const, seq: 1 }
     expect(eventLine({ ...base, type: 'address', change: 'added', side: 'remote', address }, 1000, plain)).toBe("   130 ms  │ peer's     mapped 198.51.100.7:5000, restricted-port")
-    expect(eventLine({ ...base, type: 'round', state: 'failed', punch: '0-1', as: 'active', probes: 5, reason: 'no \u001B[31manswer' }, 1000, plain)).toBe('   130 ms  ✕ round 0-1  failed, active, no ?[31manswer, 5 probes')
+    expect(eventLine({ ...base, type: 'round', state: 'failed', punch: '0-1', as: 'active', plan: 'A6', probes: 5, reason: 'no \u001B[31manswer' }, 1000, plain)).toBe('   130 ms  ✕ round 0-1  failed, active, no ?[31manswer, 5 probes')
     expect(eventLine({ ...base, type: 'upgraded', from: 0, to: 1, afterMs: 90 }, 1000, plain)).toContain('path 0 (relay) to path 1 (direct)')
     expect(eventLine({ ...base, type: 'nat', report }, 1000, plain)).toContain('restricted-port, ports preserving, seen as 198.51.100.7:40000')
     expect(eventLine({ ...base, type: 'relay', relay: 'r:1', state: 'lost' }, 1000, plain)).toContain('r:1 lost')

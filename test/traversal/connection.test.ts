@@ -189,7 +189,7 @@ describe('a punch by hand', () => {
     expect(await punching).toMatchObject({ id: 0, relayed: false })
     expect([puncher.running, puncher.probesSent]).toEqual([0, 7])
     expect(at.events.filter(({ type }) => type === 'round')).toEqual([
-      { atMs: 5, type: 'round', state: 'started', punch: '0-3', as: 'active', probes: 0, reason: '' }, { atMs: 5, type: 'round', state: 'done', punch: '0-3', as: 'active', probes: 2, reason: 'hello' },
+      { atMs: 5, type: 'round', state: 'started', punch: '0-3', as: 'active', plan: 'A6', probes: 0, reason: '' }, { atMs: 5, type: 'round', state: 'done', punch: '0-3', as: 'active', plan: 'A6', probes: 2, reason: 'hello' },
     ])
     await at.done()
   })
@@ -201,7 +201,7 @@ describe('a punch by hand', () => {
     await turns(2)
     const { puncher } = at.near.traversal
     await expect(puncher.punch({ ...THEIRS, seq: 9 })).rejects.toMatchObject({ code: 'QB_OPTION_INVALID' })
-    for (const [reason, code] of [['silence', 'QB_PUNCH_FAILED'], ['budget', 'QB_PUNCH_BUDGET'], ['forbidden', 'QB_PUNCH_FORBIDDEN'], ['hopeless', 'QB_PUNCH_FAILED']] as const) {
+    for (const [reason, code] of [['silence', 'QB_PUNCH_FAILED'], ['probe budget is spent', 'QB_PUNCH_BUDGET'], ['address must not be probed', 'QB_PUNCH_FORBIDDEN'], ['nothing to try between these NATs', 'QB_PUNCH_FAILED']] as const) {
       const failing = puncher.punch(THEIRS)
       at.tell({ type: 'punch-round', localSeq: 0, remoteSeq: 3, as: 'active', state: 'failed', number: 1, plan: 'A6', probes: 5, reason })
       await expect(failing).rejects.toMatchObject({ code })
