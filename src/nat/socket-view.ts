@@ -53,7 +53,8 @@ export class SocketView {
 
   /** null: nobody has seen it. */
   get kind(): NatKind | null {
-    if (this.#report !== null) return this.#report.kind
+    // Of one vantage point alone a detection says nothing about the mapping, and then the worst.
+    if (this.#report !== null && this.#report.mapping !== 'unknown') return this.#report.kind
     const seen = this.#seen
     if (seen.length === 0 || !this.#isHeard) return null
     if (seen.some((address) => address !== seen[0])) return 'symmetric'

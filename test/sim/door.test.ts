@@ -36,4 +36,9 @@ describe.skipIf(!MODULE_BUILT || !existsSync(SIM))('the door quicbraid/sim', () 
     expect(received).toBe('received 4000000 stall within 300 ms')
     expect(run()[1]).toBe(hash)
   })
+
+  it('runs its example of two peers behind NATs: relayed at once, then direct', () => {
+    const said = execFileSync(process.execPath, [join(ROOT, 'examples/05-punch.mjs')], { encoding: 'utf8' })
+    expect(said).toBe('relayed true\ndirect true open\n')
+  })
 }, 30_000)
