@@ -1,12 +1,9 @@
 //! One packet with one frame that goes anywhere: the probes of traversal (traversal T-85; attacks G7).
 //!
 //! Called by the connection's traversal part. The packet has a number of a path and is sealed with the present key, and that is all
-//! it has to do with the path: it is in no window and has nothing to repeat, so that its loss is nobody's news.
+//! it has to do with the path: it is in no record and no window, so that its loss is nobody's news.
 
-use super::{
-    packet::{Head, Label, Protection, Purpose},
-    record::{PendingPacket, Weight},
-};
+use super::packet::{Head, Label, Protection, Purpose};
 use crate::{
     burst::pad,
     connection::{Connection, qlog::Plain},
@@ -59,17 +56,6 @@ pub(crate) fn write(
         (pending.at, pending.ecn, pending.aside) = (now, Ecn::NotEct, Some(four_tuple));
         (pending.len, pending.segment_size, pending.open) = (size, size, true);
         (pending.reason, pending.ended_by) = (Reason::OtherAddress, EndedBy::ShortSegment);
-        // As a packet of acknowledgements alone: only its number is remembered, so that it is none that was left out.
-        pending.packets.push(PendingPacket {
-            space: level.space(path),
-            level,
-            number,
-            size: size as u16,
-            segment: 0,
-            padding: 0,
-            weight: Weight::default(),
-            frames: 0,
-        });
     }
     Ok(size)
 }

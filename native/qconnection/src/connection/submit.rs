@@ -115,8 +115,6 @@ impl Connection {
             network.progress_at = now;
         }
         self.note_way(level, packet.number);
-        // What goes elsewhere with nothing to repeat is a punch: its loss is no loss of the path (attacks G7).
-        let is_punch = burst.aside.is_some() && frames.is_empty();
         if let Some(space) = self.space_mut(level, of) {
             let sent = SentPacket {
                 number: packet.number,
@@ -126,7 +124,7 @@ impl Connection {
                 // One probe per round trip beside the window (RFC 8899 §3): lost alone, it would otherwise block a small window.
                 in_flight: packet.weight.in_flight && !burst.mtu_probe,
                 ecn,
-                mtu_probe: burst.mtu_probe || is_punch,
+                mtu_probe: burst.mtu_probe,
             };
             space.sent.push(sent, frames);
             if packet.weight.ack_eliciting {

@@ -20,8 +20,8 @@ pub struct SentPacket {
     pub in_flight: bool,
     /// ECN mark of its datagram.
     pub ecn: Ecn,
-    /// It probes the path MTU, or a way through NATs: it does not count in flight, its loss is no congestion (RFC 9000 §14.4;
-    /// attacks G7), and silence after it is no reason for a PTO.
+    /// It probes the path MTU: it does not count in flight, its loss is no congestion (RFC 9000 §14.4), and silence after it
+    /// is no reason for a PTO.
     pub mtu_probe: bool,
 }
 
