@@ -104,6 +104,7 @@ async function measure({ net, relay, atA, atB, address, traversal }: Stage, limi
   const log = new RoundLog(near)
   const echo = await Echo.over(near, world)
   const far = await next(incoming)
+  const farLog = new RoundLog(far)
   void giveBack(far)
   const foundMs = await directOf(near, limitMs, world)
   await echo.end()
@@ -115,7 +116,7 @@ async function measure({ net, relay, atA, atB, address, traversal }: Stage, limi
   const { relayRttMs, directRttMs } = net
   return {
     direct: foundMs !== null, directMs: foundMs === null ? null : foundMs - start, firstByteMs: echo.firstMs - start, relayRttMs, directRttMs, plainFirstByteMs,
-    probes, rounds: log.rounds, winner: foundMs === null ? null : log.winner, pauseMs: Math.max(0, echo.slowestMs - relayRttMs),
+    probes, rounds: log.rounds, winner: foundMs === null ? null : (log.winner ?? farLog.winner), pauseMs: Math.max(0, echo.slowestMs - relayRttMs),
   }
 }
 
@@ -243,11 +244,12 @@ class RoundLog {
   rounds = 0
   winner: string | null = null
 
-  constructor({ traversal }: Connection) {
+  constructor({ traversal, role }: Connection) {
+    const other = role === 'client' ? 'server' : 'client'
     traversal.events$.subscribe((event: TraversalEvent) => {
       if (event.type !== 'round') return
       if (event.state === 'started') this.rounds += 1
-      if (event.state === 'done') this.winner ??= event.as === 'active' ? 'client' : 'server'
+      if (event.state === 'done') this.winner ??= event.as === 'active' ? role : other
     })
   }
 }
