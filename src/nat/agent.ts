@@ -88,7 +88,7 @@ export class NatAgent {
     if (traversal === undefined) return options
     const { features, habitat, logger } = this.owner
     const known = (): string[] => traversal.stun.flatMap((name) => this.#known.get(name) ?? (parseAddress(name) === null ? [] : [name]))
-    const fit = (): T => ({ ...options, transport: { ...options.transport, traversal: { ...traversal, stun: known(), networks: habitat.networks().slice(0, MAX_NETWORKS), ...publicTargets(habitat.publicNetworks, features) } } })
+    const fit = (): T => ({ ...options, transport: { ...options.transport, traversal: { ...traversal, stun: known(), networks: habitat.networks().slice(0, MAX_NETWORKS), ...publicTargets(habitat.publicNetworks, features, traversal) } } })
     if (again !== undefined && known().length < traversal.stun.length) {
       Promise.all(traversal.stun.map((name) => this.resolve(name, 'traversal.stun'))).then(() => !this.#ended && again(fit())).catch((error: unknown) => logger.warn?.('a server for addresses was not found', { error }))
     }
@@ -199,8 +199,8 @@ export class NatAgent {
 }
 
 /** In a world all may be probed that its hosts reach from everywhere. */
-function publicTargets(networks: readonly string[], features: ReadonlySet<string>): Partial<NativeTraversal> {
-  if (networks.length === 0) return {}
+function publicTargets(networks: readonly string[], features: ReadonlySet<string>, { privateTargets }: NativeTraversal): Partial<NativeTraversal> {
+  if (networks.length === 0 || (privateTargets === 'never' && !features.has('traversal.allow'))) return {}
   return features.has('traversal.allow') ? { allow: [...networks] } : { privateTargets: 'always' }
 }
 

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -14,6 +14,9 @@ const PATIENCE_MS = 180_000
 const CLI = fileURLToPath(new URL('../../dist/cli.mjs', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'quicbraid-nat-'))
 const features = new Set(BUILT ? loadNative().features() : [])
+
+/** Loopback addresses are told to nobody, so that nobody can be met there. */
+const OWN_IP = Object.values(networkInterfaces()).flatMap((list) => list ?? []).find(({ family, internal }) => family === 'IPv4' && !internal)?.address
 
 type Line = Readonly<Record<string, unknown>>
 
@@ -100,15 +103,15 @@ describe.skipIf(!BUILT || !features.has('nat'))('relay', () => {
   })
 })
 
-describe.skipIf(!BUILT || !features.has('traversal'))('nat punch', () => {
+describe.skipIf(!BUILT || !features.has('traversal') || OWN_IP === undefined)('nat punch', () => {
   it('meets over a relay and moves to a direct path while bytes go on', { timeout: PATIENCE_MS }, async () => {
     writeFileSync(join(folder, 'tokens'), 'secret\n')
-    const relay = new Running('relay', '--json', '-l', '127.0.0.1:0', '--token-file', 'tokens', '--allow-private')
+    const relay = new Running('relay', '--json', '-l', `${OWN_IP}:0`, '--token-file', 'tokens', '--allow-private')
     const { address, pin } = (await relay.event('listening')) as unknown as { address: string; pin: string }
-    const bob = new Running('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'secret', '--local', '127.0.0.1', '--allow-private', '--name', 'bob', '--json')
+    const bob = new Running('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'secret', '--local', OWN_IP ?? '', '--allow-private', '--name', 'bob', '--json')
     const waiting = (await bob.event('waiting')) as unknown as { address: string; pin: string }
-    expect(waiting.address.startsWith(`${address}-127.0.0.1:`)).toBe(true)
-    const alice = await run('nat', 'punch', waiting.address, '--relay', address, '--relay-pin', pin, '--pin', waiting.pin, '--token', 'secret', '--local', '127.0.0.1', '--allow-private', '--name', 'alice', '--json')
+    expect(waiting.address.startsWith(`${address}-${OWN_IP}:`)).toBe(true)
+    const alice = await run('nat', 'punch', waiting.address, '--relay', address, '--relay-pin', pin, '--pin', waiting.pin, '--token', 'secret', '--local', OWN_IP ?? '', '--allow-private', '--name', 'alice', '--json')
     expect(alice).toMatchObject({ exit: 0, json: { ok: true, direct: true, peer: 'bob', path: { remote: expect.not.stringContaining('-') } } })
     expect(await bob.ended).toBe(0)
     expect(bob.lines.at(-1)).toMatchObject({ ok: true, direct: true, peer: 'alice' })

@@ -35,7 +35,7 @@ export function eventLine(event: TraversalEvent, startMs: number, colors: Colors
     case 'nat': return step(at, 'news', `our NAT    ${natWords(event.report)}`, colors)
     case 'address': return step(at, 'news', `${event.side === 'local' ? 'ours      ' : "peer's    "} ${event.change === 'added' ? '' : `${event.change} `}${addressWords(event.address)}`, colors)
     case 'round': {
-      const words = `round ${event.punch.padEnd(5)}${event.state}, ${event.as}${event.reason === '' ? '' : `, ${printable(event.reason)}`}${event.state === 'started' ? '' : `, ${event.probes} probes`}`
+      const words = `round ${event.punch.padEnd(5)}${event.state}, ${event.as}${event.reason === '' ? '' : `, ${printable(event.reason)}`}${event.state === 'started' ? '' : `, ${event.probes} ${event.probes === 1 ? 'probe' : 'probes'}`}`
       return step(at, event.state === 'failed' ? 'bad' : 'news', words, colors)
     }
     case 'upgraded': return step(at, 'good', `upgraded   path ${event.from} (relay) to path ${event.to} (direct)`, colors)

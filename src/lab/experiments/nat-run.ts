@@ -87,7 +87,7 @@ async function prepare(net: NatNetwork, options: Partial<TraversalOptions>): Pro
   // No `ca`: that would ask clients for certificates.
   const relay = await Relay.listen({ tls: { cert, key }, authorize() {}, alternate: `${second}:${RELAY_PORT + 1}` }, atRelay)
   const relayTls = { ca }
-  const traversal: TraversalOptions = { relays: [relay.address], relayTls, ...options }
+  const traversal: TraversalOptions = { relays: [relay.address], relayTls, privateTargets: 'never', ...options }
   const [atA, atB] = await Promise.all([net.a.bind(), net.b.bind({ server: { ...net.tls, alpn: ALPN, traversal } })])
   const ready = async (endpoint: Endpoint): Promise<string> => {
     const [{ address }] = await Promise.all([registerRelay(endpoint, relay.address, { tls: relayTls }), new NatProbe(endpoint, { servers: [relay.address] }).classify()])
@@ -249,7 +249,7 @@ class RoundLog {
     traversal.events$.subscribe((event: TraversalEvent) => {
       if (event.type !== 'round') return
       if (event.state === 'started') this.rounds += 1
-      if (event.state === 'done') this.winner ??= event.as === 'active' ? role : other
+      if (event.state === 'done') this.winner ??= `${event.as === 'active' ? role : other}${event.as === 'active' && event.plan !== '' ? `, ${event.plan}` : ''}`
     })
   }
 }
