@@ -170,6 +170,7 @@ impl Connection {
             application.keys.on_timer(now);
         }
         self.prune_datagrams(now);
+        self.on_traversal_timer(now);
         self.on_early_timer(now);
         self.on_stagger_timer(now);
         self.on_loss_timers(now);

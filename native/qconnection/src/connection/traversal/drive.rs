@@ -69,7 +69,7 @@ impl Connection {
         }
         // The application has had its turn before this one, and hears of what happened here in another one at once.
         if let Some(part) = self.traversal.as_mut().filter(|_| self.events.len() > told) {
-            part.wake_at = Some(now);
+            part.news_since.get_or_insert(now);
         }
     }
 

@@ -77,6 +77,8 @@ pub(crate) struct Part {
     observed: observed::Observed,
     /// When the next turn is due, if nothing happens before.
     wake_at: Option<Timestamp>,
+    /// News wait since then, and the application's turn has passed.
+    news_since: Option<Timestamp>,
 }
 
 impl Part {
@@ -100,6 +102,7 @@ impl Part {
             holes: holes::Holes::default(),
             observed: observed::Observed::default(),
             wake_at: None,
+            news_since: None,
         }
     }
 
@@ -180,6 +183,14 @@ impl Connection {
 
     /// When the part wants a turn.
     pub(super) fn traversal_timer(&self) -> Option<Timestamp> {
-        self.traversal.as_ref()?.wake_at
+        let part = self.traversal.as_ref()?;
+        [part.wake_at, part.news_since].into_iter().flatten().min()
+    }
+
+    /// A turn has begun, in which the application hears what is new.
+    pub(super) fn on_traversal_timer(&mut self, now: Timestamp) {
+        if let Some(part) = &mut self.traversal {
+            part.news_since.take_if(|since| *since <= now);
+        }
     }
 }
