@@ -45,13 +45,13 @@ use self::{carrier::NativeCarrier, endpoint::NativeEndpoint, error::guarded, rel
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 54] = [
+const FEATURES: [&str; 55] = [
     "verify", "admit", "ping", "spin", "greaseQuicBit", "disableActiveMigration", "hystart", "newTokens", "halfRttData",
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
     "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency", "handshake.race", "handshake.shared",
     "handshake.independent", "multiAddressHandshake", "interface", "preferredAddress", "migrate",
     "scheduler.backup", "scheduler.blest", "scheduler.ecf", "scheduler.deadline", "scheduler.weighted", "scheduler.plan", "pins",
-    "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace", "raw", "carrier", "blockList", "serverId", "connectionIdBytes", "nat", "traversal", "relay",
+    "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace", "raw", "carrier", "blockList", "serverId", "connectionIdBytes", "nat", "traversal", "traversal.allow", "relay",
 ];
 
 /// The contract this build answers.

@@ -69,7 +69,7 @@ fn every_kind_of_the_reference_table_is_told_from_the_others() -> Result<(), Fai
         (K::AddressRestricted, M::EndpointIndependent, F::AddressDependent, P::Preserving, A::Keeps, T::RestrictedCone),
         (K::PortRestricted, M::EndpointIndependent, F::AddressAndPortDependent, P::Preserving, A::Keeps, T::RestrictedPort),
         (K::Symmetric, M::AddressAndPortDependent, F::AddressAndPortDependent, P::Random, A::Unknown, T::Symmetric),
-        (K::Linux, M::EndpointIndependent, F::AddressAndPortDependent, P::Preserving, A::Changes, T::RestrictedPort),
+        (K::Linux, M::EndpointIndependent, F::AddressAndPortDependent, P::Preserving, A::Changes, T::Dynamic),
         (K::AddressDependent, M::AddressDependent, F::AddressAndPortDependent, P::Random, A::Unknown, T::Symmetric),
         (K::Sequential, M::AddressAndPortDependent, F::AddressAndPortDependent, P::Sequential { step: 1 }, A::Unknown, T::Symmetric),
     ];

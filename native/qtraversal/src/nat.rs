@@ -157,6 +157,8 @@ pub struct Observation {
     pub from: Option<SocketAddr>,
     /// The mapped address in it; for a hairpin the source that was seen.
     pub mapped: Option<SocketAddr>,
+    /// Since the question; `None`: silence, or it was sent more than once and the answer may be to any of them.
+    pub rtt: Option<Duration>,
 }
 
 /// Whether a mapping that looked endpoint-independent stayed so for a later destination (traversal T-52).

@@ -25,6 +25,9 @@ pub struct Traversal {
     /// Of our interfaces: what is the same site.
     #[serde(default)]
     networks: Vec<Network>,
+    /// Probed although the Internet does not reach them.
+    #[serde(default)]
+    allow: Vec<Network>,
     #[serde(rename = "probesPer60s")]
     probes_per_60s: Option<usize>,
     #[serde(rename = "roundsPer60s")]
@@ -62,6 +65,7 @@ impl Traversal {
             }
             PrivateTargets::Always => (everywhere.into_iter().fold(ProbePolicy::default(), ProbePolicy::allowing), Disclosure::Everyone),
         };
+        let policy = self.allow.iter().fold(policy, |policy, network| policy.allowing(network.0));
         TraversalSettings {
             profile: match self.profile {
                 Profile::Braid => ProfileKind::Braid,
@@ -87,7 +91,7 @@ mod tests {
 
     fn settings(targets: &str) -> TraversalSettings {
         let json = format!(
-            r#"{{"profile":"dquic","auto":false,"ownStrategy":true,"portSearch":true,"privateTargets":"{targets}","networks":["10.0.0.0/24"],"probesPer60s":12,"stun":["192.0.2.1:3478"],"stunForm":"dquic"}}"#
+            r#"{{"profile":"dquic","auto":false,"ownStrategy":true,"portSearch":true,"privateTargets":"{targets}","networks":["10.0.0.0/24"],"allow":["198.18.0.0/15"],"probesPer60s":12,"stun":["192.0.2.1:3478"],"stunForm":"dquic"}}"#
         );
         serde_json::from_str::<Traversal>(&json).unwrap_or_else(|error| panic!("{error}")).settings()
     }
@@ -111,6 +115,7 @@ mod tests {
             let admits = |text: &str| settings.policy.admits(text.parse().expect("address")).is_ok();
             assert_eq!((admits("10.0.0.9:6000"), admits("10.0.1.9:6000"), settings.disclosure), (near, far, disclosure), "{targets}");
             assert!(admits("8.8.8.8:6000") && !admits("8.8.8.8:53"), "{targets}");
+            assert!(admits("198.18.3.1:6000") && admits("203.0.113.1:6000") == (targets == "always"), "{targets}");
         }
     }
 }

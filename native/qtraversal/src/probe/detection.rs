@@ -284,6 +284,7 @@ impl Detection {
             sent: asked.transaction.sent(),
             from: answer.map(|answer| answer.from),
             mapped,
+            rtt: answer.and_then(|answer| answer.round_trip),
         });
         match self.stage {
             Stage::First(n) => match success {
@@ -421,7 +422,7 @@ impl Detection {
         self.behaviour.hairpin = hairpin;
         let server = trial.target();
         let sent = trial.sent();
-        self.observe(Observation { at: now, socket: 1, server, question: Question::Hairpin, sent, from, mapped: from });
+        self.observe(Observation { at: now, socket: 1, server, question: Question::Hairpin, sent, from, mapped: from, rtt: None });
         self.trial = None;
         self.stage = Stage::Done;
     }

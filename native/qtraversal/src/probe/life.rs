@@ -189,6 +189,7 @@ impl LifeSearch {
                         sent: question.sent(),
                         from: answer.map(|answer| answer.from),
                         mapped,
+                        rtt: answer.and_then(|answer| answer.round_trip),
                     });
                 }
                 self.learned(if success.is_some() { Fate::Alive } else { Fate::Gone });

@@ -50,7 +50,7 @@ impl Observation {
             tries: seen.sent,
             answered_by: seen.from.map(text),
             mapped: seen.mapped.map(text),
-            rtt_ms: None,
+            rtt_ms: seen.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
         }
     }
 }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_report_has_the_words_of_rfc_4787_and_what_was_seen() {
         let (server, mapped) = ("192.0.2.1:3478".parse().expect("server"), "198.51.100.7:6000".parse().expect("mapped"));
-        let seen = nat::Observation { at: Timestamp::from_millis(7), socket: 0, server, question: Question::Mapping, sent: 2, from: Some(server), mapped: Some(mapped) };
+        let seen = nat::Observation { at: Timestamp::from_millis(7), socket: 0, server, question: Question::Mapping, sent: 2, from: Some(server), mapped: Some(mapped), rtt: Some(Duration::from_micros(1_500)) };
         let observation = Observation::of(&seen, 7.5);
         let behaviour = Behaviour {
             reach: Reach::Open,
@@ -223,10 +223,10 @@ mod tests {
         };
         let report = serde_json::to_value(Report::of(&behaviour, vec![observation])).expect("json");
         let expected = json!({
-            "kind": "restricted-port", "mapping": "endpoint-independent", "filtering": "address-port", "hairpin": true,
+            "kind": "dynamic", "mapping": "endpoint-independent", "filtering": "address-port", "hairpin": true,
             "ports": {"allocation": "sequential", "step": -2}, "afterContact": "changes", "mappingLifeMs": 30_000.0,
             "local": "10.0.0.2:4433", "mapped": "198.51.100.7:6000", "natted": true,
-            "observations": [{"atMs": 7.5, "test": "mapping", "server": "192.0.2.1:3478", "tries": 2, "answeredBy": "192.0.2.1:3478", "mapped": "198.51.100.7:6000", "rttMs": null}],
+            "observations": [{"atMs": 7.5, "test": "mapping", "server": "192.0.2.1:3478", "tries": 2, "answeredBy": "192.0.2.1:3478", "mapped": "198.51.100.7:6000", "rttMs": 1.5}],
         });
         assert_eq!(report, expected);
         let fresh = Observation::of(&nat::Observation { socket: 2, question: Question::Life(Duration::from_secs(30)), ..seen }, 0.0);
