@@ -35,6 +35,9 @@ pub struct Sockets {
     bound: BTreeMap<usize, Vec<SocketFacts>>,
     /// Those that the machine of a seat wished for: for datagrams that name their port.
     temporary: BTreeSet<(usize, SocketAddr)>,
+    /// By host and IP: the port to try first. One that was given back is not soon given again, as systems do it: translators
+    /// still know it.
+    next: BTreeMap<(NodeId, IpAddr), u16>,
 }
 
 impl Sockets {
@@ -65,6 +68,15 @@ impl Sockets {
             return ports.all(|(_, other)| other.port() != address.port());
         }
         !self.seats.contains_key(&(host, address)) && !self.seats.contains_key(&(host, any))
+    }
+
+    /// A free port for a socket that wishes for none; `None`: all are taken.
+    fn ephemeral_port(&mut self, host: NodeId, ip: IpAddr) -> Option<u16> {
+        let first = self.next.get(&(host, ip)).copied().unwrap_or(EPHEMERAL_PORT);
+        let is_free = |port: &u16| self.is_free(host, SocketAddr::new(ip, *port));
+        let port = (first..=u16::MAX).chain(EPHEMERAL_PORT..first).find(is_free)?;
+        self.next.insert((host, ip), port.checked_add(1).unwrap_or(EPHEMERAL_PORT));
+        Some(port)
     }
 
     fn of(&self, seat: usize) -> &[SocketFacts] {
@@ -130,8 +142,7 @@ impl Place<'_> {
             return Err(refuse(ErrorKind::AddrNotAvailable));
         }
         if address.port() == 0 {
-            let free = |port: &u16| self.sockets.is_free(self.host, SocketAddr::new(address.ip(), *port));
-            address.set_port((EPHEMERAL_PORT..=u16::MAX).find(free).ok_or_else(|| refuse(ErrorKind::AddrInUse))?);
+            address.set_port(self.sockets.ephemeral_port(self.host, address.ip()).ok_or_else(|| refuse(ErrorKind::AddrInUse))?);
         } else if !self.sockets.is_free(self.host, address) {
             return Err(refuse(ErrorKind::AddrInUse));
         }
@@ -232,5 +243,24 @@ mod tests {
         assert_eq!(sockets.receiver(host, temporary), Some(3));
         sockets.leave(3);
         assert_eq!((sockets.receiver(host, temporary), sockets.temporary.len()), (None, 0));
+    }
+
+    /// traversal T-96: a port that comes back at once would have the mappings of its last owner, and foretold ports be wrong.
+    #[test]
+    fn a_port_that_was_given_back_is_given_again_last() {
+        let mut topology = Topology::new(1);
+        let [host, other] = [topology.host(), topology.host()];
+        topology.link(Timestamp::ZERO, host, other, &LinkShape::default(), Addressing::default()).expect("link");
+        let ip = topology.addresses(host).next().expect("address");
+        let mut sockets = Sockets::default();
+        let ports: Vec<_> = (0..3).map(|seat| {
+            let mut place = Place { topology: &mut topology, sockets: &mut sockets, host, seat, now: Timestamp::ZERO };
+            let port = place.open(&SocketConfig::new(SocketAddr::new(ip, 0))).expect("a port").local.port();
+            sockets.leave(seat);
+            port
+        }).collect();
+        assert_eq!(ports, [EPHEMERAL_PORT, EPHEMERAL_PORT + 1, EPHEMERAL_PORT + 2]);
+        sockets.next.insert((host, ip), u16::MAX);
+        assert_eq!([(); 2].map(|()| sockets.ephemeral_port(host, ip)), [Some(u16::MAX), Some(EPHEMERAL_PORT)], "from the end to the beginning");
     }
 }
