@@ -2,6 +2,7 @@
  * What this build of the engine lacks is refused, by the table below, never ignored. The native module names what it has
  * beyond the base (`features()`), so that the table stands still while the engine grows.
  */
+import { OptionError } from '../errors/index.ts'
 import { unavailableOption } from './check.ts'
 import { isOwnScheduler } from './scheduler.ts'
 
@@ -71,4 +72,12 @@ export function refuseUnavailable(kind: 'connection' | 'endpoint' | 'path', opti
     const feature = value === undefined ? null : (rules[name]?.(value) ?? null)
     if (feature !== null && !features.has(feature)) throw unavailableOption(field === '' ? name : `${field}.${name}`, value)
   }
+  if (kind === 'connection') refuseMappings((options as Options)['traversal'], features, field === '' ? 'traversal' : `${field}.traversal`)
+}
+
+/** Ports of a gateway, where there can be none. */
+function refuseMappings(traversal: unknown, features: ReadonlySet<string>, field: string): void {
+  const sources = typeof traversal === 'object' && traversal !== null ? (traversal as Options)['sources'] : undefined
+  if (!Array.isArray(sources) || !sources.includes('port-mapping') || features.has('traversal.portMapping')) return
+  throw new OptionError('QB_OPTION_INVALID', `option ${field}.sources has 'port-mapping', but simulated worlds and carriers have no gateway to ask; leave it out`, { field: `${field}.sources`, value: 'port-mapping' })
 }

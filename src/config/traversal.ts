@@ -3,7 +3,7 @@ import * as v from 'valibot'
 import type { NativeTraversal } from '../binding/index.ts'
 import type { PunchStrategy, TraversalOptions } from '../nat/index.ts'
 import { splitPort } from './address.ts'
-import { invalidOption, unavailableOption } from './check.ts'
+import { invalidOption } from './check.ts'
 
 /** Of one list. */
 const MAX_SERVERS = 8
@@ -42,7 +42,6 @@ export const traversalSchema = (tls: v.GenericSchema): v.GenericSchema<unknown, 
 
 /** What single fields cannot tell. @throws QB_OPTION_INVALID */
 export function checkTraversal(options: TraversalOptions, field: string): void {
-  if (options.sources?.includes('port-mapping') === true) throw unavailableOption(`${field}.sources`, 'port-mapping')
   const probes = options.budget?.probesPer60s ?? 0
   if (options.portSearch !== true && probes > PROBES.plain) throw invalidOption(`${field}.budget.probesPer60s`, probes, `at most ${PROBES.plain} without portSearch: bounds may only be lowered`)
 }

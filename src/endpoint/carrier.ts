@@ -99,7 +99,7 @@ class CarrierLoop {
     const { clock, seed, maxDatagramBytes } = this.#choice
     const own = clock === undefined ? {} : { clock, timing: timingOf(clock, this.#zeroMs, this.#zeroUnixMs) }
     // A carrier has no interfaces that come and go.
-    return { driver: 'carrier', interfaces: () => [], maxDatagramBytes, ...own, ...(seed === undefined ? {} : { random: (bytes: number) => this.#random(seed, bytes) }) }
+    return { driver: 'carrier', interfaces: () => [], portMapper: null, maxDatagramBytes, ...own, ...(seed === undefined ? {} : { random: (bytes: number) => this.#random(seed, bytes) }) }
   }
 
   receive(datagrams: readonly CarrierDatagram[]): void {

@@ -66,7 +66,7 @@ export class Endpoint implements AsyncDisposable {
 
   static {
     bindWith = (module, options, habitat = {}) => {
-      const features = new Set(module.features())
+      const features = new Set(habitat.portMapper === null ? module.features() : [...module.features(), 'traversal.portMapping'])
       return new Endpoint(module, features, prepareEndpoint(options, features), { ...PROCESS, ...habitat })
     }
   }

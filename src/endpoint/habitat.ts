@@ -7,6 +7,8 @@ import { lookup } from 'node:dns/promises'
 import { networkInterfaces } from 'node:os'
 import { REAL_TIME, backgroundClock } from '../config/index.ts'
 import type { Clock, Timing } from '../config/index.ts'
+import { systemPortMapper } from '../nat/index.ts'
+import type { PortMapper } from '../nat/index.ts'
 import { systemInterfaces } from '../path/index.ts'
 import type { InterfaceSource } from '../path/index.ts'
 
@@ -32,6 +34,8 @@ export interface Habitat {
   networks(): readonly string[]
   /** Networks that everybody reaches here although the Internet does not. */
   readonly publicNetworks: readonly string[]
+  /** Who asks the gateway of this host for ports; null: there is none. Rejects without the package it needs. */
+  readonly portMapper: (() => Promise<PortMapper>) | null
   /** No datagram is longer. */
   readonly maxDatagramBytes: number
 }
@@ -49,5 +53,6 @@ export const PROCESS: Habitat = {
   onQlog: null,
   networks: () => Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).flatMap(({ cidr, internal }) => (cidr === null || internal ? [] : [cidr]))),
   publicNetworks: [],
+  portMapper: () => systemPortMapper(),
   maxDatagramBytes: 65_507,
 }

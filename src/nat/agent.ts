@@ -10,6 +10,7 @@ import { ConnectionError, EndpointError } from '../errors/index.ts'
 import type { InterfaceWatch } from '../path/index.ts'
 import { StunDesk } from './desk.ts'
 import { Mappings } from './mappings.ts'
+import { PortMappings } from './port-mappings.ts'
 import { checkRelay, StandingRegistration } from './registration.ts'
 import type { Lease, RelayState, RelayTerms } from './registration.ts'
 
@@ -22,7 +23,7 @@ export interface AgentOwner {
   readonly clock: Clock
   readonly interfaces: InterfaceWatch
   readonly logger: Logger
-  readonly habitat: Pick<Habitat, 'lookup' | 'random' | 'networks' | 'publicNetworks'>
+  readonly habitat: Pick<Habitat, 'lookup' | 'random' | 'networks' | 'publicNetworks' | 'portMapper'>
   /** Something is under way for which the process must not end; call the answer when it is over. */
   work(): Cancel
 }
@@ -41,6 +42,7 @@ export class NatAgent {
   readonly #known = new Map<string, string>()
   #desk: StunDesk | null = null
   #mappings: Mappings | null = null
+  #ports: PortMappings | null = null
   #ended = false
 
   constructor(owner: AgentOwner) {
@@ -58,6 +60,11 @@ export class NatAgent {
   /** Shared by all connections. */
   get mappings(): Mappings {
     return (this.#mappings ??= new Mappings(this.desk, this.owner.interfaces))
+  }
+
+  /** Shared by all connections. */
+  get ports(): PortMappings {
+    return (this.#ports ??= new PortMappings(this.owner.habitat.portMapper, this.owner))
   }
 
   /** From 0 to 1, below 1. */
@@ -136,9 +143,10 @@ export class NatAgent {
     return standing.hold(watch)
   }
 
-  /** Before a dial to a peer behind a relay: its relay, or else one of ours, is asked to know our socket, so that answers find us. Null: nobody is behind one. @throws QB_RELAY_REFUSED, what `connect` throws, the abort reason */
+  /** Before a dial to a peer behind a relay: its relay, or else one of ours, is asked to know our socket, so that answers find us. Null: nobody is behind one. @throws QB_OPTION_INVALID (a package is missing), QB_RELAY_REFUSED, what `connect` throws, the abort reason */
   async enter(remotes: readonly string[], options: ConnectionOptions, signal: AbortSignal | undefined): Promise<Lease | null> {
     const traversal = typeof options.traversal === 'object' ? options.traversal : {}
+    if (traversal.sources?.includes('port-mapping') === true) await this.ports.ready()
     // Who is not found is told of where it is asked.
     await Promise.allSettled(stunServers(traversal).map((name) => this.resolve(name, 'traversal.stun')))
     signal?.throwIfAborted()
@@ -194,6 +202,7 @@ export class NatAgent {
     this.#ended = true
     for (const standing of Array.from(this.#registrations.values())) standing.end('gone')
     this.#mappings?.end()
+    this.#ports?.end()
     this.#desk?.end()
   }
 }

@@ -3,11 +3,14 @@
  * peer see, and what stands before them. Gathers from the first moment, tells when traversal is on, tells again what changes.
  *
  *   bound sockets ─▶ host        servers ─▶ mapped, with a provisional kind of NAT, then the detected one        relays ─▶ relayed
+ *                           the gateway ─▶ mapped, open to everybody
  */
 import type { Cancel } from '../config/index.ts'
 import { familyOf, formatAddress, parseAddress, stunServers } from '../config/index.ts'
 import type { Candidate, PunchBook, Refusal } from './address-book.ts'
 import type { NatPart } from './part.ts'
+import type { PortState } from './port-mappings.ts'
+import { PortWatch } from './port-watch.ts'
 import type { Lease } from './registration.ts'
 import { SocketView } from './socket-view.ts'
 import type { AddressSource, NatReport, TraversalEvent, TraversalOptions } from './types.ts'
@@ -30,6 +33,8 @@ export class Announcer {
   /** By bound address. */
   readonly #sockets = new Map<string, SocketView>()
   readonly #leases: Lease[] = []
+  /** null: not asked for. */
+  readonly #ports: PortWatch | null
   readonly #told = new Map<string, Told>()
   #servers: readonly string[] = []
   #stopListening: Cancel | null = null
@@ -46,11 +51,12 @@ export class Announcer {
     this.#sources = new Set(options.sources ?? SOURCES)
     this.#emit = emit
     this.#onChange = onChange
+    this.#ports = this.#sources.has('port-mapping') ? new PortWatch(part.agent.ports, (local, state) => this.#onPort(local, state)) : null
   }
 
   /** All that was asked has been answered, or will not be. */
   get isSettled(): boolean {
-    return this.#open === 0 && [...this.#sockets.values()].every((view) => view.isSettled)
+    return this.#open === 0 && this.#ports?.isSettled !== false && [...this.#sockets.values()].every((view) => view.isSettled)
   }
 
   /** A relay knows us. */
@@ -95,6 +101,7 @@ export class Announcer {
     this.#stopListening?.()
     for (const view of this.#sockets.values()) view.end()
     for (const lease of this.#leases) lease.release()
+    this.#ports?.end()
   }
 
   async #begin(work: Promise<void>): Promise<void> {
@@ -143,14 +150,24 @@ export class Announcer {
     for (const [local, view] of this.#sockets) {
       if (bound.includes(local)) continue
       view.end()
+      this.#ports?.leave(local)
       this.#sockets.delete(local)
     }
     for (const local of bound) {
       const view = this.#sockets.get(local) ?? new SocketView(this.#part, local, { onChange: () => this.#onView(), onReport: (report) => this.#emit({ atMs: this.#part.engine.now(), type: 'nat', report }) })
       this.#sockets.set(local, view)
-      view.ask(this.#servers, this.#hosts(local))
+      const hosts = this.#hosts(local)
+      view.ask(this.#servers, hosts)
+      this.#ports?.watch(local, hosts)
     }
     this.#sync()
+  }
+
+  /** The gateway has answered, or could not. */
+  #onPort(local: string, { state, external, reason }: PortState): void {
+    if (this.#ended || this.#part.error() !== null) return
+    this.#emit({ atMs: this.#part.engine.now(), type: 'port-mapping', local, state, external, reason })
+    this.#onView()
   }
 
   #onView(): void {
@@ -174,8 +191,10 @@ export class Announcer {
   }
 
   #candidates(): Candidate[] {
-    const found: Candidate[] = []
-    for (const view of this.#sockets.values()) found.push(...view.candidates(this.#sources))
+    const found = this.#ports?.candidates() ?? []
+    const open = new Set(found.map(({ local, address }) => `${local} ${address}`))
+    // An address counts once: as what the gateway opened.
+    for (const view of this.#sockets.values()) found.push(...view.candidates(this.#sources).filter(({ local, address }) => !open.has(`${local} ${address}`)))
     for (const { state, relay, local, outer } of this.#leases) {
       if (state !== 'registered' || outer === null || local === null) continue
       const view = this.#viewOf(local)

@@ -13,7 +13,7 @@ export interface TraversalOptions {
   relayTls?: TlsOptions
   /** Servers for address discovery, `name:port`, at most 8. @default the relays */
   stun?: readonly string[]
-  /** Where our addresses come from. @default ['host', 'stun', 'observed', 'relay'] */
+  /** Where our addresses come from; 'port-mapping' (of the gateway, NAT-PMP or UPnP) needs the package `@achingbrain/nat-port-mapper`. @default ['host', 'stun', 'observed', 'relay'] */
   sources?: readonly AddressSource[]
   /** Punch by itself when both ends have addresses. @default true */
   auto?: boolean
@@ -138,6 +138,7 @@ export type TraversalEvent = { atMs: number } & (
   | { type: 'address'; change: 'added' | 'removed' | 'changed'; side: 'local' | 'remote'; address: Address }
   | { type: 'nat'; report: NatReport }
   | { type: 'relay'; relay: string; state: 'registered' | 'lost' | 'refused' }
+  | { type: 'port-mapping'; /** the socket */ local: string; /** 'failed' is tried again later */ state: 'mapped' | 'failed' | 'lost'; /** at the gateway, `ip:port` */ external: string | null; /** for people */ reason: string }
   | { type: 'round'; state: 'started' | 'done' | 'failed'; /** local and remote seq, e.g. '0-2' */ punch: string; as: 'active' | 'passive'; /** Name of what is tried, e.g. 'A6' (traversal §7) */ plan: string; probes: number; reason: string }
   | { type: 'upgraded' | 'fell-back'; /** path ids */ from: number; to: number; afterMs: number }
 )

@@ -289,6 +289,7 @@ export class World implements AsyncDisposable {
       lookup: (name) => this.#lookup(name),
       networks: () => this.#native.addresses(node).map((address) => `${address}/${address.includes(':') ? 64 : 24}`),
       publicNetworks: PUBLIC,
+      portMapper: null,
       onQlog: this.#logs === null ? null : (piece) => this.#log(piece),
     }
   }

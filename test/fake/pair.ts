@@ -3,7 +3,7 @@ import { afterEach, expect } from 'vitest'
 import type { ConnectionOptions, EndpointOptions, ServerOptions } from '../../src/config/index.ts'
 import type { Connection } from '../../src/connection/index.ts'
 import { bindWith } from '../../src/endpoint/index.ts'
-import type { Endpoint, World } from '../../src/endpoint/index.ts'
+import type { Endpoint, Habitat } from '../../src/endpoint/index.ts'
 import type { BidirectionalStream } from '../../src/stream/index.ts'
 import { FakeNetwork } from './network.ts'
 
@@ -36,7 +36,7 @@ export interface Pair {
   done(): Promise<void>
 }
 
-export async function connectedPair(options: { connect?: ConnectionOptions; server?: Partial<ServerOptions>; endpoint?: EndpointOptions; features?: string[]; world?: World; at?: string } = {}): Promise<Pair> {
+export async function connectedPair(options: { connect?: ConnectionOptions; server?: Partial<ServerOptions>; endpoint?: EndpointOptions; features?: string[]; world?: Partial<Habitat>; at?: string } = {}): Promise<Pair> {
   const network = newNetwork(options.features)
   const server = bindWith(network.module, { ...options.endpoint, local: options.at ?? '127.0.0.1:0', server: { ...SERVER, ...options.server } })
   const client = bindWith(network.module, options.endpoint, options.world)

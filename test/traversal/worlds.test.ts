@@ -140,6 +140,14 @@ describe.skipIf(!HAS_ALL)('a peer behind a relay', () => {
 })
 
 describe.skipIf(!HAS_ALL)('two peers behind NATs', () => {
+  it('have no gateway to ask for a port, and are told so', async () => {
+    const world = new World()
+    await world.run(async () => {
+      const endpoint = await world.host('alone').bind()
+      await expect(endpoint.connect('10.0.0.1:1', { traversal: { sources: ['port-mapping'] } })).rejects.toMatchObject({ code: 'QB_OPTION_INVALID', field: 'traversal.sources' })
+    })
+  })
+
   /** traversal T-99: the upgrade and its way back cost no byte; the upgrade no pause over 300 ms. */
   it('move a transfer from the relay to a direct path, and back when that goes dark', async () => {
     await town(async (place) => {

@@ -32,6 +32,7 @@ export function eventLine(event: TraversalEvent, startMs: number, colors: Colors
   const at = Math.max(0, event.atMs - startMs)
   switch (event.type) {
     case 'relay': return step(at, event.state === 'registered' ? 'news' : 'bad', `relay      ${event.relay} ${event.state}`, colors)
+    case 'port-mapping': return step(at, event.state === 'mapped' ? 'news' : 'bad', `gateway    ${event.state}${event.external === null ? `: ${printable(event.reason)}` : ` ${event.external} for ${event.local}`}`, colors)
     case 'nat': return step(at, 'news', `our NAT    ${natWords(event.report)}`, colors)
     case 'address': return step(at, 'news', `${event.side === 'local' ? 'ours      ' : "peer's    "} ${event.change === 'added' ? '' : `${event.change} `}${addressWords(event.address)}`, colors)
     case 'round': {
