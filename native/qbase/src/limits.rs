@@ -272,6 +272,8 @@ pub const STUN_PER_SECOND: u64 = 20_000;
 
 /// Clients registered with one relay (attacks G11).
 pub const RELAY_REGISTRATIONS: usize = 16_384;
+/// Outer addresses that a client of a relay had before, and is still reached by (attacks R2).
+pub const RELAY_FORMER_NAMES: usize = 4;
 /// Own addresses of one relay.
 pub const RELAY_ADDRESSES: usize = 16;
 /// A relay forwards to a client for so long after its last keep-alive (traversal T-33).

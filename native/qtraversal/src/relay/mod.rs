@@ -184,8 +184,9 @@ impl Relay {
             }
             Endpoint::Agent { agent, outer } if self.config.agent.contains(&agent) => {
                 self.check_no_loop(link, header)?;
-                self.registrations.check(outer, now)?;
-                outer
+                let at = self.registrations.current(outer);
+                self.registrations.check(at, now)?;
+                at
             }
             Endpoint::Agent { agent, .. } => {
                 self.check_client(now, link.remote, header)?;
@@ -196,19 +197,21 @@ impl Relay {
         Ok(Some(target))
     }
 
-    /// Comes from a registered client that names itself as the source (T-31).
+    /// Comes from a registered client that names itself as the source (T-31), by the address it has or had (T-36).
     fn check_client(&self, now: Timestamp, link_source: SocketAddr, header: &ForwardHeader) -> Result<(), Dropped> {
-        if header.source.outer() != link_source {
+        if self.registrations.current(header.source.outer()) != link_source {
             return Err(Dropped::Spoofed);
         }
         self.registrations.check(link_source, now)
     }
 
-    /// Who names us as its agent stands directly before us (T-34). A NAT may have given it another port since.
+    /// Who names us as its agent stands directly before us (T-34). A NAT may have given it another port since, and it may have moved (T-36).
     fn check_no_loop(&self, link: FourTuple, header: &ForwardHeader) -> Result<(), Dropped> {
         let names_us = header.source.agent().is_some_and(|agent| self.config.agent.contains(&agent));
         let is_own = link.remote == link.local || self.config.agent.contains(&link.remote);
-        if is_own || names_us && header.source.outer().ip() != link.remote.ip() {
+        let outer = header.source.outer();
+        let stands_there = outer.ip() == link.remote.ip() || self.registrations.current(outer) == link.remote;
+        if is_own || names_us && !stands_there {
             return Err(Dropped::Loop);
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Who may be forwarded to: registered, and heard of lately (traversal T-33).
 //!
 //! Decides by two facts from outside: a verdict on credentials (profile `braid`: a keyed exchange elsewhere) and a STUN
-//! keep-alive on the relay's socket. Called by the relay. Never checks credentials itself, never holds more clients than its
-//! bound.
+//! keep-alive on the relay's socket. A client that moves is found by the addresses it had before, too (T-36): its peers know it by
+//! them. Called by the relay. Never checks credentials itself, never holds more clients than its bound.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -27,16 +27,22 @@ pub enum Admission {
 pub struct Full;
 
 /// One client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Client {
     /// Until when credentials are good; `None`: as long as it keeps alive.
     until: Option<Timestamp>,
     /// Last keep-alive; `None`: none since it registered.
     heard: Option<Timestamp>,
     registered: Timestamp,
+    /// Outer addresses that it had before, the oldest first; at most [`limits::RELAY_FORMER_NAMES`]. No allocation before it moves.
+    former: Vec<SocketAddr>,
 }
 
 impl Client {
+    const fn new(until: Option<Timestamp>, now: Timestamp) -> Self {
+        Self { until, heard: None, registered: now, former: Vec::new() }
+    }
+
     /// Last sign of life: registering is one too, so that the table can be cleaned.
     fn last(&self) -> Timestamp {
         self.heard.map_or(self.registered, |heard| heard.max(self.registered))
@@ -52,11 +58,13 @@ impl Client {
 pub struct Registrations {
     admission: Admission,
     clients: BTreeMap<SocketAddr, Client>,
+    /// Where those are who were known by another address: never the address of a client, and in the `former` of exactly one.
+    moved: BTreeMap<SocketAddr, SocketAddr>,
 }
 
 impl Registrations {
     pub(super) const fn new(admission: Admission) -> Self {
-        Self { admission, clients: BTreeMap::new() }
+        Self { admission, clients: BTreeMap::new(), moved: BTreeMap::new() }
     }
 
     /// Clients in the table, those that fell silent since the last cleaning included.
@@ -77,10 +85,53 @@ impl Registrations {
     /// The table is full of living clients.
     pub fn register(&mut self, outer: SocketAddr, until: Option<Timestamp>, now: Timestamp) -> Result<(), Full> {
         self.make_room(outer, now)?;
-        let client = self.clients.entry(outer).or_insert(Client { until, heard: None, registered: now });
+        self.release(outer);
+        let client = self.clients.entry(outer).or_insert(Client::new(until, now));
         client.until = until;
         client.registered = now;
         Ok(())
+    }
+
+    /// The client that was registered as `old` is seen as `new` from now on, with good credentials until `until`: as
+    /// [`Self::register`], and what is for `old`, or for what it was before, goes to `new` as long as this registration lives.
+    /// Whether `old` is its own, the caller knows: it is the address of the same authenticated connection.
+    ///
+    /// # Errors
+    /// The table is full of living clients.
+    pub fn move_to(&mut self, old: SocketAddr, new: SocketAddr, until: Option<Timestamp>, now: Timestamp) -> Result<(), Full> {
+        if old == new {
+            return self.register(new, until, now);
+        }
+        let before = self.clients.remove(&old).map_or(Vec::new(), |client| client.former);
+        // Who was known there is gone: nobody else is where a connection has just proved to be.
+        self.remove(new);
+        if let Err(full) = self.register(new, until, now) {
+            for name in before {
+                self.moved.remove(&name);
+            }
+            return Err(full);
+        }
+        let Some(client) = self.clients.get_mut(&new) else { return Ok(()) };
+        // Back to where it was: that is no former name any more. One that became another client's meanwhile is not taken from it.
+        let own = (!self.moved.contains_key(&old)).then_some(old);
+        client.former = before.into_iter().filter(|name| *name != new).chain(own).collect();
+        while client.former.len() > limits::RELAY_FORMER_NAMES {
+            self.moved.remove(&client.former.remove(0));
+        }
+        self.moved.extend(client.former.iter().map(|name| (*name, new)));
+        Ok(())
+    }
+
+    /// Where the client is now that is, or was, known by this outer address; of nobody's, the address itself.
+    #[must_use]
+    pub fn current(&self, outer: SocketAddr) -> SocketAddr {
+        if self.moved.is_empty() { outer } else { self.moved.get(&outer).copied().unwrap_or(outer) }
+    }
+
+    /// Addresses by which clients are still found that have moved on.
+    #[must_use]
+    pub fn former_names(&self) -> usize {
+        self.moved.len()
     }
 
     /// A STUN exchange with `outer` took place on the relay's socket.
@@ -90,7 +141,8 @@ impl Registrations {
     pub fn on_keep_alive(&mut self, outer: SocketAddr, now: Timestamp) -> Result<(), Full> {
         if self.admission == Admission::Anyone && !self.clients.contains_key(&outer) {
             self.make_room(outer, now)?;
-            self.clients.insert(outer, Client { until: None, heard: None, registered: now });
+            self.release(outer);
+            self.clients.insert(outer, Client::new(None, now));
         }
         if let Some(client) = self.clients.get_mut(&outer) {
             client.heard = Some(now);
@@ -100,12 +152,16 @@ impl Registrations {
 
     /// The client is gone, or its credentials were withdrawn.
     pub fn remove(&mut self, outer: SocketAddr) {
-        self.clients.remove(&outer);
+        for name in self.clients.remove(&outer).map_or(Vec::new(), |client| client.former) {
+            self.moved.remove(&name);
+        }
     }
 
     /// Forgets who fell silent. Call now and then; when the table is full it happens by itself.
     pub fn clean(&mut self, now: Timestamp) {
         self.clients.retain(|_, client| !client.is_over(now));
+        let Self { clients, moved, .. } = self;
+        moved.retain(|_, at| clients.contains_key(at));
     }
 
     /// Is `outer` registered and alive?
@@ -120,6 +176,14 @@ impl Registrations {
         match client.heard {
             Some(heard) if now.saturating_since(heard) <= limits::RELAY_KEEP_ALIVE => Ok(()),
             _ => Err(Dropped::Silent),
+        }
+    }
+
+    /// Somebody is at this address now: who was there before is not found by it any more.
+    fn release(&mut self, outer: SocketAddr) {
+        let Some(at) = self.moved.remove(&outer) else { return };
+        if let Some(client) = self.clients.get_mut(&at) {
+            client.former.retain(|name| *name != outer);
         }
     }
 

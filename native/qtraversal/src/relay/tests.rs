@@ -10,6 +10,8 @@ use crate::address::{
     wire::Family,
 };
 
+mod moves;
+
 const R1: &str = "9.1.1.1:3478";
 const R2: &str = "9.2.2.2:3478";
 const ALICE: &str = "8.1.1.1:40001";
