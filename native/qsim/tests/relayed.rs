@@ -107,6 +107,44 @@ fn a_client_whose_outer_address_changes_is_followed() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The end that was dialled moves: it goes on under the name that the client dialled, which the relay leads to where it is
+/// (traversal T-36). The client sees no change, since it would not believe in a server of another address (RFC 9000 §9.6).
+#[test]
+fn a_server_whose_outer_address_changes_goes_on_under_the_name_that_was_dialled() -> Result<(), Failure> {
+    let mut net = Net::new(Family::V4)?;
+    let handle = net.connect()?;
+    net.run_until(secs(5), |net| net.is_confirmed(handle))?;
+    let (near, far) = (net.path(handle, PathId::ZERO)?, net.server_path()?);
+    let (local, agent, old) = (net.family.bound(SERVER), net.family.relay(), net.family.outer(SERVER));
+    let moves = [7_777, 7_778].map(|port| SocketAddr::from(([203, 0, 113, 99], port)));
+    // All datagrams for the old name are lost until the relay and the server know of the change.
+    let lost = net.write(handle, 100_000)?;
+    net.outers.remove(&old);
+    let now = net.now;
+    let until = net.run_until(ms(300), |net| net.received(lost) == 100_000);
+    assert!(until.is_err() && net.now > now, "it waits");
+    for moved in moves {
+        net.server.add_registration(Registration { local, own: qtraversal::Endpoint::Agent { agent, outer: moved } }).map_err(failure)?;
+        net.outers.insert(old, SERVER);
+        net.outers.insert(moved, SERVER);
+        let stream = net.write(handle, 100_000)?;
+        net.run_until(secs(20), |net| net.received(stream) == 100_000 && net.received(lost) == 100_000)?;
+        assert_eq!((net.path(handle, PathId::ZERO)?, net.server_path()?), (near, far), "to QUIC nothing has changed");
+        assert_eq!(net.server.pathway_of(far).map(|pathway| pathway.local.outer()), Some(old), "its headers name what was dialled");
+    }
+    // Who dials it now is answered under the name that it knows, be it of before or of now.
+    for (name, has_moved) in [(old, false), (moves[1], true)] {
+        let remote = qtraversal::Endpoint::Agent { agent, outer: name };
+        let way = net.client.pathway_to(net.family.bound(CLIENT), remote).map_err(failure)?;
+        assert_eq!(way != near, has_moved);
+        let again = net.client.connect(net.now, &net.config, ends::NAME, way).map_err(failure)?;
+        net.run_until(secs(5), |net| net.is_confirmed(again))?;
+    }
+    let registered: Vec<_> = net.server.registrations().map(|known| known.own.outer()).collect();
+    assert_eq!(registered, [moves[1]]);
+    Ok(())
+}
+
 /// The peer really spins, and its packets look like forward datagrams half of the time (traversal T-12).
 #[test]
 fn a_spinning_peer_is_heard_by_an_endpoint_that_takes_forward_datagrams() -> Result<(), Failure> {

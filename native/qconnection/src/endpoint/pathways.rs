@@ -7,7 +7,7 @@
 //! connections prove as any other. Called by the endpoint for each datagram in and each burst out; sends and opens nothing.
 
 use super::Endpoint;
-use crate::{burst::Burst, endpoint::route::Seeded};
+use crate::{Connection, burst::Burst, endpoint::route::Seeded};
 use qbase::{FourTuple, StandIn, limits};
 use qevent::DropReason;
 use qtraversal::{
@@ -58,10 +58,40 @@ struct Way {
     pathway: Pathway,
 }
 
+/// A registration, and the names that it had.
+#[derive(Debug)]
+struct Known {
+    registration: Registration,
+    /// Our end under the outer addresses of before, the oldest first; at most [`limits::RELAY_FORMER_NAMES`].
+    former: Vec<qtraversal::Endpoint>,
+}
+
+impl Known {
+    const fn agent(&self) -> Option<SocketAddr> {
+        self.registration.own.agent()
+    }
+
+    fn is(&self, local: SocketAddr, agent: Option<SocketAddr>) -> bool {
+        self.registration.local == local && self.agent() == agent
+    }
+
+    /// Another name; the one before is remembered.
+    fn move_to(&mut self, registration: Registration) {
+        let before = std::mem::replace(&mut self.registration, registration).own;
+        self.former.retain(|name| *name != before && *name != registration.own);
+        if before != registration.own {
+            self.former.push(before);
+        }
+        if self.former.len() > limits::RELAY_FORMER_NAMES {
+            self.former.remove(0);
+        }
+    }
+}
+
 /// The ways there are.
 #[derive(Debug)]
 pub(super) struct Pathways {
-    registrations: Vec<Registration>,
+    registrations: Vec<Known>,
     ways: BTreeMap<u32, Way>,
     numbers: HashMap<Way, u32, Seeded>,
     next: u32,
@@ -105,21 +135,29 @@ impl Pathways {
 
     /// A forward datagram that came from `from` is for us, by this way (traversal T-22, T-30).
     fn arrival(&self, from: FourTuple, header: &ForwardHeader) -> Option<Way> {
-        let own = self.registrations.iter().find(|known| known.local == from.local && known.own.agent() == Some(from.remote))?.own;
+        let known = self.registrations.iter().find(|known| known.is(from.local, Some(from.remote)))?;
+        let own = known.registration.own;
+        let way = |local| Way { local: from.local, pathway: Pathway { local, remote: header.source } };
         let local = match header.destination {
             qtraversal::Endpoint::Direct(address) => (address == from.local).then_some(header.destination)?,
-            // The relay has reached us, so the peer may know an older outer address of ours: the way is the same.
+            // Who dialled us under a name of before knows us by it, and must be answered under it; behind our own dials we have the new one.
+            former if known.former.contains(&former) => {
+                let is_renamed = !self.numbers.contains_key(&way(former)) && self.numbers.contains_key(&way(own));
+                if is_renamed { own } else { former }
+            }
+            // The relay has reached us, so the peer may know another outer address of ours: the way is the same.
             qtraversal::Endpoint::Agent { agent, .. } => (agent == from.remote).then_some(own)?,
         };
-        let pathway = Pathway { local, remote: header.source };
-        let is_usable = pathway.remote.is_relayed() && pathway.check().is_ok();
-        is_usable.then_some(Way { local: from.local, pathway })
+        let way = way(local);
+        let is_usable = way.pathway.remote.is_relayed() && way.pathway.check().is_ok();
+        is_usable.then_some(way)
     }
 
-    /// Our end of some ways is known under another address from now on: they stay what they are, as behind a NAT that
-    /// changes its mapping, and the peers notice.
-    fn rename(&mut self, local: SocketAddr, before: qtraversal::Endpoint, after: qtraversal::Endpoint) {
-        for (number, way) in self.ways.iter_mut().filter(|(_, way)| way.local == local && way.pathway.local == before) {
+    /// Our end of some ways is known under another address from now on, but for those among `kept`: they stay what they are, as
+    /// behind a NAT that changes its mapping, and the peers notice.
+    fn rename(&mut self, local: SocketAddr, before: qtraversal::Endpoint, after: qtraversal::Endpoint, kept: &BTreeSet<u32>) {
+        let is_meant = |number: &u32, way: &Way| way.local == local && way.pathway.local == before && !kept.contains(number);
+        for (number, way) in self.ways.iter_mut().filter(|(number, way)| is_meant(number, way)) {
             self.numbers.remove(way);
             way.pathway.local = after;
             self.numbers.insert(*way, *number);
@@ -135,7 +173,9 @@ impl Way {
 }
 
 impl Endpoint {
-    /// A relay knows a socket of ours from now on, or knows it under another address. Forward datagrams are taken from relays that know us, and from nobody else (attacks G11).
+    /// A relay knows a socket of ours from now on, or knows it under another address: ways of connections that dialled us keep the
+    /// name by which the peer knows us, all others have the new one (traversal T-36). Forward datagrams are taken from relays that
+    /// know us, and from nobody else (attacks G11).
     ///
     /// # Errors
     /// There are [`limits::RELAYS`] already.
@@ -144,27 +184,36 @@ impl Endpoint {
         if !registration.own.is_relayed() {
             return Err(NoPathway::Direct);
         }
-        let all = &mut self.pathways.registrations;
-        let is_full = all.len() >= limits::RELAYS;
-        match all.iter_mut().find(|known| known.local == registration.local && known.own.agent() == registration.own.agent()) {
+        let is_full = self.pathways.registrations.len() >= limits::RELAYS;
+        let Registration { local, own } = registration;
+        match self.pathways.registrations.iter_mut().find(|known| known.is(local, own.agent())) {
+            Some(known) if known.registration == registration => {}
             Some(known) => {
-                let before = std::mem::replace(known, registration).own;
-                self.pathways.rename(registration.local, before, registration.own);
+                let before = known.registration.own;
+                known.move_to(registration);
+                let dialled = self.numbers_in_use(|connection| !connection.role().is_client());
+                self.pathways.rename(local, before, own, &dialled);
             }
             None if is_full => return Err(NoPathway::TooMany),
-            None => all.push(registration),
+            None => self.pathways.registrations.push(Known { registration, former: Vec::new() }),
         }
         Ok(())
     }
 
+    /// The numbers of the ways of such connections.
+    fn numbers_in_use(&self, is_meant: impl Fn(&Connection) -> bool) -> BTreeSet<u32> {
+        let used = self.slots.iter().filter(|connection| is_meant(connection)).flat_map(|connection| connection.four_tuples());
+        used.filter_map(|four_tuple| StandIn::of(four_tuple.remote).map(|stand_in| stand_in.number)).collect()
+    }
+
     /// The relay does not know this socket any more.
     pub fn remove_registration(&mut self, local: SocketAddr, relay: SocketAddr) {
-        self.pathways.registrations.retain(|known| known.local != local || known.own.agent() != Some(relay));
+        self.pathways.registrations.retain(|known| !known.is(local, Some(relay)));
     }
 
     /// Where peers reach us through relays.
     pub fn registrations(&self) -> impl Iterator<Item = &Registration> {
-        self.pathways.registrations.iter()
+        self.pathways.registrations.iter().map(|known| &known.registration)
     }
 
     /// The way from our socket `local` to a peer behind a relay, as a four-tuple to connect or to open a path with. It
@@ -177,9 +226,9 @@ impl Endpoint {
             return Err(NoPathway::Direct);
         }
         let is_mine = |known: &&Registration| known.local == local && known.own.is_ipv4() == remote.is_ipv4();
-        let all = &self.pathways.registrations;
-        let shared = all.iter().filter(is_mine).find(|known| known.own.agent() == remote.agent());
-        let own = shared.or_else(|| all.iter().find(is_mine)).ok_or(NoPathway::NotRegistered)?.own;
+        let all = || self.registrations();
+        let shared = all().filter(is_mine).find(|known| known.own.agent() == remote.agent());
+        let own = shared.or_else(|| all().find(is_mine)).ok_or(NoPathway::NotRegistered)?.own;
         let pathway = Pathway { local: own, remote };
         pathway.check()?;
         self.stand_in(Way { local, pathway }).ok_or(NoPathway::TooMany)
@@ -224,8 +273,7 @@ impl Endpoint {
             return Some(known);
         }
         if self.pathways.is_full() {
-            let used = self.slots.iter().flat_map(|connection| connection.four_tuples());
-            let used = used.filter_map(|four_tuple| StandIn::of(four_tuple.remote).map(|stand_in| stand_in.number)).collect();
+            let used = self.numbers_in_use(|_| true);
             self.pathways.keep(&used);
         }
         (!self.pathways.is_full()).then(|| self.pathways.add(way))
