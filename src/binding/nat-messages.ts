@@ -120,8 +120,8 @@ export type NativeNatOrder =
   | { do: 'stun-serve'; config: { sockets: string[]; neighbours: string[]; forms: NativeStunForm[] } | null }
   /** Is a relay; null: no more. `agent`: our addresses as peers name them. `allow`: networks like `10.0.0.0/8` forwarded to although the Internet does not reach them. */
   | { do: 'relay-serve'; config: { agent: string[]; allow: string[]; allowPrivate: boolean; bytesPerSecond: number; burstBytes: number } | null }
-  /** A client's credentials are good for so long; counts as a keep-alive, so that it is forwarded to at once (traversal T-33). Again: longer. What cannot be: `relay-refused`. */
-  | { do: 'relay-admit'; client: string; forMs: number }
+  /** A client's credentials are good for so long; counts as a keep-alive, so that it is forwarded to at once (traversal T-33). Again: longer. `formerly`: its address until now, by which it is still found (traversal T-36). What cannot be: `relay-refused`. */
+  | { do: 'relay-admit'; client: string; forMs: number; formerly?: string }
   | { do: 'relay-forget'; client: string }
 
 /** To the endpoint (connection 0), with an answer: `NativeNatStatistics`. */

@@ -76,11 +76,11 @@ impl Engine {
                 io.endpoint.serve_stun(config, forms.unwrap_or(Forms::NONE));
             }
             Order::RelayServe { config } => io.endpoint.serve_relay(config.map(|config| config.config())),
-            Order::RelayAdmit { client, life } => {
+            Order::RelayAdmit { client, life, formerly } => {
                 // Its credentials came over a connection from that address, which is as good a sign of life as a keep-alive (traversal T-33).
                 let admitted = io.endpoint.relay().map(|relay| {
                     let clients = relay.registrations_mut();
-                    clients.register(client, Some(now + life), now).and_then(|()| clients.on_keep_alive(client, now))
+                    clients.move_to(formerly.unwrap_or(client), client, Some(now + life), now).and_then(|()| clients.on_keep_alive(client, now))
                 });
                 let reason = match admitted {
                     Some(Ok(())) => return,

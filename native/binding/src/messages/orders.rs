@@ -156,6 +156,9 @@ pub enum Order {
         /// How long they are good.
         #[serde(rename = "forMs", deserialize_with = "super::nat::millis")]
         life: Duration,
+        /// What its address was until now (traversal T-36).
+        #[serde(default)]
+        formerly: Option<SocketAddr>,
     },
     /// To the endpoint: it has none any more.
     RelayForget {

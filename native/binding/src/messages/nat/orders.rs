@@ -226,7 +226,9 @@ mod tests {
         assert!(reaches(&serve(true), "192.168.0.1") && reaches(&serve(true), "fd00::1"));
         assert!(matches!(serde_json::from_str(r#"{"do":"relay-serve","config":null}"#), Ok(Order::RelayServe { config: None })));
         let admit = r#"{"do":"relay-admit","client":"198.51.100.7:6000","forMs":60000}"#;
-        assert!(matches!(serde_json::from_str(admit), Ok(Order::RelayAdmit { client, life }) if client == address("198.51.100.7:6000") && life == Duration::from_secs(60)));
+        assert!(matches!(serde_json::from_str(admit), Ok(Order::RelayAdmit { client, life, formerly: None }) if client == address("198.51.100.7:6000") && life == Duration::from_secs(60)));
+        let moved = admit.replace('}', r#","formerly":"198.51.100.7:5000"}"#);
+        assert!(matches!(serde_json::from_str(&moved), Ok(Order::RelayAdmit { formerly: Some(formerly), .. }) if formerly == address("198.51.100.7:5000")));
         assert!(serde_json::from_str::<Order>(&admit.replace("60000", "-1")).is_err());
         let forget = r#"{"do":"relay-forget","client":"198.51.100.7:6000"}"#;
         assert!(matches!(serde_json::from_str(forget), Ok(Order::RelayForget { client }) if client.port() == 6_000));
