@@ -15,10 +15,14 @@ interface Kept {
   /** The server has spoken, or was silent. */
   told: boolean
   readonly watchers: Set<Watch>
+  /** The server said so, or was silent. */
+  hear: Watch
   stop: Cancel
 }
 
 const PATIENCE = { timeoutMs: 300, tries: 3 }
+/** What is asked because something is wrong. */
+const DOUBT = { timeoutMs: 500, tries: 3 }
 
 export class Mappings {
   readonly #desk: StunDesk
@@ -28,6 +32,7 @@ export class Mappings {
   /** By socket and servers. */
   readonly #reports = new Map<string, Promise<NatReport | null>>()
   #stopListening: Cancel | null = null
+  #doubting = false
 
   constructor(desk: StunDesk, interfaces: InterfaceWatch) {
     this.#desk = desk
@@ -39,14 +44,15 @@ export class Mappings {
     const key = `${local} ${server} ${form}`
     let kept = this.#kept.get(key)
     if (kept === undefined) {
-      const made: Kept = { mapped: null, told: false, watchers: new Set(), stop: () => {} }
+      const made: Kept = { mapped: null, told: false, watchers: new Set(), hear: () => {}, stop: () => {} }
       kept = made
       this.#kept.set(key, made)
-      made.stop = this.#desk.keep(local, server, form, (mapped) => {
+      made.hear = (mapped) => {
         made.mapped = mapped
         made.told = true
         for (const each of made.watchers) each(mapped)
-      })
+      }
+      made.stop = this.#desk.keep(local, server, form, made.hear)
     }
     const { watchers, told, mapped } = kept
     // Each counts, also if two are the same function.
@@ -59,6 +65,21 @@ export class Mappings {
       this.#kept.get(key)?.stop()
       this.#kept.delete(key)
     }
+  }
+
+  /** A way has gone silent: perhaps a NAT has forgotten us. All mappings are asked for now, not when their next keep-alive is due (traversal T-36). */
+  doubt(): void {
+    if (this.#doubting || this.#kept.size === 0) return
+    this.#doubting = true
+    const asked = Array.from(this.#kept, async ([key, kept]) => {
+      const [local = '', server = '', form] = key.split(' ')
+      const answer = await this.#desk.ask(local, server, form as NativeStunForm, DOUBT)
+      // Silence is judged by the keep-alive, which is more patient.
+      if (answer !== null && answer.mapped !== kept.mapped && this.#kept.get(key) === kept) kept.hear(answer.mapped)
+    })
+    void Promise.allSettled(asked).then(() => {
+      this.#doubting = false
+    })
   }
 
   /** What stands before a socket; null: no server answered. Asked once, until the addresses of this host change. Never rejects. */

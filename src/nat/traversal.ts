@@ -14,6 +14,7 @@ import { offError } from './part.ts'
 import type { NatPart } from './part.ts'
 import { Progress } from './progress.ts'
 import { ConnectionPuncher } from './puncher.ts'
+import { watchSilence } from './silence.ts'
 import type { AddressBook, Puncher, Traversal, TraversalEvent } from './types.ts'
 
 /** Without anything new for so long, nothing is left to try. */
@@ -35,6 +36,7 @@ export class ConnectionTraversal implements Traversal {
   #profile: 'braid' | 'dquic' | null = null
   #why = 'it was not asked for'
   #relayed = false
+  #stopWatching: Cancel | null = null
 
   constructor(part: NatPart, paths: PathSet) {
     this.#part = part
@@ -113,12 +115,14 @@ export class ConnectionTraversal implements Traversal {
   /** A path has changed. */
   onPath(): void {
     this.#progress.onPath()
+    if (this.#state === 'on' && [...this.#paths].some(({ facts }) => facts.state === 'open' && facts.suspect)) this.#part.agent.mappings.doubt()
   }
 
   /** The connection has ended. */
   end(): void {
     const error = this.#part.error() ?? offError('the connection has ended')
     if (this.#state !== 'off') this.#state = 'off'
+    this.#stopWatching?.()
     this.#announcer?.end()
     this.#puncher.end(error)
     this.#progress.end(error)
@@ -131,7 +135,10 @@ export class ConnectionTraversal implements Traversal {
     if (state === 'off') {
       this.#why = reason
       this.#announcer?.end()
-    } else this.#announcer?.onNegotiated()
+    } else {
+      this.#announcer?.onNegotiated()
+      this.#stopWatching ??= watchSilence(this.#paths, this.#part.sampling.timing, () => this.#part.agent.mappings.doubt())
+    }
     this.#onNews()
   }
 

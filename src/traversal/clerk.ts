@@ -22,6 +22,8 @@ export interface ClerkOwner {
   readonly timing: Timing
   readonly authorize: RelayOptions['authorize']
   readonly registrationMs: number
+  /** Who has which address now, of all clients of this relay: a NAT may give one's address to another. */
+  readonly holders: Map<string, Clerk>
   /** How many more may register. */
   room(): number
   onRegistered(address: string): void
@@ -105,14 +107,19 @@ export class Clerk {
   }
 
   #admit(stream: BidirectionalStream): void {
-    const { engine, registrationMs } = this.#owner
+    const { engine, registrationMs, holders } = this.#owner
     const address = this.#connection.remote
-    if (this.#admitted !== address) this.#forget()
-    const isNew = this.#admitted === null
+    const before = this.#admitted
+    // Only what it holds itself can follow it (traversal T-36).
+    const moves = before !== null && before !== address && holders.get(before) === this
+    if (moves) holders.delete(before)
+    const other = holders.get(address)
+    if (other !== undefined && other !== this) engine.tell(0, { do: 'relay-forget', client: address })
+    holders.set(address, this)
     this.#admitted = address
-    engine.tell(0, { do: 'relay-admit', client: address, forMs: registrationMs })
+    engine.tell(0, { do: 'relay-admit', client: address, forMs: registrationMs, ...(moves ? { formerly: before } : {}) })
     stream.write(encodeRelayFrame({ type: 'registered', forMs: registrationMs, outer: address }))
-    if (isNew) this.#owner.onRegistered(address)
+    if (before === null) this.#owner.onRegistered(address)
   }
 
   /** Its NAT has mapped it anew, or it has moved; the path is validated, and its credentials are still good. */
@@ -135,7 +142,11 @@ export class Clerk {
     const address = this.#admitted
     this.#admitted = null
     if (address === null) return
-    this.#owner.engine.tell(0, { do: 'relay-forget', client: address })
-    this.#owner.onGone(address)
+    const { engine, holders, onGone } = this.#owner
+    if (holders.get(address) === this) {
+      holders.delete(address)
+      engine.tell(0, { do: 'relay-forget', client: address })
+    }
+    onGone(address)
   }
 }

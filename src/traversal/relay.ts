@@ -105,7 +105,7 @@ export class Relay implements AsyncDisposable {
   async #welcome({ authorize, registrationMs = REGISTRATION_MS }: RelayOptions): Promise<void> {
     const { endpoint, engine, logger, sampling } = this.#agent.owner
     const owner = {
-      engine, logger, authorize, registrationMs, timing: sampling.timing,
+      engine, logger, authorize, registrationMs, timing: sampling.timing, holders: new Map<string, Clerk>(),
       room: () => MOST_CLIENTS - this.#clients,
       onRegistered: (address: string) => this.#onChange(1, 'registered', address),
       onGone: (address: string) => this.#onChange(-1, 'lost', address),

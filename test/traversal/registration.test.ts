@@ -136,6 +136,35 @@ describe('registering with a relay', () => {
     await at.done()
   })
 
+  /** traversal T-36, attacks G11: the relay is told whose it was; nobody moves what another holds. */
+  it('moves with the connection that holds it, and takes nothing from a client that has its address since', async () => {
+    const at = bench()
+    const { native: atRelay, relay } = await at.relay({ registrationMs: 30_000 })
+    const held: string[] = []
+    for (let count = 0; count < 2; count++) {
+      const { endpoint, native } = at.endpoint()
+      seenAs(native, null)
+      await registerRelay(endpoint, relay.address, { tls: { ca: 'ca' } })
+      held.push(endpoint.local[0] ?? '')
+    }
+    const [first = '', second = ''] = held
+    const [one, other] = [...atRelay.connections.values()]
+    const moveTo = (connection: typeof one, remote: string): void => {
+      if (connection !== undefined) at.network.path(connection, 0, 'open', null, { type: 'rebound', by: 'peer', local: '127.0.0.1:1', remote }, {}, { remote })
+    }
+    const told = (): unknown[] => atRelay.orders.flatMap((order) => (order.do === 'relay-admit' ? [[order.client, order.formerly]] : order.do === 'relay-forget' ? [order.client] : []))
+    expect(told()).toEqual([[first, undefined], [second, undefined]])
+    moveTo(one, '198.51.100.7:6000')
+    await until(() => told().length === 3)
+    // The NAT gives the second client the address of the first, which then is mapped anew: it moves nothing along.
+    moveTo(other, '198.51.100.7:6000')
+    await until(() => told().length === 5)
+    moveTo(one, '198.51.100.7:6001')
+    await until(() => told().length === 6)
+    expect(told().slice(2)).toEqual([['198.51.100.7:6000', first], '198.51.100.7:6000', ['198.51.100.7:6000', second], ['198.51.100.7:6001', undefined]])
+    await at.done()
+  })
+
   it('can be given up; nothing is left then', async () => {
     const at = bench()
     const { relay } = await at.relay()

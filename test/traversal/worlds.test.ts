@@ -172,6 +172,28 @@ describe.skipIf(!HAS_ALL)('two peers behind NATs', () => {
     })
   })
 
+  /** traversal T-36: the name that was dialled stays, though the NAT has other ports behind it. */
+  it.each([['alice dials and sends', 0, 'near'], ['bob was dialled and receives', 1, 'near'], ['bob was dialled and sends', 1, 'far']] as const)('go on with a transfer when a NAT forgets everything: %s', async (_what, who, sender) => {
+    for (const nats of [[CONE, CONE], [SYMMETRIC, SYMMETRIC]] as [NatOptions, NatOptions][]) {
+      await town(async (place) => {
+        const { near, far, server, address } = await meet(place)
+        if (nats[0] === CONE) await near.traversal.direct()
+        const before = place.world.nowMs
+        const [from, to] = sender === 'near' ? [near, far] : [far, near]
+        await transfer(from, to, 3_000_000, async () => {
+          await place.world.sleep(100)
+          place.nats[who].rebind()
+        })
+        expect(near.state).toBe('open')
+        // Silence is noticed within two seconds; who sent into it goes on with its next probe, which has doubled its wait meanwhile.
+        expect(place.world.nowMs - before).toBeLessThan(who === 1 && sender === 'near' ? 15_000 : 6000)
+        // Nothing but the name stays: who dials it still finds it.
+        const again = await near.endpoint.connect(address, { alpn: 'chat', ca: place.id.ca, serverName: 'bob', traversal: place.traversal })
+        expect([again.state, server.connections.size > 0]).toEqual(['open', true])
+      }, { nats })
+    }
+  })
+
   it('stay on the relay where nothing can be done, and say so', async () => {
     await town(async (place) => {
       const { near, far } = await meet(place)
