@@ -4,6 +4,7 @@ import { familyOf, formatAddress, invalidOption, parseAddress } from '../config/
 import type { Observable } from '../config/index.ts'
 import { ServiceError } from '../errors/index.ts'
 import type { NatFeeds } from './observe.ts'
+import { tellIfAlive } from './part.ts'
 import type { NatPart } from './part.ts'
 import type { Address, AddressBook, NatKind } from './types.ts'
 
@@ -78,6 +79,11 @@ export class PunchBook implements AddressBook {
     if (!Number.isSafeInteger(seq) || seq < 0) throw invalidOption('seq', seq, "an address's seq")
     this.#check()
     this.#part.engine.tell(this.#part.key, { do: 'withdraw', seq })
+  }
+
+  /** As `withdraw`, of what was told by itself; too late is no error. */
+  untell(seq: number): void {
+    tellIfAlive(this.#part, { do: 'withdraw', seq })
   }
 
   /** Its number, or why it is not told. */

@@ -83,6 +83,12 @@ export class Announcer {
     this.#sync()
   }
 
+  /** An address of ours is told no more: one that was like it may be told now. */
+  onWithdrawn(): void {
+    for (const [key, told] of this.#told) if ('refused' in told && told.refused === 'duplicate') this.#told.delete(key)
+    this.#sync()
+  }
+
   /** The peer sees a path of ours so. */
   onObserved(local: string, address: string): void {
     if (!this.#sources.has('observed')) return
@@ -210,7 +216,7 @@ export class Announcer {
     for (const [key, told] of this.#told) {
       const now = wanted.get(key)
       if (now !== undefined && isSame(now, told.candidate)) continue
-      if ('seq' in told) this.#book.withdraw(told.seq)
+      if ('seq' in told) this.#book.untell(told.seq)
       this.#told.delete(key)
     }
     for (const [key, candidate] of wanted) {

@@ -10,7 +10,7 @@ import type { ErrorCode } from '../errors/index.ts'
 import type { Path } from '../path/index.ts'
 import { publicAddress } from './address-book.ts'
 import type { PunchBook } from './address-book.ts'
-import { offError } from './part.ts'
+import { offError, tellIfAlive } from './part.ts'
 import type { NatPart } from './part.ts'
 import type { Progress } from './progress.ts'
 import { StrategyRun } from './strategy.ts'
@@ -130,7 +130,7 @@ export class ConnectionPuncher implements Puncher {
     }).then(({ steps, more }) => {
       const { part } = this.#owner
       // The round may be over meanwhile.
-      if (part.error() === null && this.#isCurrent(punch, context.round)) part.engine.tell(part.key, { do: 'punch-steps', localSeq, remoteSeq, steps, more })
+      if (this.#isCurrent(punch, context.round)) tellIfAlive(part, { do: 'punch-steps', localSeq, remoteSeq, steps, more })
     })
   }
 
@@ -184,7 +184,7 @@ export class ConnectionPuncher implements Puncher {
     const { part } = this.#owner
     for (const punch of this.#rounds) {
       const [localSeq = 0, remote = 0] = punch.split('-').map(Number)
-      if (remote === remoteSeq && part.error() === null) part.engine.tell(part.key, { do: 'punch-cancel', localSeq, remoteSeq })
+      if (remote === remoteSeq) tellIfAlive(part, { do: 'punch-cancel', localSeq, remoteSeq })
     }
   }
 }

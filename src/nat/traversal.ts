@@ -95,6 +95,7 @@ export class ConnectionTraversal implements Traversal {
       case 'punch-address':
         this.#book.onEvent(event)
         if (event.side === 'remote') this.#announcer?.onRemote()
+        else if (event.change === 'removed') this.#announcer?.onWithdrawn()
         this.#openRelayed()
         return this.#onNews()
       case 'punch-round':

@@ -5,6 +5,7 @@ import type { NativeOrder, NativeQuestion } from '../../src/binding/messages.ts'
 import type { TraversalEvent, TraversalOptions } from '../../src/traversal/index.ts'
 import type { FakeConnection } from '../fake/connection.ts'
 import type { FakeEndpoint } from '../fake/endpoint.ts'
+import { nativeError } from '../fake/records.ts'
 import { connectedPair, turns, until, watchContract } from '../fake/pair.ts'
 import type { Pair } from '../fake/pair.ts'
 import { FEATURES, ordersOf } from './bench.ts'
@@ -104,6 +105,46 @@ describe('the traversal of a connection', () => {
     at.seen({ [STUN[0] ?? '']: '198.51.100.7:5000', [STUN[1] ?? '']: '198.51.100.7:5000' })
     await turns(5)
     expect(at.announced.length).toBe(2)
+    await at.done()
+  })
+
+  /** traversal T-78: an engine that withdraws in its next turn takes the same address for a duplicate until then. */
+  it('tells again what was a duplicate when that is withdrawn', async () => {
+    const refusals: Record<string, string> = {}
+    const at = await meeting({ stun: STUN, sources: ['stun'] }, refusals)
+    await until(() => ordersOf(at.native, 'nat-keep').length === 2)
+    await on(at)
+    at.seen({ [STUN[0] ?? '']: '198.51.100.7:5000', [STUN[1] ?? '']: '198.51.100.7:5000' })
+    await until(() => at.announced.length === 1)
+    refusals['198.51.100.7:5000'] = 'duplicate'
+    at.seen({ [STUN[0] ?? '']: '198.51.100.7:5000', [STUN[1] ?? '']: '198.51.100.7:5001' })
+    await until(() => at.orders().some((order) => order.do === 'withdraw'))
+    delete refusals['198.51.100.7:5000']
+    await turns(5)
+    expect(at.announced.length).toBe(1)
+    at.tell({ type: 'punch-address', side: 'local', change: 'removed', address: OURS })
+    await until(() => at.announced.length === 2)
+    expect(at.announced[1]).toMatchObject({ address: '198.51.100.7:5000', nat: 'symmetric' })
+    await at.done()
+  })
+
+  it('throws nowhere when an address is to be withdrawn from a connection whose end is not told yet', async () => {
+    const at = await meeting({ stun: [STUN[0] ?? ''], sources: ['stun'] })
+    await until(() => ordersOf(at.native, 'nat-keep').length === 1)
+    await on(at)
+    at.seen({ [STUN[0] ?? '']: '198.51.100.7:5000' })
+    await until(() => at.announced.length === 1)
+    const tell = at.native.tell.bind(at.native)
+    let tries = 0
+    at.native.tell = (key, json) => {
+      if (key === 0) return tell(key, json)
+      tries += 1
+      throw nativeError({ code: 'QB_CONNECTION_CLOSED', message: 'the connection has ended' })
+    }
+    at.seen({ [STUN[0] ?? '']: '198.51.100.7:6000' })
+    await until(() => tries === 1)
+    at.native.tell = tell
+    await turns(3)
     await at.done()
   })
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { Connection, Endpoint, ReceiveStream } from '../../src/index.ts'
 import { World } from '../../src/sim/index.ts'
 import type { Host, Link, Nat, NatOptions } from '../../src/sim/index.ts'
-import { NatProbe, Relay, registerRelay } from '../../src/traversal/index.ts'
+import { NatProbe, Relay, registerRelay, StunServer } from '../../src/traversal/index.ts'
 import type { RelayOptions, TraversalEvent, TraversalOptions } from '../../src/traversal/index.ts'
 import { loadNative } from '../../src/binding/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
@@ -140,6 +140,19 @@ describe.skipIf(!HAS_ALL)('a peer behind a relay', () => {
 })
 
 describe.skipIf(!HAS_ALL)('two peers behind NATs', () => {
+  /** traversal T-78. */
+  it('try again when what was found out about a NAT is told, without a probe beforehand', async () => {
+    await town(async (place) => {
+      const other = await StunServer.listen({}, await place.relayHost.bind())
+      const stun = { stun: [place.relay.address, other.addresses[0] ?? ''] }
+      const { near, events } = await meet(place, { near: stun, far: stun })
+      await near.traversal.direct().catch(() => {})
+      const told = events.flatMap((event) => (event.type === 'address' && event.side === 'remote' && event.address.kind === 'mapped' ? [event.change] : []))
+      expect(told).toEqual(['added', 'removed', 'added'])
+      expect(events.filter((event) => event.type === 'round' && event.state === 'started').length).toBeGreaterThan(1)
+    }, { nats: [CONE, { mapping: 'address-port', filtering: 'address-port', ports: 'sequential' }] })
+  })
+
   it('have no gateway to ask for a port, and are told so', async () => {
     const world = new World()
     await world.run(async () => {
