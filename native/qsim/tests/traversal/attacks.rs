@@ -291,13 +291,16 @@ fn attack_g9_a_peer_that_is_reached_straight_makes_nobody_punch() -> Result<(), 
     Ok(())
 }
 
+/// Its name, our settings, what the peer offers, what it says, and the error it gets.
+type Case<'a> = (&'a str, TransportConfig, Option<TraversalParameter>, &'a [u8], Option<u64>);
+
 /// traversal T-60: what was not negotiated is a frame nobody knows; what both offered, or what is configured, is spoken.
 #[test]
 fn frames_are_taken_only_in_the_profile_that_was_negotiated_or_configured() -> Result<(), Failure> {
     let off = TransportConfig { traversal: None, ..Setup::default().server };
     let braid = Braid.encode(&add(0, victim(1, 5_000))).expect("braid").bytes().to_vec();
     let dquic = Dquic.encode(&add(0, victim(1, 5_000))).expect("dquic").bytes().to_vec();
-    let cases: [(&str, TransportConfig, Option<TraversalParameter>, &[u8], Option<u64>); 7] = [
+    let cases: [Case<'_>; 7] = [
         ("no settings", off.clone(), Some(TraversalParameter::default()), &braid, Some(ENCODING)),
         ("no settings, dquic", off, None, &dquic, Some(ENCODING)),
         ("the peer did not offer it", settings(ProfileKind::Braid), None, &braid, Some(ENCODING)),

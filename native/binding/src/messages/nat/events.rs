@@ -141,7 +141,7 @@ impl Report {
                 AfterContact::Keeps => "keeps",
                 AfterContact::Changes => "changes",
             },
-            mapping_life_ms: (!behaviour.life.at_least.is_zero()).then(|| behaviour.life.at_least.as_secs_f64() * 1e3),
+            mapping_life_ms: (!behaviour.life.at_least.is_zero()).then_some(behaviour.life.at_least.as_secs_f64() * 1e3),
             local: behaviour.local.map(|local| local.to_string()).unwrap_or_default(),
             mapped: behaviour.outer.map(|outer| outer.to_string()),
             natted,
