@@ -152,7 +152,7 @@ describe('registering with a relay', () => {
     const moveTo = (connection: typeof one, remote: string): void => {
       if (connection !== undefined) at.network.path(connection, 0, 'open', null, { type: 'rebound', by: 'peer', local: '127.0.0.1:1', remote }, {}, { remote })
     }
-    const told = (): unknown[] => atRelay.orders.flatMap((order) => (order.do === 'relay-admit' ? [[order.client, order.formerly]] : order.do === 'relay-forget' ? [order.client] : []))
+    const told = (): unknown[] => atRelay.orders.flatMap((order): unknown[] => (order.do === 'relay-admit' ? [[order.client, order.formerly]] : order.do === 'relay-forget' ? [order.client] : []))
     expect(told()).toEqual([[first, undefined], [second, undefined]])
     moveTo(one, '198.51.100.7:6000')
     await until(() => told().length === 3)
