@@ -82,12 +82,12 @@ async function interop() {
   return withCode(summaryCounts(text), code)
 }
 
-/** Files of node:test, two at a time, since they mostly wait: each has namespaces of its own. What hangs fails after two minutes. Links with delays need netem, or this program in its place. */
+/** Files of node:test, two at a time, since they mostly wait: each has namespaces of its own. What hangs fails after five minutes. Links with delays need netem, or this program in its place. */
 async function nat() {
   const wire = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/examples/wire')
   if (process.platform === 'linux' && process.getuid() === 0) await run('cargo', ['build', '--locked', '--quiet', '--package', 'qdriver', '--example', 'wire'], { env: ONCE })
   const files = readdirSync(NAT).filter((name) => name.endsWith('.test.mjs')).map((name) => join(NAT, name))
-  const { code, text } = await run(process.execPath, ['--test', '--test-reporter=spec', '--test-concurrency=2', '--test-timeout=120000', ...files], { keep: true, env: { QUICBRAID_LAB_WIRE: wire } })
+  const { code, text } = await run(process.execPath, ['--test', '--test-reporter=spec', '--test-concurrency=2', '--test-timeout=300000', ...files], { keep: true, env: { QUICBRAID_LAB_WIRE: wire } })
   return withCode(nodeTestCounts(text), code)
 }
 
