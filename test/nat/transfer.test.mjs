@@ -43,11 +43,13 @@ laboratory('a transfer through NATs of the kernel', () => {
     }
   })
 
-  it('survives that the NAT of the end that dialled forgets everything', async () => {
-    await direct()
-    await a.ask({ do: 'transfer', bytes: 2 * MIB })
-    pairs.lab.rebind('a')
-    await a.ask({ do: 'transfer', bytes: 2 * MIB })
-    await end(4 * MIB)
-  })
+  for (const [who, what] of [['a', 'dialled'], ['b', 'was dialled']]) {
+    it(`survives that the NAT of the end that ${what} forgets everything`, async () => {
+      await direct()
+      await a.ask({ do: 'transfer', bytes: 2 * MIB })
+      pairs.lab.rebind(who)
+      await a.ask({ do: 'transfer', bytes: 2 * MIB })
+      await end(4 * MIB)
+    })
+  }
 })
