@@ -13,6 +13,8 @@ import { cutSocket } from './tcp.ts'
 import type { TcpSocket } from './tcp.ts'
 
 export type LoanResult = IteratorResult<Loan, undefined>
+/** Who is told of a bridge. */
+export type BridgeLedger = Pick<Ledger, 'opened' | 'tell' | 'ended'>
 
 export interface BridgeParts {
   readonly socket: TcpSocket
@@ -21,7 +23,7 @@ export interface BridgeParts {
   /** What the stream brings first. */
   readonly first: Promise<LoanResult>
   readonly entry: Entry
-  readonly ledger: Ledger
+  readonly ledger: BridgeLedger
   /** Which way the bytes of the client's TCP peer go here. */
   readonly up: 'to-stream' | 'to-socket'
   /** Once, at the end. */
