@@ -81,6 +81,17 @@ describe('the server of --metrics', () => {
     await pair.done()
   })
 
+  it('shows other numbers behind those of the endpoint', { timeout: LIMIT_MS }, async () => {
+    const server = await open()
+    const pair = await connectedPair()
+    server.watch(pair.server)
+    server.also({ prometheus: () => '# TYPE quicbraid_more_total counter\nquicbraid_more_total 7\n' })
+    const { text } = await ask(`${server.url}/metrics`)
+    expect(parseExposition(text).get('quicbraid_more_total')?.samples[0]?.value).toBe(7)
+    expect(parseExposition(text).has('quicbraid_connection_info')).toBe(true)
+    await pair.done()
+  })
+
   it('answers nobody who came by a name that is not of this machine', { timeout: LIMIT_MS }, async () => {
     const server = await open()
     const pair = await connectedPair()

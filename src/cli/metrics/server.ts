@@ -19,11 +19,17 @@ const HEADER_BYTES = 8192
 const REQUEST_MS = 5000
 const PAGES = '/metrics, /events, /healthz'
 
+/** Tells its counters as Prometheus text. */
+export interface Exposed {
+  prometheus(): string
+}
+
 export class MetricsServer implements AsyncDisposable {
   readonly #server: Server
   readonly #reach: MetricsAddress['reach']
   #endpoint: Endpoint | null = null
   #events: EventStream | null = null
+  readonly #more: Exposed[] = []
 
   private constructor(server: Server, reach: MetricsAddress['reach']) {
     this.#server = server
@@ -61,6 +67,11 @@ export class MetricsServer implements AsyncDisposable {
     void endpoint.closed.then(() => this.#events?.stop())
   }
 
+  /** What stands in `/metrics` behind the endpoint's. */
+  also(source: Exposed): void {
+    this.#more.push(source)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#events?.stop()
     const closed = once(this.#server, 'close')
@@ -77,7 +88,7 @@ export class MetricsServer implements AsyncDisposable {
     if (method !== 'GET' && method !== 'HEAD') return say(response.setHeader('allow', 'GET, HEAD'), 405, 'text/plain', 'GET or HEAD\n')
     const [path] = url.split('?')
     switch (path) {
-      case '/metrics': return this.#endpoint === null ? starting(response) : say(response, 200, 'text/plain; version=0.0.4', this.#endpoint.prometheus())
+      case '/metrics': return this.#endpoint === null ? starting(response) : say(response, 200, 'text/plain; version=0.0.4', [this.#endpoint, ...this.#more].map((source) => source.prometheus()).join(''))
       case '/healthz': return this.#health(response)
       case '/events': return this.#subscribe(method, response)
       default: return say(response, 404, 'text/plain', `there are ${PAGES}\n`)
