@@ -85,7 +85,7 @@ describe('the server of --metrics', () => {
     const server = await open()
     const pair = await connectedPair()
     server.watch(pair.server)
-    server.also({ prometheus: () => '# TYPE quicbraid_more_total counter\nquicbraid_more_total 7\n' })
+    server.also({ prometheus: () => '# HELP quicbraid_more_total More.\n# TYPE quicbraid_more_total counter\nquicbraid_more_total 7\n' })
     const { text } = await ask(`${server.url}/metrics`)
     expect(parseExposition(text).get('quicbraid_more_total')?.samples[0]?.value).toBe(7)
     expect(parseExposition(text).has('quicbraid_connection_info')).toBe(true)
