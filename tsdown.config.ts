@@ -10,6 +10,6 @@ const shared = {
 } as const
 
 export default defineConfig([
-  { ...shared, entry: { index: 'src/index.ts', sim: 'src/sim/index.ts', lab: 'src/lab/index.ts', 'js-quic': 'src/js-quic/index.ts', traversal: 'src/traversal/index.ts', tunnel: 'src/tunnel/index.ts', 'lab-worker': 'src/lab/worker.ts', 'nat-lab': 'src/lab/real/index.ts', 'nat-lab-peer': 'src/lab/real/peer.ts', cli: 'src/cli/main.ts' }, format: 'esm', dts: true, clean: true },
-  { ...shared, entry: { index: 'src/index.ts', sim: 'src/sim/index.ts', lab: 'src/lab/index.ts', 'js-quic': 'src/js-quic/index.ts', traversal: 'src/traversal/index.ts', tunnel: 'src/tunnel/index.ts' }, format: 'cjs', dts: true, clean: false },
+  { ...shared, entry: { index: 'src/index.ts', sim: 'src/sim/index.ts', lab: 'src/lab/index.ts', 'js-quic': 'src/js-quic/index.ts', traversal: 'src/traversal/index.ts', tunnel: 'src/tunnel/index.ts', reverse: 'src/reverse/index.ts', 'lab-worker': 'src/lab/worker.ts', 'nat-lab': 'src/lab/real/index.ts', 'nat-lab-peer': 'src/lab/real/peer.ts', cli: 'src/cli/main.ts' }, format: 'esm', dts: true, clean: true },
+  { ...shared, entry: { index: 'src/index.ts', sim: 'src/sim/index.ts', lab: 'src/lab/index.ts', 'js-quic': 'src/js-quic/index.ts', traversal: 'src/traversal/index.ts', tunnel: 'src/tunnel/index.ts', reverse: 'src/reverse/index.ts' }, format: 'cjs', dts: true, clean: false },
 ])

@@ -10,7 +10,7 @@ import { ABSENT, EXTRA } from './absent.mjs'
 const ROOT = join(import.meta.dirname, '../..')
 const WORK = join(ROOT, '.tmp/contract')
 /** Doors whose declarations are compared, and their files. */
-const DOORS = { quicbraid: 'dist/index.d.mts', 'quicbraid/sim': 'dist/sim.d.mts', 'quicbraid/lab': 'dist/lab.d.mts', 'quicbraid/js-quic': 'dist/js-quic.d.mts', 'quicbraid/traversal': 'dist/traversal.d.mts', 'quicbraid/tunnel': 'dist/tunnel.d.mts' }
+const DOORS = { quicbraid: 'dist/index.d.mts', 'quicbraid/sim': 'dist/sim.d.mts', 'quicbraid/lab': 'dist/lab.d.mts', 'quicbraid/js-quic': 'dist/js-quic.d.mts', 'quicbraid/traversal': 'dist/traversal.d.mts', 'quicbraid/tunnel': 'dist/tunnel.d.mts', 'quicbraid/reverse': 'dist/reverse.d.mts' }
 const OPTIONS = {
   target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
   types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')], strict: true, noEmit: true,

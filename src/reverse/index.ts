@@ -1,0 +1,5 @@
+/** The door `quicbraid/reverse`: connections that are dialled by who has the service and used by who wants it. */
+export type { ReverseReason } from './codes.ts'
+export { REVERSE_ALPN } from './options.ts'
+export type { Hello, RequestOptions, Retry, ReverseConnectOptions, ReverseLimits, ReverseListenOptions } from './options.ts'
+export type { PreconnectState, ReverseEvent, ReverseHealth, ReverseListener, ReversePool, ReverseStatistics } from './types.ts'
