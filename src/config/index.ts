@@ -2,6 +2,8 @@
 export { familyOf, formatAddress, parseAddress, parseRelayed, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
+export { Backoff, doubling } from './backoff.ts'
+export type { BackoffOptions } from './backoff.ts'
 export { blockRules, isBlocked } from './block-list.ts'
 export { check, checkCall, invalidOption, show, unavailableOption } from './check.ts'
 export { checkCarrierOptions, checkDatagrams, withinDatagram } from './carrier.ts'

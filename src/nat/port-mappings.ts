@@ -2,7 +2,8 @@
  * Ports that the gateway holds open for sockets of one endpoint, as long as somebody watches: asked for once for all of its connections, renewed
  * at half their lifetime and when this host's addresses change, asked for again after a refusal, released in the end. What goes wrong is told, never thrown.
  */
-import type { Cancel, Clock, Logger } from '../config/index.ts'
+import { doubling } from '../config/index.ts'
+import type { Backoff, Cancel, Clock, Logger } from '../config/index.ts'
 import type { InterfaceWatch } from '../path/index.ts'
 import { reasonOf } from './port-mapper.ts'
 import type { PortMapper, PortMapping } from './port-mapper.ts'
@@ -24,7 +25,7 @@ interface Kept {
   mapping: PortMapping | null
   /** When the gateway forgets it, on our clock. */
   untilMs: number
-  failures: number
+  readonly backoff: Backoff
   timer: unknown
   /** A question is under way. */
   asking: boolean
@@ -65,7 +66,7 @@ export class PortMappings {
     const key = internal.join(' ')
     let kept = this.#kept.get(key)
     if (kept === undefined) {
-      kept = { internal, watchers: new Set(), told: null, mapping: null, untilMs: 0, failures: 0, timer: null, asking: false, gone: false }
+      kept = { internal, watchers: new Set(), told: null, mapping: null, untilMs: 0, backoff: doubling(RETRY_MS.first, RETRY_MS.most), timer: null, asking: false, gone: false }
       this.#kept.set(key, kept)
       this.#stopListening ??= this.#interfaces.listen(() => this.#onMove())
       void this.#ask(kept)
@@ -105,7 +106,7 @@ export class PortMappings {
   /** Another network may have another gateway. */
   #onMove(): void {
     for (const kept of this.#kept.values()) {
-      kept.failures = 0
+      kept.backoff.reset()
       void this.#ask(kept)
     }
   }
@@ -129,7 +130,7 @@ export class PortMappings {
     if (kept.gone) return this.#release(mapping)
     kept.mapping = mapping
     kept.untilMs = this.#clock.now() + mapping.lifetimeMs
-    kept.failures = 0
+    kept.backoff.reset()
     this.#again(kept, Math.max(mapping.lifetimeMs / 2, LEAST_WAIT_MS))
     this.#tell(kept, { state: 'mapped', external: mapping.external, reason: '' })
   }
@@ -137,8 +138,7 @@ export class PortMappings {
   /** What the gateway still holds stays told until its time is over. */
   #onFailure(kept: Kept, reason: string): void {
     if (kept.gone) return
-    const wait = Math.min(RETRY_MS.first * 2 ** kept.failures, RETRY_MS.most)
-    kept.failures = Math.min(kept.failures + 1, 16)
+    const wait = kept.backoff.next() ?? RETRY_MS.most
     const leftMs = kept.mapping === null ? 0 : kept.untilMs - this.#clock.now()
     this.#again(kept, leftMs > 0 ? Math.min(wait, leftMs) : wait)
     if (leftMs > 0) return

@@ -6,8 +6,8 @@
  *   entering ──REGISTER sent, outer known──▶ asked ──REGISTERED──▶ registered ──connection ends──▶ lost ──a while──▶ entering
  *                                              └──REFUSED──▶ refused (over)
  */
-import { deferHandled, invalidOption, splitPort } from '../config/index.ts'
-import type { Cancel, Clock, ConnectionOptions, Deferred, Logger, TlsOptions } from '../config/index.ts'
+import { deferHandled, doubling, invalidOption, splitPort } from '../config/index.ts'
+import type { Backoff, Cancel, Clock, ConnectionOptions, Deferred, Logger, TlsOptions } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 import { isQuicbraidError, ServiceError } from '../errors/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
@@ -80,7 +80,7 @@ export class StandingRegistration {
   #try: AbortController | null = null
   #timer: unknown = null
   #stopKeeping: Cancel | null = null
-  #failures = 0
+  readonly #backoff: Backoff = doubling(BACK_OFF_MS, MAX_BACK_OFF_MS)
 
   constructor(owner: AgentOwner, desk: StunDesk, mappings: Mappings, place: { name: string; relay: string; socket: () => Promise<string>; terms: RelayTerms; onEnd: () => void }) {
     this.#owner = owner
@@ -211,7 +211,7 @@ export class StandingRegistration {
       this.#over(refusal(this.relay, frame.reason))
       connection.destroy(undefined, { code: RelayCode.DONE })
     } else if (frame.type === 'registered') {
-      this.#failures = 0
+      this.#backoff.reset()
       this.#learn(this.#local ?? connection.local, frame.outer)
       this.#granted.resolve()
       this.#wait(Math.max(LEAST_RENEWAL_MS, frame.forMs / 2), () => this.#register())
@@ -252,9 +252,7 @@ export class StandingRegistration {
     this.#become('lost')
     // Somebody may have let go of it when it heard.
     if (this.#holders === 0) return
-    const ms = Math.min(MAX_BACK_OFF_MS, BACK_OFF_MS * 2 ** this.#failures)
-    this.#failures += 1
-    this.#wait(ms, () => {
+    this.#wait(this.#backoff.next() ?? MAX_BACK_OFF_MS, () => {
       this.#become('entering')
       void this.#enter()
     })

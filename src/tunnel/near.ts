@@ -6,12 +6,11 @@
  *      │ failed                 │ close()                │ gave up, or no `reconnect`
  *      └──────────────────────▶ closing ──last bridge──▶ closed
  */
-import { deferHandled } from '../config/index.ts'
+import { Backoff, deferHandled } from '../config/index.ts'
 import type { Cancel, ConnectionOptions, Deferred, Timing } from '../config/index.ts'
 import type { CloseInfo, Connection } from '../connection/index.ts'
 import { ServiceError } from '../errors/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
-import { Backoff } from './backoff.ts'
 import { writeAll } from './bridge.ts'
 import { TunnelCode, tunnelError } from './codes.ts'
 import type { Ledger } from './ledger.ts'

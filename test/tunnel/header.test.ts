@@ -2,7 +2,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { CarrierBurst, Ecn } from '../../src/index.ts'
-import { Backoff } from '../../src/tunnel/backoff.ts'
+import { Backoff } from '../../src/config/index.ts'
 import { Demux } from '../../src/tunnel/demux.ts'
 import { HeaderType, readHeader, writeHeader } from '../../src/tunnel/header.ts'
 import { CarrierNames } from '../../src/tunnel/names.ts'
