@@ -17,6 +17,9 @@ const NAT = join(ROOT, 'test/nat')
 /** A machine that builds once needs neither debug information nor the bookkeeping for the next build. */
 const ONCE = process.env.CI === 'true' ? { CARGO_INCREMENTAL: '0', CARGO_PROFILE_DEV_DEBUG: '0' } : {}
 
+/** The programs of the peers are a workspace of their own; what it shares with ours (ring, rustls) is compiled once. */
+const PROGRAMS = { ...ONCE, CARGO_TARGET_DIR: process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target') }
+
 /** In the order of their cost. Each answers its counts; what throws counts as one failure. */
 const LAYERS = {
   types: { what: 'TypeScript: types and lints', test: types },
@@ -72,13 +75,13 @@ async function packed() {
 
 async function peers() {
   if (!existsSync(PEERS)) return NONE
-  const { code, text } = await run(process.execPath, [PEERS], { keep: true })
+  const { code, text } = await run(process.execPath, [PEERS], { keep: true, env: PROGRAMS })
   return withCode(summaryCounts(text), code)
 }
 
 async function interop() {
   if (!existsSync(INTEROP)) return NONE
-  const { code, text } = await run(process.execPath, [INTEROP, '--quick'], { keep: true })
+  const { code, text } = await run(process.execPath, [INTEROP, '--quick'], { keep: true, env: PROGRAMS })
   return withCode(summaryCounts(text), code)
 }
 
