@@ -32,9 +32,10 @@ export function reasonOf(error: unknown): BridgeReason {
 
 /** The error that a tunnel's `opened` and `closed` tell for a code of the peer's, if it is one of ours. */
 export function tunnelError(errorCode: bigint, port: number, cause: unknown): ServiceError | null {
+  const what = port === 0 ? 'this client' : `port ${port}`
   const facts = { errorCode, by: 'peer', layer: 'application', cause } as const
-  if (errorCode === TunnelCode.REFUSED) return new ServiceError('QB_TUNNEL_REFUSED', `the server refuses port ${port}: no handler there allows it to this client; show a certificate it knows, or ask for another port`, { ...facts, codeName: 'REFUSED' })
-  if (errorCode === TunnelCode.SHUTDOWN) return new ServiceError('QB_TUNNEL_SHUTDOWN', `the server of port ${port} is being stopped`, { ...facts, codeName: 'SHUTDOWN' })
-  if (errorCode === TunnelCode.BAD_INIT) return new ServiceError('QB_TUNNEL_BAD_INIT', `the server of port ${port} does not understand this client; are both of the same version?`, { ...facts, codeName: 'BAD_INIT' })
+  if (errorCode === TunnelCode.REFUSED) return new ServiceError('QB_TUNNEL_REFUSED', port === 0 ? 'the server refuses this client: no handler there allows it anything; show a certificate it knows' : `the server refuses port ${port}: no handler there allows it to this client; show a certificate it knows, or ask for another port`, { ...facts, codeName: 'REFUSED' })
+  if (errorCode === TunnelCode.SHUTDOWN) return new ServiceError('QB_TUNNEL_SHUTDOWN', `the server of ${what} is being stopped`, { ...facts, codeName: 'SHUTDOWN' })
+  if (errorCode === TunnelCode.BAD_INIT) return new ServiceError('QB_TUNNEL_BAD_INIT', `the server of ${what} does not understand this client; are both of the same version?`, { ...facts, codeName: 'BAD_INIT' })
   return null
 }

@@ -11,7 +11,7 @@ import type { BridgeReason } from './codes.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { Target } from './policy.ts'
 import { proxyHeader } from './proxy-protocol.ts'
-import { ACCEPT, RequestKind, RequestReader } from './request.ts'
+import { ACCEPT, RequestKind, RequestReader, targetName } from './request.ts'
 import type { Request } from './request.ts'
 import { cutSocket } from './tcp.ts'
 import type { Tcp, TcpSocket } from './tcp.ts'
@@ -68,7 +68,7 @@ export class FarBridge {
       if (this.#over) return
       if (request === 'bad') return this.abort(TunnelCode.BAD_INIT, 'bad-init')
       if (request.kind === RequestKind.CONNECT) {
-        this.#entry = ledger.enter(null)
+        this.#entry = ledger.enter(null, this.#parts.remote, targetName(request))
         ledger.tell(this.#entry, 'pending', null)
       }
       const first = loans.next()

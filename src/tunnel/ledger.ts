@@ -11,6 +11,10 @@ export interface BridgeEvent {
   bridge: number
   type: 'pending' | 'opened' | 'half-closed' | 'closed' | 'failed'
   reason: BridgeReason | null
+  /** Address of the TCP peer at the client, of the client at the server; null: not known. */
+  peer: string | null
+  /** What the client asks for, 'host:port' or a port alone; null while the server has not read it. */
+  target: string | null
   /** Of the client's TCP peer. */
   bytesUp: number
   /** Of the target. */
@@ -55,6 +59,8 @@ export interface TunnelStatistics {
 export interface Entry {
   readonly tunnel: number | null
   readonly id: number
+  readonly peer?: string | null
+  target?: string | null
   bytesUp: number
   bytesDown: number
 }
@@ -104,9 +110,9 @@ export class Ledger {
   }
 
   /** A TCP connection, or a stream that asks for one, has come. */
-  enter(tunnel: number | null): Entry {
+  enter(tunnel: number | null, peer: string | null, target: string | null): Entry {
     this.#total += 1
-    return { tunnel, id: this.#total, bytesUp: 0, bytesDown: 0 }
+    return { tunnel, id: this.#total, peer, target, bytesUp: 0, bytesDown: 0 }
   }
 
   /** Both sides are joined. */
@@ -139,7 +145,7 @@ export class Ledger {
 
   tell(entry: Entry, type: BridgeEvent['type'], reason: BridgeReason | null): void {
     if (!this.#bridges.watched) return
-    this.#bridges.emit({ atMs: this.#now(), tunnel: entry.tunnel, bridge: entry.id, type, reason, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown })
+    this.#bridges.emit({ atMs: this.#now(), tunnel: entry.tunnel, bridge: entry.id, type, reason, peer: entry.peer ?? null, target: entry.target ?? null, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown })
   }
 
   tellTunnel(tunnel: number, type: TunnelEvent['type'], reason: string): void {

@@ -16,9 +16,9 @@ import type { FarOwner } from './far.ts'
 import { Ledger } from './ledger.ts'
 import type { BridgeEvent, TunnelEvent, TunnelStatistics } from './ledger.ts'
 import { NearTunnel } from './near.ts'
-import type { NearOwner, Tunnel } from './near.ts'
-import { TUNNEL_ALPN, checkManager, checkOpen, connectionOf, windowWarning } from './options.ts'
-import type { CheckedManager, OpenTunnel, TunnelHandler, TunnelOptions } from './options.ts'
+import type { NearOwner, Tunnel, TunnelSession } from './near.ts'
+import { TUNNEL_ALPN, checkConnect, checkManager, checkOpen, connectionOf, windowWarning } from './options.ts'
+import type { CheckedConnect, CheckedManager, ConnectTunnel, OpenTunnel, TunnelHandler, TunnelOptions } from './options.ts'
 import { Policy } from './policy.ts'
 import { PortBook } from './ports.ts'
 import { exposition } from './prometheus.ts'
@@ -108,6 +108,42 @@ export class TunnelManager implements AsyncDisposable {
   /** Binds first and returns; the handshake goes on (`opened`). @throws QB_BIND_FAILED QB_TUNNEL_TOO_MANY QB_TUNNEL_SHUTDOWN QB_OPTION_INVALID QB_OPTION_UNKNOWN, the abort reason */
   async open(options: OpenTunnel & Waiting): Promise<Tunnel> {
     const checked = checkOpen(options)
+    const { signal } = checked
+    const tunnel = this.#begin(checked)
+    let listener: TcpListener
+    try {
+      listener = await this.#tcp.listen(checked.bind, (socket) => tunnel.onSocket(socket))
+    } catch (error) {
+      void tunnel.close('by-force')
+      throw error
+    }
+    if (signal?.aborted === true) {
+      listener.close()
+      void tunnel.close('by-force')
+      throw signal.reason
+    }
+    if (!tunnel.start(listener)) this.#checkOpen()
+    return tunnel
+  }
+
+  /** A connection for sockets of yours, each to a target of its own; resolves when the server has agreed. @throws QB_TUNNEL_TOO_MANY QB_TUNNEL_SHUTDOWN QB_TUNNEL_TIMEOUT QB_TUNNEL_REFUSED QB_OPTION_INVALID QB_OPTION_UNKNOWN, or as `Endpoint.connect` */
+  async connect(options: ConnectTunnel & Waiting): Promise<TunnelSession> {
+    const checked = checkConnect(options)
+    const { signal } = checked
+    const tunnel = this.#begin(checked)
+    tunnel.start(null)
+    const onAbort = (): void => void tunnel.close('by-force', signal?.reason as Error)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      await tunnel.opened
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+    }
+    return tunnel
+  }
+
+  /** @throws what `open` and `connect` throw at once */
+  #begin(checked: CheckedConnect): NearTunnel {
     const { limits, streams } = this.#choice
     this.#checkOpen()
     const { signal, remote, connection } = checked
@@ -125,19 +161,6 @@ export class TunnelManager implements AsyncDisposable {
     const tunnel = new NearTunnel(this.#lastId, port, checked, this.#near)
     this.#tunnels.set(tunnel.id, tunnel)
     this.#ledger.tunnels += 1
-    let listener: TcpListener
-    try {
-      listener = await this.#tcp.listen(checked.bind, (socket) => tunnel.onSocket(socket))
-    } catch (error) {
-      void tunnel.close('by-force')
-      throw error
-    }
-    if (signal?.aborted === true) {
-      listener.close()
-      void tunnel.close('by-force')
-      throw signal.reason
-    }
-    if (!tunnel.start(listener)) this.#checkOpen()
     return tunnel
   }
 

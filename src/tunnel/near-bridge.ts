@@ -5,9 +5,9 @@ import type { LoanResult } from './bridge.ts'
 import { TunnelCode, reasonOf } from './codes.ts'
 import type { BridgeReason } from './codes.ts'
 import type { Ledger } from './ledger.ts'
+import { dismiss } from './pending.ts'
 import type { Waiter } from './pending.ts'
 import { ACCEPT } from './request.ts'
-import { cutSocket } from './tcp.ts'
 
 export interface NearParts {
   readonly waiter: Waiter
@@ -33,12 +33,12 @@ export class NearBridge {
     if (this.#bridge !== null) return this.#bridge.abort(code, reason)
     if (this.#over) return undefined
     this.#over = true
-    const { stream, waiter: { socket, entry }, ledger, onOver } = this.#parts
+    const { stream, waiter, ledger, onOver } = this.#parts
     stream.reset(code)
     stream.stop(code)
     this.#letGo()
-    cutSocket(socket)
-    ledger.ended(entry, reason)
+    dismiss(waiter, reason)
+    ledger.ended(waiter.entry, reason)
     return onOver()
   }
 
@@ -65,8 +65,10 @@ export class NearBridge {
   }
 
   #join(loans: ReturnType<BidirectionalStream['borrow']>, first: Promise<LoanResult>): void {
-    const { stream, waiter: { socket, entry }, ledger, onOver } = this.#parts
+    const { stream, waiter: { socket, entry, answer }, ledger, onOver } = this.#parts
     this.#letGo()
+    const words = answer?.(null) ?? null
+    if (words !== null) socket.write(words)
     this.#bridge = new Bridge({ socket, stream, loans, first, entry, ledger, up: 'to-stream', onOver })
   }
 

@@ -1,11 +1,12 @@
 /**
- * One client tunnel: a TCP listener, one connection to the server, and the bridges between them (tunnel.md §2). TCP connections wait while
- * there is no connection or no stream.
+ * One client tunnel: one connection to the server, and the bridges to it of a TCP listener, or of sockets that somebody joins (tunnel.md §2).
+ * TCP connections wait while there is no connection or no stream.
  *
  *   opening ──first answer──▶ open ──connection lost──▶ away ──dialled again──▶ open
  *      │ failed                 │ close()                │ gave up, or no `reconnect`
  *      └──────────────────────▶ closing ──last bridge──▶ closed
  */
+import type { Duplex } from 'node:stream'
 import { Backoff, deferHandled } from '../config/index.ts'
 import type { Cancel, ConnectionOptions, Deferred, Timing } from '../config/index.ts'
 import type { CloseInfo, Connection } from '../connection/index.ts'
@@ -15,11 +16,13 @@ import { writeAll } from './bridge.ts'
 import { TunnelCode, tunnelError } from './codes.ts'
 import type { Ledger } from './ledger.ts'
 import { NearBridge } from './near-bridge.ts'
-import type { CheckedOpen } from './options.ts'
-import { Pending } from './pending.ts'
+import { checkJoin } from './options.ts'
+import type { CheckedConnect, JoinTarget } from './options.ts'
+import { Pending, dismiss } from './pending.ts'
+import type { Errand } from './pending.ts'
 import type { Quota } from './quota.ts'
-import { ACCEPT, RequestKind, encodeRequest } from './request.ts'
-import { cutSocket } from './tcp.ts'
+import { ACCEPT, RequestKind, encodeRequest, targetName } from './request.ts'
+import { cutSocket, peerOf, tcpSocketOf } from './tcp.ts'
 import type { TcpListener, TcpSocket } from './tcp.ts'
 
 /** How long a connection that is closed in order may take. */
@@ -41,6 +44,12 @@ export interface Tunnel {
   readonly connection: Connection | null
 }
 
+/** A connection to a server for sockets of the user's, each to a target of its own. */
+export interface TunnelSession extends Pick<Tunnel, 'id' | 'pseudoPort' | 'closed' | 'bridges' | 'connection'> {
+  /** Takes the socket over, from the bytes on that nobody has read yet; it waits for a stream as one of a listener does. What becomes of it is told by `bridges$`, and by `answer`. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+  join(socket: Duplex, target: JoinTarget): void
+}
+
 /** What client tunnels share. */
 export interface NearOwner {
   readonly ledger: Ledger
@@ -56,11 +65,11 @@ export interface NearOwner {
   onOver(tunnel: NearTunnel): void
 }
 
-export class NearTunnel implements Tunnel {
+export class NearTunnel implements Tunnel, TunnelSession {
   readonly id: number
   readonly pseudoPort: number
   readonly #owner: NearOwner
-  readonly #options: CheckedOpen
+  readonly #options: CheckedConnect
   readonly #opened: Deferred<void> = deferHandled()
   readonly #closed: Deferred<{ error: Error | null }> = deferHandled()
   readonly #bridges = new Set<NearBridge>()
@@ -78,7 +87,7 @@ export class NearTunnel implements Tunnel {
   /** A stream that nobody waited for any more when it came. */
   #spare: BidirectionalStream | null = null
 
-  constructor(id: number, pseudoPort: number, options: CheckedOpen, owner: NearOwner) {
+  constructor(id: number, pseudoPort: number, options: CheckedConnect, owner: NearOwner) {
     this.id = id
     this.pseudoPort = pseudoPort
     this.#options = options
@@ -108,22 +117,35 @@ export class NearTunnel implements Tunnel {
     return this.#connection
   }
 
-  /** The listener is there: begins to dial. False: the tunnel was closed meanwhile. */
-  start(listener: TcpListener): boolean {
+  /** The listener is there, if there is to be one: begins to dial. False: the tunnel was closed meanwhile. */
+  start(listener: TcpListener | null): boolean {
     if (this.#state !== 'opening') {
-      listener.close()
+      listener?.close()
       return false
     }
     this.#listener = listener
-    this.#local = listener.local
+    this.#local = listener?.local ?? ''
     void this.#dial()
     return true
   }
 
   onSocket(socket: TcpSocket): void {
     if (this.#state === 'closing' || this.#state === 'closed') return cutSocket(socket)
-    if (this.#pending.add(socket, this.#owner.ledger.enter(this.id))) this.pump()
-    return undefined
+    return this.#enter(socket, null, null)
+  }
+
+  join(socket: Duplex, target: JoinTarget): void {
+    const { port, host = null, answer = null } = checkJoin(target)
+    this.#enter(tcpSocketOf(socket), { port, host }, answer)
+  }
+
+  #enter(socket: TcpSocket, target: Errand['target'], answer: Errand['answer']): void {
+    const { ledger } = this.#owner
+    const errand: Errand = { socket, entry: ledger.enter(this.id, peerOf(socket), targetName(target ?? this.#target)), target, answer }
+    if (this.#state === 'closing' || this.#state === 'closed') {
+      dismiss(errand, 'shutdown')
+      ledger.ended(errand.entry, 'shutdown')
+    } else if (this.#pending.add(errand)) this.pump()
   }
 
   /** Joins what waits, as far as there are streams and places. */
@@ -231,7 +253,7 @@ export class NearTunnel implements Tunnel {
     const { ledger, quota } = this.#owner
     quota.enter(null)
     const bridge = new NearBridge({
-      waiter, stream, ledger, request: this.#request(RequestKind.CONNECT),
+      waiter, stream, ledger, request: encodeRequest({ kind: RequestKind.CONNECT, ...(waiter.target ?? this.#target) }),
       onOver: () => {
         this.#bridges.delete(bridge)
         quota.leave(null)
@@ -243,9 +265,14 @@ export class NearTunnel implements Tunnel {
     void bridge.start()
   }
 
-  #request(kind: RequestKind): Uint8Array {
+  /** Of all, unless a socket has its own. */
+  get #target(): { port: number; host: string | null } {
     const { port, host } = this.#options
-    return encodeRequest({ kind, port, host })
+    return { port, host }
+  }
+
+  #request(kind: RequestKind): Uint8Array {
+    return encodeRequest({ kind, ...this.#target })
   }
 
   /** One attempt; what it becomes is told to `#onConnection` or `#onFailed`. */
@@ -256,7 +283,7 @@ export class NearTunnel implements Tunnel {
     this.#attempt = attempt
     const since = ledger.now()
     let step = 'finding and reaching the server'
-    const stop = timing.after(timeoutMs, () => attempt.abort(new ServiceError('QB_TUNNEL_TIMEOUT', `the tunnel to port ${port} at ${remote} was not open after ${timeoutMs} ms (timeoutMs); it got to: ${step}`)))
+    const stop = timing.after(timeoutMs, () => attempt.abort(new ServiceError('QB_TUNNEL_TIMEOUT', `the tunnel to ${port === 0 ? '' : `port ${port} at `}${remote} was not open after ${timeoutMs} ms (timeoutMs); it got to: ${step}`)))
     ledger.tellTunnel(this.id, 'connecting', remote)
     let connection: Connection | null = null
     try {

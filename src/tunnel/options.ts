@@ -3,6 +3,7 @@ import * as v from 'valibot'
 import { check, checkCall, invalidOption, parseAddress, splitPort } from '../config/index.ts'
 import type { ConnectionOptions, Limits, PeerIdentity, Waiting } from '../config/index.ts'
 import type { Endpoint } from '../endpoint/index.ts'
+import type { BridgeReason } from './codes.ts'
 
 /** Connections with this protocol belong to the manager of their endpoint and do not show up in `incoming()`. */
 export const TUNNEL_ALPN = 'qb-tunnel/1'
@@ -73,10 +74,24 @@ export interface OpenTunnel {
   reconnect?: boolean | Reconnect
 }
 
+/** What a connection for many targets needs. */
+export type ConnectTunnel = Omit<OpenTunnel, 'port' | 'host' | 'bind'>
+
+/** Where a socket is to go. */
+export interface JoinTarget {
+  /** 1...65535 */
+  port: number
+  /** As `OpenTunnel.host`. */
+  host?: string
+  /** Words for the socket's peer: once it is joined (null), or why it is not; null is no word, and then a reset. @default none */
+  answer?: (reason: BridgeReason | null) => Uint8Array | null
+}
+
 /** What a handler is asked. */
 export interface TunnelRequest {
   /** Null without a verified identity. */
   peer: PeerIdentity | null
+  /** 0 once for a connection whose streams each name a target: any answer lets it in, none is dialled. */
   port: number
   /** What the client calls the target, for comparison only; null: it does not say. */
   host: string | null
@@ -115,17 +130,22 @@ const REMOTE = "'name:port' or an address with a port"
 const PORT = 'a port from 1 to 65535'
 const BIND = "an address like '127.0.0.1:8080', port 0 for any"
 const HOST = 'a name of 1 to 255 bytes'
-const OPEN = strict({
-  remote: v.pipe(v.string(REMOTE), v.check((text) => (splitPort(text)?.port ?? 0) !== 0, REMOTE)),
+const TARGET = {
   port: v.pipe(v.number(PORT), v.integer(PORT), v.minValue(1, PORT), v.maxValue(65_535, PORT)),
   host: v.optional(v.pipe(v.string(HOST), v.check((text) => text !== '' && Buffer.byteLength(text) <= 255, HOST))),
-  bind: v.optional(v.pipe(v.string(BIND), v.check((text) => parseAddress(text) !== null, BIND))),
+}
+const SERVER = {
+  remote: v.pipe(v.string(REMOTE), v.check((text) => (splitPort(text)?.port ?? 0) !== 0, REMOTE)),
   timeoutMs: amount(1, 600_000),
   connection: v.optional(v.looseObject({}, 'options of a connection')),
   reconnect: v.optional(v.union([
     v.boolean(), strict({ minMs: amount(1, MAX_MS), maxMs: amount(1, MAX_MS), factor: amount(1, 100), jitter: amount(0, 1), attempts: amount(1, Infinity) }, 'an object'),
   ], 'true, false or an object { minMs, maxMs, factor, jitter, attempts }')),
-}, 'an object of options')
+}
+const OPEN = strict({ ...SERVER, ...TARGET, bind: v.optional(v.pipe(v.string(BIND), v.check((text) => parseAddress(text) !== null, BIND))) }, 'an object of options')
+const CONNECT = strict(SERVER, 'an object of options')
+const JOIN = strict({ ...TARGET, answer: v.optional(v.custom<NonNullable<JoinTarget['answer']>>((value) => typeof value === 'function', 'a function')) }, 'an object { port }')
+const TIMEOUT_MS = 4000
 
 export interface CheckedManager {
   carrier: 'udp' | 'header'
@@ -140,15 +160,19 @@ export function checkManager(options: TunnelOptions): CheckedManager {
   return { carrier, limits: { ...LIMITS, ...limits }, streams }
 }
 
-export interface CheckedOpen {
+export interface CheckedConnect {
   remote: string
+  /** 0: sockets name their targets. */
   port: number
   host: string | null
-  bind: { host: string; port: number }
   timeoutMs: number
   connection: ConnectionOptions
   reconnect: Required<Reconnect> | null
   signal: AbortSignal | undefined
+}
+
+export interface CheckedOpen extends CheckedConnect {
+  bind: { host: string; port: number }
 }
 
 /** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
@@ -158,9 +182,23 @@ export function checkOpen(options: OpenTunnel & Waiting): CheckedOpen {
   checkCall({ signal }, ['signal'])
   // The connection's own options are checked where the connection is made.
   const { connection = {}, ...own } = rest
-  const { remote, port, host = null, bind = '127.0.0.1:0', timeoutMs = 4000, reconnect = false } = check(OPEN, own, '') as OpenTunnel
+  const { remote, port, host = null, bind = '127.0.0.1:0', timeoutMs = TIMEOUT_MS, reconnect = false } = check(OPEN, own, '') as OpenTunnel
   const address = parseAddress(bind) ?? { host: '127.0.0.1', port: 0 }
   return { remote, port, host, bind: { host: address.host, port: address.port }, timeoutMs, connection, reconnect: reconnecting(reconnect), signal }
+}
+
+/** The same without a listener. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+export function checkConnect(options: ConnectTunnel & Waiting): CheckedConnect {
+  if (typeof options !== 'object' || options === null) throw invalidOption('', options, 'an object { remote }')
+  const { signal, connection = {}, ...own } = options
+  checkCall({ signal }, ['signal'])
+  const { remote, timeoutMs = TIMEOUT_MS, reconnect = false } = check(CONNECT, own, '') as ConnectTunnel
+  return { remote, port: 0, host: null, timeoutMs, connection, reconnect: reconnecting(reconnect), signal }
+}
+
+/** @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+export function checkJoin(target: JoinTarget): JoinTarget {
+  return check(JOIN, target, '') as JoinTarget
 }
 
 function reconnecting(value: boolean | Reconnect): Required<Reconnect> | null {

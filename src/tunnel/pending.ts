@@ -5,9 +5,19 @@ import type { Entry, Ledger } from './ledger.ts'
 import { cutSocket } from './tcp.ts'
 import type { TcpSocket } from './tcp.ts'
 
-export interface Waiter {
+/** A TCP connection that wants to be joined, and where to. */
+export interface Errand {
   readonly socket: TcpSocket
   readonly entry: Entry
+  /** Null: where its tunnel leads. */
+  readonly target: { readonly port: number; readonly host: string | null } | null
+  /** What the TCP peer is told before anything else (null: it is joined), or at the end instead of a RST. */
+  readonly answer: Answer | null
+}
+
+export type Answer = (reason: BridgeReason | null) => Uint8Array | null
+
+export interface Waiter extends Errand {
   readonly sinceMs: number
 }
 
@@ -37,12 +47,13 @@ export class Pending {
   }
 
   /** False: there was no room, and the socket is cut. */
-  add(socket: TcpSocket, entry: Entry): boolean {
+  add(errand: Errand): boolean {
+    const { socket, entry } = errand
     const { ledger, max, timeoutMs, after } = this.#options
     if (this.#places.size >= max) {
       ledger.failed('pending.overflow')
       ledger.ended(entry, 'overflow')
-      cutSocket(socket)
+      dismiss(errand, 'overflow')
       return false
     }
     const onGone = (): void => this.#drop(place, 'tcp')
@@ -51,7 +62,7 @@ export class Pending {
       this.#drop(place, 'timeout')
     })
     const place: Place = {
-      socket, entry, sinceMs: ledger.now(),
+      ...errand, sinceMs: ledger.now(),
       leave: () => {
         this.#places.delete(place)
         ledger.pending -= 1
@@ -86,8 +97,17 @@ export class Pending {
   #drop(place: Place, reason: BridgeReason): void {
     if (!this.#places.has(place)) return
     place.leave()
-    cutSocket(place.socket)
+    dismiss(place, reason)
     this.#options.ledger.ended(place.entry, reason)
     if (this.#places.size === 0) this.#options.onEmpty()
   }
+}
+
+/** An end before the beginning: in words, for those who speak to us, else RST. */
+export function dismiss({ socket, answer }: Errand, reason: BridgeReason): void {
+  const words = socket.destroyed ? null : (answer?.(reason) ?? null)
+  if (words === null) return cutSocket(socket)
+  socket.on('error', () => {})
+  socket.end(words, () => socket.destroy())
+  return undefined
 }

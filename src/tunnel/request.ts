@@ -3,7 +3,7 @@
  *
  * | byte | field |
  * | 0 | kind: 1 = join this stream to the target, 2 = may I (first stream of a connection, answered and ended), 3 = goodbye (answered when everything has reached the targets) |
- * | 1-2 | port asked for, big-endian, 1...65535 |
+ * | 1-2 | port asked for, big-endian; 0 in the kinds 2 and 3 alone: targets are named with each stream |
  * | 3 | length of the name |
  * | 4.. | name of the target as the client knows it, UTF-8; empty: none. Never resolved by the server |
  */
@@ -20,9 +20,15 @@ export const MAX_NAME_BYTES = 255
 
 export interface Request {
   kind: RequestKind
+  /** 0: none in particular; never of CONNECT. */
   port: number
   /** Null: the client named none. */
   host: string | null
+}
+
+/** For people: `name:port`, or the port alone. */
+export function targetName({ host, port }: Pick<Request, 'host' | 'port'>): string {
+  return host === null ? String(port) : `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** `host` has at most 255 bytes. */
@@ -45,7 +51,7 @@ export class RequestReader {
     if (this.#length === 0) return null
     if (kind !== RequestKind.CONNECT && kind !== RequestKind.HELLO && kind !== RequestKind.GOODBYE) return 'bad'
     if (this.#length < HEAD_BYTES || this.#length < HEAD_BYTES + name) return null
-    if (this.#length > HEAD_BYTES + name || high + low === 0) return 'bad'
+    if (this.#length > HEAD_BYTES + name || (high + low === 0 && kind === RequestKind.CONNECT)) return 'bad'
     return { kind, port: high * 256 + low, host: name === 0 ? null : text(this.#bytes.subarray(HEAD_BYTES, this.#length)) }
   }
 }

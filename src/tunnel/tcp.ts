@@ -1,8 +1,8 @@
 /** The TCP side of tunnels as they use it: `node:net`, or what a test puts in its place. Half-open always: an end of one direction is no end of the other (tunnel.md §6). */
 import { Socket, connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import type { Duplex } from 'node:stream'
-import { formatAddress } from '../config/index.ts'
+import { Duplex } from 'node:stream'
+import { formatAddress, invalidOption } from '../config/index.ts'
 import { EndpointError } from '../errors/index.ts'
 
 /** What a tunnel uses of a socket. */
@@ -53,6 +53,19 @@ export const NODE_TCP: Tcp = {
     socket.once('error', onError)
     return socket
   },
+}
+
+/** Who is at the other end; null: not known. */
+export function peerOf(socket: Duplex): string | null {
+  const { remoteAddress: host, remotePort: port = 0 } = socket as Partial<Socket>
+  return host === undefined ? null : formatAddress({ host, port, family: host.includes(':') ? 6 : 4 })
+}
+
+/** A socket of the user's: what has no RST is destroyed instead. */
+export function tcpSocketOf(socket: Duplex): TcpSocket {
+  if (!(socket instanceof Duplex)) throw invalidOption('socket', socket, 'a net.Socket or another Duplex')
+  const given = socket as TcpSocket
+  return typeof given.resetAndDestroy === 'function' ? given : Object.assign(socket, { resetAndDestroy: () => socket.destroy() })
 }
 
 /**
