@@ -4,6 +4,11 @@ use std::{
     io::{Read, Write, stdin, stdout},
     net::SocketAddr,
     process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -78,6 +83,23 @@ pub fn when_told(then: impl FnOnce() + Send + 'static) {
         stdin().lock().read_to_end(&mut Vec::new()).unwrap_or_default();
         then();
     });
+}
+
+/// Waits here until the runner closes our stdin.
+pub fn wait_until_told() {
+    let (told, end) = mpsc::channel();
+    when_told(move || told.send(()).unwrap_or_default());
+    // An error would mean that the other thread is gone, which is an end as well.
+    end.recv().unwrap_or_default();
+}
+
+/// True once the runner has closed our stdin.
+#[must_use]
+pub fn told_flag() -> Arc<AtomicBool> {
+    let told = Arc::new(AtomicBool::new(false));
+    let setter = Arc::clone(&told);
+    when_told(move || setter.store(true, Ordering::Relaxed));
+    told
 }
 
 /// Prints the report and decides the exit code.

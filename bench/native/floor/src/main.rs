@@ -8,10 +8,7 @@ mod wire;
 use std::{
     io::{Error, ErrorKind, Result},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
 };
 
 use bench_common::{
@@ -40,11 +37,7 @@ fn serve() -> Result<Report> {
     let mut channel = Channel::new(sockets::bind()?)?;
     report::listening(channel.local_address()?);
     let meter = Meter::start();
-    let told = Arc::new(AtomicBool::new(false));
-    report::when_told({
-        let told = Arc::clone(&told);
-        move || told.store(true, Ordering::Relaxed)
-    });
+    let told = report::told_flag();
     let sealer = Sealer::new();
     let mut opened = 0_u64;
     while !told.load(Ordering::Relaxed) {

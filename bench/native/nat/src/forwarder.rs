@@ -1,12 +1,6 @@
 //! What a relay costs that decides nothing: trains in, the same trains out to one address.
 
-use std::{
-    io::Result,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{io::Result, sync::atomic::Ordering};
 
 use bench_common::{
     report::{self, Meter, Report},
@@ -20,11 +14,7 @@ pub fn serve() -> Result<Report> {
     let mut channel = Channel::new(sockets::bind()?)?;
     report::listening(channel.local_address()?);
     let meter = Meter::start();
-    let told = Arc::new(AtomicBool::new(false));
-    report::when_told({
-        let told = Arc::clone(&told);
-        move || told.store(true, Ordering::Relaxed)
-    });
+    let told = report::told_flag();
     let mut client = None;
     while !told.load(Ordering::Relaxed) {
         channel.receive(|outlet, train| {

@@ -32,9 +32,7 @@ pub fn serve() -> Result<Report, String> {
     is_ready.recv().map_err(|error| error.to_string())?;
     let meter = Meter::start();
     report::listening(handle.sockets().first().ok_or("no socket")?.local);
-    let (told, end) = mpsc::channel();
-    report::when_told(move || told.send(()).unwrap_or_default());
-    end.recv().map_err(|error| error.to_string())?;
+    report::wait_until_told();
     let report = meter.report();
     handle.stop().map_err(|error| error.to_string())?;
     Ok(report)

@@ -1,6 +1,6 @@
 //! The server's part of every case.
 
-use std::{collections::HashMap, fs, sync::Arc, sync::mpsc};
+use std::{collections::HashMap, fs, sync::Arc};
 
 use bench_common::{
     options::{Case, ServerOptions},
@@ -24,9 +24,7 @@ pub fn serve(options: &ServerOptions) -> Result<Report, String> {
     let handle = spawn(application, options.gso, |endpoint| endpoint.listen(Some(server)))?;
     let meter = Meter::start();
     report::listening(handle.sockets().first().ok_or("no socket")?.local);
-    let (told, end) = mpsc::channel();
-    report::when_told(move || told.send(()).unwrap_or_default());
-    end.recv().map_err(|error| error.to_string())?;
+    report::wait_until_told();
     let report = meter.report();
     handle.stop().map_err(|error| error.to_string())?;
     Ok(report)
