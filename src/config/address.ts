@@ -45,3 +45,8 @@ export function familyOf(text: string): 4 | 6 | null {
 export function formatAddress(address: { host: string; port: number; family: 4 | 6 }): string {
   return address.family === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 }
+
+/** Whether the IP stands for every address of its family. */
+export function isUnspecified(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}

@@ -1,5 +1,5 @@
 /** Options: their types, how they are checked, and what the engine gets. Also time limits and the clock. */
-export { familyOf, formatAddress, parseAddress, parseRelayed, splitPort } from './address.ts'
+export { familyOf, formatAddress, isUnspecified, parseAddress, parseRelayed, splitPort } from './address.ts'
 export type { Address } from './address.ts'
 export { refuseUnavailable } from './availability.ts'
 export { Backoff, doubling } from './backoff.ts'

@@ -3,7 +3,7 @@
  * must be told from QUIC by their first byte: 0 to 63 (RFC 9443 has the ranges of what shares a socket with QUIC).
  */
 import type { Engine } from '../binding/index.ts'
-import { checkCall, formatAddress, invalidOption, parseAddress, show, unavailableOption } from '../config/index.ts'
+import { checkCall, formatAddress, invalidOption, isUnspecified, parseAddress, show, unavailableOption } from '../config/index.ts'
 import type { Address, Bytes } from '../config/index.ts'
 import { EndpointError } from '../errors/index.ts'
 
@@ -29,7 +29,7 @@ export function sendRaw({ engine, features }: { engine: Engine; features: Readon
   if (first >= QUIC_FROM) throw refused(`it begins with 0x${first.toString(16)}, as QUIC does; begin with a byte below 0x40`)
   if (bytes.length > most) throw refused(`it has ${bytes.length} bytes; at most ${most} fit`)
   const target = typeof remote === 'string' && !remote.includes('%') ? parseAddress(remote) : null
-  if (target === null || target.port === 0 || isUnspecified(target)) throw refused('that is no address with a port; names are not looked up here')
+  if (target === null || target.port === 0 || isUnspecified(target.host)) throw refused('that is no address with a port; names are not looked up here')
   const from = local === undefined || String(local).includes('%') ? null : parseAddress(String(local))
   if (local !== undefined && from === null) throw invalidOption('local', local, 'a bound address')
   if (!engine.local().some((bound) => canSend(parseAddress(bound), target, from))) {
@@ -42,10 +42,6 @@ export function sendRaw({ engine, features }: { engine: Engine; features: Readon
 function canSend(bound: Address | null, target: Address, from: Address | null): boolean {
   if (bound === null || bound.family !== target.family) return false
   if (from === null) return true
-  const sameHost = bound.host === from.host || isUnspecified(bound) || isUnspecified(from)
+  const sameHost = bound.host === from.host || isUnspecified(bound.host) || isUnspecified(from.host)
   return from.family === bound.family && sameHost && (from.port === 0 || from.port === bound.port)
-}
-
-function isUnspecified({ host }: Address): boolean {
-  return host === '0.0.0.0' || host === '::'
 }

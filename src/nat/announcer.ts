@@ -6,7 +6,7 @@
  *                           the gateway ─▶ mapped, open to everybody
  */
 import type { Cancel } from '../config/index.ts'
-import { familyOf, formatAddress, parseAddress, stunServers } from '../config/index.ts'
+import { familyOf, formatAddress, isUnspecified, parseAddress, stunServers } from '../config/index.ts'
 import type { Candidate, PunchBook, Refusal } from './address-book.ts'
 import type { NatPart } from './part.ts'
 import type { PortState } from './port-mappings.ts'
@@ -186,8 +186,7 @@ export class Announcer {
     const address = parseAddress(bound)
     if (address === null) return []
     const { interfaces } = this.#part.surroundings
-    const isAny = address.host === '0.0.0.0' || address.host === '::'
-    const all = isAny ? interfaces.current.filter(({ up, address: own }) => up && familyOf(own) === address.family).map((one) => one.address) : [address.host]
+    const all = isUnspecified(address.host) ? interfaces.current.filter(({ up, address: own }) => up && familyOf(own) === address.family).map((one) => one.address) : [address.host]
     const near = isLoopback(parseAddress(this.#part.local())?.host ?? '')
     return all.filter((host) => !isLinkLocal(host) && isLoopback(host) === near).slice(0, MAX_HOSTS).map((host) => formatAddress({ host, port: address.port, family: address.family }))
   }

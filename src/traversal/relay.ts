@@ -3,7 +3,7 @@
  * register is decided here (`clerk.ts`); forwarding, its rates and its refusals are the engine's.
  */
 import type { NativeNatStatistics } from '../binding/index.ts'
-import { familyOf, formatAddress, invalidOption, parseAddress } from '../config/index.ts'
+import { familyOf, formatAddress, invalidOption, isUnspecified, parseAddress } from '../config/index.ts'
 import type { Observable } from '../config/index.ts'
 import { Endpoint } from '../endpoint/index.ts'
 import { agentOf, RELAY_ALPN } from '../nat/index.ts'
@@ -195,8 +195,4 @@ function agentAddresses(agent: NatAgent): readonly string[] {
 function addressOf(agent: NatAgent): string {
   const all = agentAddresses(agent)
   return all.find((address) => !/^(?:127\.|\[::1\])/.test(address)) ?? all[0] ?? ''
-}
-
-function isUnspecified(host: string): boolean {
-  return host === '0.0.0.0' || host === '::'
 }
