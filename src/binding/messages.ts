@@ -178,6 +178,14 @@ export type NativeOrder =
   | { do: 'raw'; to: 'subscriber' | 'nobody' }
   /** To the endpoint (connection 0): who is not heard from now on, in place of those before. Feature `blockList`. */
   | { do: 'block'; rules: NativeBlockRule[] }
+  /** To the endpoint (connection 0): of connections that begin from now on, of either role, those with this protocol are polarised (mux R50): the client asks, and a client's gate is shut. `wrongWay` null: they are ordinary ones. Feature `reverse`. */
+  | { do: 'polarity'; alpn: string; wrongWay: JsonCode | null }
+  /** The ends change parts, once. What the end that does not ask opens from then on is refused by the engine, with `wrongWay`. */
+  | { do: 'reverse' }
+  /** Streams of the peer that were held come out, in order of id; later ones as they come. */
+  | { do: 'open-gate' }
+  /** The peer may have so many streams open at once from now on (MAX_STREAMS); fewer than before change nothing. */
+  | { do: 'grant-streams'; direction: 'bidirectional' | 'unidirectional'; count: number }
   /** Answer to a `verify` event, once; `reason`: for the error of a refusal. */
   | { do: 'verdict'; answer: 'accept' | 'refuse'; reason: string }
   /** Bits of `Trace`. */
@@ -272,9 +280,9 @@ export type NativeEvent =
   | { type: 'verify'; atMs: number; peer: NativePeer; serverName: string | null; defaultError: string | null }
   /** What a client's handshake did with its address pairs since the last such event (multipath MP-97). `attempt`: place in the order given, from 0. */
   | { type: 'handshake'; atMs: number; steps: NativeHandshakeStep[] }
-  /** Handshake complete; STREAMS records come before it. `id` as given to `connect` or told by `connection`. */
+  /** Handshake complete; STREAMS records come before it. `id` as given to `connect` or told by `connection`. `polarised`: the ends of its protocol have parts to play. */
   | {
-      type: 'opened'; atMs: number; id: string; remote: string; local: string; serverName: string | null; peer: NativePeer | null
+      type: 'opened'; atMs: number; id: string; remote: string; local: string; serverName: string | null; peer: NativePeer | null; polarised?: true
       info: {
         ms: number; alpn: string; cipher: string; version: 'v1' | 'v2'; resumed: boolean; retry: boolean
         multipath: 'pending' | 'ietf' | 'shared-space' | 'none'; mode: string; winner: { local: string; remote: string }
@@ -282,7 +290,7 @@ export type NativeEvent =
       }
     }
   /** Servers with `halfRttData`: streams and messages may be used before `opened` (STREAMS records come before it). */
-  | { type: 'half-rtt'; atMs: number; alpn: string | null; serverName: string | null }
+  | { type: 'half-rtt'; atMs: number; alpn: string | null; serverName: string | null; polarised?: true }
   | { type: 'pong'; atMs: number; ticket: number; path: number; rttMs: number }
   | { type: 'ping-failed'; atMs: number; ticket: number; error: NativeError }
   | { type: 'confirmed'; atMs: number }
@@ -290,7 +298,7 @@ export type NativeEvent =
   /** The server gave tickets for later connections; they stay in the engine of this endpoint. */
   | { type: 'tickets'; atMs: number; count: number }
   /** 0-RTT. Clients: 'sent' right after `connect`, when early data may be sent (STREAMS records come before it), then what became of it. Servers: 'accepted', before any early stream, or 'rejected'. */
-  | { type: 'early'; atMs: number; status: 'sent' | 'accepted' | 'rejected'; alpn: string | null; serverName: string | null }
+  | { type: 'early'; atMs: number; status: 'sent' | 'accepted' | 'rejected'; alpn: string | null; serverName: string | null; polarised?: true }
   /** The server gave a token for a later connection; hex, as it goes into `NativeConnect`. */
   | { type: 'token'; atMs: number; bytes: string }
   /** With `plans`: once before `opened` (or `half-rtt`), then at RTT pace while there is data and after path events, at most 200 a second. The next comes after the order `plan`. */

@@ -22,13 +22,13 @@ import type { BufferFacts, CloseInfo, ConnectionEvent, ConnectionStatistics, Exp
 import { HandshakeSteps } from './handshake.ts'
 import { keepSession } from './keeping.ts'
 import { Judge } from './judge.ts'
+import { Known } from './known.ts'
 import { Lifecycle, closeInfo, destroyedInfo } from './lifecycle.ts'
 import type { ConnectionState } from './lifecycle.ts'
 import { Mishaps } from './mishaps.ts'
 import { ConnectionNumbers } from './numbers.ts'
 import { ConnectionFeeds } from './observe.ts'
 import type { ConnectionOrigin, ConnectionOwner, DistributiveOmit, PartOwner, SessionPlace } from './origin.ts'
-import { peerIdentity } from './peer.ts'
 import { Pings } from './ping.ts'
 import { connectionSink } from './sink.ts'
 import { StreamTable } from './streams.ts'
@@ -40,8 +40,6 @@ export class Connection implements AsyncDisposable {
   readonly id: string
   readonly endpoint: Endpoint
   readonly role: 'client' | 'server'
-  /** Who may open request streams. */
-  readonly requester: 'local' | 'peer'
   readonly paths: PathSet
   readonly bursts: Bursts
   readonly spaces: Spaces
@@ -49,6 +47,7 @@ export class Connection implements AsyncDisposable {
   readonly datagrams: Datagrams
   readonly #owner: ConnectionOwner
   readonly #key: number
+  readonly #known: Known
   readonly #life = new Lifecycle()
   readonly #streams: StreamTable
   readonly #messages: DatagramSink
@@ -60,13 +59,6 @@ export class Connection implements AsyncDisposable {
   readonly #pings: Pings
   readonly #part: PartOwner
   #traversal: ConnectionTraversal | null = null
-  #remote: string
-  #local: string
-  #alpn: string | null = null
-  #serverName: string | null
-  #peer: PeerIdentity | null = null
-  #multipath: MultipathMode = 'pending'
-  #early: 'none' | 'sent' | 'accepted' | 'rejected' = 'none'
   #announced = false
   #traceMask = 0
 
@@ -74,16 +66,13 @@ export class Connection implements AsyncDisposable {
   constructor(owner: ConnectionOwner, origin: ConnectionOrigin) {
     this.#owner = owner
     this.#key = origin.key
-    this.#remote = origin.remote
-    this.#local = origin.local
-    this.#serverName = origin.serverName
+    this.#known = new Known(owner.engine, origin)
     this.#judge = new Judge(origin, owner.logger, owner.sampling.timing)
     this.#pings = new Pings(owner.engine, origin.key)
     this.#sessions = origin.sessions
     this.id = origin.id
     this.endpoint = owner.endpoint
     this.role = origin.role
-    this.requester = origin.role === 'client' ? 'local' : 'peer'
     this.#numbers = new ConnectionNumbers(owner.engine, origin.key)
     this.#feeds = new ConnectionFeeds(this, owner.sampling, () => this.statistics(), () => this.#numbers.buffers(), () => this.#handshake.all)
     const mishaps = new Mishaps(origin.id, owner.logger, (event) => this.#emit(event))
@@ -97,6 +86,7 @@ export class Connection implements AsyncDisposable {
     if (part.traversal !== null) this.#traversal = createTraversal(part, this.paths)
     this.#streams = new StreamTable(this, owner.engine, origin.key, origin.role, origin.kept, owner.features, {
       onStream: (id, direction, initiated) => this.#feeds.watched && this.#emit({ type: 'stream', id, direction, initiated }),
+      check: () => this.#known.polarity.check(),
       onDropped: (id, code) => mishaps.onDropped(id, code),
       callbackFailed: (callback, error) => mishaps.callbackFailed(callback, error),
     })
@@ -108,39 +98,44 @@ export class Connection implements AsyncDisposable {
     return (this.#traversal ??= createTraversal(this.#part, this.paths))
   }
 
+  /** Who may open request streams. */
+  get requester(): 'local' | 'peer' {
+    return this.#known.polarity.requester
+  }
+
   get state(): ConnectionState {
     return this.#life.state
   }
 
   /** Of the path last used. */
   get remote(): string {
-    return this.#remote
+    return this.#known.remote
   }
 
   get local(): string {
-    return this.#local
+    return this.#known.local
   }
 
   get alpn(): string | null {
-    return this.#alpn
+    return this.#known.alpn
   }
 
   get serverName(): string | null {
-    return this.#serverName
+    return this.#known.serverName
   }
 
   get peer(): PeerIdentity | null {
-    return this.#peer
+    return this.#known.peer
   }
 
   /** 'none': one active path, others are only probed, failover by migration. */
   get multipath(): MultipathMode {
-    return this.#multipath
+    return this.#known.multipath
   }
 
   /** 0-RTT: what a client sends before the handshake is complete can be replayed by others. */
   get early(): 'none' | 'sent' | 'accepted' | 'rejected' {
-    return this.#early
+    return this.#known.early
   }
 
   /** The handshake is complete. @throws (reject) as `connect` */
@@ -178,7 +173,7 @@ export class Connection implements AsyncDisposable {
     return this.#feeds.handshake$
   }
 
-  /** Waits for MAX_STREAMS credit. @throws QB_CONNECTION_CLOSED or the connection's error, QB_PATH_UNKNOWN */
+  /** Waits for MAX_STREAMS credit. @throws QB_CONNECTION_CLOSED or the connection's error, QB_STREAM_WRONG_WAY, QB_PATH_UNKNOWN */
   async openBidirectional(options: StreamOptions & Waiting = {}): Promise<BidirectionalStream> {
     const opening = openingOf(options, this.#owner.features, this.paths)
     this.#checkUsable()
@@ -265,6 +260,21 @@ export class Connection implements AsyncDisposable {
     connection.#end({ by: 'local', layer: 'transport', errorCode: error.errorCode ?? 1n, codeName: error.codeName ?? 'INTERNAL_ERROR', reason: error.message, path: null, error })
   }
 
+  /** The ends change parts, once (reverse V2): from now on the server opens streams, and what a client opens is refused. @internal */
+  static reverse(connection: Connection): void {
+    connection.#known.polarity.reverse(connection.#streams)
+  }
+
+  /** Streams of the peer come out of the gate that a polarised client begins with, in order of id (reverse V23). @internal */
+  static openGate(connection: Connection): void {
+    connection.#known.polarity.openGate()
+  }
+
+  /** The peer may have `count` bidirectional streams open at once from now on; fewer than before change nothing (reverse V22). @internal */
+  static grantStreams(connection: Connection, count: number): void {
+    connection.#known.polarity.grant(count)
+  }
+
   /** New streams need a connection that is neither ending nor ended. */
   #checkUsable(): void {
     if (this.#life.error !== null) throw this.#life.error
@@ -290,9 +300,9 @@ export class Connection implements AsyncDisposable {
     const { engine, features, sampling, logger, surroundings, agent } = this.#owner
     return {
       connection: this, engine, features, sampling, logger, surroundings, agent, remotes, wantedPaths, maxPaths, traversal, relayTls, key: this.#key, role: this.role, policy: pathPolicy, scheduler,
-      local: () => this.#local,
+      local: () => this.#known.local,
       callbackFailed: (callback, error) => mishaps.callbackFailed(callback, error),
-      remote: () => this.#remote,
+      remote: () => this.#known.remote,
       hasPath: (path) => this.paths.get(path) !== undefined,
       confirmed: () => this.confirmed,
       error: () => this.#life.error,
@@ -319,10 +329,10 @@ export class Connection implements AsyncDisposable {
       case 'token': case 'tickets': return keepSession(this.#sessions, event, (type) => this.#emit({ type }))
       case 'blocked': return this.#emit({ type: 'blocked', by: event.by }, event.atMs)
       case 'multipath':
-        this.#multipath = event.mode
+        this.#known.multipath = event.mode
         return this.#emit({ type: 'multipath', mode: event.mode, reason: event.reason }, event.atMs)
       case 'path':
-        if (event.facts.state === 'open' && !event.facts.suspect) this.#usePath(event)
+        if (event.facts.state === 'open' && !event.facts.suspect) this.#known.usePath(event)
         if (event.change?.type === 'validated' && event.path !== 0) this.#handshake.add({ type: 'path-usable', path: event.path }, event.atMs)
         this.paths.onPath(event)
         return this.#traversal?.onPath()
@@ -336,11 +346,7 @@ export class Connection implements AsyncDisposable {
   }
 
   #onOpened(event: Extract<NativeEvent, { type: 'opened' }>): void {
-    this.#usePath(event)
-    this.#alpn = event.info.alpn
-    this.#serverName = event.serverName
-    this.#multipath = event.info.multipath
-    this.#peer = event.peer === null ? null : peerIdentity(event.peer, event.serverName)
+    this.#known.onOpened(event)
     this.#handshake.onComplete(event.info as HandshakeInfo, event.atMs)
     if (!this.#life.open(event.info as HandshakeInfo)) return
     this.#emit({ type: 'opened' }, event.atMs)
@@ -348,7 +354,7 @@ export class Connection implements AsyncDisposable {
   }
 
   #onEarly(event: Extract<NativeEvent, { type: 'early' }>): void {
-    this.#early = event.status
+    this.#known.early = event.status
     if (event.status !== 'sent') this.#handshake.add({ type: `early-${event.status}`, detail: 'early data' }, event.atMs)
     if (event.status === 'rejected') return this.#emit({ type: 'early-rejected' }, event.atMs)
     if (event.status === 'sent') this.#owner.engine.begin(this.#key)
@@ -356,9 +362,8 @@ export class Connection implements AsyncDisposable {
   }
 
   /** Data can be sent, or comes, before the handshake is complete. */
-  #onUsable({ alpn, serverName }: { alpn: string | null; serverName: string | null }): void {
-    this.#alpn ??= alpn
-    this.#serverName ??= serverName
+  #onUsable(event: Parameters<Known['onUsable']>[0]): void {
+    this.#known.onUsable(event)
     if (this.role === 'client') this.#life.usable.resolve()
     else if (this.#life.state === 'handshaking') this.#announce()
   }
@@ -368,11 +373,6 @@ export class Connection implements AsyncDisposable {
     if (this.#announced) return
     this.#announced = true
     this.#owner.onOpened(this)
-  }
-
-  #usePath({ local, remote }: { local: string; remote: string }): void {
-    this.#local = local
-    this.#remote = remote
   }
 
   /** Every part ends, once. */

@@ -7,7 +7,7 @@ import type { Engine, Outbox, Slabs } from '../binding/index.ts'
 import { Supply, waitFor } from '../config/index.ts'
 import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
 import { STREAM_CLOSED, STREAM_OPEN } from '../diagnostics/index.ts'
-import type { ConnectionError } from '../errors/index.ts'
+import type { ConnectionError, StreamError } from '../errors/index.ts'
 import { BidirectionalStream, ReceiveStream, SendStream, StreamState } from '../stream/index.ts'
 import type { Opening, StreamHost } from '../stream/index.ts'
 import type { Connection } from './connection.ts'
@@ -16,8 +16,10 @@ const BIDIRECTIONAL = 0
 const UNIDIRECTIONAL = 1
 type Direction = typeof BIDIRECTIONAL | typeof UNIDIRECTIONAL
 
-/** What the table tells its connection. */
+/** What the table tells its connection, and asks it. */
 export interface StreamEvents {
+  /** May a stream be opened here? @throws QB_STREAM_WRONG_WAY */
+  check(): void
   onStream(id: bigint, direction: 'bidi' | 'uni', initiated: 'local' | 'peer'): void
   onDropped(id: bigint, code: bigint): void
   callbackFailed(callback: string, error: unknown): void
@@ -163,7 +165,13 @@ export class StreamTable implements StreamHost {
     this.incomingUnidirectional.end()
   }
 
+  /** Nobody opens streams here any more: who waits for credit hears it. */
+  refuse(error: StreamError): void {
+    for (const { deferred } of this.#openers.splice(0, 2, [], []).flat()) deferred.reject(error)
+  }
+
   #open(direction: Direction, opening: Opening, signal: AbortSignal | undefined): Promise<SendStream> {
+    this.#events.check()
     return waitFor(signal, (deferred) => {
       const opener = { deferred, opening }
       if (this.#error !== null) deferred.reject(this.#error)

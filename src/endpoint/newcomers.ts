@@ -2,7 +2,8 @@
  * Where accepted connections go: to the service that claims their protocol (a tunnel's manager), else to `incoming()`, as far as its backlog
  * goes. Also what a service of this package takes of an endpoint beside the public API: its time, randomness, logger, and whether clients' names are proved.
  */
-import { Supply } from '../config/index.ts'
+import type { Engine } from '../binding/index.ts'
+import { Supply, unavailableOption } from '../config/index.ts'
 import type { Logger, Sampling } from '../config/index.ts'
 import { Connection } from '../connection/index.ts'
 import type { Habitat } from './habitat.ts'
@@ -41,6 +42,27 @@ export interface EndpointService {
   readonly newcomers: Newcomers
   /** Clients that show a certificate were verified. */
   verifies(): boolean
+  /** Connections that begin from now on with this protocol have parts to play (mux R50): the client asks until `Connection.reverse`, and a client's gate is shut until `Connection.openGate`. `wrongWay`: the code for streams of the wrong way. Ends when every answer for the protocol was called. @throws QB_OPTION_UNAVAILABLE */
+  polarise(alpn: string, wrongWay: number): () => void
+}
+
+/** `EndpointService.polarise` of an endpoint; `isShut`: its engine can be told nothing any more. */
+export function polariser(engine: Engine, features: ReadonlySet<string>, isShut: () => boolean): EndpointService['polarise'] {
+  const users = new Map<string, number>()
+  return (alpn, wrongWay) => {
+    if (!features.has('reverse')) throw unavailableOption('reverse', undefined)
+    const before = users.get(alpn) ?? 0
+    users.set(alpn, before + 1)
+    if (before === 0) engine.tell(0, { do: 'polarity', alpn, wrongWay })
+    let over = false
+    return () => {
+      if (over) return
+      over = true
+      const left = (users.get(alpn) ?? 1) - 1
+      users.set(alpn, left)
+      if (left === 0 && !isShut()) engine.tell(0, { do: 'polarity', alpn, wrongWay: null })
+    }
+  }
 }
 
 const SERVICES = new WeakMap<object, EndpointService>()

@@ -3,7 +3,7 @@
 //! Called once per turn, before anything else. A command for what is gone does nothing (docs/design/ring, section 1).
 
 use qbase::{Direction, ErrorCode, PathId, StreamId, Timestamp};
-use qconnection::{connection::{PathTicket, Verdict, traversal::Plans}, stream::{IfDead, Incremental}};
+use qconnection::{connection::{PathTicket, Polarity, Verdict, traversal::Plans}, stream::{IfDead, Incremental}};
 use qdriver::Io;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::NativeError,
-    messages::{orders::{Answer, Order}, plans},
+    messages::{JsonCode, orders::{Answer, Order}, plans},
     options::{endpoint::block_list, millis},
     queue::commands::{Action, Command, Ending, Priority, StreamCommand},
 };
@@ -61,6 +61,7 @@ impl Engine {
             Order::Admission { mode } => set_admission(io, mode),
             Order::Raw { to } => self.raw.listener = to,
             Order::Block { rules } => io.endpoint.block(block_list(&rules)),
+            Order::Polarity { alpn, wrong_way } => polarise(io, alpn, wrong_way),
             order => self.obey_about_nats(io, order),
         }
     }
@@ -201,9 +202,21 @@ impl Engine {
                 let (id, steps, then) = steps.feed();
                 machine.feed_punch(now, id, steps, then);
             }
+            // JavaScript has refused what cannot be; what is over meanwhile is not reversed any more.
+            Order::Reverse => machine.reverse().unwrap_or_default(),
+            Order::OpenGate => machine.open_gate(),
+            Order::GrantStreams { direction, count } => machine.grant_streams(direction.into(), count),
             // To the endpoint.
             _ => {}
         }
+    }
+}
+
+/// Connections with this protocol have parts to play from now on, or none.
+fn polarise(io: &mut Io<'_>, alpn: String, wrong_way: Option<JsonCode>) {
+    match wrong_way {
+        Some(JsonCode(wrong_way)) => io.endpoint.polarise(Polarity { alpn: alpn.into_bytes(), wrong_way }),
+        None => io.endpoint.forget_polarity(alpn.as_bytes()),
     }
 }
 

@@ -32,7 +32,7 @@ impl Engine {
             connection.server_name = machine.tls().server_name().map(str::to_owned);
         }
         let alpn = machine.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned());
-        let event = Event::Early { at_ms, status, alpn, server_name: connection.server_name.clone() };
+        let event = Event::Early { at_ms, status, alpn, server_name: connection.server_name.clone(), polarised: machine.is_polarised() };
         self.out.event(key, &event);
     }
 
@@ -48,8 +48,9 @@ impl Engine {
         }
         let server_name = connection.server_name.clone();
         let alpn = machine.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned());
+        let polarised = machine.is_polarised();
         self.tell_stream_limits(io, key);
-        self.out.event(key, &Event::HalfRtt { at_ms, alpn, server_name });
+        self.out.event(key, &Event::HalfRtt { at_ms, alpn, server_name, polarised });
     }
 
     /// Early data can be sent since the connection was dialled.

@@ -46,6 +46,7 @@ impl Engine {
             server_name: connection.server_name.clone(),
             peer: peer(&machine.tls().peer_certificates()),
             info: Box::new(info),
+            polarised: machine.is_polarised(),
         };
         self.out.event(key, &event);
         self.out.event(key, &Event::Multipath { at_ms, mode: multipath, reason });

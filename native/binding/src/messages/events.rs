@@ -24,6 +24,9 @@ pub enum Event {
         server_name: Option<String>,
         peer: Option<Peer>,
         info: Box<HandshakeInfo>,
+        /// The ends of its protocol have parts to play.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        polarised: bool,
     },
     /// The handshake is confirmed.
     Confirmed { at_ms: f64 },
@@ -32,11 +35,26 @@ pub enum Event {
     /// The server gave tickets for later connections; they stay in this process.
     Tickets { at_ms: f64, count: u32 },
     /// What became of early data.
-    Early { at_ms: f64, status: &'static str, alpn: Option<String>, server_name: Option<String> },
+    Early {
+        at_ms: f64,
+        status: &'static str,
+        alpn: Option<String>,
+        server_name: Option<String>,
+        /// As in `opened`.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        polarised: bool,
+    },
     /// The server gave a token for a later connection, in hex.
     Token { at_ms: f64, bytes: String },
     /// A server may send before the handshake is complete.
-    HalfRtt { at_ms: f64, alpn: Option<String>, server_name: Option<String> },
+    HalfRtt {
+        at_ms: f64,
+        alpn: Option<String>,
+        server_name: Option<String>,
+        /// As in `opened`.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        polarised: bool,
+    },
     /// A path answered a ping.
     Pong { at_ms: f64, ticket: u64, path: u32, rtt_ms: f64 },
     /// A ping will not be answered.

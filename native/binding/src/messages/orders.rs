@@ -124,6 +124,24 @@ pub enum Order {
         /// All of them.
         rules: Vec<BlockedRange>,
     },
+    /// To the endpoint: connections that begin from now on with this protocol have parts to play (mux R50).
+    Polarity {
+        /// The protocol.
+        alpn: String,
+        /// The code for streams of the wrong way; none: they are ordinary ones.
+        wrong_way: Option<JsonCode>,
+    },
+    /// The ends change parts (reverse V2).
+    Reverse,
+    /// The peer's streams come out of the gate (reverse V23).
+    OpenGate,
+    /// So many streams of the peer may be open at once from now on (reverse V22).
+    GrantStreams {
+        /// Which kind.
+        direction: StreamKind,
+        /// How many; fewer than before change nothing.
+        count: u64,
+    },
     /// To the endpoint: a relay knows a socket of ours.
     Register(Register),
     /// To the endpoint: it does not any more.
@@ -211,6 +229,25 @@ pub enum Listener {
     Nobody,
     /// It is handed over.
     Subscriber,
+}
+
+/// A kind of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamKind {
+    /// Both ends send.
+    Bidirectional,
+    /// One end sends.
+    Unidirectional,
+}
+
+impl From<StreamKind> for qbase::Direction {
+    fn from(kind: StreamKind) -> Self {
+        match kind {
+            StreamKind::Bidirectional => Self::Bidirectional,
+            StreamKind::Unidirectional => Self::Unidirectional,
+        }
+    }
 }
 
 /// Who decides about newcomers.
@@ -336,6 +373,13 @@ mod tests {
         assert!(matches!(serde_json::from_str(r#"{"do":"trace","mask":3}"#), Ok(Order::Trace { mask: 3 })));
         assert!(matches!(serde_json::from_str(r#"{"do":"ping","ticket":3,"path":null}"#), Ok(Order::Ping { ticket: 3, path: None })));
         assert!(matches!(serde_json::from_str(r#"{"do":"admission","mode":"ask"}"#), Ok(Order::Admission { mode: AdmissionMode::Ask })));
+        let polarity = r#"{"do":"polarity","alpn":"qb-rev/1","wrongWay":5}"#;
+        assert!(matches!(serde_json::from_str(polarity), Ok(Order::Polarity { alpn, wrong_way: Some(JsonCode(5)) }) if alpn == "qb-rev/1"));
+        assert!(matches!(serde_json::from_str(r#"{"do":"polarity","alpn":"x","wrongWay":null}"#), Ok(Order::Polarity { wrong_way: None, .. })));
+        assert!(matches!(serde_json::from_str(r#"{"do":"reverse"}"#), Ok(Order::Reverse)));
+        assert!(matches!(serde_json::from_str(r#"{"do":"open-gate"}"#), Ok(Order::OpenGate)));
+        let grant = r#"{"do":"grant-streams","direction":"bidirectional","count":100}"#;
+        assert!(matches!(serde_json::from_str(grant), Ok(Order::GrantStreams { direction: StreamKind::Bidirectional, count: 100 })));
         let verdict = r#"{"do":"verdict","answer":"refuse","reason":"a stranger"}"#;
         assert!(matches!(serde_json::from_str(verdict), Ok(Order::Verdict { answer: Answer::Refuse, reason }) if reason == "a stranger"));
     }

@@ -55,7 +55,8 @@ impl Connection {
     /// As [`Connection::open`], for an application that was told to send early data and counts ids by itself: between the
     /// end of 0-RTT and the server's own limits, and beyond lower ones, the stream waits. `None`: the connection is over.
     pub fn open_parked(&mut self, direction: Direction) -> Option<StreamId> {
-        matches!(self.state, State::Handshaking | State::Open).then(|| self.streams.open_parked(direction))
+        let may = matches!(self.state, State::Handshaking | State::Open) && self.streams.may_open();
+        may.then(|| self.streams.open_parked(direction))
     }
 
     /// The next stream the peer opened.

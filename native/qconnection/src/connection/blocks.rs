@@ -18,7 +18,7 @@ impl Connection {
             .with(BlockReason::RxFull, self.streams.is_unread().into())
             .with(BlockReason::ConnCredit, self.streams.waits_for_connection_credit().into())
             .with(BlockReason::StreamCredit, self.streams.waits_for_stream_credit().into())
-            .with(BlockReason::Gate, self.awaits_verdict().into())
+            .with(BlockReason::Gate, (self.awaits_verdict() || self.streams.held_streams() > 0).into())
             .with(BlockReason::AntiAmplification, signals.intersects(Signals::CREDIT).into());
         let set = if signals.intersects(Signals::CONGESTION) { set.union(self.reasons_of_paths(now)) } else { set };
         self.blocks.set(now, set);

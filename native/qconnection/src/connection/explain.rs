@@ -29,6 +29,7 @@ impl Connection {
             self.streams.retransmit_bytes(),
             if self.streams.blocked_by_credit() { ", waiting for the peer's credit" } else { "" },
         ));
+        lines.extend(self.explain_polarity());
         let costs = self.blocks.costs(now).filter(|(_, cost)| cost.count > 0);
         let costs: Vec<String> = costs.map(|(reason, cost)| format!("{} {} times {:.3} ms", reason.name(), cost.count, cost.time.as_secs_f64() * 1e3)).collect();
         lines.push(format!(

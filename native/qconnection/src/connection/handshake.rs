@@ -86,6 +86,7 @@ impl Connection {
             }
         }
         self.read_peer_parameters()?;
+        self.polarise();
         self.accept_early();
         self.begin_half_rtt();
         if !self.handshake_complete && !self.tls.is_handshaking() {

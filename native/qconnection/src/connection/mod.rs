@@ -14,6 +14,7 @@
 //! | `candidates` | a handshake over several address pairs |
 //! | `tokens`, `reset` | NEW_TOKEN; stateless resets that are meant for us |
 //! | `early` | 0-RTT: offered, accepted, rejected |
+//! | `polarity` | who asks, and when that changes |
 //! | `verdict` | the application's word on the peer's certificates |
 //! | `paths` | opening, validating, abandoning, failover |
 //! | `choose`, `pins` | which path carries data: schedulers, plans, pins |
@@ -55,6 +56,7 @@ mod params;
 mod paths;
 mod pings;
 mod pins;
+mod polarity;
 pub(crate) mod qlog;
 mod reinject;
 mod reset;
@@ -79,6 +81,7 @@ pub use facts::{SpaceState, SpaceView};
 pub use paths::{MigrateError, Migration};
 pub use pings::PingError;
 pub use pins::PinError;
+pub use polarity::Polarity;
 pub use stats::Statistics;
 pub use verdict::Verdict;
 
@@ -185,6 +188,8 @@ pub struct Connection {
     pub(crate) one_space: Option<Box<OneSpace>>,
     pub(crate) paths: PathSet,
     pub(crate) streams: Streams,
+    /// Protocols with parts to play.
+    pub(crate) polarities: Arc<[Polarity]>,
     pub(crate) datagrams: datagrams::Datagrams,
     pub(crate) control: Control,
     pub(crate) ack_wishes: ack_frequency::AckWishes,
@@ -259,6 +264,8 @@ pub(crate) struct Birth {
     pub(crate) now: Timestamp,
     /// Receive window that the endpoint's pool granted, bytes (mux R20).
     pub(crate) window: u64,
+    /// Protocols with parts to play.
+    pub(crate) polarities: Arc<[Polarity]>,
 }
 
 impl Connection {
@@ -313,6 +320,7 @@ impl Connection {
             one_space: None,
             paths: PathSet::new(),
             streams,
+            polarities: birth.polarities,
             datagrams: datagrams::Datagrams::default(),
             control: Control::default(),
             ack_wishes: ack_frequency::AckWishes::default(),

@@ -95,6 +95,7 @@ impl Endpoint {
             reset_key: self.reset_key,
             now,
             window,
+            polarities: Arc::clone(&self.polarities),
         };
         let mut connection = Box::new(Connection::new(birth));
         let route = Route { handle, path: PathId::ZERO, sequence: 0 };

@@ -113,6 +113,7 @@ impl Endpoint {
             reset_key: self.reset_key,
             now,
             window,
+            polarities: Arc::clone(&self.polarities),
         };
         let mut connection = Box::new(Connection::new(birth));
         connection.adopt_local_cid(local);

@@ -7,6 +7,7 @@
 //! | `admission` | attempts that wait for the application's word |
 //! | `crowd` | connections accepted, by address |
 //! | `block_list` | addresses that are not heard |
+//! | `polarity` | protocols whose connections have parts to play |
 //! | `early` | 0-RTT packets before the first Initial |
 //! | `connect` | connection of our own |
 //! | `rivals` | several attempts that look like one connection |
@@ -37,6 +38,7 @@ mod events;
 pub(crate) mod memory;
 pub mod nat;
 pub mod pathways;
+mod polarity;
 mod punch;
 mod qlog;
 mod refuse;
@@ -63,7 +65,7 @@ use crate::{
     burst::Burst,
     cid::CidShape,
     config::{EndpointConfig, ServerConfig},
-    connection::Connection,
+    connection::{Connection, Polarity},
     handle::ConnectionHandle,
 };
 use nat::RunFate;
@@ -105,6 +107,8 @@ pub struct Endpoint {
     shape: CidShape,
     /// Who is not heard.
     blocked: BlockList,
+    /// Protocols with parts to play.
+    polarities: Arc<[Polarity]>,
     /// Connections accepted and alive.
     crowd: crowd::Crowd,
     drops: DropCounters,
@@ -173,6 +177,7 @@ impl Endpoint {
             logs: config.qlog.then(|| qlog::Logs::new(config.unix_at_zero)),
             shape: config.shape,
             blocked: config.blocked,
+            polarities: Arc::default(),
             crowd,
             random,
         }

@@ -62,10 +62,11 @@ impl Streams {
         let tell = recv.on_stream(frame, end, &mut self.window, pool)?;
         self.totals.on_held(before, Held::of(recv));
         self.totals.note_full(recv);
+        let widens = self.several_paths && recv.buffer.gaps() > 0;
         if tell == Tell::Readable {
-            self.events.push(StreamEvent::Readable(frame.stream));
+            self.tell(frame.stream, StreamEvent::Readable(frame.stream));
         }
-        if self.several_paths && recv.buffer.gaps() > 0 {
+        if widens {
             self.widen(key);
         }
         let Some(Stream { recv: Some(recv), control, .. }) = self.map.get_mut(key) else { return Ok(()) };
@@ -97,7 +98,7 @@ impl Streams {
             self.counters.resets_received = self.counters.resets_received.saturating_add(1);
             // What is there is read first, and the read that finds no more tells the reset.
             if !recv.state.is_terminal() && recv.buffer.readable() == 0 {
-                self.events.push(StreamEvent::Reset { id: frame.stream, code: frame.code });
+                self.tell(frame.stream, StreamEvent::Reset { id: frame.stream, code: frame.code });
             }
             self.settle(key);
             self.close_if_ended(key);
@@ -116,7 +117,7 @@ impl Streams {
         }
         if self.abort_sending(key, Abort { code: frame.code, by: Origin::Peer }) {
             self.counters.stops_received = self.counters.stops_received.saturating_add(1);
-            self.events.push(StreamEvent::Stopped { id: frame.stream, code: frame.code });
+            self.tell(frame.stream, StreamEvent::Stopped { id: frame.stream, code: frame.code });
         }
         Ok(())
     }
@@ -226,7 +227,11 @@ impl Streams {
         }
         match self.peer.get_mut(id.direction()).on_frame(id.index())? {
             Standing::Closed => Ok(Found::Gone),
-            Standing::Open => Ok(Found::New(self.create(id))),
+            Standing::Open => {
+                let key = self.create(id);
+                self.refuse_wrong_way(key, id);
+                Ok(Found::New(key))
+            }
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct PeerStreams {
     told: u64,
     /// Streams the application accepted.
     accepted: u64,
+    /// The application may know of streams below this index (`super::gate`).
+    shown: u64,
     /// Indices of closed streams: one range, plus one per live stream among them.
     closed: RangeSet,
     /// How many were closed.
@@ -79,6 +81,7 @@ impl PeerStreams {
             opened: 0,
             told: 0,
             accepted: 0,
+            shown: u64::MAX,
             closed: RangeSet::new(),
             closed_count: 0,
             lost: false,
@@ -112,7 +115,7 @@ impl PeerStreams {
     /// The next stream the application has not been told of.
     pub fn next_untold(&mut self) -> Option<u64> {
         let index = self.told;
-        (index < self.opened).then(|| {
+        self.has_untold().then(|| {
             self.told = index.saturating_add(1);
             index
         })
@@ -120,16 +123,42 @@ impl PeerStreams {
 
     /// There are streams the application has not been told of.
     pub const fn has_untold(&self) -> bool {
-        self.told < self.opened
+        self.told < self.opened && self.told < self.shown
     }
 
     /// The next stream for a call of accept.
     pub fn accept(&mut self) -> Option<u64> {
         let index = self.accepted;
-        (index < self.opened).then(|| {
+        (index < self.opened.min(self.shown)).then(|| {
             self.accepted = index.saturating_add(1);
             index
         })
+    }
+
+    /// The application may know of those that exist, and of no later one.
+    pub const fn hide(&mut self) {
+        self.shown = self.opened;
+    }
+
+    /// It may know of all.
+    pub const fn show(&mut self) {
+        self.shown = u64::MAX;
+    }
+
+    /// The application may know of streams below this index.
+    #[inline]
+    pub const fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    /// Streams that exist or existed and that it does not know of for that reason.
+    pub const fn hidden(&self) -> u64 {
+        self.opened.saturating_sub(self.shown)
+    }
+
+    /// So many may be open at once from now on; fewer than before change nothing.
+    pub fn grant(&mut self, concurrent: u64) {
+        self.concurrent = self.concurrent.max(concurrent.min(MAX_STREAM_COUNT));
     }
 
     /// The limit that MAX_STREAMS should carry; `None` while the last one is good enough: several places are given at

@@ -13,6 +13,7 @@
 //! | `send`, `recv` | one part of one stream |
 //! | `schedule`, `queue` | whose turn it is |
 //! | `lanes`, `pins` | streams that keep to one path |
+//! | `gate` | who asks, and which streams of the peer the application may know |
 //! | `early` | 0-RTT: marks, and back to the start |
 //! | `window` | how large receive windows are |
 //! | `memory` | what the pool has for bytes to send |
@@ -24,6 +25,7 @@ mod control;
 mod early;
 mod events;
 mod fate;
+mod gate;
 mod input;
 mod lanes;
 mod limits;
@@ -43,6 +45,7 @@ mod window;
 
 pub use config::{ResetDelivery, StreamsConfig};
 pub use events::StreamEvent;
+pub use gate::{Requester, ReverseError};
 pub use lanes::{Asker, Takes};
 pub use pins::{IfDead, PathChange};
 pub use progress::SendProgress;
@@ -109,6 +112,8 @@ pub struct Streams {
     map: StreamMap,
     peer: PerDirection<PeerStreams>,
     local: PerDirection<LocalStreams>,
+    /// Who asks, and whether the peer's streams wait.
+    ways: gate::Ways,
     // Sending.
     initial_credit: InitialCredit,
     credit: SendCredit,
@@ -152,6 +157,7 @@ impl Streams {
                 unidirectional: PeerStreams::new(config.unidirectional),
             },
             local: PerDirection::default(),
+            ways: gate::Ways::default(),
             initial_credit: InitialCredit::default(),
             credit: SendCredit::default(),
             schedule: Lanes::with(Schedule::new()),
@@ -250,13 +256,14 @@ impl Streams {
     /// The connection has ended: every stream goes, every block returns to the pool (mux R44, R45). No stream events
     /// follow; the connection's own event says why.
     pub fn close_all(&mut self, pool: &mut BufferPool) {
+        self.open_gate();
         for (_, stream) in self.map.iter_mut() {
             if let Some(recv) = &mut stream.recv {
                 recv.buffer.clear(pool);
             }
         }
         let config = self.config.clone();
-        let (counters, peer, local, window) = (self.counters, self.peer.clone(), self.local.clone(), self.window);
+        let (counters, peer, local, window, ways) = (self.counters, self.peer.clone(), self.local.clone(), self.window, self.ways);
         let mut memory = std::mem::take(&mut self.memory);
         memory.forget();
         *self = Self::new(config);
@@ -265,6 +272,7 @@ impl Streams {
         self.window = window;
         self.peer = peer;
         self.local = local;
+        self.ways = ways;
         for direction in DIRECTIONS {
             while self.peer.get_mut(direction).next_untold().is_some() {}
             self.local.get_mut(direction).credit.restart(0);

@@ -27,6 +27,10 @@ pub struct StreamStatistics {
     pub stops_received: u64,
     /// DATA_BLOCKED, STREAM_DATA_BLOCKED and STREAMS_BLOCKED frames received; counted, not trusted (mux R23).
     pub blocked_received: u64,
+    /// Streams of the peer that were refused since it is not the peer who asks (mux R51).
+    pub wrong_way: u64,
+    /// Gauge: streams of the peer that wait at the gate (reverse V22).
+    pub at_gate: u64,
     /// Gauge: live streams.
     pub open: usize,
     /// Gauge: bytes received and not read.
@@ -53,6 +57,7 @@ impl Streams {
             opened_local: DIRECTIONS.into_iter().map(|direction| self.local.get(direction).opened()).sum(),
             opened_peer: DIRECTIONS.into_iter().map(|direction| self.peer.get(direction).opened()).sum(),
             bytes_received: self.window.received(),
+            at_gate: self.held_streams(),
             open: self.map.len(),
             held: self.totals.held,
             gaps: self.totals.gaps,

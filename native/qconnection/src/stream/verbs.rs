@@ -80,8 +80,11 @@ pub enum Incremental {
 
 impl Streams {
     /// Opens a stream; `None` when the peer allows no more: STREAMS_BLOCKED tells it, and [`StreamEvent::Available`]
-    /// comes when it allows more.
+    /// comes when it allows more. `None` also where the other end asks (mux R50).
     pub fn open(&mut self, direction: Direction) -> Option<StreamId> {
+        if !self.may_open() {
+            return None;
+        }
         let index = self.local.get_mut(direction).open()?;
         let id = StreamId::new(self.config.role, direction, index);
         self.create(id);
@@ -270,6 +273,9 @@ impl Streams {
 
     /// The place of a stream the application names. One that exists only by its number is made now.
     pub(super) fn app_key(&mut self, id: StreamId) -> Option<Key> {
+        if self.is_hidden(id) {
+            return None;
+        }
         if let Some(key) = self.map.key(id) {
             return Some(key);
         }

@@ -88,6 +88,7 @@ impl Connection {
         }
         // The server of this attempt has none of it, whatever the other one's has read: it is sent again.
         std::mem::swap(&mut self.streams, &mut old.streams);
+        self.polarise();
         let complete = self.handshake_complete;
         let none = TransportParameters::default();
         self.streams.rewind(if complete { &self.peer_parameters } else { &none });

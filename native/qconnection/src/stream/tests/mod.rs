@@ -3,6 +3,7 @@
 mod churn;
 mod credit;
 mod errors;
+mod gate;
 mod random;
 mod resets;
 mod sending;
