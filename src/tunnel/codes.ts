@@ -4,7 +4,7 @@ import { ServiceError } from '../errors/index.ts'
 export const TunnelCode = {
   /** Orderly end of a tunnel connection. */
   NONE: 0n,
-  /** The target could not be dialled. */
+  /** The target could not be dialled; of a flow also: it is not there any more. */
   CONNECT: 0x547_1907n,
   /** The first bytes of a stream are wrong, or data came before the accept byte. */
   BAD_INIT: 0x547_1908n,
@@ -17,7 +17,7 @@ export const TunnelCode = {
 } as const
 
 /** Why a bridge ended, or never began. */
-export type BridgeReason = 'connect' | 'bad-init' | 'tcp' | 'refused' | 'shutdown' | 'overflow' | 'timeout' | 'connection' | 'end'
+export type BridgeReason = 'connect' | 'bad-init' | 'tcp' | 'refused' | 'shutdown' | 'overflow' | 'timeout' | 'connection' | 'end' | 'idle' | 'replaced'
 
 const REASONS: ReadonlyMap<bigint, BridgeReason> = new Map<bigint, BridgeReason>([
   [TunnelCode.CONNECT, 'connect'], [TunnelCode.BAD_INIT, 'bad-init'], [TunnelCode.TCP, 'tcp'], [TunnelCode.REFUSED, 'refused'], [TunnelCode.SHUTDOWN, 'shutdown'],

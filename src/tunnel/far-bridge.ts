@@ -8,6 +8,7 @@ import { Bridge, writeAll } from './bridge.ts'
 import type { LoanResult } from './bridge.ts'
 import { TunnelCode, reasonOf } from './codes.ts'
 import type { BridgeReason } from './codes.ts'
+import type { FlowRequest } from './far-flow.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { Target } from './policy.ts'
 import { proxyHeader } from './proxy-protocol.ts'
@@ -26,6 +27,8 @@ export interface FarParts {
   readonly remote: string
   /** The first request of the connection, or another; null: it is no bridge, and has been answered. A code refuses. */
   decide(request: Request, stream: BidirectionalStream): Promise<Target | bigint | null>
+  /** It is a flow of UDP, and allowed: somebody else's from here on. False: there is no place for it. */
+  onFlow(flow: FlowRequest): boolean
   /** Once, at the end. */
   onOver(): void
 }
@@ -42,9 +45,9 @@ export class FarBridge {
     this.#parts = parts
   }
 
-  /** It asked for a target. */
+  /** It asked for a target by TCP. */
   get joins(): boolean {
-    return this.#entry !== null
+    return this.#entry?.protocol === 'tcp'
   }
 
   abort(code: bigint, reason: BridgeReason): void {
@@ -67,8 +70,8 @@ export class FarBridge {
       const request = await this.#read(loans)
       if (this.#over) return
       if (request === 'bad') return this.abort(TunnelCode.BAD_INIT, 'bad-init')
-      if (request.kind === RequestKind.CONNECT) {
-        this.#entry = ledger.enter(null, this.#parts.remote, targetName(request))
+      if (request.kind === RequestKind.CONNECT || request.kind === RequestKind.UDP) {
+        this.#entry = ledger.enter(null, request.kind === RequestKind.UDP ? 'udp' : 'tcp', this.#parts.remote, targetName(request))
         ledger.tell(this.#entry, 'pending', null)
       }
       const first = loans.next()
@@ -77,6 +80,7 @@ export class FarBridge {
       if (this.#over) return
       if (target === null) this.#end()
       else if (typeof target === 'bigint') this.abort(target, target === TunnelCode.SHUTDOWN ? 'shutdown' : 'refused')
+      else if (this.#entry?.protocol === 'udp') this.#handOver(this.#entry, target, loans, first)
       else this.#dial(target, loans, first)
     } catch (error) {
       this.#onFailed(error)
@@ -96,7 +100,7 @@ export class FarBridge {
 
   /** The client sends before it may, or ends what has not begun. The end of a first request is its end. */
   readonly #onEarly = ({ value }: LoanResult): void => {
-    if (this.#bridge !== null || (this.#entry === null && value === undefined)) return
+    if (this.#over || this.#bridge !== null || (this.#entry === null && value === undefined)) return
     value?.release()
     this.abort(TunnelCode.BAD_INIT, 'bad-init')
   }
@@ -105,6 +109,12 @@ export class FarBridge {
     if (this.#bridge !== null) return
     const { errorCode } = error as { errorCode?: unknown }
     this.abort(typeof errorCode === 'bigint' ? errorCode : TunnelCode.TCP, reasonOf(error))
+  }
+
+  #handOver(entry: Entry, target: Target, loans: ReturnType<BidirectionalStream['borrow']>, first: Promise<LoanResult>): void {
+    const { stream, onFlow } = this.#parts
+    if (onFlow({ stream, loans, first, target, entry })) this.#end()
+    else this.abort(TunnelCode.REFUSED, 'refused')
   }
 
   #dial(target: Target, loans: ReturnType<BidirectionalStream['borrow']>, first: Promise<LoanResult>): void {

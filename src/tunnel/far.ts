@@ -11,20 +11,28 @@ import { writeAll } from './bridge.ts'
 import { TunnelCode } from './codes.ts'
 import type { BridgeReason } from './codes.ts'
 import { FarBridge } from './far-bridge.ts'
+import { FarFlow } from './far-flow.ts'
+import type { FlowRequest } from './far-flow.ts'
 import type { Ledger } from './ledger.ts'
 import type { Policy, Target } from './policy.ts'
 import type { Quota } from './quota.ts'
 import { ACCEPT, RequestKind } from './request.ts'
 import type { Request } from './request.ts'
 import type { Tcp } from './tcp.ts'
+import type { Udp } from './udp.ts'
+import { Idle } from './udp-idle.ts'
+import { UdpSwitch, flowOf } from './udp-switch.ts'
 
 /** What connections at the server share. */
 export interface FarOwner {
   readonly ledger: Ledger
   readonly timing: Timing
   readonly tcp: Tcp
+  readonly udp: Udp
   readonly policy: Policy
   readonly quota: Quota
+  readonly flowQuota: Quota
+  readonly udpIdleMs: number
   readonly streams: number
   readonly dialTimeoutMs: number
   /** Clients that show a certificate were verified. */
@@ -43,6 +51,8 @@ export class FarConnection {
   /** Settles with the answer to the first request. */
   readonly #allowed: Deferred<boolean> = deferHandled()
   readonly #bridges = new Set<FarBridge>()
+  readonly #flows = new Set<FarFlow>()
+  readonly #switch: UdpSwitch
   #waiting: BidirectionalStream[] = []
   /** Clients' goodbyes, to be answered when no bridge is left. */
   #partings: (() => void)[] = []
@@ -58,6 +68,7 @@ export class FarConnection {
     this.connection = connection
     this.#owner = owner
     this.#remote = owner.remoteOf(connection)
+    this.#switch = new UdpSwitch(connection, 'server', owner.ledger, owner.timing)
   }
 
   get bridges(): number {
@@ -81,6 +92,7 @@ export class FarConnection {
       if (!this.#asked) this.refuse(TunnelCode.BAD_INIT)
     })
     void connection.closed.then(late)
+    void this.#switch.serve()
     for await (const stream of connection.incomingBidirectional()) this.#onStream(stream)
     return undefined
   }
@@ -90,13 +102,14 @@ export class FarConnection {
     this.#stopping = true
     const waiting = this.#waiting
     this.#waiting = []
-    for (const stream of waiting) refuse(stream, TunnelCode.SHUTDOWN)
+    for (const stream of waiting) this.#refuse(stream, TunnelCode.SHUTDOWN)
   }
 
   /** Ends every bridge by force. */
   abort(code: bigint, reason: BridgeReason): void {
     this.stop()
     for (const bridge of this.#bridges) bridge.abort(code, reason)
+    for (const flow of this.#flows) flow.abort(code, reason)
   }
 
   refuse(code: bigint): void {
@@ -117,8 +130,8 @@ export class FarConnection {
   }
 
   #onStream(stream: BidirectionalStream): void {
-    if (stream.early) return refuse(stream, TunnelCode.REFUSED)
-    if (this.#stopping) return refuse(stream, TunnelCode.SHUTDOWN)
+    if (stream.early || this.#stopping) return this.#refuse(stream, stream.early ? TunnelCode.REFUSED : TunnelCode.SHUTDOWN)
+    this.#switch.expect(flowOf(stream))
     this.#waiting.push(stream)
     return this.#serveNext()
   }
@@ -133,17 +146,23 @@ export class FarConnection {
 
   #serveStream(stream: BidirectionalStream): void {
     const { ledger, timing, tcp, dialTimeoutMs, quota } = this.#owner
-    const key = this.#peer?.fingerprint ?? this.#remote.replace(/:\d+$/, '')
+    const key = this.#key()
     const limit = quota.enter(key)
     if (limit !== null) {
       ledger.failed(limit)
-      return refuse(stream, TunnelCode.REFUSED)
+      return this.#refuse(stream, TunnelCode.REFUSED)
     }
     this.#places += 1
+    let isFlow = false
     const bridge = new FarBridge({
       stream, ledger, timing, tcp, dialTimeoutMs, remote: this.#remote,
       decide: (request, asking) => this.#decide(request, asking),
+      onFlow: (flow) => {
+        isFlow = this.#onFlow(flow, key)
+        return isFlow
+      },
       onOver: () => {
+        if (!isFlow) this.#switch.forget(flowOf(stream))
         this.#places -= 1
         this.#bridges.delete(bridge)
         quota.leave(key)
@@ -154,6 +173,30 @@ export class FarConnection {
     })
     this.#bridges.add(bridge)
     return void bridge.start()
+  }
+
+  /** Whose bridges and flows are counted together. */
+  #key(): string {
+    return this.#peer?.fingerprint ?? this.#remote.replace(/:\d+$/, '')
+  }
+
+  #onFlow(request: FlowRequest, key: string): boolean {
+    const { ledger, timing, udp, udpIdleMs, flowQuota } = this.#owner
+    const limit = flowQuota.enter(key)
+    if (limit !== null) {
+      ledger.failed(limit)
+      return false
+    }
+    const flow = new FarFlow({
+      ...request, ledger, udp, flows: this.#switch, idle: (onIdle) => new Idle(timing, () => ledger.now(), udpIdleMs, onIdle),
+      onOver: () => {
+        this.#flows.delete(flow)
+        flowQuota.leave(key)
+      },
+    })
+    this.#flows.add(flow)
+    void flow.start()
+    return true
   }
 
   #part(): void {
@@ -171,14 +214,15 @@ export class FarConnection {
       })
       return this.#answer(stream)
     }
-    const first = kind === RequestKind.HELLO
+    const first = kind === RequestKind.HELLO || kind === RequestKind.HELLO_UDP
+    const protocol = kind === RequestKind.UDP || kind === RequestKind.HELLO_UDP ? 'udp' : 'tcp'
     if (first && this.#asked) return TunnelCode.BAD_INIT
     this.#asked ||= first
     if (!first && !(await this.#allowed.promise)) return TunnelCode.REFUSED
     const { policy, timing } = this.#owner
     const peer = timing.unixMs() < this.#validToMs ? this.#peer : null
     // A certificate that was good and has ended is worse than none.
-    const target = this.#peer !== null && peer === null ? null : await policy.decide({ peer, port, host, remote: this.#remote })
+    const target = this.#peer !== null && peer === null ? null : await policy.decide({ peer, protocol, port, host, remote: this.#remote })
     if (!first) return target ?? TunnelCode.REFUSED
     if (target === null) {
       this.refuse(TunnelCode.REFUSED)
@@ -195,10 +239,16 @@ export class FarConnection {
     return null
   }
 
+  #refuse(stream: BidirectionalStream, code: bigint): void {
+    this.#switch.forget(flowOf(stream))
+    refuse(stream, code)
+  }
+
   #onClosed(): void {
     this.#allowed.resolve(false)
     this.#waiting = []
     this.#partings = []
+    for (const flow of this.#flows) flow.abort(TunnelCode.CONNECT, 'connection')
     this.#owner.onOver(this)
   }
 }

@@ -9,13 +9,16 @@ export interface BridgeEvent {
   /** Null at the server. */
   tunnel: number | null
   bridge: number
-  type: 'pending' | 'opened' | 'half-closed' | 'closed' | 'failed'
+  /** A bridge of UDP is a flow: what one local address sends, and the answers. */
+  protocol: 'tcp' | 'udp'
+  /** `too-large`: a datagram was dropped that does not fit on the connection; told once of each flow, counted each time. */
+  type: 'pending' | 'opened' | 'half-closed' | 'too-large' | 'closed' | 'failed'
   reason: BridgeReason | null
-  /** Address of the TCP peer at the client, of the client at the server; null: not known. */
+  /** Address of the TCP or UDP peer at the client, of the client at the server; null: not known. */
   peer: string | null
   /** What the client asks for, 'host:port' or a port alone; null while the server has not read it. */
   target: string | null
-  /** Of the client's TCP peer. */
+  /** Of the client's TCP peer, or of its UDP. */
   bytesUp: number
   /** Of the target. */
   bytesDown: number
@@ -44,10 +47,17 @@ export interface TunnelStatistics {
   tunnels: number
   bridgesOpen: number
   bridgesTotal: number
+  /** Of UDP. */
+  flowsOpen: number
+  flowsTotal: number
   pending: number
   reconnects: number
   bytesUp: number
   bytesDown: number
+  /** Of UDP, from clients to targets. */
+  datagramsUp: number
+  datagramsDown: number
+  udpDrops: Readonly<UdpDrops>
   /** Bridges that failed, by reason, and what was refused by a limit, by its name. */
   failed: Readonly<Record<string, number>>
   demuxDrops: Readonly<DemuxDrops>
@@ -55,9 +65,27 @@ export interface TunnelStatistics {
   durations: Readonly<Record<Step, Readonly<Duration>>>
 }
 
+/** Datagrams of UDP that were dropped. */
+export interface UdpDrops {
+  /** More than the connection carries in one DATAGRAM frame, or more than the target's network takes. */
+  tooLarge: number
+  /** Of no flow that is known, or not in time. */
+  unknownFlow: number
+  /** With a context that is none of UDP payloads (RFC 9298 §4). */
+  unknownContext: number
+  /** Not readable at all. */
+  malformed: number
+  /** Something had no room for them: a flow that waits for its stream, or a socket. */
+  queue: number
+  /** There was no place for another flow. */
+  flows: number
+}
+
 /** One bridge as it is told of. */
 export interface Entry {
   readonly tunnel: number | null
+  /** @default 'tcp' */
+  readonly protocol?: 'tcp' | 'udp'
   readonly id: number
   readonly peer?: string | null
   target?: string | null
@@ -76,12 +104,18 @@ export class Ledger {
   readonly #durations = Object.fromEntries(STEPS.map((step) => [step, { count: 0, totalMs: 0, maxMs: 0 }])) as Record<Step, Duration>
   readonly #drops: () => Readonly<DemuxDrops>
   readonly #open = new Set<Entry>()
+  #last = 0
   #total = 0
+  #flows = 0
+  #flowsOpen = 0
   #bytesUp = 0
   #bytesDown = 0
   tunnels = 0
   pending = 0
   reconnects = 0
+  datagramsUp = 0
+  datagramsDown = 0
+  readonly udpDrops: UdpDrops = { tooLarge: 0, unknownFlow: 0, unknownContext: 0, malformed: 0, queue: 0, flows: 0 }
 
   constructor(now: () => number, sampling: Sampling, drops: () => Readonly<DemuxDrops>) {
     this.#now = now
@@ -101,34 +135,35 @@ export class Ledger {
     return this.#metrics.values$
   }
 
-  get bridgesOpen(): number {
-    return this.#open.size
-  }
-
   now(): number {
     return this.#now()
   }
 
-  /** A TCP connection, or a stream that asks for one, has come. */
-  enter(tunnel: number | null, peer: string | null, target: string | null): Entry {
-    this.#total += 1
-    return { tunnel, id: this.#total, peer, target, bytesUp: 0, bytesDown: 0 }
+  /** A TCP connection or a flow, or a stream that asks for one, has come. */
+  enter(tunnel: number | null, protocol: 'tcp' | 'udp', peer: string | null, target: string | null): Entry {
+    this.#last += 1
+    if (protocol === 'tcp') this.#total += 1
+    else this.#flows += 1
+    return { tunnel, protocol, id: this.#last, peer, target, bytesUp: 0, bytesDown: 0 }
   }
 
   /** Both sides are joined. */
   opened(entry: Entry): void {
     this.#open.add(entry)
+    if (entry.protocol === 'udp') this.#flowsOpen += 1
     this.tell(entry, 'opened', null)
   }
 
   /** The last word of an entry. */
   ended(entry: Entry, reason: BridgeReason): void {
     if (this.#open.delete(entry)) {
+      if (entry.protocol === 'udp') this.#flowsOpen -= 1
       this.#bytesUp += entry.bytesUp
       this.#bytesDown += entry.bytesDown
     }
-    if (reason !== 'end') this.failed(reason)
-    this.tell(entry, reason === 'end' ? 'closed' : 'failed', reason)
+    const orderly = reason === 'end' || reason === 'idle'
+    if (!orderly) this.failed(reason)
+    this.tell(entry, orderly ? 'closed' : 'failed', reason)
   }
 
   /** Something was refused or broken. */
@@ -145,7 +180,7 @@ export class Ledger {
 
   tell(entry: Entry, type: BridgeEvent['type'], reason: BridgeReason | null): void {
     if (!this.#bridges.watched) return
-    this.#bridges.emit({ atMs: this.#now(), tunnel: entry.tunnel, bridge: entry.id, type, reason, peer: entry.peer ?? null, target: entry.target ?? null, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown })
+    this.#bridges.emit({ atMs: this.#now(), tunnel: entry.tunnel, bridge: entry.id, protocol: entry.protocol ?? 'tcp', type, reason, peer: entry.peer ?? null, target: entry.target ?? null, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown })
   }
 
   tellTunnel(tunnel: number, type: TunnelEvent['type'], reason: string): void {
@@ -159,7 +194,8 @@ export class Ledger {
       bytesDown += entry.bytesDown
     }
     return {
-      tunnels: this.tunnels, bridgesOpen: this.#open.size, bridgesTotal: this.#total, pending: this.pending, reconnects: this.reconnects, bytesUp, bytesDown,
+      tunnels: this.tunnels, bridgesOpen: this.#open.size - this.#flowsOpen, bridgesTotal: this.#total, flowsOpen: this.#flowsOpen, flowsTotal: this.#flows, pending: this.pending, reconnects: this.reconnects, bytesUp, bytesDown,
+      datagramsUp: this.datagramsUp, datagramsDown: this.datagramsDown, udpDrops: { ...this.udpDrops },
       failed: { ...this.#failed }, demuxDrops: { ...this.#drops() },
       durations: Object.fromEntries(STEPS.map((step) => [step, { ...this.#durations[step] }])) as Record<Step, Duration>,
     }

@@ -1,5 +1,5 @@
 /**
- * `TunnelManager`: TCP through QUIC, both sides on one endpoint. Puts the parts together and owns what they share; client tunnels are in
+ * `TunnelManager`: TCP and UDP through QUIC, both sides on one endpoint. Puts the parts together and owns what they share; client tunnels are in
  * `near.ts`, connections of clients in `far.ts`. Denies by default: without a handler nobody gets anywhere.
  */
 import { checkCall, invalidOption } from '../config/index.ts'
@@ -17,21 +17,28 @@ import { Ledger } from './ledger.ts'
 import type { BridgeEvent, TunnelEvent, TunnelStatistics } from './ledger.ts'
 import { NearTunnel } from './near.ts'
 import type { NearOwner, Tunnel, TunnelSession } from './near.ts'
+import { NearUdp } from './near-udp.ts'
+import type { NearUdpOwner } from './near-udp.ts'
 import { TUNNEL_ALPN, checkConnect, checkManager, checkOpen, connectionOf, windowWarning } from './options.ts'
-import type { CheckedConnect, CheckedManager, ConnectTunnel, OpenTunnel, TunnelHandler, TunnelOptions } from './options.ts'
+import type { CheckedConnect, CheckedManager, CheckedOpen, ConnectTunnel, ListenOptions, OpenTunnel, TunnelHandler, TunnelOptions } from './options.ts'
 import { Policy } from './policy.ts'
 import { PortBook } from './ports.ts'
 import { exposition } from './prometheus.ts'
 import { Quota } from './quota.ts'
 import { NODE_TCP } from './tcp.ts'
-import type { Tcp, TcpListener } from './tcp.ts'
+import type { Tcp } from './tcp.ts'
+import { NODE_UDP } from './udp.ts'
+import type { Udp } from './udp.ts'
 
 const GRACE_MS = 2000
 const DRAIN_MS = 500
 const NO_DROPS: Readonly<DemuxDrops> = { short: 0, type: 0, noListener: 0, noTunnel: 0 }
 
-/** A manager with another TCP than the process's, for tests. @throws as the constructor */
-export let managerWith: (options: TunnelOptions, tcp: Tcp) => TunnelManager
+/** Of either protocol. */
+type ClientTunnel = NearTunnel | NearUdp
+
+/** A manager with another TCP and UDP than the process's, for tests. @throws as the constructor */
+export let managerWith: (options: TunnelOptions, tcp: Tcp, udp?: Udp) => TunnelManager
 
 export class TunnelManager implements AsyncDisposable {
   readonly endpoint: Endpoint
@@ -39,14 +46,16 @@ export class TunnelManager implements AsyncDisposable {
   readonly #service: EndpointService
   readonly #demux: Demux | null
   #tcp: Tcp = NODE_TCP
+  #udp: Udp = NODE_UDP
   readonly #ledger: Ledger
   readonly #policy: Policy
   readonly #quota: Quota
+  readonly #flowQuota: Quota
   readonly #ports = new PortBook()
-  readonly #tunnels = new Map<number, NearTunnel>()
+  readonly #tunnels = new Map<number, ClientTunnel>()
   readonly #clients = new Set<FarConnection>()
   readonly #unclaim: () => void
-  readonly #near: NearOwner
+  readonly #near: NearOwner & NearUdpOwner
   readonly #far: FarOwner
   #lastId = 0
   #shutting: Promise<void> | null = null
@@ -54,9 +63,10 @@ export class TunnelManager implements AsyncDisposable {
   #onQuiet: () => void = () => {}
 
   static {
-    managerWith = (options, tcp) => {
+    managerWith = (options, tcp, udp = NODE_UDP) => {
       const manager = new TunnelManager(options)
       manager.#tcp = tcp
+      manager.#udp = udp
       return manager
     }
   }
@@ -75,7 +85,8 @@ export class TunnelManager implements AsyncDisposable {
     const { limits } = this.#choice
     this.#ledger = new Ledger(() => endpoint.now(), sampling, () => this.#demux?.drops ?? NO_DROPS)
     this.#policy = new Policy(habitat.timing, limits.dialTimeoutMs, logger)
-    this.#quota = new Quota(limits.maxBridges, limits.maxBridgesPerPeer)
+    this.#quota = new Quota(limits.maxBridges, limits.maxBridgesPerPeer, { total: 'maxBridges', each: 'maxBridgesPerPeer' })
+    this.#flowQuota = new Quota(limits.maxFlows, limits.maxFlowsPerPeer, { total: 'maxFlows', each: 'maxFlowsPerPeer' })
     this.#near = this.#nearOwner()
     this.#far = this.#farOwner()
     const unclaim = newcomers.claim(TUNNEL_ALPN, (connection) => this.#onConnection(connection))
@@ -108,21 +119,16 @@ export class TunnelManager implements AsyncDisposable {
   /** Binds first and returns; the handshake goes on (`opened`). @throws QB_BIND_FAILED QB_TUNNEL_TOO_MANY QB_TUNNEL_SHUTDOWN QB_OPTION_INVALID QB_OPTION_UNKNOWN, the abort reason */
   async open(options: OpenTunnel & Waiting): Promise<Tunnel> {
     const checked = checkOpen(options)
-    const { signal } = checked
-    const tunnel = this.#begin(checked)
-    let listener: TcpListener
-    try {
-      listener = await this.#tcp.listen(checked.bind, (socket) => tunnel.onSocket(socket))
-    } catch (error) {
-      void tunnel.close('by-force')
-      throw error
-    }
-    if (signal?.aborted === true) {
-      listener.close()
-      void tunnel.close('by-force')
-      throw signal.reason
-    }
-    if (!tunnel.start(listener)) this.#checkOpen()
+    const tunnel = this.#enter(checked, (id, port) => new NearTunnel(id, port, checked, this.#near))
+    await this.#start(tunnel, checked, () => this.#tcp.listen(checked.bind, (socket) => tunnel.onSocket(socket)), (listener) => tunnel.start(listener))
+    return tunnel
+  }
+
+  /** As `open`, for UDP: each address that sends to `local` is a flow of its own. Closing it ends its flows. @throws as `open` */
+  async openUdp(options: OpenTunnel & Waiting): Promise<Tunnel> {
+    const checked = checkOpen(options)
+    const tunnel = this.#enter(checked, (id, port) => new NearUdp(id, port, checked, this.#near))
+    await this.#start(tunnel, checked, () => this.#udp.bind(checked.bind, tunnel), (socket) => tunnel.start(socket))
     return tunnel
   }
 
@@ -130,7 +136,7 @@ export class TunnelManager implements AsyncDisposable {
   async connect(options: ConnectTunnel & Waiting): Promise<TunnelSession> {
     const checked = checkConnect(options)
     const { signal } = checked
-    const tunnel = this.#begin(checked)
+    const tunnel = this.#enter(checked, (id, port) => new NearTunnel(id, port, checked, this.#near))
     tunnel.start(null)
     const onAbort = (): void => void tunnel.close('by-force', signal?.reason as Error)
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -139,28 +145,6 @@ export class TunnelManager implements AsyncDisposable {
     } finally {
       signal?.removeEventListener('abort', onAbort)
     }
-    return tunnel
-  }
-
-  /** @throws what `open` and `connect` throw at once */
-  #begin(checked: CheckedConnect): NearTunnel {
-    const { limits, streams } = this.#choice
-    this.#checkOpen()
-    const { signal, remote, connection } = checked
-    signal?.throwIfAborted()
-    if (this.#demux !== null && this.#demux.names.server(remote) === null) throw invalidOption('remote', remote, 'an address of the carrier with a port; names are not resolved on a carrier')
-    if (this.#demux !== null && connection.paths !== undefined) throw invalidOption('connection.paths', connection.paths, 'nothing on a header carrier: its one path is its carrier')
-    const warning = windowWarning({ limits: { ...connectionOf(connection, limits.pauseAtBytes).limits } }, streams)
-    if (warning !== null) this.#service.logger.warn?.(warning, { remote })
-    const port = this.#tunnels.size >= limits.maxTunnels ? null : this.#ports.take(this.endpoint.now())
-    if (port === null) {
-      this.#ledger.failed('maxTunnels')
-      throw new ServiceError('QB_TUNNEL_TOO_MANY', `there are ${this.#tunnels.size} tunnels (limits.maxTunnels: ${limits.maxTunnels}); close one, or wait until a closed one's pseudo-port has rested`)
-    }
-    this.#lastId += 1
-    const tunnel = new NearTunnel(this.#lastId, port, checked, this.#near)
-    this.#tunnels.set(tunnel.id, tunnel)
-    this.#ledger.tunnels += 1
     return tunnel
   }
 
@@ -173,10 +157,10 @@ export class TunnelManager implements AsyncDisposable {
     return true
   }
 
-  /** A number is short for "this port to 127.0.0.1:port, for verified peers only". Answers an id for `forget`. @throws QB_OPTION_INVALID QB_TUNNEL_SHUTDOWN */
-  listen(handler: TunnelHandler | number): number {
+  /** A number is short for "this port to 127.0.0.1:port, for verified peers only". About UDP only those are asked who say so. Answers an id for `forget`. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_TUNNEL_SHUTDOWN */
+  listen(handler: TunnelHandler | number, options: ListenOptions = {}): number {
     this.#checkOpen()
-    return this.#policy.listen(handler)
+    return this.#policy.listen(handler, options)
   }
 
   /** In force for streams that come from now on; what is joined goes on. Unknown id: false. */
@@ -236,6 +220,43 @@ export class TunnelManager implements AsyncDisposable {
     })
   }
 
+  /** @throws what `open` and `connect` throw at once */
+  #enter<T extends ClientTunnel>({ remote, connection, signal }: CheckedConnect, make: (id: number, port: number) => T): T {
+    const { limits, streams } = this.#choice
+    this.#checkOpen()
+    signal?.throwIfAborted()
+    if (this.#demux !== null && this.#demux.names.server(remote) === null) throw invalidOption('remote', remote, 'an address of the carrier with a port; names are not resolved on a carrier')
+    if (this.#demux !== null && connection.paths !== undefined) throw invalidOption('connection.paths', connection.paths, 'nothing on a header carrier: its one path is its carrier')
+    const warning = windowWarning({ limits: { ...connectionOf(connection, limits.pauseAtBytes).limits } }, streams)
+    if (warning !== null) this.#service.logger.warn?.(warning, { remote })
+    const port = this.#tunnels.size >= limits.maxTunnels ? null : this.#ports.take(this.endpoint.now())
+    if (port === null) {
+      this.#ledger.failed('maxTunnels')
+      throw new ServiceError('QB_TUNNEL_TOO_MANY', `there are ${this.#tunnels.size} tunnels (limits.maxTunnels: ${limits.maxTunnels}); close one, or wait until a closed one's pseudo-port has rested`)
+    }
+    this.#lastId += 1
+    const tunnel = make(this.#lastId, port)
+    this.#tunnels.set(tunnel.id, tunnel)
+    this.#ledger.tunnels += 1
+    return tunnel
+  }
+
+  async #start<L extends { close(): void }>(tunnel: ClientTunnel, { signal }: CheckedOpen, bind: () => Promise<L>, start: (local: L) => boolean): Promise<void> {
+    let local: L
+    try {
+      local = await bind()
+    } catch (error) {
+      void tunnel.close('by-force')
+      throw error
+    }
+    if (signal?.aborted === true) {
+      local.close()
+      void tunnel.close('by-force')
+      throw signal.reason
+    }
+    if (!start(local)) this.#checkOpen()
+  }
+
   #checkOpen(): void {
     if (this.#shutting !== null) throw new ServiceError('QB_TUNNEL_SHUTDOWN', 'this TunnelManager has been shut down; make another', { by: 'local' })
   }
@@ -256,11 +277,11 @@ export class TunnelManager implements AsyncDisposable {
     this.#onQuiet()
   }
 
-  #nearOwner(): NearOwner {
+  #nearOwner(): NearOwner & NearUdpOwner {
     const { habitat: { timing, random } } = this.#service
-    const { streams, limits: { pendingMax, pendingTimeoutMs, pauseAtBytes } } = this.#choice
+    const { streams, limits: { pendingMax, pendingTimeoutMs, udpIdleMs, pauseAtBytes } } = this.#choice
     return {
-      ledger: this.#ledger, timing, quota: this.#quota, streams, pendingMax, pendingTimeoutMs,
+      ledger: this.#ledger, timing, quota: this.#quota, flowQuota: this.#flowQuota, streams, pendingMax, pendingTimeoutMs, udpIdleMs,
       connect: (remote, port, options, signal) => this.#connect(remote, port, connectionOf(options, pauseAtBytes), signal),
       random: () => Buffer.from(random(4)).readUInt32BE() / 2 ** 32,
       onBridgeOver: () => this.#onBridgeOver(),
@@ -275,10 +296,11 @@ export class TunnelManager implements AsyncDisposable {
 
   #farOwner(): FarOwner {
     const { habitat: { timing }, verifies } = this.#service
-    const { streams, limits: { dialTimeoutMs } } = this.#choice
+    const { streams, limits: { dialTimeoutMs, udpIdleMs } } = this.#choice
     return {
-      ledger: this.#ledger, timing, policy: this.#policy, quota: this.#quota, streams, dialTimeoutMs, verifies,
+      ledger: this.#ledger, timing, policy: this.#policy, quota: this.#quota, flowQuota: this.#flowQuota, streams, dialTimeoutMs, udpIdleMs, verifies,
       tcp: { listen: (...all) => this.#tcp.listen(...all), dial: (...all) => this.#tcp.dial(...all) },
+      udp: { bind: (...all) => this.#udp.bind(...all), dial: (...all) => this.#udp.dial(...all) },
       remoteOf: ({ remote }) => this.#demux?.names.peer(remote)?.address ?? remote,
       onBridgeOver: () => this.#onBridgeOver(),
       onOver: (client) => {

@@ -10,7 +10,7 @@ export const TUNNEL_ALPN = 'qb-tunnel/1'
 
 /** Limits that suit tunnels (tunnel.md T53): what `open` uses where it is not told otherwise, and a server's endpoint should have in `server.limits`. */
 export const TUNNEL_LIMITS: Readonly<Limits> = Object.freeze({
-  idleTimeoutMs: 300_000, keepAliveMs: 25_000, bidirectionalStreams: 32, unidirectionalStreams: 0,
+  idleTimeoutMs: 300_000, keepAliveMs: 25_000, bidirectionalStreams: 288, unidirectionalStreams: 0,
   streamWindowBytes: 65_536, maxStreamWindowBytes: 4_194_304, connectionWindowBytes: 2_097_152, maxConnectionWindowBytes: 33_554_432,
 })
 
@@ -28,11 +28,17 @@ export interface TunnelLimits {
   pendingTimeoutMs: number
   /** Server: for the handler's answer, and for the target's. @default 5000 */
   dialTimeoutMs: number
+  /** Flows of UDP. @default 1024 */
+  maxFlows: number
+  /** Of one client tunnel; at the server of one client certificate, or of one address. @default 256 */
+  maxFlowsPerPeer: number
+  /** A flow that has been silent for so long ends; RFC 9298 §3.1 advises against less than two minutes. @default 120000 */
+  udpIdleMs: number
   /** Client: bytes of a TCP connection that are held for sending before its reading pauses. @default 262144 */
   pauseAtBytes: number
 }
 
-const LIMITS: TunnelLimits = { maxTunnels: 1024, maxBridges: 1024, maxBridgesPerPeer: 256, pendingMax: 128, pendingTimeoutMs: 10_000, dialTimeoutMs: 5000, pauseAtBytes: 262_144 }
+const LIMITS: TunnelLimits = { maxTunnels: 1024, maxBridges: 1024, maxBridgesPerPeer: 256, pendingMax: 128, pendingTimeoutMs: 10_000, dialTimeoutMs: 5000, maxFlows: 1024, maxFlowsPerPeer: 256, udpIdleMs: 120_000, pauseAtBytes: 262_144 }
 const STREAMS = 32
 
 export interface TunnelOptions {
@@ -40,7 +46,7 @@ export interface TunnelOptions {
   /** 'header': the endpoint is one of `headerCarrier`. @default 'udp' */
   carrier?: 'udp' | 'header'
   limits?: Partial<TunnelLimits>
-  /** Streams per connection. @default 32 */
+  /** Bridges per connection, at once. @default 32 */
   streams?: number
 }
 
@@ -91,6 +97,7 @@ export interface JoinTarget {
 export interface TunnelRequest {
   /** Null without a verified identity. */
   peer: PeerIdentity | null
+  protocol: 'tcp' | 'udp'
   /** 0 once for a connection whose streams each name a target: any answer lets it in, none is dialled. */
   port: number
   /** What the client calls the target, for comparison only; null: it does not say. */
@@ -104,6 +111,11 @@ export type TunnelTarget = string | { target: string; /** The target is told who
 
 /** A target ('ip:port', dialled by the server) accepts, undefined asks the next handler, a throw refuses. Nobody accepts: refused. */
 export type TunnelHandler = (request: TunnelRequest) => TunnelTarget | undefined | Promise<TunnelTarget | undefined>
+
+export interface ListenOptions {
+  /** What the handler is asked about: one that was written for TCP never allows UDP by accident. @default 'tcp' */
+  protocol?: 'tcp' | 'udp' | 'both'
+}
 
 const whole = (min: number, max: number) => {
   const allowed = `a whole number from ${min} to ${max}`
@@ -121,7 +133,8 @@ const MANAGER = strict({
   carrier: v.optional(v.picklist(['udp', 'header'], "'udp' or 'header'")),
   limits: v.optional(strict({
     maxTunnels: whole(1, 65_535), maxBridges: whole(1, 1_000_000), maxBridgesPerPeer: whole(1, 1_000_000), pendingMax: whole(1, 65_535),
-    pendingTimeoutMs: amount(1, MAX_MS), dialTimeoutMs: amount(1, MAX_MS), pauseAtBytes: whole(4096, 67_108_864),
+    pendingTimeoutMs: amount(1, MAX_MS), dialTimeoutMs: amount(1, MAX_MS),
+    maxFlows: whole(1, 1_000_000), maxFlowsPerPeer: whole(1, 1_000_000), udpIdleMs: amount(1, MAX_MS), pauseAtBytes: whole(4096, 67_108_864),
   }, 'an object of limits')),
   streams: whole(1, 100_000),
 }, 'an object of options')

@@ -1,14 +1,22 @@
-/** How many bridges there may be, in all and of one peer (tunnel.md T60). Those that are being opened count. */
+/** How many bridges, or flows, there may be, in all and of one peer (tunnel.md T60, T75). Those that are being opened count. */
 
-export class Quota {
+/** The names of the limits. */
+export interface QuotaNames<Name extends string> {
+  total: Name
+  each: Name
+}
+
+export class Quota<Name extends string = string> {
   readonly #total: number
   readonly #each: number
+  readonly #names: QuotaNames<Name>
   readonly #peers = new Map<string, number>()
   #used = 0
 
-  constructor(total: number, each: number) {
+  constructor(total: number, each: number, names: QuotaNames<Name>) {
     this.#total = total
     this.#each = each
+    this.#names = names
   }
 
   get full(): boolean {
@@ -16,11 +24,11 @@ export class Quota {
   }
 
   /** Takes a place; else the name of the limit that is reached. `peer` null: only the total counts. */
-  enter(peer: string | null): 'maxBridges' | 'maxBridgesPerPeer' | null {
-    if (this.full) return 'maxBridges'
+  enter(peer: string | null): Name | null {
+    if (this.full) return this.#names.total
     if (peer !== null) {
       const used = this.#peers.get(peer) ?? 0
-      if (used >= this.#each) return 'maxBridgesPerPeer'
+      if (used >= this.#each) return this.#names.each
       this.#peers.set(peer, used + 1)
     }
     this.#used += 1

@@ -187,7 +187,7 @@ describe('a request', () => {
   })
 
   it('for port 0, of an unknown kind, or with something behind it is bad', () => {
-    for (const bytes of [[1, 0, 0, 0], [4, 0, 7, 0], [0, 0, 7, 0], [1, 0, 7, 0, 1], [1, 0, 7, 1, 65, 66]]) expect(new RequestReader().push(Uint8Array.from(bytes)), String(bytes)).toBe('bad')
+    for (const bytes of [[1, 0, 0, 0], [6, 0, 7, 0], [0, 0, 7, 0], [1, 0, 7, 0, 1], [1, 0, 7, 1, 65, 66]]) expect(new RequestReader().push(Uint8Array.from(bytes)), String(bytes)).toBe('bad')
   })
 
   it('is read without a throw, whatever comes', () => {

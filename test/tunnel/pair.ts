@@ -49,6 +49,8 @@ export interface TunnelPair {
   remote: string
   /** Opens a tunnel with mutual trust and waits for it. */
   open(more?: Partial<OpenTunnel>): Promise<Tunnel>
+  /** As `open`, for UDP. */
+  openUdp(more?: Partial<OpenTunnel>): Promise<Tunnel>
   events: { near: BridgeEvent[]; far: BridgeEvent[] }
 }
 
@@ -63,13 +65,15 @@ export async function tunnelPair(kind: Kind, options: PairOptions = {}): Promise
   far.bridges$.subscribe((event) => events.far.push(event))
   atEnd(() => Promise.all([near.shutdown({ graceMs: 0 }), far.shutdown({ graceMs: 0 })]))
   const remote = kind === 'udp' ? (atFar.local[0] ?? '') : FAR
+  const full = (more: Partial<OpenTunnel> = {}): OpenTunnel => ({ remote, port: 7, ...more, connection: { ca: OWN.cert, ...OWN, serverName: 'localhost', ...more.connection } })
+  const agreed = async (tunnel: Tunnel): Promise<Tunnel> => {
+    await tunnel.opened
+    return tunnel
+  }
   return {
     near, far, remote, events,
-    open: async (more = {}) => {
-      const tunnel = await near.open({ remote, port: 7, ...more, connection: { ca: OWN.cert, ...OWN, serverName: 'localhost', ...more.connection } })
-      await tunnel.opened
-      return tunnel
-    },
+    open: async (more) => agreed(await near.open(full(more))),
+    openUdp: async (more) => agreed(await near.openUdp(full(more))),
   }
 }
 

@@ -259,7 +259,7 @@ describe.skipIf(!MODULE_BUILT).each(KINDS)('a tunnel over %s', { timeout: 60_000
     const policy = new Policy(REAL_TIME, 5000, {})
     policy.listen(({ port }) => (port === 4242 ? target.address : undefined))
     const allowed: number[] = []
-    for (let port = 1; port <= 65_535; port++) if (await policy.decide({ peer: null, host: null, port, remote: '' }) !== null) allowed.push(port)
+    for (let port = 1; port <= 65_535; port++) if (await policy.decide({ peer: null, protocol: 'tcp', host: null, port, remote: '' }) !== null) allowed.push(port)
     expect(allowed).toEqual([4242])
   })
 })

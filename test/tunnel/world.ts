@@ -9,11 +9,13 @@ import { managerWith } from '../../src/tunnel/manager.ts'
 import { pattern } from '../fake/pair.ts'
 import { FakeTcp } from './fake-tcp.ts'
 import type { FakeSocket } from './fake-tcp.ts'
+import { FakeUdp } from './fake-udp.ts'
 
 export interface TunnelWorld extends WorldPair {
   near: TunnelManager
   far: TunnelManager
   tcp: FakeTcp
+  udp: FakeUdp
   remote: string
   /** The handler of most tests: port 7 to here. */
   target: string
@@ -22,6 +24,10 @@ export interface TunnelWorld extends WorldPair {
   begin(more?: Partial<OpenTunnel>): Promise<Tunnel>
   /** Opens and waits. */
   open(more?: Partial<OpenTunnel>): Promise<Tunnel>
+  /** As `begin`, for UDP. */
+  beginUdp(more?: Partial<OpenTunnel>): Promise<Tunnel>
+  /** As `open`, for UDP. */
+  openUdp(more?: Partial<OpenTunnel>): Promise<Tunnel>
   serverOptions: ServerOptions
 }
 
@@ -47,24 +53,28 @@ export async function inWorld<T>(main: (world: TunnelWorld) => Promise<T>, optio
     const serverOptions: ServerOptions = { ...tls, alpn: TUNNEL_ALPN, clientAuth: 'require', limits: TUNNEL_LIMITS, ...options.server }
     const atFar = await server.bind({ server: serverOptions })
     const atNear: Endpoint = await client.bind()
-    const far = managerWith({ endpoint: atFar, ...options.far }, tcp)
-    const near = managerWith({ endpoint: atNear, ...options.near }, tcp)
+    const udp = new FakeUdp()
+    const far = managerWith({ endpoint: atFar, ...options.far }, tcp, udp)
+    const near = managerWith({ endpoint: atNear, ...options.near }, tcp, udp)
     const events: TunnelWorld['events'] = { near: [], far: [], tunnels: [] }
     near.bridges$.subscribe((event) => events.near.push(event))
     far.bridges$.subscribe((event) => events.far.push(event))
     near.tunnels$.subscribe((event) => events.tunnels.push(event))
-    if (options.closed !== true) far.listen(({ peer, port }) => (peer !== null && port === 7 ? TARGET : undefined))
+    if (options.closed !== true) far.listen(({ peer, port }) => (peer !== null && port === 7 ? TARGET : undefined), { protocol: 'both' })
     const remote = atFar.local[0] ?? ''
-    const begin = (more: Partial<OpenTunnel> = {}): Promise<Tunnel> => near.open({
+    const full = (more: Partial<OpenTunnel> = {}): OpenTunnel => ({
       remote, port: 7, ...more, connection: { ca: tls.ca, cert: tls.cert, key: tls.key, serverName: 'server', paths: paths.slice(0, 1), ...options.connection, ...more.connection },
     })
-    const open = async (more: Partial<OpenTunnel> = {}): Promise<Tunnel> => {
-      const tunnel = await begin(more)
+    const begin = (more?: Partial<OpenTunnel>): Promise<Tunnel> => near.open(full(more))
+    const beginUdp = (more?: Partial<OpenTunnel>): Promise<Tunnel> => near.openUdp(full(more))
+    const agreed = async (tunnel: Tunnel): Promise<Tunnel> => {
       await tunnel.opened
       return tunnel
     }
+    const open = async (more?: Partial<OpenTunnel>): Promise<Tunnel> => agreed(await begin(more))
+    const openUdp = async (more?: Partial<OpenTunnel>): Promise<Tunnel> => agreed(await beginUdp(more))
     try {
-      return await main({ ...pair, near, far, tcp, remote, target: TARGET, events, begin, open, serverOptions })
+      return await main({ ...pair, near, far, tcp, udp, remote, target: TARGET, events, begin, open, beginUdp, openUdp, serverOptions })
     } finally {
       await Promise.all([near.shutdown({ graceMs: 0 }), far.shutdown({ graceMs: 0 })])
     }
