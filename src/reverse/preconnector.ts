@@ -10,18 +10,7 @@
  */
 import { Backoff } from '../config/index.ts'
 import type { BackoffOptions } from '../config/index.ts'
-
-/** STOP: not enabled; INIT: below the pool; FULL: the pool is there; ERR: the last attempt failed. */
-export type PreconnectState = 'STOP' | 'INIT' | 'FULL' | 'ERR'
-
-export interface PreconnectChange {
-  state: PreconnectState
-  /** For people. */
-  reason: string
-  /** What the attempt failed with, or the connection was lost by; null: nothing went wrong. */
-  error: Error | null
-  atMs: number
-}
+import type { PreconnectChange, PreconnectState } from './types.ts'
 
 /** What a failed attempt leaves to hope for: another soon, or none before somebody has changed something. */
 export type Outlook = 'again' | 'person'
@@ -51,7 +40,9 @@ const LEAST_GAP_MS = 1000
 const SPREAD_MS = 1000
 
 export class Preconnector {
-  readonly #pool: number
+  readonly #wanted: number
+  /** Wanted, as far as the public end takes so many. */
+  #pool: number
   readonly #backoff: Backoff
   readonly #spreadMs: number
   readonly #random: () => number
@@ -71,6 +62,7 @@ export class Preconnector {
   #bereft = false
 
   constructor({ pool, retry, random, onChange }: PreconnectorOptions) {
+    this.#wanted = pool
     this.#pool = pool
     this.#backoff = new Backoff(retry, random)
     this.#spreadMs = retry.jitter === 0 ? 0 : SPREAD_MS
@@ -114,13 +106,14 @@ export class Preconnector {
     this.#become('STOP', reason, nowMs)
   }
 
-  /** The attempt has become a connection that the public end accepted. */
-  onAccepted(nowMs: number): Member {
+  /** The attempt has become a connection that the public end accepted; it takes no more than `most` of a service. */
+  onAccepted(nowMs: number, most: number = Infinity): Member {
     const member: Member = { acceptedAtMs: nowMs }
     if (this.#state === 'STOP') return member
     this.#ripen(nowMs)
     this.#dialling = false
     this.#bereft = false
+    this.#pool = Math.max(1, Math.min(this.#wanted, most))
     this.#live.add(member)
     this.#young.add(member)
     this.#become(this.#live.size >= this.#pool ? 'FULL' : 'INIT', `${this.#live.size} of ${this.#pool} accepted`, nowMs)

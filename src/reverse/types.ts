@@ -5,7 +5,86 @@ import type { BidirectionalStream } from '../stream/index.ts'
 import type { ReverseReason } from './codes.ts'
 import type { RequestOptions } from './options.ts'
 
+/** STOP: not enabled; INIT: below the pool; FULL: the pool is there; ERR: the last attempt failed. */
 export type PreconnectState = 'STOP' | 'INIT' | 'FULL' | 'ERR'
+
+export interface PreconnectChange {
+  state: PreconnectState
+  /** For people. */
+  reason: string
+  /** What the attempt failed with, or the connection was lost by; null: nothing went wrong. */
+  error: Error | null
+  atMs: number
+}
+
+/** States of one connection of a private end (reverse.md section 2). */
+export type LineStep = 'CONNECTING' | 'HANDSHAKED' | 'REVERSING' | 'ACCEPTED' | 'IDLE' | 'BUSY' | 'DRAINING' | 'CLOSED' | 'FAILED'
+
+/** A connection of a private end has come to a state. */
+export interface DiallerEvent {
+  atMs: number
+  /** Id of the connection; null before there is one. */
+  connection: string | null
+  state: LineStep
+  /** For people. */
+  reason: string
+}
+
+/** What becomes of a request at its private end. */
+export interface ServedRequest {
+  atMs: number
+  /** 'failed': a part of its stream was cut, by either end. */
+  type: 'opened' | 'closed' | 'failed'
+  /** Id of the connection. */
+  connection: string
+  stream: bigint
+  /** Since it was opened. */
+  ms: number
+  bytesIn: number
+  bytesOut: number
+  error: Error | null
+}
+
+export interface DiallerStatistics {
+  /** Accepted connections that take requests. */
+  connections: number
+  /** Accepted ones that only end what is under way. */
+  draining: number
+  attempts: number
+  accepted: number
+  /** Attempts that failed, by code of the error. */
+  failed: Readonly<Record<string, number>>
+  /** Accepted connections that ended, or were taken out of the pool, without a `stop` of this end. */
+  lost: number
+  requests: number
+  requestsOpen: number
+  /** Requests whose stream was cut, by either end. */
+  requestsFailed: number
+  /** From dial to ACCEPT. */
+  accepting: Readonly<{ count: number; totalMs: number; maxMs: number }>
+}
+
+/** A service behind a NAT that dials out: keeps connections to a public end and serves the requests that come over them. */
+export interface ReverseDialler extends AsyncDisposable {
+  readonly state: PreconnectState
+  /** Only changes, with the reason. [H1] tick */
+  readonly state$: Observable<PreconnectChange>
+  /** Accepted connections that take requests. [H1] tick */
+  readonly connections$: Observable<readonly Connection[]>
+  /** What becomes of each connection. [H0] tick */
+  readonly events$: Observable<DiallerEvent>
+  /** [H0] tick */
+  readonly requests$: Observable<ServedRequest>
+  /** [H1] sample */
+  readonly metrics$: Observable<DiallerStatistics>
+  statistics(): DiallerStatistics
+  /** The same as Prometheus text, names `quicbraid_reverse_dial_*`. */
+  prometheus(): string
+  /** Dials again after a `stop`; else nothing. Returns at once. @throws QB_REVERSE_SHUTDOWN after its disposal */
+  enable(): void
+  /** Cancels the attempt, tells the public end to send no more requests, lets those under way end for `drainMs`, closes; an endpoint of its own, too. Nothing happens after it resolves. While it goes on: the same promise. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+  stop(options?: { /** @default 2000 */ drainMs?: number }): Promise<void>
+}
 
 /** What becomes of connections at a public end. */
 export interface ReverseEvent {

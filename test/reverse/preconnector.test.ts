@@ -1,7 +1,8 @@
 /** When a private end dials (docs/spec/reverse.md §2, §3, §5), as tables: time and chance are arguments, nothing is dialled. */
 import { describe, expect, it } from 'vitest'
 import { Preconnector } from '../../src/reverse/preconnector.ts'
-import type { Member, Outlook, PreconnectChange, PreconnectState } from '../../src/reverse/preconnector.ts'
+import type { Member, Outlook } from '../../src/reverse/preconnector.ts'
+import type { PreconnectChange, PreconnectState } from '../../src/reverse/types.ts'
 import { seeded } from './seeded.ts'
 
 const DEFAULT = { minMs: 1000, maxMs: 30_000, factor: 2, jitter: 0.2 }

@@ -1,0 +1,113 @@
+/**
+ * One attempt of a private end: from the dial to the public end's ACCEPT (reverse.md V4, V12, V13). Answers a connection that is reversed and whose
+ * gate is open, or throws what people should know; then nothing of it is left.
+ */
+import { deferHandled } from '../config/index.ts'
+import type { Timing } from '../config/index.ts'
+import type { Connection } from '../connection/index.ts'
+import { ConnectionError, ServiceError, isQuicbraidError } from '../errors/index.ts'
+import { ReverseCode, reverseError } from './codes.ts'
+import { ControlStream } from './control.ts'
+import { explained } from './explain.ts'
+import { PROTOCOL_VERSION } from './messages.ts'
+import type { AcceptMessage, ControlMessage } from './messages.ts'
+import { grantStreams, openGate, reverse } from './polarity.ts'
+
+export interface AttemptTerms {
+  /** As people call the public end. */
+  remote: string
+  service: string
+  /** Wanted, for HELLO. */
+  pool: number
+  timeoutMs: number
+  /** Request streams that the public end may have open at once. */
+  streams: number
+  timing: Timing
+  connect(signal: AbortSignal): Promise<Connection>
+  tell(step: 'CONNECTING' | 'HANDSHAKED' | 'REVERSING', connection: Connection | null): void
+}
+
+export interface Reached {
+  connection: Connection
+  control: ControlStream
+  accept: AcceptMessage
+}
+
+const STEPS = { CONNECTING: 'finding and reaching it', HANDSHAKED: 'opening the control stream', REVERSING: 'waiting for its ACCEPT' } as const
+
+/** @throws what `connect` throws, QB_REVERSE_..., the reason of `stop` */
+export async function attempt(terms: AttemptTerms, stop: AbortSignal): Promise<Reached> {
+  const { remote, service, timeoutMs, timing } = terms
+  const limit = new AbortController()
+  const { signal } = limit
+  let step: keyof typeof STEPS = 'CONNECTING'
+  const enter = (next: keyof typeof STEPS, connection: Connection | null): void => {
+    step = next
+    terms.tell(next, connection)
+  }
+  const onStop = (): void => limit.abort(stop.reason)
+  const late = (): Error => reverseError(ReverseCode.TIMEOUT, { service, text: `not accepted by ${remote} within ${timeoutMs} ms (connectTimeoutMs); it got to: ${STEPS[step]}`, by: 'local' })
+  const stopTimer = timing.after(timeoutMs, () => limit.abort(late()))
+  stop.addEventListener('abort', onStop)
+  let connection: Connection | null = null
+  try {
+    stop.throwIfAborted()
+    enter('CONNECTING', null)
+    connection = await terms.connect(signal)
+    signal.throwIfAborted()
+    enter('HANDSHAKED', connection)
+    const reached = await ask(connection, terms, signal, () => enter('REVERSING', connection))
+    signal.throwIfAborted()
+    return reached
+  } catch (error) {
+    const told = connection === null || signal.aborted ? error : await endOf(connection, error)
+    connection?.destroy(undefined, { code: codeFor(error, stop) })
+    throw explained(told, service, remote)
+  } finally {
+    stopTimer()
+    stop.removeEventListener('abort', onStop)
+  }
+}
+
+/** HELLO and its answer. With ACCEPT the ends change parts in the turn in which it is read (V20, V23). */
+async function ask(connection: Connection, { service, pool, streams }: AttemptTerms, signal: AbortSignal, onHello: () => void): Promise<Reached> {
+  const control = new ControlStream(await connection.openBidirectional({ signal }))
+  onHello()
+  // What becomes of it is told by the answer, or by the end of the connection.
+  control.send({ type: 'hello', version: PROTOCOL_VERSION, service, pool }).catch(() => {})
+  const answer = await answerOf(connection, control, signal)
+  if (answer?.type !== 'accept') throw refusal(answer, service)
+  reverse(connection)
+  grantStreams(connection, streams)
+  openGate(connection)
+  return { connection, control, accept: answer }
+}
+
+/** The end of the connection is heard beside the stream, whose reading may stand still (V24). */
+async function answerOf(connection: Connection, control: ControlStream, signal: AbortSignal): Promise<ControlMessage | null> {
+  const over = deferHandled<never>()
+  void connection.closed.then(({ error }) => over.reject(error ?? new ConnectionError('QB_CONNECTION_CLOSED', 'the connection was closed', { by: 'peer' })))
+  const answer = control.next(signal)
+  answer.catch(() => {})
+  return Promise.race([answer, over.promise])
+}
+
+function refusal(answer: ControlMessage | null, service: string): Error {
+  if (answer?.type === 'refuse' || answer?.type === 'goaway') {
+    const code = answer.code === ReverseCode.NONE ? ReverseCode.SHUTDOWN : answer.code
+    return reverseError(code, { service, text: answer.text, by: 'peer' })
+  }
+  const text = answer === null ? 'the control stream ended before ACCEPT' : 'something else than ACCEPT or REFUSE came'
+  return reverseError(ReverseCode.PROTOCOL, { service, text, by: 'local' })
+}
+
+/** A stream that ended with its connection says less than that. */
+async function endOf(connection: Connection, error: unknown): Promise<unknown> {
+  if (connection.state !== 'closed') return error
+  return (await connection.closed).error ?? error
+}
+
+function codeFor(error: unknown, stop: AbortSignal): bigint {
+  if (stop.aborted) return ReverseCode.SHUTDOWN
+  return isQuicbraidError(error) && error.by === 'local' && error instanceof ServiceError && error.errorCode !== null ? error.errorCode : ReverseCode.NONE
+}

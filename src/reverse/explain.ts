@@ -1,0 +1,35 @@
+/**
+ * What a private end tells people of a failed attempt or a lost connection: which end refused, and what to do. Also which failures need a person
+ * (reverse.md V3, V32). Decides nothing else.
+ */
+import { ServiceError, isQuicbraidError } from '../errors/index.ts'
+import { ReverseCode, reasonOf, reverseError } from './codes.ts'
+import type { Outlook } from './preconnector.ts'
+
+/** Alerts by which a server says that a client's certificate is missing or not welcome (RFC 8446 §6.2): bad_certificate to unknown_ca, access_denied, certificate_required. */
+const CERTIFICATE_ALERTS: ReadonlySet<bigint> = new Set([42n, 43n, 44n, 45n, 46n, 48n, 49n, 116n].map((alert) => 0x100n + alert))
+
+/** The failure in words of reverse connections, where they say more. */
+export function explained(error: unknown, service: string, remote: string): Error {
+  if (!isQuicbraidError(error) || error instanceof ServiceError) return error instanceof Error ? error : new ServiceError('QB_REVERSE_SHUTDOWN', String(error))
+  const facts = { errorCode: error.errorCode, codeName: error.codeName, by: error.by, layer: error.layer, cause: error }
+  if (error.code === 'QB_TLS_ALPN') {
+    return new ServiceError('QB_REVERSE_NOT_SUPPORTED', `service ${service}: the server at ${remote} takes no reverse connections (it does not speak qb-rev/1); is it the public end, and is this its port?`, facts)
+  }
+  const byPeer = error.by === 'peer'
+  if (error.code === 'QB_TLS_CLIENT_CERTIFICATE' || (byPeer && error.code.startsWith('QB_TLS_') && CERTIFICATE_ALERTS.has(error.errorCode ?? -1n))) {
+    return new ServiceError('QB_REVERSE_AUTH', `service ${service}: the public end at ${remote} does not accept this certificate (${error.message}); show one that it knows`, facts)
+  }
+  const known = error.errorCode !== null && error.errorCode !== ReverseCode.NONE && reasonOf(error.errorCode) !== null
+  if (byPeer && error.layer === 'application' && known) return reverseError(error.errorCode as bigint, { service, by: 'peer', cause: error })
+  return error as Error
+}
+
+const FOR_PEOPLE: ReadonlySet<string> = new Set([
+  'QB_REVERSE_AUTH', 'QB_REVERSE_NAME', 'QB_REVERSE_NOT_SUPPORTED', 'QB_TLS_CERTIFICATE', 'QB_TLS_NAME', 'QB_TLS_IDENTITY', 'QB_OPTION_INVALID', 'QB_OPTION_UNKNOWN', 'QB_NATIVE_MISSING',
+])
+
+/** V32: what nobody can mend but a person is not tried again soon. */
+export function outlookOf(error: unknown): Outlook {
+  return isQuicbraidError(error) && FOR_PEOPLE.has(error.code) ? 'person' : 'again'
+}
