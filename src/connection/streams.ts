@@ -10,6 +10,8 @@ import { STREAM_CLOSED, STREAM_OPEN } from '../diagnostics/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
 import { BidirectionalStream, ReceiveStream, SendStream, StreamState } from '../stream/index.ts'
 import type { Opening, StreamHost } from '../stream/index.ts'
+import { keepBook } from './book.ts'
+import type { StreamBook } from './book.ts'
 import type { Connection } from './connection.ts'
 
 const BIDIRECTIONAL = 0
@@ -25,7 +27,7 @@ export interface StreamEvents {
   callbackFailed(callback: string, error: unknown): void
 }
 
-export class StreamTable implements StreamHost {
+export class StreamTable implements StreamHost, StreamBook {
   readonly connection: Connection
   readonly key: number
   readonly outbox: Outbox
@@ -36,6 +38,7 @@ export class StreamTable implements StreamHost {
   readonly watchesHandles: boolean
   readonly incomingBidirectional: Supply<BidirectionalStream> = new Supply()
   readonly incomingUnidirectional: Supply<ReceiveStream> = new Supply()
+  onChange: (() => void) | null = null
   readonly #events: StreamEvents
   readonly #role: 'client' | 'server'
   readonly #connectionBytes: number
@@ -63,6 +66,19 @@ export class StreamTable implements StreamHost {
     this.#connectionBytes = kept.connectionSendBufferBytes
     this.#role = role
     this.#events = events
+    keepBook(connection, this)
+  }
+
+  get open(): number {
+    return this.#streams.size
+  }
+
+  get opened(): number {
+    return this.#opened[BIDIRECTIONAL]
+  }
+
+  get credit(): number {
+    return Math.max(0, this.#limit[BIDIRECTIONAL] - this.#opened[BIDIRECTIONAL] - this.#openers[BIDIRECTIONAL].length)
   }
 
   openBidirectional(opening: Opening, signal: AbortSignal | undefined): Promise<BidirectionalStream> {
@@ -91,6 +107,7 @@ export class StreamTable implements StreamHost {
     this.#streams.delete(stream)
     if (STREAM_CLOSED.hasSubscribers) STREAM_CLOSED.publish({ connection: this.connection, id: BigInt(stream) })
     if (this.#error === null) this.outbox.send(Command.RELEASE, this.key, stream)
+    this.onChange?.()
   }
 
   watchHandle(handle: object, stream: number): void {
@@ -150,6 +167,7 @@ export class StreamTable implements StreamHost {
       const opener = this.#openers[of].shift()
       opener?.deferred.resolve(this.#create(of, opener.opening))
     }
+    this.onChange?.()
   }
 
   /** The connection ended: every stream errors, nobody waits any more. */

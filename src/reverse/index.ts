@@ -2,6 +2,7 @@
 export type { ReverseReason } from './codes.ts'
 export { reverseConnect } from './dialler.ts'
 export type { ReverseHandler } from './line.ts'
+export { reverseListen } from './listener.ts'
 export { REVERSE_ALPN } from './options.ts'
 export type { Hello, RequestOptions, Retry, ReverseConnectOptions, ReverseLimits, ReverseListenOptions } from './options.ts'
 export type { DiallerEvent, DiallerStatistics, LineStep, PreconnectChange, PreconnectState, ReverseDialler, ReverseEvent, ReverseHealth, ReverseListener, ReversePool, ReverseStatistics, ServedRequest } from './types.ts'

@@ -28,6 +28,7 @@ export type Retry = 'fixed' | {
 export interface ReverseConnectOptions {
   /** The public end: `name:port`, an address with a port, or HAProxy's `rev@name:port`. */
   to: string
+  /** That of `createDevCertificate()` does. */
   identity: { cert: Pem; key: Pem }
   /** 1 to 255 bytes. */
   service: string
@@ -61,9 +62,11 @@ export interface ReverseLimits {
   maxPending: number
   /** Of those, from one IPv4 address or IPv6 network of 64 bits. @default 8 */
   maxPendingPerPeer: number
+  /** Requests that wait for a connection (`waitForMs`); the others fail at once. @default 1024 */
+  maxWaiting: number
 }
 
-const LIMITS: ReverseLimits = { maxConnections: 1024, maxPerKey: 256, maxPending: 64, maxPendingPerPeer: 8 }
+const LIMITS: ReverseLimits = { maxConnections: 1024, maxPerKey: 256, maxPending: 64, maxPendingPerPeer: 8, maxWaiting: 1024 }
 
 export interface ReverseListenOptions {
   /** As of `Endpoint.bind`; in place of `endpoint`. */
@@ -82,7 +85,7 @@ export interface ReverseListenOptions {
   poolKey?: (identity: PeerIdentity, hello: Hello) => string | undefined | Promise<string | undefined>
   /** The key for the server name of a connection that came from outside; undefined: there is none. @default the name itself */
   keyFromSni?: (serverName: string) => string | undefined
-  /** @default { maxConnections: 1024, maxPerKey: 256, maxPending: 64, maxPendingPerPeer: 8 } */
+  /** @default { maxConnections: 1024, maxPerKey: 256, maxPending: 64, maxPendingPerPeer: 8, maxWaiting: 1024 } */
   limits?: Partial<ReverseLimits>
   /** From the end of the handshake to HELLO. @default 5000 */
   helloTimeoutMs?: number
@@ -112,7 +115,7 @@ const name = v.pipe(v.string(NAME), v.check((text) => isName(text), NAME))
 
 const CONNECT = strict({
   to: v.pipe(v.string(REMOTE), v.check((text) => (splitPort(withoutPrefix(text))?.port ?? 0) !== 0, REMOTE)),
-  identity: strict({ cert: v.unknown(), key: v.unknown() }, 'an object { cert, key }'),
+  identity: v.looseObject({}, 'an object { cert, key }'),
   service: name,
   pool: whole(1, MAX_POOL),
   retry: v.optional(v.union([
@@ -132,7 +135,7 @@ const LISTEN = strict({
   accept: callback(),
   poolKey: callback(),
   keyFromSni: callback(),
-  limits: v.optional(strict({ maxConnections: whole(1, 65_536), maxPerKey: whole(1, MAX_POOL), maxPending: whole(1, 65_536), maxPendingPerPeer: whole(1, 65_536) }, 'an object of limits')),
+  limits: v.optional(strict({ maxConnections: whole(1, 65_536), maxPerKey: whole(1, MAX_POOL), maxPending: whole(1, 65_536), maxPendingPerPeer: whole(1, 65_536), maxWaiting: whole(0, 1_000_000) }, 'an object of limits')),
   helloTimeoutMs: amount(1, 600_000),
   acceptTimeoutMs: amount(1, 600_000),
   pingMs: amount(100, 600_000),
@@ -191,7 +194,7 @@ export interface CheckedListen extends Required<Pick<ReverseListenOptions, 'hell
 /** The server's own options are checked where it is made. @throws QB_OPTION_INVALID (also: neither `clientCa` nor `pins`) QB_OPTION_UNKNOWN */
 export function checkListen(options: ReverseListenOptions): CheckedListen {
   if (typeof options !== 'object' || options === null) throw invalidOption('', options, 'an object { local, cert, key, clientCa } or { endpoint }')
-  const { endpoint, server, ...rest } = options
+  const { endpoint, ...rest } = options
   const { limits = {}, helloTimeoutMs = 5000, acceptTimeoutMs = 5000, pingMs = PING_MS, accept, poolKey, keyFromSni } = check(LISTEN, rest, '') as ReverseListenOptions
   const on = endpoint === undefined ? { local: localOf(options), server: serverOf(options, pingMs) } : { endpoint: alone(endpoint, options) }
   return { limits: { ...LIMITS, ...limits }, helloTimeoutMs, acceptTimeoutMs, pingMs, ...(accept && { accept }), ...(poolKey && { poolKey }), ...(keyFromSni && { keyFromSni }), on }

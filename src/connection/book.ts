@@ -1,0 +1,24 @@
+/** What services of this package see of a connection's streams beside the public API: how many there are, and how many more there may be. */
+import type { Connection } from './connection.ts'
+
+export interface StreamBook {
+  /** Streams of both ends that are not over. */
+  readonly open: number
+  /** Bidirectional streams that this end has opened since the start. */
+  readonly opened: number
+  /** Bidirectional streams that this end may open at once. */
+  readonly credit: number
+  /** Called when a stream is over, and when there is more credit. One listener. */
+  onChange: (() => void) | null
+}
+
+const BOOKS = new WeakMap<Connection, StreamBook>()
+
+export function keepBook(connection: Connection, book: StreamBook): void {
+  BOOKS.set(connection, book)
+}
+
+/** Undefined for what is no connection of this copy of the package. */
+export function bookOf(connection: Connection): StreamBook | undefined {
+  return BOOKS.get(connection)
+}
