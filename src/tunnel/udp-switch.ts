@@ -62,11 +62,35 @@ export class UdpSwitch {
       for (const bytes of batch) {
         // It may be a replay (attacks H2).
         if (datagrams.isEarly(bytes)) this.#ledger.udpDrops.unknownFlow += 1
-        else this.#onMessage(bytes)
+        else this.onMessage(bytes)
       }
     }
     this.#stopHolding()
     this.#held = []
+  }
+
+  /** The data of a DATAGRAM frame. */
+  onMessage(bytes: Uint8Array): void {
+    const { udpDrops } = this.#ledger
+    const message = readMessage(bytes)
+    if (message === 'malformed') {
+      udpDrops.malformed += 1
+      // As RFC 9297 §2.1 wants it: no peer that is right sends that.
+      void this.#connection.close({ code: TunnelCode.BAD_INIT, reason: 'a datagram without a flow' })
+      return
+    }
+    if (message === 'context') {
+      udpDrops.unknownContext += 1
+      return
+    }
+    const { flow, payload } = message
+    const end = this.#flows.get(flow)
+    if (payload === 'oversize') {
+      udpDrops.malformed += 1
+      end?.abort(TunnelCode.BAD_INIT, 'bad-init')
+    } else if (end !== undefined) end.onMessage(payload)
+    else if (this.#highest !== null && (this.#coming.has(flow) || flow > this.#highest)) this.#hold(flow, payload)
+    else udpDrops.unknownFlow += 1
   }
 
   /** A stream has come that may ask for a flow; messages for it are held. */
@@ -105,29 +129,6 @@ export class UdpSwitch {
       return 'gone'
     }
     return 'sent'
-  }
-
-  #onMessage(bytes: Uint8Array): void {
-    const { udpDrops } = this.#ledger
-    const message = readMessage(bytes)
-    if (message === 'malformed') {
-      udpDrops.malformed += 1
-      // As RFC 9297 §2.1 wants it: no peer that is right sends that.
-      void this.#connection.close({ code: TunnelCode.BAD_INIT, reason: 'a datagram without a flow' })
-      return
-    }
-    if (message === 'context') {
-      udpDrops.unknownContext += 1
-      return
-    }
-    const { flow, payload } = message
-    const end = this.#flows.get(flow)
-    if (payload === 'oversize') {
-      udpDrops.malformed += 1
-      end?.abort(TunnelCode.BAD_INIT, 'bad-init')
-    } else if (end !== undefined) end.onMessage(payload)
-    else if (this.#highest !== null && (this.#coming.has(flow) || flow > this.#highest)) this.#hold(flow, payload)
-    else udpDrops.unknownFlow += 1
   }
 
   #hold(flow: number, payload: Uint8Array): void {

@@ -9,7 +9,7 @@ export class FakeUdp implements Udp {
   readonly #bound = new Map<string, { events: UdpEvents; peer: UdpPeer | null }>()
   /** Every address that was dialled. */
   readonly dialled: string[] = []
-  /** What `send` refuses as too large. */
+  /** What leaves a connected socket; more is too large. */
   maxBytes = 65_507
   #port = 50_000
 
@@ -73,7 +73,7 @@ export class FakeUdp implements Udp {
   }
 
   #deliver(from: { events: UdpEvents; peer: UdpPeer | null }, at: UdpPeer, bytes: Uint8Array, to: UdpPeer): void {
-    if (bytes.length > this.maxBytes) return from.events.onTooLarge()
+    if (from.peer !== null && bytes.length > this.maxBytes) return from.events.onTooLarge()
     const there = this.#bound.get(key(to))
     if (there !== undefined && (there.peer === null || key(there.peer) === key(at))) return there.events.onMessage(bytes, at)
     // ICMP: only a connected socket hears of it.
