@@ -2,7 +2,7 @@
 export { headerCarrier } from './carrier.ts'
 export type { BridgeReason } from './codes.ts'
 export type { DemuxDrops } from './demux.ts'
-export type { BridgeEvent, Duration, TunnelEvent, TunnelStatistics, UdpDrops } from './ledger.ts'
+export type { BridgeEvent, Duration, OpenBridge, TunnelEvent, TunnelStatistics, UdpDrops } from './ledger.ts'
 export { TunnelManager } from './manager.ts'
 export type { Tunnel, TunnelSession } from './near.ts'
 export { TUNNEL_ALPN, TUNNEL_LIMITS } from './options.ts'

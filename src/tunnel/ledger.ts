@@ -24,6 +24,9 @@ export interface BridgeEvent {
   bytesDown: number
 }
 
+/** A TCP connection that is joined, and what it has carried so far. */
+export type OpenBridge = Omit<BridgeEvent, 'type' | 'reason'>
+
 /** What becomes of client tunnels. */
 export interface TunnelEvent {
   atMs: number
@@ -180,7 +183,16 @@ export class Ledger {
 
   tell(entry: Entry, type: BridgeEvent['type'], reason: BridgeReason | null): void {
     if (!this.#bridges.watched) return
-    this.#bridges.emit({ atMs: this.#now(), tunnel: entry.tunnel, bridge: entry.id, protocol: entry.protocol ?? 'tcp', type, reason, peer: entry.peer ?? null, target: entry.target ?? null, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown })
+    this.#bridges.emit({ ...this.#facts(entry), type, reason })
+  }
+
+  /** The oldest first. */
+  openBridges(): OpenBridge[] {
+    return Array.from(this.#open, (entry) => this.#facts(entry))
+  }
+
+  #facts({ tunnel, id, protocol = 'tcp', peer = null, target = null, bytesUp, bytesDown }: Entry): OpenBridge {
+    return { atMs: this.#now(), tunnel, bridge: id, protocol, peer, target, bytesUp, bytesDown }
   }
 
   tellTunnel(tunnel: number, type: TunnelEvent['type'], reason: string): void {

@@ -14,7 +14,7 @@ import type { Demux, DemuxDrops } from './demux.ts'
 import { FarConnection } from './far.ts'
 import type { FarOwner } from './far.ts'
 import { Ledger } from './ledger.ts'
-import type { BridgeEvent, TunnelEvent, TunnelStatistics } from './ledger.ts'
+import type { BridgeEvent, OpenBridge, TunnelEvent, TunnelStatistics } from './ledger.ts'
 import { NearTunnel } from './near.ts'
 import type { NearOwner, Tunnel, TunnelSession } from './near.ts'
 import { NearUdp } from './near-udp.ts'
@@ -166,6 +166,11 @@ export class TunnelManager implements AsyncDisposable {
   /** In force for streams that come from now on; what is joined goes on. Unknown id: false. */
   forget(id: number): boolean {
     return this.#policy.forget(id)
+  }
+
+  /** TCP connections that are joined now, the oldest first. */
+  openBridges(): OpenBridge[] {
+    return this.#ledger.openBridges()
   }
 
   statistics(): TunnelStatistics {
