@@ -45,3 +45,10 @@ export async function within<T>(ms: number, work: Promise<T>, error: () => Error
     stop()
   }
 }
+
+/** Runs once after `ms`, unless the returned function is called before. Does not keep the process alive. */
+export function after(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms)
+  timer.unref()
+  return () => clearTimeout(timer)
+}

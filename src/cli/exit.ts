@@ -68,6 +68,8 @@ const FAMILIES: readonly (readonly [prefix: string, exit: ExitCode])[] = [
   ['QB_MULTIPATH_REFUSED', Exit.REFUSED],
   ['QB_RELAY_REFUSED', Exit.REFUSED],
   ['QB_TRAVERSAL_OFF', Exit.REFUSED],
+  ['QB_TUNNEL_REFUSED', Exit.REFUSED],
+  ['QB_TUNNEL_', Exit.UNREACHABLE],
   ['QB_RESOLVE_', Exit.UNREACHABLE],
   ['QB_CONNECT_', Exit.UNREACHABLE],
   ['QB_VERSION', Exit.UNREACHABLE],

@@ -39,13 +39,15 @@ interface Entry {
   rateBitsPerSec: number
 }
 
+type Direction = 'bytesReceived' | 'bytesSent' | 'both'
+
 export class PathLedger {
   readonly #entries = new Map<number, Entry>()
-  readonly #direction: 'bytesReceived' | 'bytesSent'
+  readonly #direction: Direction
   readonly #subscription: { unsubscribe(): void }
 
   /** `direction`: whose rate counts, `bytesReceived` for who downloads. */
-  constructor(connection: Connection, direction: 'bytesReceived' | 'bytesSent') {
+  constructor(connection: Connection, direction: Direction) {
     this.#direction = direction
     this.#subscription = connection.paths.all$.subscribe((paths) => {
       for (const path of paths) this.#know(path)
@@ -59,7 +61,7 @@ export class PathLedger {
       // A path that is gone may answer zeros: its last numbers stay.
       if (metrics.packetsSent + metrics.packetsReceived < entry.metrics.packetsSent + entry.metrics.packetsReceived) continue
       const atMs = nowMs()
-      const bytes = metrics[this.#direction]
+      const bytes = counted(metrics, this.#direction)
       if (atMs - entry.atMs >= 50) {
         entry.rateBitsPerSec = ((bytes - entry.bytes) * 8000) / (atMs - entry.atMs)
         entry.atMs = atMs
@@ -87,8 +89,12 @@ export class PathLedger {
 
   #know(path: Path): void {
     if (this.#entries.has(path.id)) return
-    this.#entries.set(path.id, { path, metrics: path.statistics(), atMs: nowMs(), bytes: path.statistics()[this.#direction], rateBitsPerSec: 0 })
+    this.#entries.set(path.id, { path, metrics: path.statistics(), atMs: nowMs(), bytes: counted(path.statistics(), this.#direction), rateBitsPerSec: 0 })
   }
+}
+
+function counted(metrics: PathMetrics, direction: Direction): number {
+  return direction === 'both' ? metrics.bytesSent + metrics.bytesReceived : metrics[direction]
 }
 
 function reportOf({ path, metrics }: Entry): PathReport {

@@ -12,6 +12,7 @@ import { addNat } from './nat/command.ts'
 import { addRelay } from './relay/index.ts'
 import { addServe } from './serve.ts'
 import type { Terminal } from './terminal.ts'
+import { addTunnel } from './tunnel/index.ts'
 import { addUnavailable } from './unavailable.ts'
 
 /** What a command's action gets besides its options. */
@@ -43,6 +44,7 @@ export function createProgram(terminal: Terminal, entry: string): Program {
   addLab(program, context)
   addNat(program, context)
   addRelay(program, context)
+  addTunnel(program, context)
   addCert(program, context)
   addUnavailable(program)
   for (const command of program.commands) command.exitOverride().copyInheritedSettings(program)

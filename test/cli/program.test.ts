@@ -25,19 +25,19 @@ describe('the command line', () => {
   it('shows its help and version on stdout', async () => {
     const help = await outcome('--help')
     expect(help).toMatchObject({ exit: 0 })
-    for (const name of ['demo', 'serve', 'get', 'interop', 'lab', 'nat', 'relay', 'cert']) expect(help.out).toContain(name)
+    for (const name of ['demo', 'serve', 'get', 'interop', 'lab', 'nat', 'relay', 'tunnel', 'cert']) expect(help.out).toContain(name)
     expect((await outcome('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/)
     expect((await outcome('get', '--help')).out).toContain('--connect-timeout')
   })
 
   it('refuses unknown commands, options and bad values with exit 1', async () => {
-    for (const args of [['fly'], ['get'], ['get', '--fast', 'https://h/x'], ['demo', '--rate', '5'], ['demo', '--cut-at', '80%'], ['serve'], ['get', '--path', '=', 'https://h/x'], ['get', '-o', 'x', 'ftp://h/x'], ['serve', '.', '--metrics', 'example.net'], ['serve', '.', '--log', 'xml'], ['nat', 'classify'], ['nat', 'punch'], ['nat', 'matrix', '--nats', 'open'], ['nat', 'matrix', '--loss', '100'], ['nat', 'matrix', '--strategy', './missing.ts'], ['nat', 'stun-server', '--dialect', 'turn'], ['relay'], ['nat', 'relay', '--rate', 'fast']]) {
+    for (const args of [['fly'], ['get'], ['get', '--fast', 'https://h/x'], ['demo', '--rate', '5'], ['demo', '--cut-at', '80%'], ['serve'], ['get', '--path', '=', 'https://h/x'], ['get', '-o', 'x', 'ftp://h/x'], ['serve', '.', '--metrics', 'example.net'], ['serve', '.', '--log', 'xml'], ['nat', 'classify'], ['nat', 'punch'], ['nat', 'matrix', '--nats', 'open'], ['nat', 'matrix', '--loss', '100'], ['nat', 'matrix', '--strategy', './missing.ts'], ['nat', 'stun-server', '--dialect', 'turn'], ['relay'], ['tunnel'], ['tunnel', 'h'], ['tunnel', '-L', '8080:h:80'], ['tunnel', '-L', '8080', 'h'], ['tunnel', '-L', '1:h:1', '--carrier', 'header', 'h'], ['tunnel', '-L', '1:h:1', '--allow', 'h:1', 'h'], ['tunnel', '-D', '1080', '--socks-user', 'me', 'h'], ['tunnel', '-L', '1:h:1', '--socks-user', 'a:b', 'h'], ['tunnel', '--server'], ['tunnel', '--server', '--insecure-anyone', 'h'], ['tunnel', '--server', '--insecure-anyone', '-L', '1:h:1'], ['tunnel', '--server', '--insecure-anyone', '--client-ca', 'x'], ['tunnel', '--server', '--insecure-anyone', '--allow', '*:80'], ['nat', 'relay', '--rate', 'fast']]) {
       expect((await outcome(...args)).exit, args.join(' ')).toBe(1)
     }
   })
 
   it('names what this version does not have', async () => {
-    for (const name of ['put', 'perf', 'tunnel', 'reverse', 'dash', 'qlog']) {
+    for (const name of ['put', 'perf', 'reverse', 'dash', 'qlog']) {
       const { exit, message } = await outcome(name, '--any', 'thing')
       expect(exit, name).toBe(1)
       expect(message).toContain(`'${name}'`)

@@ -1,0 +1,93 @@
+/** `quicbraid tunnel`: TCP through QUIC from the command line. This file knows the options; `client.ts` and `server.ts` do the work. */
+import { Option } from 'commander'
+import type { Command } from 'commander'
+import { usageError } from '../exit.ts'
+import { addObserve, addTransport, addTrust, collectParsed, parsed } from '../options.ts'
+import type { ObserveValues, TransportValues, TrustValues } from '../options.ts'
+import { parseCount, parsePath, parseTime } from '../parse.ts'
+import type { PathArgument } from '../parse.ts'
+import type { Context } from '../program.ts'
+import { runClient } from './client.ts'
+import { runServer } from './server.ts'
+import { parseAllow, parseAllowListen, parseForward, parseReconnect, parseSocks } from './specs.ts'
+import type { Allowed, Bind, Forward } from './specs.ts'
+
+export interface TunnelValues extends TrustValues, TransportValues, ObserveValues {
+  local?: Forward[]
+  remote?: Forward[]
+  dynamic?: Bind[]
+  socksUser?: string
+  reconnect: number
+  keepalive: number
+  paths?: 'auto' | PathArgument[]
+  carrier: 'udp' | 'header'
+  server?: true
+  listen?: string
+  allow?: Allowed[]
+  allowListen?: Allowed[]
+  clientCa?: string
+  clientPin?: string[]
+  insecureAnyone?: true
+  proxyProtocol?: 'v2'
+  maxBridges?: number
+  maxBridgesPerPeer?: number
+}
+
+/** Of a client alone, by the name of their value. */
+const CLIENT_OPTIONS = { local: '-L', remote: '-R', dynamic: '-D', socksUser: '--socks-user', paths: '--paths', path: '--path', pin: '--pin', ca: '--ca', insecure: '--insecure', servername: '--servername', handshake: '--handshake', connectTimeout: '--connect-timeout' } as const
+/** Of a server alone. */
+const SERVER_OPTIONS = {
+  listen: '--listen', allow: '--allow', allowListen: '--allow-listen', clientCa: '--client-ca', clientPin: '--client-pin', insecureAnyone: '--insecure-anyone', proxyProtocol: '--proxy-protocol', maxBridges: '--max-bridges', maxBridgesPerPeer: '--max-bridges-per-peer',
+} as const
+
+export function addTunnel(program: Command, { terminal, end }: Context): void {
+  const command = program.command('tunnel')
+    .description('TCP and UDP ports through QUIC: -L, -R, -D as ssh has them, or the server of it')
+    .argument('[server]', 'HOST[:PORT] of the server (port 4433)')
+    .option('-L, --local <spec>', '[udp:][BIND:]PORT:HOST:HOSTPORT: listen here, go there from the server; repeatable', collectParsed((text) => parseForward('-L', text)))
+    .option('-R, --remote <spec>', '[BIND:]PORT:HOST:HOSTPORT: the server listens, go there from here; repeatable', collectParsed((text) => parseForward('-R', text)))
+    .option('-D, --dynamic <spec>', '[BIND:]PORT: a SOCKS5 proxy here, which goes anywhere that the server allows; repeatable', collectParsed(parseSocks))
+    .option('--socks-user <user:password>', 'what clients of -D have to show')
+    .addOption(new Option('--reconnect <how>', 'off, or max=N failures in a row').argParser(parsed(parseReconnect)).default(Infinity, 'max=inf'))
+    .addOption(new Option('--keepalive <time>', 'a PING after so much silence').argParser(parsed(parseTime)).default(25_000, '25s'))
+    .option('--paths <list>', 'auto (every interface), or LOCAL[=REMOTE],…: the network paths to use', parsed(parsePaths))
+    .addOption(new Option('--carrier <kind>', 'udp; header is for programs that bring their own datagrams').choices(['udp', 'header']).default('udp'))
+    .option('--server', 'be the server')
+    .option('-l, --listen <addr>', 'server: address and port (0.0.0.0:4433)')
+    .option('--allow <host:port>', 'server: a target clients may go to, [udp:]HOST:PORT or [udp:]HOST:FIRST-LAST; repeatable; without it none', collectParsed(parseAllow))
+    .option('--allow-listen <port>', 'server: a port that -R may open here, [BIND:]PORT or [BIND:]FIRST-LAST; repeatable; without it none', collectParsed(parseAllowListen))
+    .option('--client-ca <file>', 'server: whoever shows a certificate that this authority signed')
+    .option('--client-pin <pin>', 'server: whoever has this key (sha256//...) or certificate (64 hex digits); repeatable', (text: string, before: string[] | undefined) => [...(before ?? []), text])
+    .option('--insecure-anyone', 'server: anybody')
+    .addOption(new Option('--proxy-protocol <version>', 'server: tell targets who comes').choices(['v2']))
+    .option('--max-bridges <n>', 'server: TCP connections at once (1024)', parsed((text) => parseCount(text, 1, 1_000_000)))
+    .option('--max-bridges-per-peer <n>', 'server: of one client (256)', parsed((text) => parseCount(text, 1, 1_000_000)))
+  addObserve(addTransport(addTrust(command)))
+  command.action(async (server: string | undefined, values: TunnelValues) => {
+    check(server, values)
+    end(server === undefined ? await runServer(values, terminal) : await runClient(server, values, terminal))
+  })
+}
+
+/** `--paths auto|LIST`. @throws a usage error */
+export function parsePaths(text: string): 'auto' | PathArgument[] {
+  return text === 'auto' ? 'auto' : text.split(',').map(parsePath)
+}
+
+/** Which end it is, and whether all fits that. */
+function check(server: string | undefined, values: TunnelValues): void {
+  if (values.carrier === 'header') throw usageError('--carrier header: on the command line datagrams go over UDP; carriers with the header are for programs that bring datagrams of their own (headerCarrier of quicbraid/tunnel)')
+  const given = (options: Readonly<Record<string, string>>): string | undefined => Object.entries(options).find(([name]) => values[name as keyof TunnelValues] !== undefined)?.[1]
+  if (values.server === true) {
+    const wrong = given(CLIENT_OPTIONS)
+    if (server !== undefined) throw usageError(`--server takes no HOST ('${server}'); the address to listen on is -l`)
+    if (wrong !== undefined) throw usageError(`${wrong} is an option of clients, not of --server`)
+    return
+  }
+  const wrong = given(SERVER_OPTIONS)
+  if (wrong !== undefined) throw usageError(`${wrong} is an option of --server`)
+  if (server === undefined) throw usageError('say which server: quicbraid tunnel -L 8080:HOST:80 SERVER[:PORT]; or be one with --server')
+  if (values.local === undefined && values.remote === undefined && values.dynamic === undefined) throw usageError('say what to carry: -L [BIND:]PORT:HOST:HOSTPORT, -D [BIND:]PORT or -R [BIND:]PORT:HOST:HOSTPORT')
+  if (values.paths !== undefined && values.path !== undefined) throw usageError('--paths and --path say the same thing; use one of them')
+  if (values.socksUser !== undefined && values.dynamic === undefined) throw usageError('--socks-user belongs to -D')
+}

@@ -1,0 +1,2 @@
+/** The command `quicbraid tunnel`. */
+export { addTunnel } from './command.ts'
