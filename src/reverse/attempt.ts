@@ -4,13 +4,14 @@
  */
 import { deferHandled } from '../config/index.ts'
 import type { Timing } from '../config/index.ts'
-import type { Connection } from '../connection/index.ts'
+import type { CloseInfo, Connection } from '../connection/index.ts'
 import { ConnectionError, ServiceError, isQuicbraidError } from '../errors/index.ts'
 import { ReverseCode, reverseError } from './codes.ts'
 import { ControlStream } from './control.ts'
 import { explained } from './explain.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
 import type { AcceptMessage, ControlMessage } from './messages.ts'
+import { shown } from './names.ts'
 import { grantStreams, openGate, reverse } from './polarity.ts'
 
 export interface AttemptTerms {
@@ -86,7 +87,7 @@ async function ask(connection: Connection, { service, pool, streams }: AttemptTe
 /** The end of the connection is heard beside the stream, whose reading may stand still (V24). */
 async function answerOf(connection: Connection, control: ControlStream, signal: AbortSignal): Promise<ControlMessage | null> {
   const over = deferHandled<never>()
-  void connection.closed.then(({ error }) => over.reject(error ?? new ConnectionError('QB_CONNECTION_CLOSED', 'the connection was closed', { by: 'peer' })))
+  void connection.closed.then((info) => over.reject(info.error ?? unaccepted(info)))
   const answer = control.next(signal)
   answer.catch(() => {})
   return Promise.race([answer, over.promise])
@@ -104,7 +105,14 @@ function refusal(answer: ControlMessage | null, service: string): Error {
 /** A stream that ended with its connection says less than that. */
 async function endOf(connection: Connection, error: unknown): Promise<unknown> {
   if (connection.state !== 'closed') return error
-  return (await connection.closed).error ?? error
+  const info = await connection.closed
+  return info.error ?? unaccepted(info)
+}
+
+/** An orderly end, which is none here. */
+function unaccepted({ by, reason, errorCode, codeName, layer }: CloseInfo): Error {
+  const who = by === 'local' ? 'this end' : 'the public end'
+  return new ConnectionError('QB_CONNECTION_CLOSED', `the connection was closed by ${who} before it was accepted${reason === '' ? '' : ` ("${shown(reason)}")`}; its log may say why`, { by, errorCode, codeName, layer })
 }
 
 function codeFor(error: unknown, stop: AbortSignal): bigint {

@@ -102,7 +102,10 @@ export class Keeper {
     if (due === 'dial') {
       const stop = new AbortController()
       this.#attempt = { stop, over: this.#dial(stop.signal) }
-    } else if (due !== null) this.#stopTimer = this.#timing.after(due - nowMs, () => this.#pump())
+    } else if (due !== null) {
+      // Whole milliseconds: a rest that no clock can measure would never be over.
+      this.#stopTimer = this.#timing.after(Math.ceil(due - nowMs), () => this.#pump())
+    }
   }
 
   #watchNetwork(how: 'watch' | 'not'): void {
@@ -118,7 +121,7 @@ export class Keeper {
   /** Never rejects. */
   async #dial(signal: AbortSignal): Promise<void> {
     const { options: { remote, service, pool, connectTimeoutMs }, ledger } = this.#owner
-    const { options, streams } = dialOptions(this.#owner.options, this.#service)
+    const { options, streams } = dialOptions(this.#owner.options)
     let last: Connection | null = null
     try {
       const reached = await attempt({
@@ -180,9 +183,9 @@ export class Keeper {
 }
 
 /** No stream of the public end before its ACCEPT (V22); identity on both ends; the idle timeout is three PINGs (V45). */
-function dialOptions({ connection, identity, pingMs, connectTimeoutMs }: CheckedConnect, service: EndpointService): { options: ConnectionOptions; streams: number } {
+function dialOptions({ connection, identity, pingMs, connectTimeoutMs }: CheckedConnect): { options: ConnectionOptions; streams: number } {
   const own = { idleTimeoutMs: PINGS_PER_IDLE * pingMs, keepAliveMs: pingMs, handshakeTimeoutMs: connectTimeoutMs, ...connection.limits }
   const streams = connection.limits?.bidirectionalStreams ?? STREAMS
-  const limits = { ...own, bidirectionalStreams: 'polarise' in service ? 0 : streams, unidirectionalStreams: 0 }
+  const limits = { ...own, bidirectionalStreams: 0, unidirectionalStreams: 0 }
   return { options: { ...connection, cert: identity.cert, key: identity.key, alpn: REVERSE_ALPN, earlyData: false, limits }, streams }
 }

@@ -53,7 +53,7 @@ export class Line {
     this.#control = control
     this.#owner = owner
     owner.ledger.step(connection, 'ACCEPTED', accept.key)
-    if (accept.pingMs > 0 && accept.pingMs < owner.pingMs) this.#ping(accept.pingMs)
+    this.#keepAlive(accept.pingMs === 0 ? owner.pingMs : Math.min(accept.pingMs, owner.pingMs))
   }
 
   /** Takes requests until the connection ends. */
@@ -176,8 +176,8 @@ export class Line {
     this.#owner.onClosed(this)
   }
 
-  /** The engine's own keep-alive has the interval that the connection was dialled with. */
-  #ping(ms: number): void {
+  /** On every path: each has a mapping of its own in a NAT. The engine's keep-alive, on one path, is there for times when no JavaScript runs. */
+  #keepAlive(ms: number): void {
     this.#stopPings = this.#owner.timing.every(ms, () => void this.connection.ping().catch(() => {}))
   }
 }

@@ -1,5 +1,5 @@
 /** A private end in a simulated world, and a public end that does what a test says: for rules about time, loss and every kind of answer. */
-import { Endpoint } from '../../src/index.ts'
+import type { Endpoint } from '../../src/index.ts'
 import type { BidirectionalStream, Connection, EndpointOptions, Logger, ServerOptions } from '../../src/index.ts'
 import { ControlStream } from '../../src/reverse/control.ts'
 import type { HelloMessage } from '../../src/reverse/messages.ts'
@@ -36,8 +36,11 @@ export interface PrivateWorldOptions {
   handler?: ReverseHandler
   logger?: Logger
   seed?: number
-  /** Not enabled by `inWorld`. */
+  pair?: WorldPair
+  /** The test dials itself. */
   manual?: boolean
+  /** The public end is an ordinary server, which may open streams as far as it has credit. */
+  plain?: boolean
   private?: EndpointOptions
 }
 
@@ -56,7 +59,7 @@ export interface PrivateWorld extends WorldPair {
   steps: DiallerEvent[]
   served: ServedRequest[]
   serverOptions: ServerOptions
-  /** Waits, in steps of 1 ms, until it is true. */
+  /** Waits until it is true, in steps of 1 ms, later of 20. */
   until(what: () => boolean, mostMs?: number): Promise<void>
 }
 
@@ -67,7 +70,7 @@ export const shout: ReverseHandler = async (stream) => {
 }
 
 export async function inPrivateWorld<T>(main: (world: PrivateWorld) => Promise<T>, options: PrivateWorldOptions = {}): Promise<T> {
-  const pair = World.pair(options.links ?? [{ delayMs: 10 }], { ...(options.seed !== undefined && { seed: options.seed }) })
+  const pair = options.pair ?? World.pair(options.links ?? [{ delayMs: 10 }], { ...(options.seed !== undefined && { seed: options.seed }) })
   const { world, client, server, tls, paths } = pair
   return world.run(async () => {
     const serverOptions: ServerOptions = { ...tls, alpn: REVERSE_ALPN, clientAuth: 'require', limits: { bidirectionalStreams: 1, unidirectionalStreams: 0 }, ...options.server }
@@ -75,7 +78,7 @@ export async function inPrivateWorld<T>(main: (world: PrivateWorld) => Promise<T
     const near = await client.bind({ ...(options.logger && { logger: options.logger }), ...options.private })
     const guests: Guest[] = []
     const dials: number[] = []
-    polarise(serviceOf(far) as NonNullable<ReturnType<typeof serviceOf>>)
+    if (options.plain !== true) polarise(serviceOf(far) as NonNullable<ReturnType<typeof serviceOf>>)
     void host(far, () => world.nowMs, { script: ({ accept }) => accept(), ...options }, guests, dials)
     const remote = far.local[0] ?? ''
     const [states, steps, served]: [PreconnectChange[], DiallerEvent[], ServedRequest[]] = [[], [], []]
@@ -90,9 +93,9 @@ export async function inPrivateWorld<T>(main: (world: PrivateWorld) => Promise<T
       return dialler
     }
     const until = async (what: () => boolean, mostMs = 60_000): Promise<void> => {
-      for (const end = world.nowMs + mostMs; !what();) {
-        if (world.nowMs > end) throw new Error(`not within ${mostMs} ms; states: ${JSON.stringify(states)}; steps: ${JSON.stringify(steps)}`)
-        await world.sleep(1)
+      for (const since = world.nowMs; !what();) {
+        if (world.nowMs > since + mostMs) throw new Error(`not within ${mostMs} ms; states: ${JSON.stringify(states)}; steps: ${JSON.stringify(steps)}`)
+        await world.sleep(world.nowMs < since + 300 ? 1 : 20)
       }
     }
     const dialler = options.manual === true ? (undefined as unknown as ReverseDialler) : dial()
@@ -104,14 +107,14 @@ export async function inPrivateWorld<T>(main: (world: PrivateWorld) => Promise<T
   })
 }
 
-async function host(far: Endpoint, now: () => number, { script, raw }: PrivateWorldOptions, guests: Guest[], dials: number[]): Promise<void> {
+async function host(far: Endpoint, now: () => number, options: PrivateWorldOptions, guests: Guest[], dials: number[]): Promise<void> {
   for await (const connection of far.incoming()) {
     dials.push(now())
-    void welcome(connection, dials.length, { ...(script && { script }), ...(raw && { raw }) }, guests).catch(() => {})
+    void welcome(connection, dials.length, options, guests).catch(() => {})
   }
 }
 
-async function welcome(connection: Connection, count: number, { script, raw }: PrivateWorldOptions, guests: Guest[]): Promise<void> {
+async function welcome(connection: Connection, count: number, { script, raw, plain }: PrivateWorldOptions, guests: Guest[]): Promise<void> {
   if (raw !== undefined) return void (await raw(connection, count))
   const first = await connection.incomingBidirectional().next()
   if (first.done === true) return
@@ -122,7 +125,7 @@ async function welcome(connection: Connection, count: number, { script, raw }: P
     connection, control, hello,
     accept: async ({ pingMs = 0, maxPerKey = 256 } = {}) => {
       await control.send({ type: 'accept', key: hello.service, pingMs, maxPerKey })
-      reverse(connection)
+      if (plain !== true) reverse(connection)
     },
     refuse: (code, text = '') => control.send({ type: 'refuse', code, text }),
     goAway: (code = 0n, streams = null) => control.send({ type: 'goaway', code, text: '', streams }),
