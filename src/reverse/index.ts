@@ -1,6 +1,8 @@
 /** The door `quicbraid/reverse`: connections that are dialled by who has the service and used by who wants it. */
 export type { ReverseReason } from './codes.ts'
 export { reverseConnect } from './dialler.ts'
+export { FRONT_LIMITS, Gateway, HttpFront } from './front/index.ts'
+export type { Forwarded, FrontIdentity, FrontLimits, FrontOpen, FrontOpening, FrontReason, FrontRequest, FrontSession, FrontStatistics, GatewayOptions, HttpFrontOptions } from './front/index.ts'
 export type { ReverseHandler } from './line.ts'
 export { reverseListen } from './listener.ts'
 export { REVERSE_ALPN } from './options.ts'
