@@ -16,6 +16,9 @@ use qconnection::{
 
 use crate::{failure::Fault, pattern::Pattern};
 
+/// Streams of the peer whose order is remembered.
+const MAX_TOLD: usize = 4_096;
+
 /// Name of a transfer at its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(pub usize);
@@ -89,12 +92,16 @@ pub struct Traffic {
     /// Which transfer goes out on which stream.
     senders: BTreeMap<StreamId, TransferId>,
     incoming: BTreeMap<StreamId, Incoming>,
+    /// Streams that the peer opened, in the order in which that was told.
+    told: Vec<StreamId>,
     /// Transfers without a stream, in the order they were asked for.
     unopened: VecDeque<TransferId>,
     /// Transfers that may hand over bytes.
     writable: BTreeSet<TransferId>,
     /// Streams with something to read.
     readable: BTreeSet<StreamId>,
+    /// Streams that nobody reads.
+    left: BTreeSet<StreamId>,
     reading: Reading,
     /// Bytes to send back, before the end, on every bidirectional stream the peer opens.
     reply: u64,
@@ -120,7 +127,9 @@ impl Traffic {
     /// News of a stream.
     pub fn on_event(&mut self, event: StreamEvent) {
         match event {
-            // accepted, opened or tried again in the next pump, which looks at all of them
+            // accepted in the next pump
+            StreamEvent::Opened(stream) if self.told.len() < MAX_TOLD => self.told.push(stream),
+            // opened or tried again in the next pump, which looks at all of them
             StreamEvent::Opened(_) | StreamEvent::Available(_) => {}
             StreamEvent::Readable(stream) => {
                 self.readable.insert(stream);
@@ -161,6 +170,17 @@ impl Traffic {
     /// What came in on every stream.
     pub fn all_incoming(&self) -> impl Iterator<Item = (StreamId, &Incoming)> {
         self.incoming.iter().map(|(stream, incoming)| (*stream, incoming))
+    }
+
+    /// Nobody reads this stream.
+    pub fn leave_unread(&mut self, stream: StreamId) {
+        self.left.insert(stream);
+    }
+
+    /// Streams that the peer opened, in the order in which that was told; the first thousands of them.
+    #[must_use]
+    pub fn told(&self) -> &[StreamId] {
+        &self.told
     }
 
     /// Bytes read on all streams.
@@ -265,6 +285,9 @@ impl Traffic {
         let before = self.received;
         self.buffer.resize(READ_SIZE, 0);
         while let Some(stream) = self.readable.pop_first() {
+            if self.left.contains(&stream) {
+                continue;
+            }
             let incoming = self.incoming.entry(stream).or_default();
             while incoming.state == IncomingState::Open {
                 let taken = match stream.direction() {

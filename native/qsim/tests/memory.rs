@@ -11,7 +11,7 @@ use std::{
 use qbase::{Direction, Ecn, ErrorCode, FourTuple, PathId, StreamId, Timestamp, frame::Fin};
 use qconnection::{
     ClientConfig, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, SendLimits, TransportConfig,
-    connection::events::ClosedBy,
+    connection::{Polarity, events::ClosedBy},
     path::PathState,
     stream::StreamEvent,
 };
@@ -318,30 +318,35 @@ fn a_connection_that_is_gone_has_let_go_of_everything() -> Result<(), Failure> {
 // ---- helpers ----
 
 /// A server with some memory, and its clients.
-struct House {
-    now: Timestamp,
-    server: Endpoint,
-    clients: Endpoint,
+pub struct House {
+    pub now: Timestamp,
+    pub server: Endpoint,
+    pub clients: Endpoint,
     /// The clients' handles, and the server's for the same connections.
-    dialled: Vec<ConnectionHandle>,
-    guests: Vec<ConnectionHandle>,
+    pub dialled: Vec<ConnectionHandle>,
+    pub guests: Vec<ConnectionHandle>,
     /// Clients that hear nothing.
-    deaf: BTreeSet<FourTuple>,
+    pub deaf: BTreeSet<FourTuple>,
     /// Streams of the server that may be written again, in the order of the news.
-    writable: Vec<(ConnectionHandle, StreamId)>,
-    ended: Vec<(ConnectionHandle, ClosedBy)>,
+    pub writable: Vec<(ConnectionHandle, StreamId)>,
+    pub ended: Vec<(ConnectionHandle, ClosedBy)>,
     buffer: Vec<u8>,
 }
 
 impl House {
     /// `guests` clients are connected, and the pool of the server has so many bytes.
-    fn new(pool_bytes: usize, guests: u16) -> Result<Self, Failure> {
+    pub fn new(pool_bytes: usize, guests: u16) -> Result<Self, Failure> {
+        Self::with(guests, EndpointConfig { pool_bytes, ..EndpointConfig::default() }, EndpointConfig::default(), None)
+    }
+
+    /// With these endpoints; where the protocol has parts, this is the code for streams of the wrong way.
+    pub fn with(guests: u16, server_end: EndpointConfig, client_end: EndpointConfig, wrong_way: Option<u64>) -> Result<Self, Failure> {
         let (client, server) = ends::configs(1, TransportConfig::default(), TransportConfig { stream_window: 64 * 1_024, ..TransportConfig::default() })?;
         let client: Arc<ClientConfig> = client;
         let mut house = Self {
             now: Timestamp::from_millis(1_000),
-            server: Endpoint::new(EndpointConfig { pool_bytes, ..EndpointConfig::default() }, [3; 32]),
-            clients: Endpoint::new(EndpointConfig::default(), [4; 32]),
+            server: Endpoint::new(server_end, [3; 32]),
+            clients: Endpoint::new(client_end, [4; 32]),
             dialled: Vec::new(),
             guests: Vec::new(),
             deaf: BTreeSet::new(),
@@ -349,6 +354,11 @@ impl House {
             ended: Vec::new(),
             buffer: vec![0; 65_535],
         };
+        for endpoint in [&mut house.server, &mut house.clients] {
+            if let Some(wrong_way) = wrong_way {
+                endpoint.polarise(Polarity { alpn: b"qsim".to_vec(), wrong_way });
+            }
+        }
         house.server.listen(Some(server));
         for number in 0..guests {
             let dialled = house.clients.connect(house.now, &client, NAME, addresses(number)).map_err(failure)?;
@@ -363,43 +373,43 @@ impl House {
         Ok(house)
     }
 
-    fn two(&self) -> Result<[ConnectionHandle; 2], Failure> {
+    pub fn two(&self) -> Result<[ConnectionHandle; 2], Failure> {
         self.guests.clone().try_into().map_err(|_| failure("two guests"))
     }
 
-    fn three(&self) -> Result<[ConnectionHandle; 3], Failure> {
+    pub fn three(&self) -> Result<[ConnectionHandle; 3], Failure> {
         self.guests.clone().try_into().map_err(|_| failure("three guests"))
     }
 
-    fn client_of(&self, guest: ConnectionHandle) -> Result<ConnectionHandle, Failure> {
+    pub fn client_of(&self, guest: ConnectionHandle) -> Result<ConnectionHandle, Failure> {
         let at = self.guests.iter().position(|other| *other == guest);
         at.and_then(|at| self.dialled.get(at)).copied().ok_or_else(|| failure("no such guest"))
     }
 
-    fn open(&mut self, guest: ConnectionHandle, direction: Direction) -> Result<StreamId, Failure> {
+    pub fn open(&mut self, guest: ConnectionHandle, direction: Direction) -> Result<StreamId, Failure> {
         let connection = self.server.connection_mut(guest).ok_or_else(|| failure("gone"))?;
         connection.open(direction).ok_or_else(|| failure("no stream"))
     }
 
     /// One stream of the server to each guest.
-    fn streams(&mut self) -> Result<BTreeMap<ConnectionHandle, StreamId>, Failure> {
+    pub fn streams(&mut self) -> Result<BTreeMap<ConnectionHandle, StreamId>, Failure> {
         self.guests.clone().into_iter().map(|guest| self.open(guest, Unidirectional).map(|stream| (guest, stream))).collect()
     }
 
-    fn write(&mut self, guest: ConnectionHandle, stream: StreamId, len: u64) -> Result<u64, Failure> {
+    pub fn write(&mut self, guest: ConnectionHandle, stream: StreamId, len: u64) -> Result<u64, Failure> {
         let connection = self.server.connection_mut(guest).ok_or_else(|| failure("gone"))?;
         Ok(connection.write(stream, &vec![7; len as usize]).map_err(failure)? as u64)
     }
 
     /// The guest becomes deaf, and what the server writes for it takes all memory there is. Answers how much.
-    fn starve(&mut self, guest: ConnectionHandle) -> Result<u64, Failure> {
+    pub fn starve(&mut self, guest: ConnectionHandle) -> Result<u64, Failure> {
         let four_tuple = self.server.connection(guest).and_then(|connection| connection.path(PathId::ZERO)).map(|path| path.four_tuple);
         self.deaf.extend(four_tuple);
         let stream = self.open(guest, Unidirectional)?;
         self.write(guest, stream, 1 << 20)
     }
 
-    fn close(&mut self, guest: ConnectionHandle) {
+    pub fn close(&mut self, guest: ConnectionHandle) {
         let now = self.now;
         if let Some(connection) = self.server.connection_mut(guest) {
             connection.close(now, 0, b"");
@@ -407,7 +417,7 @@ impl House {
     }
 
     /// Time passes; answers how many timers fired.
-    fn step(&mut self, time: Duration) -> usize {
+    pub fn step(&mut self, time: Duration) -> usize {
         let until = self.now + time;
         let mut timers = 0;
         loop {
@@ -425,12 +435,12 @@ impl House {
     }
 
     /// Time passes until everything is acknowledged that will be.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.step(ms(200));
     }
 
     /// What both ends have to send arrives at once, and they say what happened.
-    fn exchange(&mut self) {
+    pub fn exchange(&mut self) {
         loop {
             let mut silent = true;
             while let Some(burst) = self.clients.poll_transmit(self.now, &mut self.buffer, &SendLimits::default()) {
@@ -457,7 +467,7 @@ impl House {
         }
     }
 
-    fn hear(&mut self) {
+    pub fn hear(&mut self) {
         while let Some((handle, event)) = self.server.poll_event() {
             match event {
                 Event::Stream(StreamEvent::Writable(stream)) => self.writable.push((handle, stream)),

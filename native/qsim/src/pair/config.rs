@@ -38,6 +38,8 @@ pub struct PairConfig {
     pub token: Option<Bytes>,
     /// What is asked of TLS.
     pub tls: TlsSetup,
+    /// The protocol has parts, and this is the code for streams of the wrong way; `None`: it is an ordinary one.
+    pub wrong_way: Option<u64>,
     /// Whether both ends write qlogs.
     pub qlog: Writes,
 }
@@ -67,6 +69,7 @@ impl Default for PairConfig {
             server_versions: version::SPOKEN.to_vec(),
             token: None,
             tls: TlsSetup::default(),
+            wrong_way: None,
             qlog: Writes::default(),
         }
     }

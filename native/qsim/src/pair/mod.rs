@@ -19,7 +19,7 @@ use std::{
 use qbase::{Ecn, FourTuple, Role, Timestamp, frame::PathStatusKind};
 use qconnection::{
     ClientConfig, Connection, ServerConfig,
-    connection::{Afterwards, Candidate, PathTicket},
+    connection::{Afterwards, Candidate, PathTicket, Polarity},
 };
 
 use crate::{
@@ -76,7 +76,7 @@ impl Pair {
     }
 
     fn build(config: PairConfig) -> Result<Self, Fault> {
-        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, first_version, server_versions, token, qlog } = config;
+        let PairConfig { seed, links, client, server, limits, paths, tls, retry, client_versions, first_version, server_versions, token, wrong_way, qlog } = config;
         let mut random = Random::labelled(seed, u64::MAX.wrapping_sub(1));
         let mut network = Network::new(seed);
         let links: Vec<LinkId> = (1..)
@@ -103,6 +103,11 @@ impl Pair {
             listening,
             spin: 0,
         };
+        if let Some(wrong_way) = wrong_way {
+            let polarity = || Polarity { alpn: ALPN.to_vec(), wrong_way };
+            pair.client.endpoint_mut().polarise(polarity());
+            pair.server.endpoint_mut().polarise(polarity());
+        }
         pair.server.listen(pair.listening.clone());
         pair.connect()?;
         Ok(pair)
