@@ -8,7 +8,7 @@
 export const LATER = {
   'accepting by hand: the endpoint takes connections by policy': ['B5'],
   '2^62 packets are out of reach, and no setting lowers that': ['C14'],
-  'tunnels, reverse connections, mux': ['H2', 'H5', 'H6', 'H7', 'H8', 'H9', 'H10', 'H12'],
+  'tunnels and reverse connections': ['H2', 'H5', 'H6', 'H8'],
   'faults of network and system': rows('J', 14),
 }
 
