@@ -72,6 +72,13 @@ export function parseUrl(text: string): FileUrl {
   return { url: text, origin: `${url.hostname}:${portOf(text)}`, path: `${url.pathname}${url.search}`, name: fileName(url.pathname) }
 }
 
+/** `HOST[:PORT]`, `[::1]`, `[::1]:3478`, `::1`, with a port in any case. */
+export function withPort(name: string, port: number): string {
+  if (/^\[[^\]]*\]$/.test(name)) return `${name}:${port}`
+  const colons = name.split(':').length - 1
+  return colons === 0 ? `${name}:${port}` : colons === 1 || name.startsWith('[') ? name : `[${name}]:${port}`
+}
+
 /** WHATWG URLs drop 443, the default of https: ours is 4433, so a written 443 must be seen. */
 function portOf(text: string): string {
   const authority = /^https:\/\/([^/?#]*)/i.exec(text)?.[1] ?? ''

@@ -10,6 +10,7 @@ import { addInterop } from './interop/index.ts'
 import { addLab } from './lab/command.ts'
 import { addNat } from './nat/command.ts'
 import { addRelay } from './relay/index.ts'
+import { addReverse } from './reverse/index.ts'
 import { addServe } from './serve.ts'
 import type { Terminal } from './terminal.ts'
 import { addTunnel } from './tunnel/index.ts'
@@ -44,6 +45,7 @@ export function createProgram(terminal: Terminal, entry: string): Program {
   addLab(program, context)
   addNat(program, context)
   addRelay(program, context)
+  addReverse(program, context)
   addTunnel(program, context)
   addCert(program, context)
   addUnavailable(program)

@@ -5,7 +5,6 @@ import { usageError } from './exit.ts'
 const COMMANDS: readonly (readonly [name: string, what: string])[] = [
   ['put', 'upload files'],
   ['perf', 'measure a connection'],
-  ['reverse', 'connections dialled from behind a NAT'],
   ['dash', 'page with live paths and bursts'],
   ['qlog', 'inspect and convert logs'],
 ]
@@ -15,7 +14,7 @@ export function addUnavailable(program: Command): void {
     program.command(name, { hidden: true }).description(`${what} (not available in this version)`)
       .argument('[rest...]').allowUnknownOption().helpOption(false)
       .action(() => {
-        throw usageError(`the command '${name}' (${what}) is not available in this version; there are: demo, serve, get, interop, lab, nat, relay, tunnel, cert`)
+        throw usageError(`the command '${name}' (${what}) is not available in this version; there are: demo, serve, get, interop, lab, nat, relay, reverse, tunnel, cert`)
       })
   }
 }

@@ -1,6 +1,6 @@
 /** Options of both ends: types, checks, defaults. What each means stands in docs/spec/api.md §2.9 and docs/spec/reverse.md. */
 import * as v from 'valibot'
-import { check, checkCall, invalidOption, splitPort } from '../config/index.ts'
+import { check, checkCall, invalidOption, parseRelayed, splitPort } from '../config/index.ts'
 import type { ConnectionOptions, Limits, PeerIdentity, Pem, ServerOptions, Waiting } from '../config/index.ts'
 import { serviceOf } from '../endpoint/index.ts'
 import type { Endpoint, EndpointService } from '../endpoint/index.ts'
@@ -26,7 +26,7 @@ export type Retry = 'fixed' | {
 }
 
 export interface ReverseConnectOptions {
-  /** The public end: `name:port`, an address with a port, or HAProxy's `rev@name:port`. */
+  /** The public end: `name:port`, an address with a port, HAProxy's `rev@name:port`, or `RELAY-OUTER` where it is registered at a relay (with `connection.traversal`). */
   to: string
   /** That of `createDevCertificate()` does. */
   identity: { cert: Pem; key: Pem }
@@ -109,12 +109,12 @@ const callback = () => v.optional(v.custom<() => unknown>((value) => typeof valu
 const MAX_MS = 2_147_483_647
 const MAX_POOL = 256
 
-const REMOTE = "'name:port' or an address with a port"
+const REMOTE = "'name:port', an address with a port, or RELAY-OUTER of a public end that is registered at a relay"
 const NAME = `a name of 1 to ${MAX_NAME_BYTES} bytes that can be read`
 const name = v.pipe(v.string(NAME), v.check((text) => isName(text), NAME))
 
 const CONNECT = strict({
-  to: v.pipe(v.string(REMOTE), v.check((text) => (splitPort(withoutPrefix(text))?.port ?? 0) !== 0, REMOTE)),
+  to: v.pipe(v.string(REMOTE), v.check((text) => (splitPort(withoutPrefix(text))?.port ?? 0) !== 0 || parseRelayed(text) !== null, REMOTE)),
   identity: v.looseObject({}, 'an object { cert, key }'),
   service: name,
   pool: whole(1, MAX_POOL),

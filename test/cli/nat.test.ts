@@ -1,74 +1,27 @@
 /** The commands about NATs over the built package: on sockets of this machine, in simulated worlds. */
-import { spawn } from 'node:child_process'
-import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { loadNative } from '../../src/binding/index.ts'
 import { BUILT } from '../native/built.ts'
+import { Commands } from './running.ts'
 
 const PATIENCE_MS = 180_000
-const CLI = fileURLToPath(new URL('../../dist/cli.mjs', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'quicbraid-nat-'))
 const features = new Set(BUILT ? loadNative().features() : [])
 
 /** Loopback addresses are told to nobody, so that nobody can be met there. */
 const OWN_IP = Object.values(networkInterfaces()).flatMap((list) => list ?? []).find(({ family, internal }) => family === 'IPv4' && !internal)?.address
 
-type Line = Readonly<Record<string, unknown>>
-
-class Running {
-  readonly child: ChildProcessWithoutNullStreams
-  readonly lines: Line[] = []
-  readonly ended: Promise<number>
-  err = ''
-  out = ''
-  readonly #waiting: { event: string; resolve: (line: Line) => void; reject: (error: Error) => void }[] = []
-
-  constructor(...args: string[]) {
-    this.child = spawn(process.execPath, [CLI, ...args], { cwd: folder, env: { ...process.env, NO_COLOR: '1' } })
-    this.child.stderr.on('data', (bytes) => { this.err += String(bytes) })
-    createInterface({ input: this.child.stdout }).on('line', (text) => {
-      this.out += `${text}\n`
-      if (!text.startsWith('{')) return
-      const line = JSON.parse(text) as Line
-      this.lines.push(line)
-      for (const { event, resolve } of this.#waiting) if (line['event'] === event) resolve(line)
-    })
-    this.ended = new Promise((resolve) => void this.child.once('close', (code) => {
-      resolve(code ?? -1)
-      for (const { event, reject } of this.#waiting) reject(new Error(`it ended with ${code} before ${event}: ${this.err}${this.out}`))
-    }))
-    running.push(this)
-  }
-
-  /** The first line of this event, the past included. */
-  async event(event: string): Promise<Line> {
-    return this.lines.find((line) => line['event'] === event) ?? new Promise((resolve, reject) => void this.#waiting.push({ event, resolve, reject }))
-  }
-}
-
-const running: Running[] = []
-
-async function run(...args: string[]): Promise<{ exit: number; out: string; err: string; json: Line }> {
-  const one = new Running(...args)
-  const exit = await one.ended
-  return { exit, out: one.out, err: one.err, json: one.lines.at(-1) ?? {} }
-}
-
-afterEach(async () => {
-  const all = running.splice(0)
-  for (const { child } of all) child.kill('SIGKILL')
-  await Promise.all(all.map(({ ended }) => ended))
-})
+const commands = new Commands(folder)
+const run = (...args: string[]): ReturnType<Commands['run']> => commands.run(...args)
+afterEach(async () => commands.endAll())
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe.skipIf(!BUILT || !features.has('nat'))('nat stun-server and nat classify', () => {
   it('one tells how it sees the other, which finds that there is no NAT', { timeout: PATIENCE_MS }, async () => {
-    const server = new Running('nat', 'stun-server', '--json', '-l', '127.0.0.1:0')
+    const server = commands.start('nat', 'stun-server', '--json', '-l', '127.0.0.1:0')
     const { addresses } = (await server.event('listening')) as unknown as { addresses: string[] }
     const { exit, json } = await run('nat', 'classify', addresses[0] ?? '', '--json')
     expect(exit).toBe(0)
@@ -89,7 +42,7 @@ describe.skipIf(!BUILT || !features.has('nat'))('nat stun-server and nat classif
 describe.skipIf(!BUILT || !features.has('nat'))('relay', () => {
   it('refuses who shows no token or another one, and ends cleanly', { timeout: PATIENCE_MS }, async () => {
     writeFileSync(join(folder, 'tokens'), 'secret\n')
-    const relay = new Running('relay', '--json', '-l', '127.0.0.1:0', '--token-file', 'tokens')
+    const relay = commands.start('relay', '--json', '-l', '127.0.0.1:0', '--token-file', 'tokens')
     const { address, pin } = (await relay.event('listening')) as unknown as { address: string; pin: string }
     if (features.has('traversal')) {
       const { exit, json } = await run('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'guess', '--json')
@@ -106,9 +59,9 @@ describe.skipIf(!BUILT || !features.has('nat'))('relay', () => {
 describe.skipIf(!BUILT || !features.has('traversal') || OWN_IP === undefined)('nat punch', () => {
   it('meets over a relay and moves to a direct path while bytes go on', { timeout: PATIENCE_MS }, async () => {
     writeFileSync(join(folder, 'tokens'), 'secret\n')
-    const relay = new Running('relay', '--json', '-l', `${OWN_IP}:0`, '--token-file', 'tokens', '--allow-private')
+    const relay = commands.start('relay', '--json', '-l', `${OWN_IP}:0`, '--token-file', 'tokens', '--allow-private')
     const { address, pin } = (await relay.event('listening')) as unknown as { address: string; pin: string }
-    const bob = new Running('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'secret', '--local', OWN_IP ?? '', '--allow-private', '--name', 'bob', '--json')
+    const bob = commands.start('nat', 'punch', '--relay', address, '--pin', pin, '--token', 'secret', '--local', OWN_IP ?? '', '--allow-private', '--name', 'bob', '--json')
     const waiting = (await bob.event('waiting')) as unknown as { address: string; pin: string }
     expect(waiting.address.startsWith(`${address}-${OWN_IP}:`)).toBe(true)
     const alice = await run('nat', 'punch', waiting.address, '--relay', address, '--relay-pin', pin, '--pin', waiting.pin, '--token', 'secret', '--local', OWN_IP ?? '', '--allow-private', '--name', 'alice', '--json')

@@ -25,7 +25,7 @@ describe('the command line', () => {
   it('shows its help and version on stdout', async () => {
     const help = await outcome('--help')
     expect(help).toMatchObject({ exit: 0 })
-    for (const name of ['demo', 'serve', 'get', 'interop', 'lab', 'nat', 'relay', 'tunnel', 'cert']) expect(help.out).toContain(name)
+    for (const name of ['demo', 'serve', 'get', 'interop', 'lab', 'nat', 'relay', 'reverse', 'tunnel', 'cert']) expect(help.out).toContain(name)
     expect((await outcome('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/)
     expect((await outcome('get', '--help')).out).toContain('--connect-timeout')
   })
@@ -36,8 +36,23 @@ describe('the command line', () => {
     }
   })
 
+  it('refuses a private end and a public end that are half said, with exit 1 and what is missing', async () => {
+    const dial = ['reverse', 'dial', '--to', 'public.example', '--service', 'web', '--target', '8080']
+    const listen = ['reverse', 'listen', '--pin', 'sha256//x']
+    const cases: [string[], string][] = [
+      [['reverse', 'dial'], '--to'], [dial.slice(0, 6), '--target'], [[...dial, '--target', 'http://app'], 'is not a target'], [[...dial, '--pool', '0'], 'whole number'], [[...dial, '--retry', 'often'], '1s..30s'], [[...dial, '--proto', 'h3'], 'quic, h2-haproxy'],
+      [dial, 'quicbraid cert'], [['reverse', 'listen', '--http', '8080'], 'never open'], [listen, '--http ADDR'], [[...listen, '--tcp', '5432'], 'ADDR=SERVICE'], [[...listen, '--tcp', '1=db', '--sni-map', 'a=b'], '--sni-map is about'],
+      [[...listen, '--http', '80', '--front-cert', 'x'], 'identity of --https'], [[...listen, '--http', '80', '--cert', 'x'], 'go together'], [[...listen, '--http', '80', '--proxy-protocol', 'v2'], 'about --tcp'], [[...listen, '--tcp', '1=db', '--proto', 'h2-haproxy'], 'has no --tcp'],
+    ]
+    for (const [args, words] of cases) {
+      const { exit, message, err } = await outcome(...args)
+      expect(exit, args.join(' ')).toBe(1)
+      expect(`${message}${err}`, args.join(' ')).toContain(words)
+    }
+  })
+
   it('names what this version does not have', async () => {
-    for (const name of ['put', 'perf', 'reverse', 'dash', 'qlog']) {
+    for (const name of ['put', 'perf', 'dash', 'qlog']) {
       const { exit, message } = await outcome(name, '--any', 'thing')
       expect(exit, name).toBe(1)
       expect(message).toContain(`'${name}'`)

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { createDevCertificate, Endpoint } from '../../index.ts'
-import type { Connection, ConnectionOptions, EndpointOptions, TlsOptions, Waiting } from '../../index.ts'
+import type { Connection, ConnectionOptions, EndpointOptions, Waiting } from '../../index.ts'
 import { registerRelay } from '../../traversal/index.ts'
 import type { TraversalOptions } from '../../traversal/index.ts'
 import { upTo } from '../clock.ts'
@@ -11,6 +11,8 @@ import { addObserve, addTrust, observeOptions, openMetrics, trustOptions } from 
 import type { ObserveValues, TrustValues } from '../options.ts'
 import { rounded } from '../paths.ts'
 import type { Context } from '../program.ts'
+import { addRelayTrust, relayToken, relayTrust } from '../relay/index.ts'
+import type { RelayTrustValues } from '../relay/index.ts'
 import { interruption, Interruption } from '../signals.ts'
 import type { Terminal } from '../terminal.ts'
 import { loadStrategy } from './strategy.ts'
@@ -19,11 +21,8 @@ import { PUNCH_ALPN } from './punch-talk.ts'
 import { resultLines } from './punch-view.ts'
 import type { PunchResult } from './punch-view.ts'
 
-export interface PunchValues extends TrustValues, ObserveValues {
+export interface PunchValues extends TrustValues, RelayTrustValues, ObserveValues {
   relay: string
-  relayCa?: string
-  relayPin?: string
-  token?: string
   local?: string
   name?: string
   strategy?: string
@@ -37,9 +36,7 @@ export function addPunch(nat: Command, { terminal, end }: Context): void {
   const command = nat.command('punch').description('meet a peer over a relay, then without it; without PEER wait to be dialled')
     .argument('[peer]', 'what the waiting end has printed: RELAY-OUTER, e.g. 203.0.113.1:4434-198.51.100.7:5000')
     .requiredOption('--relay <host:port>', 'where both ends register (`quicbraid relay`)')
-    .option('--token <text>', 'what the relay wants to see')
-    .option('--relay-pin <pin>', 'trust this key of the relay, if the peer is trusted otherwise (as the peer)')
-    .option('--relay-ca <file>', 'the same by a trust anchor in PEM')
+  addRelayTrust(command, 'as the peer')
     .option('--local <addr>', 'address of ours, with or without a port (any)')
     .option('--name <name>', 'what the other end is told about us')
     .option('--strategy <file>', "punch by one's own plan: a file (.ts, .mjs, .js) that exports `strategy`")
@@ -52,9 +49,10 @@ export function addPunch(nat: Command, { terminal, end }: Context): void {
 async function punch(peer: string | undefined, values: PunchValues, terminal: Terminal): Promise<typeof Exit.DONE> {
   const trust = await trustOptions(values, terminal)
   const relayTls = await relayTrust(values, trust)
+  const token = relayToken(values)
   const traversal: TraversalOptions = {
     relays: [values.relay], relayTls,
-    ...(values.token === undefined ? {} : { relayToken: new TextEncoder().encode(values.token) }),
+    ...(token === undefined ? {} : { relayToken: token }),
     ...(values.strategy === undefined ? {} : { strategy: await loadStrategy(values.strategy) }),
     ...(values.portSearch === true ? { portSearch: true } : {}),
     ...(values.allowPrivate === true ? { privateTargets: 'always' } : {}),
@@ -127,13 +125,6 @@ async function dial(endpoint: Endpoint, meeting: Meeting, peer: string, options:
 async function ownIdentity({ cert, key }: PunchValues): Promise<{ cert: string; key: string; pin: string | null }> {
   if (cert === undefined || key === undefined) return createDevCertificate()
   return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8'), pin: null }
-}
-
-/** Trust in the relay: its own, or that in the peer. */
-async function relayTrust({ relayCa, relayPin }: PunchValues, { ca, pins, verify, cert, key }: ConnectionOptions): Promise<TlsOptions> {
-  const own = { ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) }
-  if (relayCa !== undefined || relayPin !== undefined) return { ...own, ...(relayCa === undefined ? {} : { ca: await readFile(relayCa, 'utf8') }), ...(relayPin === undefined ? {} : { pins: [relayPin] }) }
-  return { ...own, ...(ca === undefined ? {} : { ca }), ...(pins === undefined ? {} : { pins }), ...(verify === undefined ? {} : { verify }) }
 }
 
 function resultJson(result: PunchResult): object {

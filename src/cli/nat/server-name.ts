@@ -1,9 +1,9 @@
-/** Names of servers as people type them. */
+/** Names of STUN servers as people type them. */
+import { withPort as named } from '../parse.ts'
+
 const STUN_PORT = 3478
 
-/** `HOST[:PORT]`, `[::1]`, `[::1]:3478`, `::1` with a port. */
-export function withPort(name: string, port: number = STUN_PORT): string {
-  if (/^\[[^\]]*\]$/.test(name)) return `${name}:${port}`
-  const colons = name.split(':').length - 1
-  return colons === 0 ? `${name}:${port}` : colons === 1 || name.startsWith('[') ? name : `[${name}]:${port}`
+/** With the port of STUN if there is none. */
+export function withPort(name: string): string {
+  return named(name, STUN_PORT)
 }

@@ -1,0 +1,2 @@
+/** `quicbraid reverse`. */
+export { addReverse } from './command.ts'
