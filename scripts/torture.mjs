@@ -16,6 +16,11 @@ const KINDS = {
   idle: { what: 'idle connections, both ends in one process', runs: 10_000, file: 'test/life/peers.test.ts', name: 'attack K6' },
   faults: { what: 'simulated worlds full of faults', runs: 2000, file: 'test/life/faults.test.ts' },
   storm: { what: 'hostile datagrams at one endpoint', runs: 1_000_000, file: 'test/life/storm.test.ts' },
+  ports: { what: 'ports asked of a tunnel\'s server that allows one (all there are)', runs: 65_535, file: 'test/tunnel/ports.test.ts' },
+  failover: { what: 'copies through a tunnel that lose one of two paths', runs: 400, file: 'test/tunnel/load.test.ts', name: 'a copy through a tunnel' },
+  bridges: { what: 'bridges that live while paths come and go, in a simulated world', runs: 5000, file: 'test/tunnel/load.test.ts', name: 'a thousand bridges' },
+  joined: { what: 'bridges that come, serve and go', runs: 10_000, file: 'test/life/tunnels.test.ts', name: 'of bridges' },
+  tunnels: { what: 'tunnels that are opened, serve and are closed', runs: 10_000, file: 'test/life/tunnels.test.ts', name: 'of tunnels' },
   pools: { what: 'round of tests in each of the other pools of vitest', runs: 1, file: 'test/native/handshake.test.ts', more: ['test/native/datagrams.test.ts', 'test/stream/worlds.test.ts', 'test/sim/determinism.test.ts'], pools: ['threads', 'vmThreads', 'vmForks'] },
   soak: { what: 'seconds of churn, memory measured', runs: 86_400, file: 'test/life/soak.test.ts' },
 }

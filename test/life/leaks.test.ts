@@ -1,6 +1,5 @@
 /**
- * What is left when things have come and gone: streams (attacks K7), connections and endpoints (attacks I8). Three rounds each, and the
- * last difference counts: the first ones warm up what the process keeps for good. Long forms: `npm run torture -- streams`, `-- cycles`.
+ * What is left when things have come and gone: streams (attacks K7), connections and endpoints (attacks I8). Long forms: `npm run torture -- streams`, `-- cycles`.
  */
 import { createSocket } from 'node:dgram'
 import { readdirSync } from 'node:fs'
@@ -10,51 +9,13 @@ import type { BidirectionalStream, CarrierEndpoint, Connection } from '../../src
 import { MODULE_BUILT } from '../native/built.ts'
 import { closeAll, nativePair } from '../native/pair.ts'
 import { collect } from './collect.ts'
+import { ROUNDS, leavesNothing } from './left.ts'
 import { progress, RUNS } from './torture.ts'
 
 afterEach(closeAll)
 
-const ROUNDS = 3
-/** Of the heap at the start. */
-const SHARE = 0.01
-/** The short form's rounds are so short that the process's own comings and goings show. */
-const NOISE_BYTES = RUNS === null ? 500_000 : 0
 /** Streams under way at once. */
 const WIDTH = 64
-
-interface Left {
-  heap: number
-  outside: number
-  handles: number
-  descriptors: number
-}
-
-/** After everything that can be collected was. */
-async function left(): Promise<Left> {
-  await collect(6)
-  const { heapUsed, external } = process.memoryUsage()
-  return {
-    heap: heapUsed, outside: external,
-    handles: process.getActiveResourcesInfo().filter((name) => name !== 'Immediate' && name !== 'Timeout').length,
-    descriptors: process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0,
-  }
-}
-
-/** Runs `round` three times; the last one leaves what it found. */
-async function leavesNothing(round: () => Promise<void>): Promise<void> {
-  let before = await left()
-  for (let count = 1; count <= ROUNDS; count++) {
-    await round()
-    const after = await left()
-    if (count === ROUNDS) {
-      expect(after.heap - before.heap).toBeLessThanOrEqual(Math.max(before.heap * SHARE, NOISE_BYTES))
-      expect(after.outside - before.outside).toBeLessThanOrEqual(Math.max(before.outside * SHARE, 65_536))
-      expect([after.handles, after.descriptors]).toEqual([before.handles, before.descriptors])
-    }
-    if (RUNS !== null) process.stderr.write(`round ${count}: heap ${before.heap} -> ${after.heap}, outside ${before.outside} -> ${after.outside}, handles ${after.handles}, descriptors ${after.descriptors}\n`)
-    before = after
-  }
-}
 
 async function answerAll(far: Connection): Promise<void> {
   for await (const stream of far.incomingBidirectional()) void answer(stream)

@@ -2,11 +2,9 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { REAL_TIME } from '../../src/config/index.ts'
 import type { BidirectionalStream } from '../../src/index.ts'
 import { TUNNEL_ALPN, TUNNEL_LIMITS, headerCarrier } from '../../src/tunnel/index.ts'
 import { TunnelCode } from '../../src/tunnel/codes.ts'
-import { Policy } from '../../src/tunnel/policy.ts'
 import { encodeRequest } from '../../src/tunnel/request.ts'
 import { cutSocket } from '../../src/tunnel/tcp.ts'
 import { codeOf, pattern } from '../fake/pair.ts'
@@ -228,39 +226,6 @@ describe.skipIf(!MODULE_BUILT).each(KINDS)('a tunnel over %s', { timeout: 60_000
     expect(await ask(good, 1)).toBe(0)
     expect(target.sockets.size).toBe(1)
     expect(pair.far.statistics().failed).toEqual({ 'bad-init': 1 })
-  })
-
-  /** tunnel T24, T26; attacks H1 */
-  it('dials for one port of all, and for no other', async () => {
-    if (kind === 'header') return
-    const pair = await tunnelPair(kind, { far: { limits: { maxBridges: 1_000_000, maxBridgesPerPeer: 1_000_000 }, streams: 1000 }, server: { limits: { ...TUNNEL_LIMITS, bidirectionalStreams: 1000 } } })
-    const target = await echo()
-    let asked = 0
-    pair.far.listen(({ port }) => {
-      asked += 1
-      return port === 4242 ? target.address : undefined
-    })
-    const connection = await rawClient(pair)
-    expect(await ask(await connection.openBidirectional(), 2, 4242)).toBe(0)
-    const accepted: number[] = []
-    // Some hundreds over the wire, with the neighbours and the ends; all of them are asked of the policy below.
-    const ports = [...Array.from({ length: 400 }, (_, index) => index * 163 + 5), 0, 1, 4241, 4242, 4243, 65_535]
-    await Promise.all(Array.from({ length: 16 }, async (_, part) => {
-      for (const port of ports.filter((_port, index) => index % 16 === part)) {
-        const stream = await connection.openBidirectional()
-        try {
-          if (await ask(stream, 1, port) === 0) accepted.push(port)
-        } catch {
-          // refused
-        }
-      }
-    }))
-    expect([accepted, asked, pair.far.statistics().durations.dial.count]).toEqual([[4242], ports.length, 1])
-    const policy = new Policy(REAL_TIME, 5000, {})
-    policy.listen(({ port }) => (port === 4242 ? target.address : undefined))
-    const allowed: number[] = []
-    for (let port = 1; port <= 65_535; port++) if (await policy.decide({ peer: null, protocol: 'tcp', host: null, port, remote: '' }) !== null) allowed.push(port)
-    expect(allowed).toEqual([4242])
   })
 })
 
