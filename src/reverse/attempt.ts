@@ -8,7 +8,7 @@ import type { CloseInfo, Connection } from '../connection/index.ts'
 import { ConnectionError, ServiceError, isQuicbraidError } from '../errors/index.ts'
 import { ReverseCode, reverseError } from './codes.ts'
 import { ControlStream } from './control.ts'
-import { explained } from './explain.ts'
+import { explained, protocolError } from './explain.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
 import type { AcceptMessage, ControlMessage } from './messages.ts'
 import { shown } from './names.ts'
@@ -47,7 +47,9 @@ export async function attempt(terms: AttemptTerms, stop: AbortSignal): Promise<R
     terms.tell(next, connection)
   }
   const onStop = (): void => limit.abort(stop.reason)
-  const late = (): Error => reverseError(ReverseCode.TIMEOUT, { service, text: `not accepted by ${remote} within ${timeoutMs} ms (connectTimeoutMs); it got to: ${STEPS[step]}`, by: 'local' })
+  const late = (): Error => new ServiceError('QB_REVERSE_TIMEOUT', `service ${service}: the public end at ${remote} has not accepted it within ${timeoutMs} ms (connectTimeoutMs); it got to: ${STEPS[step]}`, {
+    errorCode: ReverseCode.TIMEOUT, codeName: 'TIMEOUT', by: 'local', layer: 'application',
+  })
   const stopTimer = timing.after(timeoutMs, () => limit.abort(late()))
   stop.addEventListener('abort', onStop)
   let connection: Connection | null = null
@@ -76,7 +78,7 @@ async function ask(connection: Connection, { service, pool, streams }: AttemptTe
   onHello()
   // What becomes of it is told by the answer, or by the end of the connection.
   control.send({ type: 'hello', version: PROTOCOL_VERSION, service, pool }).catch(() => {})
-  const answer = await answerOf(connection, control, signal)
+  const answer = await answerOf(connection, control, service, signal)
   if (answer?.type !== 'accept') throw refusal(answer, service)
   reverse(connection)
   grantStreams(connection, streams)
@@ -85,12 +87,16 @@ async function ask(connection: Connection, { service, pool, streams }: AttemptTe
 }
 
 /** The end of the connection is heard beside the stream, whose reading may stand still (V24). */
-async function answerOf(connection: Connection, control: ControlStream, signal: AbortSignal): Promise<ControlMessage | null> {
+async function answerOf(connection: Connection, control: ControlStream, service: string, signal: AbortSignal): Promise<ControlMessage | null> {
   const over = deferHandled<never>()
   void connection.closed.then((info) => over.reject(info.error ?? unaccepted(info)))
   const answer = control.next(signal)
   answer.catch(() => {})
-  return Promise.race([answer, over.promise])
+  try {
+    return await Promise.race([answer, over.promise])
+  } catch (error) {
+    throw isQuicbraidError(error) && error.code === 'QB_REVERSE_PROTOCOL' ? protocolError('its answer is malformed, or longer than 4 KiB', service) : error
+  }
 }
 
 function refusal(answer: ControlMessage | null, service: string): Error {
@@ -98,8 +104,7 @@ function refusal(answer: ControlMessage | null, service: string): Error {
     const code = answer.code === ReverseCode.NONE ? ReverseCode.SHUTDOWN : answer.code
     return reverseError(code, { service, text: answer.text, by: 'peer' })
   }
-  const text = answer === null ? 'the control stream ended before ACCEPT' : 'something else than ACCEPT or REFUSE came'
-  return reverseError(ReverseCode.PROTOCOL, { service, text, by: 'local' })
+  return protocolError(answer === null ? 'the control stream ended before ACCEPT' : `${answer.type.toUpperCase()} came in place of ACCEPT or REFUSE`, service)
 }
 
 /** A stream that ended with its connection says less than that. */

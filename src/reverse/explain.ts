@@ -9,6 +9,11 @@ import type { Outlook } from './preconnector.ts'
 /** Alerts by which a server says that a client's certificate is missing or not welcome (RFC 8446 §6.2): bad_certificate to unknown_ca, access_denied, certificate_required. */
 const CERTIFICATE_ALERTS: ReadonlySet<bigint> = new Set([42n, 43n, 44n, 45n, 46n, 48n, 49n, 116n].map((alert) => 0x100n + alert))
 
+/** What the public end said is no message, or not one of its. */
+export function protocolError(what: string, service: string): ServiceError {
+  return new ServiceError('QB_REVERSE_PROTOCOL', `service ${service}: this end does not understand the public end: ${what}; are both of the same version?`, { errorCode: ReverseCode.PROTOCOL, codeName: 'PROTOCOL', by: 'local', layer: 'application' })
+}
+
 /** The failure in words of reverse connections, where they say more. */
 export function explained(error: unknown, service: string, remote: string): Error {
   if (!isQuicbraidError(error) || error instanceof ServiceError) return error instanceof Error ? error : new ServiceError('QB_REVERSE_SHUTDOWN', String(error))

@@ -19,7 +19,7 @@ import type { CheckedConnect } from './options.ts'
 import { polarise } from './polarity.ts'
 import { Preconnector } from './preconnector.ts'
 import type { Member } from './preconnector.ts'
-import type { PreconnectChange } from './types.ts'
+import type { LineStep, PreconnectChange } from './types.ts'
 
 export interface KeeperOwner {
   readonly options: CheckedConnect
@@ -30,6 +30,8 @@ export interface KeeperOwner {
 
 /** Requests at once on a connection, unless `connection.limits.bidirectionalStreams` says otherwise. */
 const STREAMS = 100
+/** Why an attempt is given up for another. */
+const MOVED = new ServiceError('QB_REVERSE_SHUTDOWN', 'the network has changed; the attempt begins anew', { by: 'local' })
 /** Connections that only end what is under way; beyond, the oldest is cut. */
 const MAX_DRAINING = 64
 
@@ -47,7 +49,7 @@ export class Keeper {
   #stopTimer: Cancel = () => {}
   /** While something is missing. */
   #stopWatch: Cancel | null = null
-  #attempt: { stop: AbortController; over: Promise<void> } | null = null
+  #attempt: { stop: AbortController; step: LineStep; over: Promise<void> } | null = null
   #ended = false
 
   constructor(owner: KeeperOwner, endpoint: Endpoint) {
@@ -101,7 +103,9 @@ export class Keeper {
     this.#watchNetwork(this.#preconnector.state === 'FULL' ? 'not' : 'watch')
     if (due === 'dial') {
       const stop = new AbortController()
-      this.#attempt = { stop, over: this.#dial(stop.signal) }
+      const attempt = { stop, step: 'CONNECTING' as LineStep, over: Promise.resolve() }
+      this.#attempt = attempt
+      attempt.over = this.#dial(stop.signal)
     } else if (due !== null) {
       // Whole milliseconds: a rest that no clock can measure would never be over.
       this.#stopTimer = this.#timing.after(Math.ceil(due - nowMs), () => this.#pump())
@@ -112,10 +116,14 @@ export class Keeper {
     if (how === 'not') {
       this.#stopWatch?.()
       this.#stopWatch = null
-    } else this.#stopWatch ??= this.#interfaces.listen(() => {
-      this.#preconnector.onNetwork(this.#owner.ledger.now())
-      this.#pump()
-    })
+    } else this.#stopWatch ??= this.#interfaces.listen(() => this.#onNetwork())
+  }
+
+  /** What nobody has answered yet may go ways that are no more. */
+  #onNetwork(): void {
+    this.#preconnector.onNetwork(this.#owner.ledger.now())
+    if (this.#attempt?.step === 'CONNECTING') this.#attempt.stop.abort(MOVED)
+    else this.#pump()
   }
 
   /** Never rejects. */
@@ -129,6 +137,7 @@ export class Keeper {
         connect: (limit) => this.#connect(options, limit),
         tell: (step, connection) => {
           last = connection
+          if (this.#attempt !== null) this.#attempt.step = step
           ledger.step(connection, step, step === 'CONNECTING' ? remote : '')
         },
       }, signal)
@@ -138,8 +147,13 @@ export class Keeper {
       this.#attempt = null
       const told = explained(error, service, remote)
       if (this.#ended) return ledger.step(last, 'FAILED', told.message)
-      ledger.failed(last, told)
-      this.#preconnector.onFailed(told, outlookOf(told), ledger.now())
+      if (error === MOVED) {
+        ledger.step(last, 'FAILED', MOVED.message)
+        this.#preconnector.onWithdrawn(ledger.now())
+      } else {
+        ledger.failed(last, told)
+        this.#preconnector.onFailed(told, outlookOf(told), ledger.now())
+      }
     }
     this.#pump()
   }

@@ -37,7 +37,7 @@ const STEADY_MS = 10_000
 /** Between two dials that no pause stands between. */
 const LEAST_GAP_MS = 1000
 /** Who lost the same public end at the same time does not come back at the same time: the first pause after a loss is longer by up to this (V33). */
-const SPREAD_MS = 1000
+const SPREAD_MS = 1200
 
 export class Preconnector {
   readonly #wanted: number
@@ -143,6 +143,13 @@ export class Preconnector {
       this.#hurry(nowMs)
     }
     if (this.#state === 'FULL') this.#become('INIT', reason, nowMs, error)
+  }
+
+  /** The attempt was given up here, for another that is due soon; nothing has failed. */
+  onWithdrawn(nowMs: number): void {
+    if (this.#state === 'STOP') return
+    this.#dialling = false
+    this.#dueAtMs = Math.max(nowMs, this.#dialledAtMs + LEAST_GAP_MS)
   }
 
   /** V32: there may be another way now. */

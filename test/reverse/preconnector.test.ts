@@ -61,12 +61,13 @@ const IN: Record<PreconnectState, () => Bench & { member: Member | null }> = {
   },
 }
 
-type Input = 'enable' | 'stop' | 'accepted' | 'failed' | 'lost' | 'network'
+type Input = 'enable' | 'stop' | 'accepted' | 'failed' | 'withdrawn' | 'lost' | 'network'
 
 function put(input: Input, { machine, member }: { machine: Preconnector; member: Member | null }, atMs: number): void {
   if (input === 'enable') machine.enable(atMs)
   else if (input === 'stop') machine.stop('stopped', atMs)
   else if (input === 'network') machine.onNetwork(atMs)
+  else if (input === 'withdrawn') machine.onWithdrawn(atMs)
   else if (input === 'lost') machine.onLost(member ?? { acceptedAtMs: 0 }, 'gone', null, atMs)
   else {
     machine.poll(atMs)
@@ -78,10 +79,10 @@ function put(input: Input, { machine, member }: { machine: Preconnector; member:
 describe('a preconnector', () => {
   /** reverse §2 */
   it.each<[PreconnectState, Input, PreconnectState]>([
-    ['STOP', 'enable', 'INIT'], ['STOP', 'stop', 'STOP'], ['STOP', 'accepted', 'STOP'], ['STOP', 'failed', 'STOP'], ['STOP', 'lost', 'STOP'], ['STOP', 'network', 'STOP'],
-    ['INIT', 'enable', 'INIT'], ['INIT', 'stop', 'STOP'], ['INIT', 'accepted', 'FULL'], ['INIT', 'failed', 'ERR'], ['INIT', 'lost', 'INIT'], ['INIT', 'network', 'INIT'],
+    ['STOP', 'enable', 'INIT'], ['STOP', 'stop', 'STOP'], ['STOP', 'accepted', 'STOP'], ['STOP', 'failed', 'STOP'], ['STOP', 'withdrawn', 'STOP'], ['STOP', 'lost', 'STOP'], ['STOP', 'network', 'STOP'],
+    ['INIT', 'enable', 'INIT'], ['INIT', 'stop', 'STOP'], ['INIT', 'accepted', 'FULL'], ['INIT', 'failed', 'ERR'], ['INIT', 'withdrawn', 'INIT'], ['INIT', 'lost', 'INIT'], ['INIT', 'network', 'INIT'],
     ['FULL', 'enable', 'FULL'], ['FULL', 'stop', 'STOP'], ['FULL', 'lost', 'INIT'], ['FULL', 'network', 'FULL'],
-    ['ERR', 'enable', 'ERR'], ['ERR', 'stop', 'STOP'], ['ERR', 'accepted', 'FULL'], ['ERR', 'failed', 'ERR'], ['ERR', 'lost', 'ERR'], ['ERR', 'network', 'ERR'],
+    ['ERR', 'enable', 'ERR'], ['ERR', 'stop', 'STOP'], ['ERR', 'accepted', 'FULL'], ['ERR', 'failed', 'ERR'], ['ERR', 'withdrawn', 'ERR'], ['ERR', 'lost', 'ERR'], ['ERR', 'network', 'ERR'],
   ])('in %s, told %s, is in %s, and says so only if that is a change', (before, input, after) => {
     const made = IN[before]()
     const told = made.changes.length
@@ -233,6 +234,19 @@ describe('a preconnector', () => {
     expect(machine.poll(25_000)).toBe(55_000)
   })
 
+  /** reverse V32 */
+  it('begins an attempt anew that was given up, not within a second of it, and counts no failure', () => {
+    const { machine, fail, states } = bench()
+    machine.enable(0)
+    expect(machine.poll(0)).toBe('dial')
+    machine.onNetwork(300)
+    machine.onWithdrawn(300)
+    expect([machine.poll(300), machine.poll(1000)]).toEqual([1000, 'dial'])
+    machine.onWithdrawn(4000)
+    fail(4000)
+    expect([machine.poll(4000), states()]).toEqual([5000, ['INIT', 'ERR']])
+  })
+
   /** reverse V14, V32; attacks H8 */
   it('never dials twice within a second without a pause between, however often the network changes and connections are lost', () => {
     const { machine, fail } = bench({ pool: 2 })
@@ -261,7 +275,7 @@ describe('a preconnector', () => {
     made.machine.poll(5000)
     made.machine.stop('stopped', 6000)
     const told = made.changes.length
-    for (const input of ['accepted', 'failed', 'lost', 'network', 'stop'] as const) put(input, made, 7000)
+    for (const input of ['accepted', 'failed', 'withdrawn', 'lost', 'network', 'stop'] as const) put(input, made, 7000)
     expect([made.machine.state, made.machine.poll(1e9), made.machine.live, made.changes.length]).toEqual(['STOP', null, 0, told])
     made.machine.enable(8000)
     expect([made.machine.state, made.machine.poll(8000)]).toEqual(['INIT', 'dial'])
