@@ -25,6 +25,8 @@ export interface FarParts {
   readonly dialTimeoutMs: number
   /** The client's address. */
   readonly remote: string
+  /** In place of what is asked for, for people. */
+  readonly label?: string
   /** The first request of the connection, or another; null: it is no bridge, and has been answered. A code refuses. */
   decide(request: Request, stream: BidirectionalStream): Promise<Target | bigint | null>
   /** It is a flow of UDP, and allowed: somebody else's from here on. False: there is no place for it. */
@@ -71,7 +73,7 @@ export class FarBridge {
       if (this.#over) return
       if (request === 'bad') return this.abort(TunnelCode.BAD_INIT, 'bad-init')
       if (request.kind === RequestKind.CONNECT || request.kind === RequestKind.UDP) {
-        this.#entry = ledger.enter(null, request.kind === RequestKind.UDP ? 'udp' : 'tcp', this.#parts.remote, targetName(request))
+        this.#entry = ledger.enter(null, request.kind === RequestKind.UDP ? 'udp' : 'tcp', this.#parts.remote, this.#parts.label ?? targetName(request))
         ledger.tell(this.#entry, 'pending', null)
       }
       const first = loans.next()

@@ -8,6 +8,7 @@ import type { Connection } from '../connection/index.ts'
 import { serviceOf } from '../endpoint/index.ts'
 import type { Endpoint, EndpointService } from '../endpoint/index.ts'
 import { ServiceError } from '../errors/index.ts'
+import { Backward } from './backward.ts'
 import { demuxOf } from './carrier.ts'
 import { TunnelCode } from './codes.ts'
 import type { Demux, DemuxDrops } from './demux.ts'
@@ -40,6 +41,9 @@ type ClientTunnel = NearTunnel | NearUdp
 /** A manager with another TCP and UDP than the process's, for tests. @throws as the constructor */
 export let managerWith: (options: TunnelOptions, tcp: Tcp, udp?: Udp) => TunnelManager
 
+/** Bridges over streams of other connections, counted and ended with the manager's own. @throws QB_TUNNEL_SHUTDOWN */
+export let backwardOf: (manager: TunnelManager) => Pick<Backward, 'ask' | 'serve'>
+
 export class TunnelManager implements AsyncDisposable {
   readonly endpoint: Endpoint
   readonly #choice: CheckedManager
@@ -57,6 +61,7 @@ export class TunnelManager implements AsyncDisposable {
   readonly #unclaim: () => void
   readonly #near: NearOwner & NearUdpOwner
   readonly #far: FarOwner
+  readonly #backward: Backward
   #lastId = 0
   #shutting: Promise<void> | null = null
   /** Told when a bridge, tunnel or connection has ended, while `shutdown` waits. */
@@ -68,6 +73,10 @@ export class TunnelManager implements AsyncDisposable {
       manager.#tcp = tcp
       manager.#udp = udp
       return manager
+    }
+    backwardOf = (manager) => {
+      manager.#checkOpen()
+      return manager.#backward
     }
   }
 
@@ -89,6 +98,7 @@ export class TunnelManager implements AsyncDisposable {
     this.#flowQuota = new Quota(limits.maxFlows, limits.maxFlowsPerPeer, { total: 'maxFlows', each: 'maxFlowsPerPeer' })
     this.#near = this.#nearOwner()
     this.#far = this.#farOwner()
+    this.#backward = new Backward({ ...this.#far, onBridgeOver: () => this.#onBridgeOver() })
     const unclaim = newcomers.claim(TUNNEL_ALPN, (connection) => this.#onConnection(connection))
     if (unclaim === null) throw invalidOption('endpoint', endpoint, 'an endpoint without another TunnelManager; one serves any number of tunnels')
     this.#unclaim = unclaim
@@ -204,6 +214,7 @@ export class TunnelManager implements AsyncDisposable {
     if (!quiet) {
       for (const tunnel of this.#tunnels.values()) void tunnel.close('by-force')
       for (const client of this.#clients) client.abort(TunnelCode.SHUTDOWN, 'shutdown')
+      this.#backward.abort(TunnelCode.SHUTDOWN, 'shutdown')
     }
     const code = quiet ? TunnelCode.NONE : TunnelCode.SHUTDOWN
     await Promise.all([...ends, ...[...this.#clients].map(({ connection }) => connection.close({ code, drainMs: DRAIN_MS }))])
@@ -213,7 +224,7 @@ export class TunnelManager implements AsyncDisposable {
 
   /** Whether every bridge has ended within the time. */
   #quiet(ms: number): Promise<boolean> {
-    const busy = (): boolean => this.#tunnels.size > 0 || [...this.#clients].some(({ bridges }) => bridges > 0)
+    const busy = (): boolean => this.#tunnels.size > 0 || this.#backward.size > 0 || [...this.#clients].some(({ bridges }) => bridges > 0)
     if (!busy() || ms === 0) return Promise.resolve(!busy())
     return new Promise((resolve) => {
       const stop = this.#service.habitat.timing.after(ms, () => resolve(false))
