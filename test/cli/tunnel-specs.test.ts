@@ -47,7 +47,7 @@ describe('-L and -R', () => {
     const bind = fc.oneof(fc.ipV4(), fc.ipV6().map((ip) => canonicalIp(ip) ?? ip).filter((ip) => ip.includes(':')))
     fc.assert(fc.property(bind, fc.nat(65_535), host, fc.integer({ min: 1, max: 65_535 }), (local, port, target, targetPort) => {
       const spec = `${join({ host: local, port })}:${join({ host: target, port: targetPort })}`
-      expect(parseForward('-R', spec)).toMatchObject({ bind: { host: local, port }, target: { host: target, port: targetPort } })
+      expect(parseForward('-L', spec)).toMatchObject({ bind: { host: local, port }, target: { host: target, port: targetPort } })
     }))
   })
 
@@ -68,6 +68,7 @@ describe('-L and -R', () => {
 it('-D, --allow, --allow-listen, --reconnect, --paths and the server have these forms', () => {
   expect([parseSocks('1080'), parseSocks('[::1]:0'), parseSocks('*:1080')]).toEqual([{ host: '127.0.0.1', port: 1080 }, { host: '::1', port: 0 }, { host: '0.0.0.0', port: 1080 }])
   expect(parseAllow('udp:dns:53')).toMatchObject({ kind: 'udp', host: 'dns' })
+  expect(words(() => parseForward('-R', '0:h:80'))).toContain('not a port from 1')
   expect(words(() => parseForward('-R', 'udp:1:dns:53'))).toContain('-R carries TCP alone')
   expect(words(() => parseSocks('proxy:1080'))).toContain('is not an address of this machine')
   expect([parseAllow('db:5432'), parseAllow('127.0.0.1:8000-8010'), parseAllow('[::1]:443')].map(({ host, first, last }) => [host, first, last])).toEqual([['db', 5432, 5432], ['127.0.0.1', 8000, 8010], ['::1', 443, 443]])

@@ -16,8 +16,9 @@ import type { TunnelValues } from './command.ts'
 import { TunnelLog } from './log.ts'
 import type { Credentials } from './socks.ts'
 import { SocksServer } from './socks-server.ts'
+import { RemoteForward } from './remote-forward.ts'
 import { join, parseServer } from './specs.ts'
-import type { Bind } from './specs.ts'
+import type { Bind, Forward } from './specs.ts'
 import { PathTrace } from './trace.ts'
 import { frameOf } from './view.ts'
 
@@ -48,6 +49,7 @@ export async function runClient(server: string, values: TunnelValues, terminal: 
   metrics?.also({ prometheus: () => manager.prometheus() })
   const log = new TunnelLog(terminal, () => endpoint.now(), values)
   const run = new ClientRun(manager, log, asking, interrupted.signal)
+  metrics?.also({ prometheus: () => run.prometheus() })
   const progress = new Progress(terminal, values.json === true || values.quiet === true ? 'quiet' : 'shown', () => run.frame(terminal))
   log.watchedBy(progress)
   log.follow(manager)
@@ -75,6 +77,7 @@ class ClientRun {
   readonly #signal: AbortSignal
   readonly #carried: Carried[] = []
   readonly #socks: SocksServer[] = []
+  readonly #remotes: RemoteForward[] = []
   readonly #trace = new PathTrace()
   #session: TunnelSession | null = null
 
@@ -101,6 +104,11 @@ class ClientRun {
       this.#socks.push(socks)
       told.push(() => this.#listening('D', socks.local, null))
     }
+    for (const forward of values.remote ?? []) {
+      const remote = this.#backward(forward, values)
+      opening.push(remote.opened)
+      told.push(() => this.#listening('R', join(forward.bind), join(forward.target)))
+    }
     if (this.#socks.length > 0) opening.push(this.#connect())
     await Promise.all(opening)
     for (const tell of told) tell()
@@ -114,12 +122,26 @@ class ClientRun {
   /** Nobody comes any more; what is joined has a little time. */
   async stop(): Promise<void> {
     for (const socks of this.#socks) socks.close()
-    await this.#manager.shutdown({ graceMs: DRAIN_MS })
+    await Promise.all([this.#manager.shutdown({ graceMs: DRAIN_MS }), ...this.#remotes.map((remote) => remote.stop(DRAIN_MS))])
   }
 
   frame({ colors }: Terminal): ReturnType<typeof frameOf> {
     const groups = this.#trace.groups(this.#carried.map(({ name, connection }) => ({ name, connection: connection() })))
     return frameOf(this.#manager.statistics(), groups, this.#manager.openBridges(), colors)
+  }
+
+  #backward(forward: Forward, values: TunnelValues): RemoteForward {
+    const { remote, connection = {}, timeoutMs = CONNECT_MS } = this.#asking
+    const identity = { cert: connection.cert as string, key: connection.key as string }
+    const one = new RemoteForward({ endpoint: this.#manager.endpoint, manager: this.#manager, remote, connection, identity, timeoutMs, keepAliveMs: values.keepalive, attempts: values.reconnect, forward })
+    this.#remotes.push(one)
+    this.#carried.push({ name: one.name, connection: () => one.connection, closed: one.closed })
+    return one
+  }
+
+  /** More of `--metrics`. */
+  prometheus(): string {
+    return this.#remotes.map((remote) => remote.prometheus()).join('')
   }
 
   async #connect(): Promise<void> {
@@ -128,9 +150,10 @@ class ClientRun {
     this.#carried.push({ name: 'socks', connection: () => session.connection, closed: session.closed })
   }
 
-  #listening(kind: 'L' | 'D', local: string, target: string | null): void {
+  #listening(kind: 'L' | 'D' | 'R', local: string, target: string | null): void {
     const { remote } = this.#asking
-    this.#log.tell('listening', { kind, local, target, server: remote }, kind === 'L' ? `listening on ${local}, to ${target} by ${remote}` : `SOCKS5 proxy on ${local}, by ${remote}`)
+    const words = { L: `listening on ${local}, to ${target} by ${remote}`, D: `SOCKS5 proxy on ${local}, by ${remote}`, R: `${remote} listens on ${local}, to ${target} from here` }
+    this.#log.tell('listening', { kind, local, target, server: remote }, words[kind])
   }
 }
 

@@ -81,6 +81,7 @@ function check(server: string | undefined, values: TunnelValues): void {
   if (values.server === true) {
     const wrong = given(CLIENT_OPTIONS)
     if (server !== undefined) throw usageError(`--server takes no HOST ('${server}'); the address to listen on is -l`)
+    if (values.allowListen !== undefined && values.insecureAnyone === true) throw usageError('--allow-listen opens ports for clients that are known: --client-ca FILE or --client-pin PIN')
     if (wrong !== undefined) throw usageError(`${wrong} is an option of clients, not of --server`)
     return
   }
@@ -89,5 +90,6 @@ function check(server: string | undefined, values: TunnelValues): void {
   if (server === undefined) throw usageError('say which server: quicbraid tunnel -L 8080:HOST:80 SERVER[:PORT]; or be one with --server')
   if (values.local === undefined && values.remote === undefined && values.dynamic === undefined) throw usageError('say what to carry: -L [BIND:]PORT:HOST:HOSTPORT, -D [BIND:]PORT or -R [BIND:]PORT:HOST:HOSTPORT')
   if (values.paths !== undefined && values.path !== undefined) throw usageError('--paths and --path say the same thing; use one of them')
+  if (values.remote !== undefined && (values.cert === undefined || values.key === undefined)) throw usageError('-R needs a client certificate: --cert FILE --key FILE')
   if (values.socksUser !== undefined && values.dynamic === undefined) throw usageError('--socks-user belongs to -D')
 }

@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { createDevCertificate, Endpoint } from '../../index.ts'
 import type { ServerOptions } from '../../index.ts'
+import { REVERSE_ALPN } from '../../reverse/index.ts'
 import { TUNNEL_ALPN, TUNNEL_LIMITS, TunnelManager } from '../../tunnel/index.ts'
 import type { TunnelHandler } from '../../tunnel/index.ts'
 import { Exit, usageError } from '../exit.ts'
@@ -14,6 +15,7 @@ import type { Terminal } from '../terminal.ts'
 import { AllowList, askedName } from './allow.ts'
 import type { Lookup } from './allow.ts'
 import type { TunnelValues } from './command.ts'
+import { RemotePorts } from './listeners.ts'
 import { TunnelLog } from './log.ts'
 import { PathTrace } from './trace.ts'
 import { frameOf, introduction } from './view.ts'
@@ -40,6 +42,8 @@ export async function runServer(values: TunnelValues, terminal: Terminal): Promi
   metrics?.also({ prometheus: () => manager.prometheus() })
   const log = new TunnelLog(terminal, () => endpoint.now(), values)
   log.follow(manager)
+  const ports = values.allowListen === undefined ? null : await RemotePorts.listen(endpoint, manager, values.allowListen, log)
+  if (ports !== null) metrics?.also(ports)
   manager.listen(handlerOf(allow, values, log), { protocol: 'both' })
   announce(endpoint, pin, allow, values, log, metrics?.url)
   const trace = new PathTrace()
@@ -49,7 +53,9 @@ export async function runServer(values: TunnelValues, terminal: Terminal): Promi
   progress.start()
   await untilAborted(interrupted.signal)
   endpoint.unlisten()
+  ports?.stop()
   await manager.shutdown({ graceMs: DRAIN_MS })
+  await ports?.[Symbol.asyncDispose]()
   progress.stop()
   log.end(manager)
   await endpoint.close({ drainMs: DRAIN_MS })
@@ -69,7 +75,7 @@ async function serverOptions(values: TunnelValues): Promise<{ options: ServerOpt
   const { cert, key } = made ?? { cert: await readFile(values.cert as string, 'utf8'), key: await readFile(values.key as string, 'utf8') }
   const { limits, ...transport } = await transportOptions(values)
   const options: ServerOptions = {
-    ...transport as ServerOptions, cert, key, alpn: TUNNEL_ALPN,
+    ...transport as ServerOptions, cert, key, alpn: values.allowListen === undefined ? TUNNEL_ALPN : [TUNNEL_ALPN, REVERSE_ALPN],
     ...(values.insecureAnyone === true ? {} : { clientAuth: 'require' as const }),
     ...(values.clientCa === undefined ? {} : { ca: await readFile(values.clientCa, 'utf8') }),
     ...(values.clientPin === undefined ? {} : { pins: values.clientPin }),

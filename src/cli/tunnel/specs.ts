@@ -58,7 +58,7 @@ export function parseForward(option: '-L' | '-R', text: string): Forward {
   if (words.length > 4) throw fail('there are too many colons; IPv6 addresses stand in brackets')
   const [port = '', host = '', hostPort = ''] = words.slice(-3)
   const bind = words.length === 4 ? bindHost(words[0] ?? '', fail) : LOOPBACK
-  return { spec: text, kind, bind: { host: bind, port: portOf(port, 0, 'the port to listen on', fail) }, target: { host: hostOf(host, fail), port: portOf(hostPort, 1, "the target's port", fail) } }
+  return { spec: text, kind, bind: { host: bind, port: portOf(port, option === '-R' ? 1 : 0, 'the port to listen on', fail) }, target: { host: hostOf(host, fail), port: portOf(hostPort, 1, "the target's port", fail) } }
 }
 
 /** `-D`: `[bind:]port`. @throws a usage error */

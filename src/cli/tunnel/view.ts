@@ -55,7 +55,7 @@ const REASONS: Readonly<Record<NonNullable<BridgeEvent['reason']>, string>> = {
 export function summaryOf({ bridgesTotal, flowsTotal, bytesUp, bytesDown, reconnects, failed }: TunnelStatistics, ms: number): string {
   const bad = Object.entries(failed).map(([name, count]) => `${formatCount(count)} ${name}`)
   const again = reconnects === 0 ? '' : `, ${formatCount(reconnects)} times connected again`
-  return `${formatCount(bridgesTotal)} TCP connections${flowsTotal === 0 ? '' : `, ${formatCount(flowsTotal)} flows of UDP`}, up ${formatBytes(bytesUp)}, down ${formatBytes(bytesDown)} in ${formatMs(ms)}${again}${bad.length === 0 ? '' : `; failed: ${bad.join(', ')}`}`
+  return `TCP connections: ${formatCount(bridgesTotal)}${flowsTotal === 0 ? '' : `, flows of UDP: ${formatCount(flowsTotal)}`}, up ${formatBytes(bytesUp)}, down ${formatBytes(bytesDown)} in ${formatMs(ms)}${again}${bad.length === 0 ? '' : `; failed: ${bad.join(', ')}`}`
 }
 
 /** Where a server is, whom it serves, and what to type at a client. */
@@ -66,10 +66,11 @@ export function introduction(server: { local: readonly string[]; pin: string | n
   const trust = `${pin === null ? '' : ` --pin ${pin}`}${certificate ? ' --cert cert.pem --key key.pem' : ''}`
   const [target] = allow
   const [bind] = listen
+  const [kind, where] = target?.startsWith('udp:') === true ? ['udp:', target.slice(4)] : ['', target]
   return [
     ...local.map((one) => `listening on ${one}, for ${clients}`), ...(pin === null ? [] : [`pin ${pin}`]),
     ...(allow.length === 0 ? [] : [`allowed: ${allow.join(' ')}`]), ...(listen.length === 0 ? [] : [`ports for -R: ${listen.join(' ')}`]),
-    ...(target === undefined ? [] : [`quicbraid tunnel -L 8080:${target.replace(/-\d+$/, '')} ${host}${trust}`]),
+    ...(where === undefined ? [] : [`quicbraid tunnel -L ${kind}8080:${where.replace(/-\d+$/, '')} ${host}${trust}`]),
     ...(bind === undefined ? [] : [`quicbraid tunnel -R ${bind.replace(/-\d+$/, '')}:localhost:80 ${host}${trust}`]),
   ]
 }
