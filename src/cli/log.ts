@@ -17,6 +17,8 @@ export interface LogValues {
 const LEVELS = { debug: [2, 'debug'], info: [3, 'info'], warn: [4, 'warning'], error: [5, 'error'] } as const
 /** Facts with these names are never shown. */
 const SECRET = ['key', 'keys', 'secret', 'token', 'password']
+/** What commands say themselves: `--insecure`, `reverse dial`. */
+const SAID = ['the server certificate is not verified', 'a reverse connection could not be made']
 /** Characters of a fact in a line for people. */
 const FACT_CHARACTERS = 300
 
@@ -30,7 +32,7 @@ export function createLogger(values: LogValues, terminal: Terminal): Logger {
     overwrite: { transportJSON: (entry) => terminal.note(values.log === 'json' ? jsonLine(entry as Entry) : plainLine(entry as Entry)) },
   })
   const at = (level: keyof typeof LEVELS) => (message: string, facts: object): void => {
-    if (message.startsWith('the server certificate is not verified')) return // --insecure has said so
+    if (SAID.some((words) => message.startsWith(words))) return
     const [id, name] = LEVELS[level]
     lines.log(id, name, { message, facts })
   }

@@ -54,15 +54,16 @@ export function addTrust(command: Command): Command {
     .option('--key <file>', 'its key in PEM')
 }
 
-export function addTransport(command: Command): Command {
+/** `limits`: what holds where these are left out. */
+export function addTransport(command: Command, limits: { connect: string; idle: string } = { connect: '10s', idle: '30s' }): Command {
   return command
     .option('--path <path>', 'LOCAL[=REMOTE][,backup]: one more path, e.g. 192.0.2.7; repeatable', collectParsed(parsePath))
     .option(SCHEDULER_OPTION, SCHEDULER_HELP)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
     .option('--handshake <mode>', 'single, stagger, race, shared, independent')
     .option('--multipath <mode>', 'auto, off, require, shared-space')
-    .option('--connect-timeout <time>', 'limit of the handshake (10s)', parsed(parseTime))
-    .option('--idle-timeout <time>', 'end of a silent connection (30s)', parsed(parseTime))
+    .option('--connect-timeout <time>', `limit of the handshake (${limits.connect})`, parsed(parseTime))
+    .option('--idle-timeout <time>', `end of a silent connection (${limits.idle})`, parsed(parseTime))
     .addOption(new Option('--session <file>').hideHelp())
     .addOption(new Option('--early-data').hideHelp())
 }

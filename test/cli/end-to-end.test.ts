@@ -257,6 +257,11 @@ describe.skipIf(!BUILT)('examples', () => {
     expect(out).toMatch(/silent: [A-Z_]/)
   })
 
+  it('answer requests over a connection that the service dialled', { timeout: LIMIT_MS }, async () => {
+    const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/07-reverse-http.mjs') }).outcome
+    expect({ exit, out, err }).toEqual({ exit: 0, out: 'hello /from-outside\n', err: '' })
+  })
+
   it('keep a spare path by a policy of their own', { timeout: LIMIT_MS }, async () => {
     const { exit, out, err } = await start([], { entry: join(ROOT, 'examples/11-path-policy.mjs') }).outcome
     expect({ exit, err }).toEqual({ exit: 0, err: '' })

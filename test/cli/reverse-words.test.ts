@@ -87,7 +87,7 @@ describe('reverse dial', () => {
       log.request('203.0.113.1:4433', { ok: why === null, reason: why === null ? null : 'connect', why, bytesUp: 5, bytesDown: why === null ? 2048 : 0, ms: 3 })
     }
     log.state({ state: 'STOP', reason: 'stopped', error: null })
-    log.end()
+    log.end('in-order')
     expect(lines().slice(0, -1)).toEqual([
       "service 'web' at 127.0.0.1:3000 is offered to public.example:4433",
       '..  INIT  connecting (enabled)',
@@ -106,7 +106,7 @@ describe('reverse dial', () => {
     log.state({ state: 'ERR', reason: 'refused', error: Object.assign(new Error('refused'), { code: 'QB_REVERSE_NAME', errorCode: 3n, codeName: 'NAME', by: 'peer' }) })
     log.begins()
     log.request('203.0.113.1:4433', { ok: true, reason: null, why: null, bytesUp: 5, bytesDown: 6, ms: 1.23456 })
-    log.end()
+    log.end('in-order')
     expect(json()).toEqual([
       { event: 'dialling', atMs: 12.346, ok: true, to: 'public.example:4433', service: 'web', target: '127.0.0.1:3000' },
       { event: 'state', atMs: 12.346, ok: false, state: 'ERR', reason: 'refused', connections: 0, error: { code: 'QB_REVERSE_NAME', message: 'refused', errorCode: 3, codeName: 'NAME', by: 'peer', path: null } },
@@ -138,9 +138,11 @@ describe('reverse listen', () => {
     log.pool(event('closed', 1))
     log.pool(event('closed', 0, { text: 'idle timeout' }))
     log.pool(event('refused', 0, { service: '\u001B[2J', key: null, text: 'no \u001B[31mname' }))
+    log.pool(event('refused', 0, { service: 'db', key: null, reason: 'name' }))
     expect(lines()).toEqual([
       'ok  web: 1 connection (198.51.100.7:5000 has come)', 'ok  web: 2 connections (198.51.100.7:5000 has come)', '..  web: 1 connection (198.51.100.7:5000 is leaving: it is being stopped)',
-      '--  web: no connection (198.51.100.7:5000 is gone: idle timeout)', '--  198.51.100.7:5000 refused: no ?[31mname',
+      '--  web: no connection (198.51.100.7:5000 is gone: idle timeout)', "--  198.51.100.7:5000 refused as '?[2J': no ?[31mname",
+      "--  198.51.100.7:5000 refused as 'db': its certificate does not name that service, or the service is not allowed here",
     ])
   })
 

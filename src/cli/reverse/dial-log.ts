@@ -61,6 +61,8 @@ export class DialLog {
   state({ state, reason, error }: StateChange): void {
     if (state === 'STOP') return
     this.#tell.event('state', { ok: state !== 'ERR', state, reason, connections: this.#live, ...(error === null ? {} : { error: errorJson(error) }) })
+    // It ends the command, which says it.
+    if (state === 'ERR' && this.#facts.once === true) return
     const mark = { INIT: 'news', FULL: 'good', ERR: 'bad' } as const
     this.#tell.line(mark[state], `${state.padEnd(4)}  ${printable(this.#words(state, reason))}`)
   }
@@ -93,20 +95,21 @@ export class DialLog {
     if (this.#facts.verbose === true) this.#tell.line(ok ? 'good' : 'bad', `request  ${formatBytes(bytesUp)} in, ${formatBytes(bytesDown)} out, ${formatMs(ms)}${reason === null ? '' : `: ${reason}${why === null ? '' : ` (${why})`}`}`)
   }
 
-  end(): void {
+  /** `failed`: an error follows. */
+  end(how: 'in-order' | 'failed'): void {
     const paths = [...this.#ledgers.values()].flatMap((ledger) => ledger.report())
     for (const ledger of this.#ledgers.values()) ledger.stop()
     this.#tell.event('end', { requests: this.#requests, failed: this.#failed, open: this.#open, bytesUp: this.#bytesUp, bytesDown: this.#bytesDown, paths })
     const failed = this.#failed === 0 ? '' : `, ${this.#failed} failed`
-    this.#tell.say(`${count(this.#requests, 'request')}${failed}, ${formatBytes(this.#bytesUp)} in, ${formatBytes(this.#bytesDown)} out in ${formatMs(nowMs() - this.#startMs)}`)
+    if (how === 'in-order' || this.#requests > 0) this.#tell.say(`${count(this.#requests, 'request')}${failed}, ${formatBytes(this.#bytesUp)} in, ${formatBytes(this.#bytesDown)} out in ${formatMs(nowMs() - this.#startMs)}`)
     if (new Set(paths.map(({ local }) => local)).size > 1) for (const line of pathLines(paths)) this.#tell.say(line)
   }
 
   #words(state: PreconnectState, reason: string): string {
-    const { pool, retry, once } = this.#facts
+    const { pool, retry } = this.#facts
     if (state === 'FULL') return `${count(pool, 'connection')}: requests come in`
     if (state === 'INIT') return this.#live === 0 ? `connecting (${reason})` : `${this.#live} of ${count(pool, 'connection')} (${reason})`
-    return once === true ? reason : `${reason}; tried again ${retry === 'fixed' ? 'every second' : `after ${formatMs(retry.minMs)} to ${formatMs(retry.maxMs)}`}`
+    return `${reason}; tried again ${retry === 'fixed' ? 'every second' : `after ${formatMs(retry.minMs)} to ${formatMs(retry.maxMs)}`}`
   }
 
   /** Told when it changes. */

@@ -57,7 +57,7 @@ export function addDial(reverse: Command, { terminal, end }: Context): void {
     .addOption(new Option('--proxy-protocol <version>', 'tell the target the address of the public end in a PROXY header').choices(['v2']))
     .option('--once', 'an attempt that fails ends the command (3: refused, 4: no connection) instead of being repeated')
   addRelayTrust(command, 'as the public end')
-  addObserve(addTransport(addTrust(command)))
+  addObserve(addTransport(addTrust(command), { connect: '5s, from dial to accepted', idle: 'three times --ping' }))
   command.action(async (values: DialValues) => end(await dial(values, terminal)))
 }
 
@@ -83,10 +83,13 @@ async function dial(values: DialValues, terminal: Terminal): Promise<ExitCode> {
     const error = await Promise.race([untilAborted(interrupted.signal), failed])
     await dialler.stop({ drainMs: error === undefined ? DRAIN_MS : 0 })
     if (error !== undefined) throw error
+  } catch (error) {
+    log.end('failed')
+    throw error
   } finally {
     await upTo(DRAIN_MS, endpoint.close({ drainMs: DRAIN_MS }))
-    log.end()
   }
+  log.end('in-order')
   return exitOfSignal(interrupted.signal) ?? Exit.DONE
 }
 

@@ -79,7 +79,7 @@ export class ListenLog {
     const shown = printable(key ?? service ?? '?')
     if (type === 'refused') {
       this.#tell.event('refused', { ok: false, service, key, remote, reason, text })
-      return this.#tell.line('bad', `${printable(remote)} refused: ${printable(text)}`)
+      return this.#tell.line('bad', `${printable(remote)} refused${service === null ? '' : ` as '${printable(service)}'`}: ${printable(text === '' ? (REFUSALS[reason ?? ''] ?? reason ?? '?') : text)}`)
     }
     this.#tell.event(type, { service, key, remote, reason, text, size })
     const before = this.#sizes.get(key ?? '') ?? 0
@@ -91,7 +91,8 @@ export class ListenLog {
 
   http({ ms, ...request }: HttpRequest): void {
     const { method, host, path, status, bytesUp, bytesDown, service, protocol, remote, reason } = request
-    const ok = reason === null && status !== null && status < 500
+    // Who looks at events or closes a page breaks off what is answered already.
+    const ok = status !== null && status < 500 && (reason === null || reason === 'client')
     this.#count(ok, bytesUp, bytesDown)
     this.#tell.event('request', { ok, ...request, ms: rounded(ms) })
     this.#tell.line(ok ? 'good' : 'bad', `${status ?? '---'} ${printable(method)} ${printable(host)}${printable(path)}  ${formatBytes(bytesDown)}  ${formatMs(ms)}  ${protocol}  ${printable(service ?? '-')}  ${remote}${reason === null ? '' : `  ${reason}`}`)
@@ -117,6 +118,12 @@ export class ListenLog {
 }
 
 const PHRASES: Readonly<Record<PoolEvent['type'], string>> = { accepted: 'has come', refused: 'was refused', closed: 'is gone', draining: 'is leaving', empty: 'is gone' }
+
+/** Where the listener has no words of its own. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  auth: 'it showed no certificate that may come', name: 'its certificate does not name that service, or the service is not allowed here', full: 'there are too many already',
+  timeout: 'it took too long', busy: 'too many are arriving', protocol: 'it does not speak as we do', shutdown: 'this end is being stopped',
+}
 
 /** Where it is, and a line to copy. Pure. */
 export function introduction({ local, relay, pin, http, https, tcp }: Listening, how: DialLine): string[] {
