@@ -202,6 +202,22 @@ class SeatedEndpoint implements NativeEndpoint {
     this.#inner.setPicker(connection, pick)
   }
 
+  splice(connection: number, stream: number, descriptor: number): number {
+    return this.#inner.splice(connection, stream, descriptor)
+  }
+
+  spliceGo(splice: number, bytes: Uint8Array): void {
+    this.#inner.spliceGo(splice, bytes)
+  }
+
+  spliceCut(splice: number): void {
+    this.#inner.spliceCut(splice)
+  }
+
+  spliceBytes(splice: number, out: Float64Array): boolean {
+    return this.#inner.spliceBytes(splice, out)
+  }
+
   forget(connection: number): void {
     this.#inner.forget(connection)
   }

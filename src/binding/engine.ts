@@ -8,6 +8,8 @@ import type { NativeConnect, NativeEndpointOptions, NativeOrder, NativeQuestion,
 import type { NativeEndpoint, NativeModule } from './native.ts'
 import { CONNECTION_NUMBERS, DROP_REASONS, ENDPOINT_NUMBERS, PATH_NUMBERS } from './numbers.ts'
 import { Outbox } from './outbox.ts'
+import { Splice } from './splices.ts'
+import type { SpliceSink } from './splices.ts'
 
 export class Engine {
   readonly inbox: Inbox
@@ -64,6 +66,13 @@ export class Engine {
   tell(connection: number, order: NativeOrder): void {
     this.outbox.handOver()
     this.#call(() => this.#native.tell(connection, JSON.stringify(order)))
+  }
+
+  /** Joins a TCP connection to a stream, behind what was written to it so far; null: not here. */
+  splice(connection: number, stream: number, descriptor: number, sink: SpliceSink): Splice | null {
+    this.outbox.handOver()
+    this.#calls += 1
+    return Splice.start(this.#native, this.inbox, connection, stream, descriptor, sink)
   }
 
   /** Asks `pick` for every data burst of a connection of a simulated world. */

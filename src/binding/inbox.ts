@@ -8,6 +8,7 @@ import type { NativeAcks, NativeEvent } from './messages.ts'
 import { DRAIN_MORE, Record, RECORD_WORDS } from './native.ts'
 import type { NativeEndpoint } from './native.ts'
 import { Slabs } from './slabs.ts'
+import type { SpliceSink } from './splices.ts'
 
 const RECORDS = 256
 const TURN_BYTES = 1_048_576
@@ -46,6 +47,8 @@ export interface EndpointSink {
 
 export class Inbox {
   readonly sinks: Map<number, ConnectionSink> = new Map()
+  /** By name of the pair. */
+  readonly splices: Map<number, SpliceSink> = new Map()
   readonly #native: NativeEndpoint
   readonly #endpoint: EndpointSink
   readonly #afterBatch: () => void
@@ -116,6 +119,7 @@ export class Inbox {
     if (kind === Record.KEYLOG) return this.#endpoint.onKeylog(this.#text(start, end))
     if (kind === Record.QLOG) return this.#endpoint.onQlog(key, this.#text(start, end), words[at + 3] === 1 ? 'last' : 'open')
     if (kind === Record.RAW) return this.#onRaw(at, start, end)
+    if (kind === Record.SPLICE) return this.splices.get(this.#floats[at / 2 + 2] ?? 0)?.(words[at + 3] ?? 0, this.#b(at))
     const sink = key === 0 ? undefined : this.sinks.get(key)
     if (sink === undefined) {
       // Data for what JavaScript has let go of finds nothing and is skipped.

@@ -46,6 +46,8 @@ export const Record = {
   DATAGRAM_ROOM: 10,
   /** payload = `remote`, a line feed, `local`, a line feed, one datagram that is no QUIC; c = bytes before the datagram; b = ms on the endpoint's clock, with a fraction. Connection 0; only after the order `raw`. */
   RAW: 11,
+  /** a = splice; c = `SpliceNews`; b = with `STARTED` its number. Connection 0. */
+  SPLICE: 12,
   /** payload = UTF-8 JSON, one `NativeEvent`. */
   EVENT: 16,
   /** payload = UTF-8 JSON, one `BurstRecord | BlockedRecord`; only while `Trace.BURSTS` is set. */
@@ -96,6 +98,18 @@ export const WriteFlag = {
   FIN: 1,
   /** The payload is `tail` of this `flush` call, not the arena. Only on the last command of a call. */
   TAIL: 2,
+} as const
+
+/** What SPLICE tells. */
+export const SpliceNews = {
+  /** The engine moves the bytes; b = bytes of the stream that crossed before. Unless CONSUMED has told all of them, none go to TCP before `spliceGo` has given back what was not used. */
+  STARTED: 1,
+  /** TCP's FIN was passed on to the stream. */
+  INWARD_ENDED: 2,
+  /** The stream's end was passed on to TCP, which took everything before. */
+  OUTWARD_ENDED: 3,
+  /** TCP is broken, or was reset; nothing moves any more. */
+  FAILED: 4,
 } as const
 
 /** Argument `wake` of `flush`. */
@@ -261,6 +275,14 @@ export interface NativeEndpoint {
   statistics(scope: number, connection: number, path: number, out: Float64Array): boolean
   /** Asks `pick` for every data burst of a connection, from the next `flush` or `tell` on: JSON of a `NativeSchedulerView` in, of a `NativePick` out. Endpoints of a world or over a carrier only (feature `scheduler.pick`, which those add); called inside `step`, `ask` and `poll`. */
   setPicker(connection: number, pick: (view: string) => string): void
+  /** Joins the TCP connection behind `descriptor`, which is duplicated, to a bidirectional stream (feature `splice`): DATA of it crosses no more but for an empty one with FIN, and FIN of TCP ends it. Answers a name for the pair, 0: this endpoint has no thread, or that is no connected TCP socket. Ordered with `flush`; SPLICE tells what becomes of it. */
+  splice(connection: number, stream: number, descriptor: number): number
+  /** What of the bytes that crossed before STARTED is to be written to TCP first. */
+  spliceGo(splice: number, bytes: Uint8Array): void
+  /** Lets the TCP connection go: RST, unless both its directions have ended. */
+  spliceCut(splice: number): void
+  /** Bytes moved to the stream and to TCP; false: not known, or cut. */
+  spliceBytes(splice: number, out: Float64Array): boolean
   /** JavaScript has let go of the key: no record of it need cross any more, its numbers may go. Comes after `closed`, or right after an order to close. */
   forget(connection: number): void
   /** Bound addresses with real ports. Not called after `close`; `now`, `keepAlive`, `statistics` and `forget` may be. */

@@ -3,7 +3,7 @@
  * in is routed by id; the connection's share of the send credit is counted. Streams see it as their `StreamHost`.
  */
 import { Command, DataFlag } from '../binding/index.ts'
-import type { Engine, Outbox, Slabs } from '../binding/index.ts'
+import type { Engine, Outbox, Slabs, Splice, SpliceSink } from '../binding/index.ts'
 import { Supply, waitFor } from '../config/index.ts'
 import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
 import { STREAM_CLOSED, STREAM_OPEN } from '../diagnostics/index.ts'
@@ -39,6 +39,7 @@ export class StreamTable implements StreamHost, StreamBook {
   readonly incomingBidirectional: Supply<BidirectionalStream> = new Supply()
   readonly incomingUnidirectional: Supply<ReceiveStream> = new Supply()
   onChange: (() => void) | null = null
+  readonly #engine: Engine
   readonly #events: StreamEvents
   readonly #role: 'client' | 'server'
   readonly #connectionBytes: number
@@ -57,6 +58,7 @@ export class StreamTable implements StreamHost, StreamBook {
   constructor(connection: Connection, engine: Engine, key: number, role: 'client' | 'server', kept: KeptOptions, features: ReadonlySet<string>, events: StreamEvents) {
     this.connection = connection
     this.key = key
+    this.#engine = engine
     this.outbox = engine.outbox
     this.slabs = engine.inbox.slabs
     this.codes = kept.streamCodes
@@ -93,6 +95,10 @@ export class StreamTable implements StreamHost, StreamBook {
 
   room(): number {
     return this.#connectionBytes - (this.#written - this.#left)
+  }
+
+  splice(stream: number, descriptor: number, sink: SpliceSink): Splice | null {
+    return this.features.has('splice') && this.#error === null ? this.#engine.splice(this.key, stream, descriptor, sink) : null
   }
 
   accepted(bytes: number): void {

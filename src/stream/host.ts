@@ -1,5 +1,5 @@
 /** What a stream asks of its connection. The connection implements it; streams never see the engine otherwise. */
-import type { Outbox, Slabs } from '../binding/index.ts'
+import type { Outbox, Slabs, Splice, SpliceSink } from '../binding/index.ts'
 import type { StreamCodes } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 
@@ -17,6 +17,8 @@ export interface StreamHost {
   readonly watchesHandles: boolean
   /** Unsent bytes the connection takes in all, now. */
   room(): number
+  /** Joins a TCP connection to a stream, behind what was written to it so far; null: not here. */
+  splice(stream: number, descriptor: number, sink: SpliceSink): Splice | null
   /** Bytes were accepted on a stream. */
   accepted(bytes: number): void
   /** Calls `wake` once when the connection has room again or ends. */

@@ -5,6 +5,7 @@
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import { Command } from '../binding/index.ts'
+import type { Splice, SpliceSink } from '../binding/index.ts'
 import { checkCall, invalidOption, waitFor } from '../config/index.ts'
 import type { Bytes, Settle, Waiting } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
@@ -272,6 +273,11 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
     super(core, sending)
     this.#sending = sending
     this.#reading = new Reading(receiving, this)
+  }
+
+  /** The engine joins it to the TCP connection behind `descriptor`: neither is used here any more; null: it cannot. @internal */
+  static splice(stream: BidirectionalStream, descriptor: number, sink: SpliceSink): Splice | null {
+    return stream.#sending.host.splice(Number(stream.id), descriptor, sink)
   }
 
   /** As of `ReceiveStream`. */

@@ -22,6 +22,8 @@ export interface BridgeParts {
   readonly loans: AsyncIterator<Loan, undefined>
   /** What the stream brings first. */
   readonly first: Promise<LoanResult>
+  /** Bytes of the stream before that. */
+  readonly seen: number
   readonly entry: Entry
   readonly ledger: BridgeLedger
   /** Which way the bytes of the client's TCP peer go here. */

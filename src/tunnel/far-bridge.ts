@@ -4,11 +4,13 @@
  */
 import type { Cancel, Timing } from '../config/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
-import { Bridge, writeAll } from './bridge.ts'
+import { writeAll } from './bridge.ts'
 import type { LoanResult } from './bridge.ts'
 import { TunnelCode, reasonOf } from './codes.ts'
 import type { BridgeReason } from './codes.ts'
 import type { FlowRequest } from './far-flow.ts'
+import { join } from './join.ts'
+import type { Joined } from './join.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { Target } from './policy.ts'
 import { proxyHeader } from './proxy-protocol.ts'
@@ -39,8 +41,10 @@ export class FarBridge {
   readonly #parts: FarParts
   #entry: Entry | null = null
   #socket: TcpSocket | null = null
-  #bridge: Bridge | null = null
+  #bridge: Joined | null = null
   #stopDial: Cancel = () => {}
+  /** Bytes of the request. */
+  #seen = 0
   #over = false
 
   constructor(parts: FarParts) {
@@ -95,6 +99,7 @@ export class FarBridge {
       const { done, value } = await loans.next()
       if (done === true) return 'bad'
       const request = reader.push(value.bytes)
+      this.#seen += value.bytes.length
       value.release()
       if (request !== null) return request
     }
@@ -149,7 +154,7 @@ export class FarBridge {
     }
     if (this.#over || this.#entry === null) return
     socket.off('error', this.#onTarget).off('close', this.#onTarget)
-    this.#bridge = new Bridge({ socket, stream, loans, first, entry: this.#entry, ledger, up: 'to-socket', onOver })
+    this.#bridge = join({ socket, stream, loans, first, seen: this.#seen, entry: this.#entry, ledger, up: 'to-socket', onOver })
   }
 
   #end(): void {

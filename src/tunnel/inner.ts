@@ -1,6 +1,6 @@
 /** What other rooms of this package take of tunnels, and users of the package do not see: a stream joined to a TCP connection, and the TCP side of it. */
 export type { Backward } from './backward.ts'
-export { Bridge } from './bridge.ts'
+export { join } from './join.ts'
 export type { BridgeLedger, BridgeParts, LoanResult } from './bridge.ts'
 export { reasonOf, TunnelCode } from './codes.ts'
 export type { BridgeReason } from './codes.ts'

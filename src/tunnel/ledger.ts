@@ -94,6 +94,8 @@ export interface Entry {
   target?: string | null
   bytesUp: number
   bytesDown: number
+  /** Brings both up to date, where somebody else counts. */
+  count?: (() => void) | null
 }
 
 const STEPS: readonly Step[] = ['handshake', 'pending', 'accept', 'dial']
@@ -191,7 +193,9 @@ export class Ledger {
     return Array.from(this.#open, (entry) => this.#facts(entry))
   }
 
-  #facts({ tunnel, id, protocol = 'tcp', peer = null, target = null, bytesUp, bytesDown }: Entry): OpenBridge {
+  #facts(entry: Entry): OpenBridge {
+    entry.count?.()
+    const { tunnel, id, protocol = 'tcp', peer = null, target = null, bytesUp, bytesDown } = entry
     return { atMs: this.#now(), tunnel, bridge: id, protocol, peer, target, bytesUp, bytesDown }
   }
 
@@ -202,6 +206,7 @@ export class Ledger {
   statistics(): TunnelStatistics {
     let [bytesUp, bytesDown] = [this.#bytesUp, this.#bytesDown]
     for (const entry of this.#open) {
+      entry.count?.()
       bytesUp += entry.bytesUp
       bytesDown += entry.bytesDown
     }

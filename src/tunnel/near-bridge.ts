@@ -1,9 +1,11 @@
 /** A bridge at the client, from the stream on: asks, waits for the accept byte, joins (tunnel.md §4). Nothing of TCP is sent before. */
 import type { BidirectionalStream } from '../stream/index.ts'
-import { Bridge, writeAll } from './bridge.ts'
+import { writeAll } from './bridge.ts'
 import type { LoanResult } from './bridge.ts'
 import { TunnelCode, reasonOf } from './codes.ts'
 import type { BridgeReason } from './codes.ts'
+import { join } from './join.ts'
+import type { Joined } from './join.ts'
 import type { Ledger } from './ledger.ts'
 import { dismiss } from './pending.ts'
 import type { Waiter } from './pending.ts'
@@ -21,7 +23,7 @@ export interface NearParts {
 
 export class NearBridge {
   readonly #parts: NearParts
-  #bridge: Bridge | null = null
+  #bridge: Joined | null = null
   #over = false
 
   constructor(parts: NearParts) {
@@ -69,7 +71,7 @@ export class NearBridge {
     this.#letGo()
     const words = answer?.(null) ?? null
     if (words !== null) socket.write(words)
-    this.#bridge = new Bridge({ socket, stream, loans, first, entry, ledger, up: 'to-stream', onOver })
+    this.#bridge = join({ socket, stream, loans, first, seen: 1, entry, ledger, up: 'to-stream', onOver })
   }
 
   #letGo(): void {

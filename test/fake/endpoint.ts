@@ -157,6 +157,18 @@ export class FakeEndpoint implements NativeEndpoint {
     return true
   }
 
+  splice(): number {
+    return 0
+  }
+
+  spliceGo(): void {}
+
+  spliceCut(): void {}
+
+  spliceBytes(): boolean {
+    return false
+  }
+
   setPicker(key: number, pick: (view: string) => string): void {
     this.pickers.set(key, pick)
   }

@@ -5,7 +5,7 @@
 //! first (attacks I5, I6). A simulated endpoint has a seat in a world instead, one over a carrier a seat of its own. Memory of JavaScript is used only inside the
 //! calls.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use napi::{CleanupEnvHook, Env, bindgen_prelude::{Float64ArraySlice, Function, ObjectFinalize, Uint8ArraySlice, Uint32ArraySlice}};
 use napi_derive::napi;
@@ -13,7 +13,7 @@ use qconnection::Endpoint as Machine;
 use qdriver::{Clock, Driver, DriverHandle};
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, splice::SpliceCounters},
     error::{NativeError, guarded},
     failures::spawn_failure,
     link::{Link, TimeSource},
@@ -28,11 +28,12 @@ use crate::{
     carrier,
     queue::{
         answer::{Answer, PATIENCE, Reply},
-        commands::{self, Command, Flush, Sender},
+        commands::{self, Command, Flush, Sender, SpliceStart},
         layout::DRAIN_MORE,
         records::{self, Reader},
     },
     sim::{JsPicker, Seat, Turned},
+    tcp,
     wake::{KeepAlive, Wake},
 };
 
@@ -46,7 +47,16 @@ struct Half {
     home: Option<Home>,
     surroundings: Surroundings,
     tls: TlsCache,
+    splices: Splices,
     hook: Option<CleanupEnvHook<Rc<RefCell<Half>>>>,
+}
+
+/// TCP connections joined to streams, as JavaScript names them.
+#[derive(Default)]
+struct Splices {
+    /// The last name given.
+    last: u32,
+    counters: HashMap<u32, Arc<SpliceCounters>>,
 }
 
 /// What gives the engine its turns.
@@ -107,7 +117,7 @@ impl Half {
         let thread = Driver::spawn(options.driver(), machine, engine).map_err(|error| spawn_failure(&error))?;
         link.set_local(thread.sockets().iter().map(|facts| facts.local.to_string()).collect());
         let home = Some(Home::Thread(thread));
-        Ok(Self { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), hook: None })
+        Ok(Self { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), splices: Splices::default(), hook: None })
     }
 
     /// Hands a command over and wakes the engine.
@@ -190,7 +200,7 @@ impl NativeEndpoint {
     pub(crate) fn seated(parts: Parts, take_seat: impl FnOnce(Machine, Engine, Arc<Wake>) -> Home) -> Self {
         let Parts { link, wake, machine, engine, surroundings, commands, records, .. } = parts;
         let home = Some(take_seat(machine, engine, Arc::clone(&wake)));
-        let half = Half { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), hook: None };
+        let half = Half { link, wake, commands, records, home, surroundings, tls: TlsCache::default(), splices: Splices::default(), hook: None };
         Self { half: Rc::new(RefCell::new(half)) }
     }
 
@@ -323,6 +333,50 @@ impl NativeEndpoint {
             let answer = Answer::default();
             half.send(Command::Question(connection, question, answer.clone()));
             half.wait(&answer).unwrap_or_else(|| Err(NativeError::internal("the I/O thread did not answer within a second")))
+        })
+    }
+
+    /// Joins the TCP connection behind a descriptor, which is duplicated, to a stream; answers a name for the pair, 0: this endpoint cannot.
+    #[napi]
+    pub fn splice(&self, connection: u32, stream: f64, descriptor: i32) -> napi::Result<u32> {
+        self.with(|half| {
+            let Ok(socket) = tcp::duplicate(descriptor) else { return Ok(0) };
+            let Some(id) = half.splices.last.checked_add(1).filter(|_| matches!(half.home, Some(Home::Thread(_)))) else { return Ok(0) };
+            half.splices.last = id;
+            let counters = Arc::<SpliceCounters>::default();
+            half.splices.counters.insert(id, Arc::clone(&counters));
+            half.send(Command::Splice(Box::new(SpliceStart { id, key: connection, stream: stream as u64, tcp: socket, counters })));
+            Ok(id)
+        })
+    }
+
+    /// What JavaScript had got of the stream, to be written to TCP before the rest.
+    #[napi]
+    pub fn splice_go(&self, splice: u32, bytes: &[u8]) -> napi::Result<()> {
+        self.with(|half| {
+            half.send(Command::SpliceGo(splice, bytes.to_vec()));
+            Ok(())
+        })
+    }
+
+    /// Lets the TCP connection go, with RST unless both its directions have ended; its numbers are gone.
+    #[napi]
+    pub fn splice_cut(&self, splice: u32) -> napi::Result<()> {
+        self.with(|half| {
+            if half.splices.counters.remove(&splice).is_some() {
+                half.send(Command::SpliceCut(splice));
+            }
+            Ok(())
+        })
+    }
+
+    /// Bytes moved from TCP to the stream and from the stream to TCP; `false`: there is no such pair.
+    #[napi]
+    pub fn splice_bytes(&self, splice: u32, mut out: Float64ArraySlice<'_>) -> napi::Result<bool> {
+        self.with(|half| {
+            let Some(counters) = half.splices.counters.get(&splice) else { return Ok(false) };
+            memory::numbers(&mut out).iter_mut().zip(counters.read()).for_each(|(cell, number)| *cell = number);
+            Ok(true)
         })
     }
 

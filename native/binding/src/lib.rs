@@ -11,7 +11,7 @@
 //! | `relay`, `certificate` | the link emulator, certificates for development |
 //! | `sim/` | endpoints without threads in simulated worlds |
 //! | `carrier/` | endpoints without threads over carriers of JavaScript's |
-//! | `memory` | arrays of JavaScript |
+//! | `memory`, `tcp` | arrays and TCP connections of JavaScript |
 //! | `error`, `failures` | errors as they cross |
 //!
 //! Decides nothing about QUIC: that is `qconnection`'s part. Loaded once per Node environment; nothing here is global.
@@ -31,6 +31,7 @@ mod queue;
 mod relay;
 mod sim;
 mod stats;
+mod tcp;
 mod wake;
 
 use napi::{
@@ -45,14 +46,14 @@ use self::{carrier::NativeCarrier, endpoint::NativeEndpoint, error::guarded, rel
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 56] = [
+const FEATURES: [&str; 57] = [
     "verify", "admit", "ping", "spin", "greaseQuicBit", "disableActiveMigration", "hystart", "newTokens", "halfRttData",
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
     "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency", "handshake.race", "handshake.shared",
     "handshake.independent", "multiAddressHandshake", "interface", "preferredAddress", "migrate",
     "scheduler.backup", "scheduler.blest", "scheduler.ecf", "scheduler.deadline", "scheduler.weighted", "scheduler.plan", "pins",
     "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace", "raw", "carrier", "blockList", "serverId", "connectionIdBytes", "nat", "traversal", "traversal.allow", "relay",
-    "reverse",
+    "reverse", if cfg!(unix) { "splice" } else { "reverse" },
 ];
 
 /// The contract this build answers.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`socket`] | bind, receive batches, send bursts, judge errors |
 //! | [`drive`] | the I/O thread: wait, read, timers, application, transmit |
+//! | [`tcp`] | TCP connections that an application hands to the thread |
 //! | [`waker`] | wake the I/O thread from other threads, once per nap |
 //! | [`relay`] | user-space links with rate, delay, queue, loss and cuts |
 
@@ -16,6 +17,7 @@ pub mod drive;
 mod poller;
 pub mod relay;
 pub mod socket;
+pub mod tcp;
 pub mod waker;
 
 pub use clock::Clock;

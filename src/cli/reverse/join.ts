@@ -4,7 +4,7 @@
  */
 import { connect } from 'node:net'
 import type { BidirectionalStream } from '../../index.ts'
-import { Bridge, cutSocket, NODE_TCP, reasonOf, TunnelCode } from '../../tunnel/inner.ts'
+import { cutSocket, join, NODE_TCP, reasonOf, TunnelCode } from '../../tunnel/inner.ts'
 import type { BridgeParts, BridgeReason, TcpSocket } from '../../tunnel/inner.ts'
 import { nowMs, within } from '../clock.ts'
 import type { TargetAddress } from './parse.ts'
@@ -82,11 +82,11 @@ export async function joinVisitor({ socket, open }: VisitorParts): Promise<Reque
 
 function joined(way: Way, startMs: number): Promise<RequestReport> {
   return new Promise((resolve) => {
-    const entry = { tunnel: null, id: 0, bytesUp: 0, bytesDown: 0 }
+    const entry: BridgeParts['entry'] = { tunnel: null, id: 0, bytesUp: 0, bytesDown: 0 }
     let reason: BridgeReason = 'end'
     const ledger = { opened: () => undefined, tell: () => undefined, ended: (_: unknown, how: BridgeReason) => { reason = how } }
     const onOver = (): void => resolve({ ok: reason === 'end', reason: reason === 'end' ? null : reason, why: null, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown, ms: nowMs() - startMs })
-    return new Bridge({ ...way, entry, ledger, onOver })
+    join({ ...way, seen: 0, entry, ledger, onOver })
   })
 }
 

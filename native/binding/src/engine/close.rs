@@ -57,6 +57,7 @@ impl Engine {
             self.tell(io, key, Event::Stream(event));
         }
         self.fill_complete(io, key);
+        self.part_splices(io, key);
         self.write_page(io, key);
         let Some(connection) = self.table.get_mut(key) else { return };
         let is_ours = matches!(connection.phase, Phase::Closing(_)) && info.by == ClosedBy::Local;

@@ -50,6 +50,9 @@ impl Engine {
                         machine.set_picker(Some(picker));
                     }
                 }
+                Command::Splice(start) => self.start_splice(io, *start),
+                Command::SpliceGo(id, bytes) => self.go_on_splice(id, bytes),
+                Command::SpliceCut(id) => self.cut_splice(io, id),
                 Command::Close => self.begin_ending(io),
             }
         }

@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use qbase::Timestamp;
+use qbase::{StreamId, Timestamp};
 use qconnection::{
     ConnectionHandle,
     connection::{HandshakeStep, PathTicket},
+    stream::Streams,
 };
 use qevent::DropCounters;
 
@@ -49,6 +50,8 @@ pub struct Connection {
     pub written: u64,
     /// Of those, bytes JavaScript knows to have left the send queues.
     pub told: u64,
+    /// Bytes that TCP connections wrote, on all streams.
+    pub spliced: u64,
     /// Streams that JavaScript knows it may open: bidirectional, unidirectional.
     pub limits: [u64; 2],
     /// The machine's and JavaScript's names of paths that were asked for; `None`: asked for by the options.
@@ -130,6 +133,7 @@ impl Connection {
             armed: 0,
             written: 0,
             told: 0,
+            spliced: 0,
             limits: [0; 2],
             tickets: Vec::new(),
             steps: Vec::new(),
@@ -169,6 +173,14 @@ impl Connection {
     pub const fn waits_for_room(&self) -> bool {
         let limit = self.settings.connection_send_buffer;
         self.armed > 0 || self.messages.wait_for_room() || self.written.saturating_sub(self.told) >= limit - limit / 4
+    }
+
+    /// Of the bytes that JavaScript wrote, those that left the send queues. What TCP connections wrote does not count.
+    #[must_use]
+    pub fn left(&self, streams: &Streams) -> u64 {
+        let spliced = self.streams.iter().filter(|(_, stream)| stream.splice.is_some());
+        let theirs: u64 = spliced.filter_map(|(id, _)| streams.send_progress(StreamId(*id))).map(|progress| progress.unsent).sum();
+        self.written.saturating_sub(streams.queued_bytes().saturating_sub(theirs))
     }
 
     /// The machine will tell of room for a stream.

@@ -11,6 +11,7 @@
 //! | `datagrams` | messages, both ways |
 //! | `raw` | datagrams that are no QUIC, both ways |
 //! | `migrate` | moves of paths |
+//! | `splice` | TCP connections joined to streams |
 //! | `nat`, `traversal` | what the endpoint and its connections do about NATs |
 //! | `remote` | addresses that may lie behind relays |
 //! | `paths`, `close`, `peer`, `early`, `trace` | facts as JSON |
@@ -43,6 +44,7 @@ mod plans;
 mod qlog;
 mod raw;
 mod remote;
+pub mod splice;
 mod stall;
 mod steps;
 mod stream;
@@ -101,6 +103,7 @@ pub struct Engine {
     /// Connections whose scheduler is asked later, each at most once.
     planners: Vec<u32>,
     raw: raw::RawQueue,
+    splices: splice::Splices,
     seen: nat::Seen,
     pages: pages::Schedule,
     pace: Pace,
@@ -164,6 +167,7 @@ impl Engine {
             closing: Vec::new(),
             planners: Vec::new(),
             raw: raw::RawQueue::default(),
+            splices: splice::Splices::default(),
             seen: nat::Seen::default(),
             pages: pages::Schedule::default(),
             pace: Pace::default(),
@@ -205,6 +209,7 @@ impl Engine {
         self.ask_planners(io);
         self.tell_raw(io);
         self.fill(io);
+        self.pump(io);
         self.hand_over_keylog();
         self.hand_over_logs(io);
         self.write_pages(io);

@@ -30,6 +30,8 @@ pub struct Stream {
     pub queued: bool,
     /// The machine will say when half of the send buffer is free.
     pub armed: bool,
+    /// Its bytes go to a TCP connection and not to JavaScript.
+    pub splice: Option<u32>,
 }
 
 /// Where the receiving part stands.
@@ -96,6 +98,27 @@ impl Stream {
         waited && self.receiving == Receiving::Open
     }
 
+    /// Bytes handed over.
+    #[must_use]
+    pub const fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The consumer took all bytes that were handed over.
+    #[must_use]
+    pub const fn is_consumed(&self) -> bool {
+        self.consumed == self.delivered
+    }
+
+    /// All bytes up to FIN were taken, by a TCP connection. Answers whether JavaScript is to be told.
+    pub const fn on_read_elsewhere(&mut self) -> bool {
+        let is_open = matches!(self.receiving, Receiving::Open);
+        if is_open {
+            self.receiving = Receiving::Read;
+        }
+        is_open
+    }
+
     /// JavaScript wants no more bytes.
     pub const fn on_stopped_here(&mut self) {
         self.receiving = Receiving::Over;
@@ -114,7 +137,7 @@ impl Stream {
 
     /// Hands the next piece over: bytes, the end, the reset, or for a new stream the news of it.
     pub fn hand_over(&mut self, key: u32, id: StreamId, machine: &mut Connection, out: &mut Outbox, allowance: Allowance) -> Next {
-        if !self.is_readable() {
+        if !self.is_readable() || self.splice.is_some() {
             return Next::Wait;
         }
         let room = match allowance {

@@ -11,6 +11,7 @@ use super::{
     Engine,
     connection::{Connection, Phase},
     remote::Addresses,
+    splice::Cut,
     stall::Expected,
     stream::{Allowance, Next, Stream},
 };
@@ -119,7 +120,10 @@ impl Engine {
                 self.hand_over(io, key, id);
             }
             events::Event::Stream(StreamEvent::Readable(id)) => {
-                if let Some(stream) = connection.streams.get_mut(&id.0)
+                let splice = connection.streams.get(&id.0).and_then(|stream| stream.splice);
+                if let Some(splice) = splice {
+                    self.splices.ready(splice);
+                } else if let Some(stream) = connection.streams.get_mut(&id.0)
                     && !stream.queued
                 {
                     stream.queued = true;
@@ -129,15 +133,20 @@ impl Engine {
             events::Event::Stream(StreamEvent::Writable(id)) => {
                 connection.disarm(id.0);
                 let machine = io.endpoint.connection(connection.handle);
-                if let (Some(stream), Some(machine)) = (connection.streams.get_mut(&id.0), machine) {
+                if let Some(splice) = connection.streams.get(&id.0).and_then(|stream| stream.splice) {
+                    self.splices.ready(splice);
+                } else if let (Some(stream), Some(machine)) = (connection.streams.get_mut(&id.0), machine) {
                     stream.on_room(key, id, machine.stream_facts(), &mut self.out);
                 }
             }
             events::Event::Stream(StreamEvent::Finished(id)) => self.tell_sent(key, id, Record::new(Kind::Finished, key)),
             events::Event::Stream(StreamEvent::Stopped { id, code }) => {
+                self.cut(key, id, Cut::Sending);
                 self.tell_sent(key, id, Record::new(Kind::Stopped, key).code(code));
             }
             events::Event::Stream(StreamEvent::Reset { id, code }) => {
+                self.cut(key, id, Cut::Receiving);
+                let Some(connection) = self.table.get_mut(key) else { return };
                 let out = &mut self.out;
                 connection.change(id.0, |stream| stream.on_reset(key, id, code, out));
             }
@@ -151,6 +160,14 @@ impl Engine {
             events::Event::EarlyData(status) => self.tell_early(io, key, status),
             events::Event::Traversal(news) => self.tell_traversal(io, key, &news),
             events::Event::VerdictWanted { chain } => self.ask_for_verdict(io, key, &chain),
+        }
+    }
+
+    /// A part of a stream has ended that a TCP connection used.
+    fn cut(&mut self, key: u32, id: StreamId, cut: Cut) {
+        let stream = self.table.get(key).and_then(|connection| connection.streams.get(&id.0));
+        if let Some(splice) = stream.and_then(|stream| stream.splice) {
+            self.splices.on_cut(splice, cut);
         }
     }
 
@@ -191,11 +208,12 @@ impl Engine {
         let size = if connection.is_usable(machine) { machine.max_datagram_size() } else { 0 };
         connection.messages.tell_room(key, size, machine, &mut self.out);
         let streams = machine.stream_facts();
-        let acknowledged = connection.written.saturating_sub(streams.unacked_bytes());
+        let acknowledged = connection.written.saturating_add(connection.spliced).saturating_sub(streams.unacked_bytes());
         connection.sending.look(io.now, acknowledged, Expected::of(streams.unacked_bytes()));
         connection.receiving.look(io.now, streams.received_bytes(), Expected::of(connection.unfinished));
-        let left = connection.written.saturating_sub(streams.queued_bytes());
-        if left.saturating_sub(connection.told) >= (connection.settings.connection_send_buffer / 4).max(1) {
+        let quarter = (connection.settings.connection_send_buffer / 4).max(1);
+        let left = if connection.written.saturating_sub(connection.told) < quarter { connection.told } else { connection.left(streams) };
+        if left.saturating_sub(connection.told) >= quarter {
             connection.told = left;
             self.out.push(Record::new(Kind::ConnectionWritable, key).number(left));
         }

@@ -125,7 +125,8 @@ impl Transport {
             bidirectional_streams: limits.bidirectional_streams.unwrap_or(default.bidirectional_streams),
             unidirectional_streams: limits.unidirectional_streams.unwrap_or(default.unidirectional_streams),
             send_buffer: usize::try_from(limits.send_buffer_bytes).unwrap_or(usize::MAX),
-            connection_send_buffer: usize::try_from(limits.connection_send_buffer_bytes).unwrap_or(usize::MAX),
+            // JavaScript fills the first half, which it counts by itself; TCP connections joined to streams go into what is left up to there.
+            connection_send_buffer: usize::try_from(limits.connection_send_buffer_bytes.saturating_mul(2)).unwrap_or(usize::MAX),
             max_datagram_frame: self.max_datagram_frame_bytes.unwrap_or(default.max_datagram_frame),
             congestion: self.algorithm()?,
             ack_frequency: self.ack_frequency.unwrap_or(default.ack_frequency),

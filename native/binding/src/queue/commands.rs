@@ -4,7 +4,10 @@
 //! becomes one of its own, and neither is copied again before it is sent. Small chunks are copied once more by the
 //! machine into its own blocks, so that a few bytes do not keep a large arena alive. Never knows connections.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use qconnection::path::scheduler::Picker;
@@ -14,6 +17,7 @@ use super::{
     layout::{self, FIN, TAIL, Verb, WORDS},
 };
 use crate::{
+    engine::splice::SpliceCounters,
     error::NativeError,
     lock::{Lock, lock},
     messages::orders::{Admit, Order, Question},
@@ -42,8 +46,29 @@ pub enum Command {
     Question(u32, Question, Answer),
     /// Asks for every burst of a connection from now on.
     Picker(u32, Box<dyn Picker>),
+    /// Joins a TCP connection and a stream.
+    Splice(Box<SpliceStart>),
+    /// What JavaScript had got of the stream, to be written to TCP first.
+    SpliceGo(u32, Vec<u8>),
+    /// Lets the TCP connection of a splice go.
+    SpliceCut(u32),
     /// Closes the endpoint.
     Close,
+}
+
+/// A TCP connection and the stream it is joined to.
+#[derive(Debug)]
+pub struct SpliceStart {
+    /// JavaScript's name for the pair.
+    pub id: u32,
+    /// The connection.
+    pub key: u32,
+    /// The stream's id.
+    pub stream: u64,
+    /// Connected.
+    pub tcp: TcpStream,
+    /// To be counted in.
+    pub counters: Arc<SpliceCounters>,
 }
 
 /// Something to do with one stream.

@@ -50,6 +50,8 @@ pub enum Kind {
     DatagramRoom = 10,
     /// A datagram that is no QUIC.
     Raw = 11,
+    /// What became of a TCP connection that is joined to a stream.
+    Splice = 12,
     /// JSON of an event.
     Event = 16,
     /// JSON of a burst or of a silence.

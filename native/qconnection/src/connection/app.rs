@@ -64,6 +64,14 @@ impl Connection {
         self.streams.accept(direction)
     }
 
+    /// How many of `wanted` bytes a stream's send buffer has room for; fewer: an event tells when half of it is free.
+    ///
+    /// # Errors
+    /// The stream cannot be written.
+    pub fn room(&mut self, stream: StreamId, wanted: usize) -> Result<usize, WriteError> {
+        self.streams.room(stream, wanted)
+    }
+
     /// Copies bytes into a stream's send buffer; returns how many were taken.
     ///
     /// # Errors
@@ -127,6 +135,14 @@ impl Connection {
     /// As [`Connection::read`].
     pub fn peek(&mut self, stream: StreamId) -> Result<&[u8], ReadError> {
         self.streams.peek(stream)
+    }
+
+    /// As [`Connection::peek`], in as many pieces as they lie in.
+    ///
+    /// # Errors
+    /// As [`Connection::read`].
+    pub fn peek_all(&mut self, stream: StreamId) -> Result<impl Iterator<Item = &[u8]>, ReadError> {
+        self.streams.peek_all(stream)
     }
 
     /// Moves past bytes seen by [`Connection::peek`]; the peer gets credit for them.

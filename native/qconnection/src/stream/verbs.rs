@@ -97,6 +97,14 @@ impl Streams {
         Some(StreamId::new(self.config.role.peer(), direction, index))
     }
 
+    /// How many of `wanted` bytes [`Streams::write`] would take now; fewer count as a write that was cut short.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn room(&mut self, id: StreamId, wanted: usize) -> Result<usize, WriteError> {
+        self.admit_write(id, wanted).map(|(_, len)| len)
+    }
+
     /// Copies bytes into the send buffer and answers how many were taken: fewer than offered when the buffer of the
     /// stream or of the connection is full. [`StreamEvent::Writable`] tells when half of it is free again.
     ///
@@ -216,6 +224,14 @@ impl Streams {
     /// As [`Streams::read`].
     pub fn peek(&mut self, id: StreamId) -> Result<&[u8], ReadError> {
         self.ordered_part(id).map(|(_, recv)| recv.buffer.front())
+    }
+
+    /// As [`Streams::peek`], with what lies in the blocks behind, block by block.
+    ///
+    /// # Errors
+    /// As [`Streams::read`].
+    pub fn peek_all(&mut self, id: StreamId) -> Result<impl Iterator<Item = &[u8]>, ReadError> {
+        self.ordered_part(id).map(|(_, recv)| recv.buffer.fronts())
     }
 
     /// Moves past `len` bytes that [`Streams::peek`] showed; more than are readable counts as all of them.

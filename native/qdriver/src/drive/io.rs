@@ -15,7 +15,10 @@ use super::{
     sockets::SocketFacts,
     stats::DriverStatistics,
 };
-use crate::socket::{BindError, SocketConfig, Stop};
+use crate::{
+    socket::{BindError, SocketConfig, Stop},
+    tcp::Tcp,
+};
 
 /// The program's side of the I/O thread.
 pub trait Application<M: Machine = Endpoint>: Send + 'static {
@@ -40,6 +43,11 @@ pub trait Outside<M: Machine> {
 
     /// Closes the socket bound to `local`; `false`: there is none. Bursts that waited for it are cancelled in `machine`.
     fn unbind(&mut self, local: SocketAddr, machine: &mut M, now: Timestamp) -> bool;
+
+    /// As [`Io::with_tcp`].
+    fn tcp(&mut self) -> Option<Tcp<'_>> {
+        None
+    }
 
     /// All sockets.
     fn sockets(&self) -> Box<dyn Iterator<Item = SocketFacts> + '_>;
@@ -116,6 +124,11 @@ impl<M: Machine> Io<'_, M> {
     /// Asks for a turn at `at` at the latest; replaces an earlier wish, holds for one turn.
     pub const fn wake_at(&mut self, at: Timestamp) {
         self.wishes.wake_at = Some(at);
+    }
+
+    /// The machine, and the TCP connections of this thread beside it; `None`: this driver has no thread of its own.
+    pub fn with_tcp(&mut self) -> (&mut M, Option<Tcp<'_>>) {
+        (self.endpoint, self.outside.tcp())
     }
 
     /// Counters of the driver.

@@ -12,12 +12,16 @@ use super::{
     machine::Machine,
     sockets::{SocketFacts, Sockets},
 };
-use crate::socket::{BindError, Parcel, SocketConfig};
+use crate::{
+    socket::{BindError, Parcel, SocketConfig},
+    tcp::{Tcp, TcpConnections},
+};
 
 /// Real sockets and the selector that watches them.
 pub(super) struct Kernel<'a, B> {
     pub(super) sockets: &'a mut Sockets<B>,
     pub(super) registry: &'a Registry,
+    pub(super) tcp: &'a mut TcpConnections,
 }
 
 impl<M: Machine> Outside<M> for Kernel<'_, M::Burst> {
@@ -35,6 +39,10 @@ impl<M: Machine> Outside<M> for Kernel<'_, M::Burst> {
             machine.on_submitted(&held.burst, 0, now);
         }
         true
+    }
+
+    fn tcp(&mut self) -> Option<Tcp<'_>> {
+        Some(Tcp::new(self.tcp, self.registry))
     }
 
     fn sockets(&self) -> Box<dyn Iterator<Item = SocketFacts> + '_> {

@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     poller::{self, Poller},
     socket::{Hearing, ReceiveArena, Sent, Stop, receive},
+    tcp::TcpConnections,
     waker::Waker,
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Loop<M: Machine, A> {
     machine: M,
     application: A,
     sockets: Sockets<M::Burst>,
+    /// Connections that the application has handed over.
+    tcp: TcpConnections,
     failures: Failures<M::Burst>,
     poller: Poller,
     waker: Waker,
@@ -80,6 +83,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
             machine,
             application,
             sockets,
+            tcp: TcpConnections::default(),
             failures: Failures::new(),
             poller,
             waker,
@@ -134,7 +138,9 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
         self.waker.gate().rise();
         self.now = self.clock.now();
         for event in self.poller.events() {
-            note(&mut self.sockets, event);
+            if !self.tcp.note(event) {
+                note(&mut self.sockets, event);
+            }
         }
         Ok(())
     }
@@ -222,7 +228,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
 
     fn call_application(&mut self) {
         self.wishes = Wishes::default();
-        let mut kernel = Kernel { sockets: &mut self.sockets, registry: self.poller.registry() };
+        let mut kernel = Kernel { sockets: &mut self.sockets, registry: self.poller.registry(), tcp: &mut self.tcp };
         let mut io = Io {
             endpoint: &mut self.machine,
             now: self.now,
@@ -236,7 +242,7 @@ impl<M: Machine, A: Application<M>> Loop<M, A> {
     }
 
     fn serve_wishes(&mut self) -> Served {
-        let mut kernel = Kernel { sockets: &mut self.sockets, registry: self.poller.registry() };
+        let mut kernel = Kernel { sockets: &mut self.sockets, registry: self.poller.registry(), tcp: &mut self.tcp };
         serve(&mut self.machine, &mut kernel, self.now)
     }
 

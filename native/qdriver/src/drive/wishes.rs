@@ -57,6 +57,7 @@ mod tests {
         drive::{Application, BELL, Departure, Io, Received, SendFailure, SocketId, kernel::Kernel, sockets::Sockets, turn::Loop},
         poller::Poller,
         socket::SocketConfig,
+        tcp::TcpConnections,
         waker::Waker,
     };
 
@@ -130,7 +131,7 @@ mod tests {
 
         fn serve(&mut self) -> Served {
             let Self { poll, sockets, machine, .. } = self;
-            serve(machine, &mut Kernel { sockets, registry: poll.registry() }, Timestamp::ZERO)
+            serve(machine, &mut Kernel { sockets, registry: poll.registry(), tcp: &mut TcpConnections::default() }, Timestamp::ZERO)
         }
 
         fn open(&mut self, beside: SocketAddr, port: u16) -> Option<SocketAddr> {

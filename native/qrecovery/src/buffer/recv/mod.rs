@@ -142,6 +142,18 @@ impl RecvBuffer {
         block.bytes().get(start..start.saturating_add(len)).unwrap_or_default()
     }
 
+    /// As [`Self::front`], with what lies in the blocks behind it, block by block; at least one piece, perhaps empty.
+    pub fn fronts(&self) -> impl Iterator<Item = &[u8]> {
+        let first = self.front();
+        let mut left = self.readable().saturating_sub(first.len() as u64);
+        let behind = self.blocks.slots.iter().skip(1).map_while(move |slot| {
+            let len = left.min(BLOCK) as usize;
+            left = left.saturating_sub(len as u64);
+            slot.as_ref().and_then(|block| block.bytes().get(..len)).filter(|piece| !piece.is_empty())
+        });
+        std::iter::once(first).chain(behind)
+    }
+
     /// Takes bytes in order into `out` and answers how many.
     pub fn read(&mut self, out: &mut [u8], pool: &mut BufferPool) -> usize {
         let mut done: usize = 0;
