@@ -79,19 +79,23 @@ describe.skipIf(!MODULE_BUILT)('hosts and routers', () => {
     })
   })
 
-  it('lose a path whose interface goes down, and hear of it by an error of the socket', async () => {
+  it('attack J6: lose a path whose interface goes down, and hear of it by an error of the socket within a second', async () => {
     const pair = World.pair([{ delayMs: 5, rateBitsPerSec: 20e6 }, { delayMs: 5, rateBitsPerSec: 20e6 }])
-    const [bytes, states] = await withPair(pair, async ({ world, near, far, links }) => {
+    const [bytes, states, noticed] = await withPair(pair, async ({ world, near, far, links }) => {
       await near.paths.ready()
-      world.at(world.nowMs + 100, () => links[0]?.a.setUp(false))
+      const down = world.nowMs + 100
+      const noticed: number[] = []
+      near.paths.events$.subscribe(({ path, type }) => path === 0 && type === 'send-error' && noticed.push(world.nowMs - down))
+      world.at(down, () => links[0]?.a.setUp(false))
       const bytes = await transfer(near, far, 2_000_000)
-      return [bytes, [...near.paths].map((path) => path.facts.suspect)]
+      return [bytes, [...near.paths].map((path) => path.facts.suspect), noticed]
     })
+    expect(noticed[0]).toBeLessThanOrEqual(1000)
     expect(bytes).toBe(2_000_000)
     expect(states[1]).toBe(false)
   })
 
-  it('go on from a new address when the old one is gone', async () => {
+  it('attack J6: go on from a new address when the old one is gone', async () => {
     const [bytes, remote] = await connected([{ delayMs: 5 }], async ({ near, far, links }) => {
       await near.confirmed
       expect(links[0]?.a.renumber()).toBe('10.0.1.3')

@@ -66,6 +66,45 @@ fn who_is_accepted_late_is_connected_as_if_at_once() -> Result<(), Failure> {
     Ok(())
 }
 
+/// attacks B5: any verdict, and any second one, at once, late, or when nobody is there any more.
+#[test]
+fn attack_b5_a_verdict_that_comes_twice_or_too_late_finds_nothing_and_leaves_nothing() -> Result<(), Failure> {
+    type Verdict = fn(&mut Crowd, AttemptId) -> bool;
+    let verdicts: [Verdict; 4] = [
+        |crowd, id| crowd.server.accept_attempt(crowd.now, id, None).is_some(),
+        |crowd, id| {
+            crowd.server.refuse_attempt(crowd.now, id);
+            false
+        },
+        |crowd, id| {
+            crowd.server.ignore_attempt(id);
+            false
+        },
+        |crowd, id| crowd.server.retry_attempt(crowd.now, id).is_some(),
+    ];
+    for (number, first) in verdicts.iter().enumerate() {
+        for second in &verdicts {
+            let mut crowd = asking()?;
+            let (_, attempt) = attempt(&mut crowd, 1)?;
+            assert_eq!(first(&mut crowd, attempt.id), number == 0);
+            assert!(!second(&mut crowd, attempt.id) && !second(&mut crowd, AttemptId(attempt.id.0 + 7)), "a second verdict finds nothing");
+            crowd.pump(Ears::Open);
+            assert!(!second(&mut crowd, attempt.id));
+        }
+        // Late: nobody decided for longer than an attempt waits; and for a client that has gone meanwhile.
+        for wait in [secs(6), secs(4)] {
+            let mut crowd = asking()?;
+            let (_, attempt) = attempt(&mut crowd, 1)?;
+            crowd.wait(wait, Ears::Deaf);
+            first(&mut crowd, attempt.id);
+            crowd.wait(secs(60), Ears::Deaf);
+            let left = crowd.server.statistics();
+            assert_eq!((left.connections, left.half_open, left.routes, left.pool_bytes_used, left.windows_reserved), (0, 0, 0, 0, 0), "verdict {number} after {wait:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn who_is_refused_hears_so_at_once_and_again() -> Result<(), Failure> {
     let mut crowd = asking()?;

@@ -93,7 +93,7 @@ fn a_close_of_the_application_is_hidden_until_there_are_1rtt_keys() -> Result<()
 
 /// Shows 9000-12.3-3.
 #[test]
-fn a_connection_whose_packet_numbers_are_used_up_ends_without_a_word() -> Result<(), Failure> {
+fn attack_c14_a_connection_whose_packet_numbers_are_used_up_ends_without_a_word() -> Result<(), Failure> {
     let mut setup = Setup::single_path();
     setup.server.last_packet_number = Some(100);
     setup.parameters.initial_max_streams_uni = 1_000;

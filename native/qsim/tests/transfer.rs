@@ -1,5 +1,7 @@
 //! Streams over one path: exact bytes at every loss, flow control, outages, the end (RFC 9000 §2 to §4, §10; attacks J).
 
+use std::time::Duration;
+
 use qbase::{Direction, Role, limits};
 use qconnection::{TransportConfig, connection::events::ClosedBy};
 use qsim::{
@@ -55,10 +57,10 @@ fn a_bulk_transfer_fills_its_link() -> Result<(), Failure> {
 }
 
 #[test]
-fn transfers_complete_at_every_loss_up_to_half() -> Result<(), Failure> {
-    for_each_seed(0..64, |seed| {
-        let share = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5][seed as usize % 8];
-        let loss = if seed / 8 % 2 == 0 { LossModel::Independent(share) } else { LossModel::bursty(share, 4.0) };
+fn attack_j1_transfers_complete_at_every_loss_up_to_half() -> Result<(), Failure> {
+    for_each_seed(0..72, |seed| {
+        let share = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5][seed as usize % 9];
+        let loss = if seed / 9 % 2 == 0 { LossModel::Independent(share) } else { LossModel::bursty(share, 4.0) };
         let len = if share > 0.2 { 20_000 } else { 100_000 };
         let mut pair = Pair::new(patient(PairConfig::new(seed, vec![delay(15).losing(loss)])))?;
         pair.client_mut().traffic_mut().send(Bidirectional, len);
@@ -68,16 +70,18 @@ fn transfers_complete_at_every_loss_up_to_half() -> Result<(), Failure> {
 }
 
 #[test]
-fn transfers_survive_reordering_duplicates_and_jitter() -> Result<(), Failure> {
+fn attack_j2_transfers_survive_reordering_duplicates_jitter_and_damage() -> Result<(), Failure> {
     for_each_seed(0..64, |seed| {
         let probability = (seed % 8) as f64 / 7.0;
         let shape = LinkShape {
             jitter: ms(seed % 20),
             duplicate: (seed % 5) as f64 / 4.0,
             reorder: Some(Reorder { probability, by: ms(1 + seed % 90) }),
+            corrupt: (seed / 8 % 3) as f64 / 10.0,
+            truncate: (seed / 24) as f64 / 10.0,
             ..delay(15)
         };
-        let mut pair = Pair::new(PairConfig::new(seed, vec![shape]))?;
+        let mut pair = Pair::new(patient(PairConfig::new(seed, vec![shape])))?;
         pair.client_mut().traffic_mut().send(Unidirectional, 200_000);
         pair.server_mut().traffic_mut().send(Unidirectional, 100_000);
         pair.run_until_delivered(secs(120)).map(|_| ())
@@ -85,7 +89,7 @@ fn transfers_survive_reordering_duplicates_and_jitter() -> Result<(), Failure> {
 }
 
 #[test]
-fn tiny_queues_slow_rates_and_rate_steps_only_take_longer() -> Result<(), Failure> {
+fn attack_j4_tiny_queues_slow_rates_and_rate_steps_only_take_longer() -> Result<(), Failure> {
     for (rate, bytes, len) in [(10_000, 3_000, 5_000), (200_000, 2_400, 50_000), (5_000_000, 2_400, 500_000)] {
         let shape = LinkShape { queue: Queue::TailDrop { bytes }, ..delay(10) }.at_rate(rate);
         let mut pair = Pair::new(patient(PairConfig::new(rate, vec![shape.clone()])))?;
@@ -98,7 +102,7 @@ fn tiny_queues_slow_rates_and_rate_steps_only_take_longer() -> Result<(), Failur
 }
 
 #[test]
-fn a_delay_spike_closes_nothing() -> Result<(), Failure> {
+fn attack_j3_a_delay_spike_closes_nothing() -> Result<(), Failure> {
     let mut pair = Pair::new(PairConfig::new(1, vec![delay(10)]))?;
     pair.client_mut().traffic_mut().send(Unidirectional, 3_000_000);
     let spike = Action::Set(FIRST, Box::new(delay(5_000)), Directions::Both);
@@ -106,6 +110,42 @@ fn a_delay_spike_closes_nothing() -> Result<(), Failure> {
     let over = Action::Set(FIRST, Box::new(delay(10)), Directions::Both);
     pair.plan(When::At(qsim::Clock::START + secs(3)), over);
     pair.run_until_delivered(secs(60)).map(|_| ())
+}
+
+/// attacks J3: from a tenth of a millisecond to two seconds, the ways there and back unlike, and jitter of half the delay.
+#[test]
+fn attack_j3_any_round_trip_and_unlike_ways_carry_everything_and_close_nothing() -> Result<(), Failure> {
+    for (there, back) in [(50, 50), (500, 20_000), (50_000, 1_000), (400_000, 100_000), (1_000_000, 1_000_000)] {
+        let way = |micros: u64| LinkShape { jitter: Duration::from_micros(micros / 2), ..LinkShape::delayed(Duration::from_micros(micros)) };
+        let mut pair = Pair::new(PairConfig::new(there, vec![way(there)]))?;
+        pair.plan(When::At(qsim::Clock::START), Action::Set(FIRST, Box::new(way(back)), Directions::BToA));
+        pair.client_mut().traffic_mut().send(Bidirectional, 300_000);
+        pair.server_mut().traffic_mut().reply_with(300_000);
+        pair.run_until_delivered(secs(60))?;
+        let statistics = pair.client().connection().map(qconnection::Connection::statistics).unwrap_or_default();
+        assert!(statistics.packets_lost <= statistics.packets_sent / 4, "{there} and {back} us: {statistics:?}");
+    }
+    Ok(())
+}
+
+/// attacks J14: a process that gets no CPU for half a second reads what has come before its timers ring: nothing is taken for lost.
+#[test]
+fn attack_j14_half_a_second_without_cpu_is_no_storm_of_losses() -> Result<(), Failure> {
+    for role in [Role::Client, Role::Server] {
+        let shape = LinkShape { queue: Queue::TailDrop { bytes: 50_000_000 }, ..delay(10) }.at_rate(100_000_000);
+        let mut pair = Pair::new(PairConfig::new(1, vec![shape]))?;
+        pair.client_mut().traffic_mut().send(Unidirectional, 30_000_000);
+        for _ in 0..3 {
+            pair.run_for(ms(400))?;
+            pair.stall(role, ms(500));
+            pair.run_for(ms(500))?;
+        }
+        pair.run_until_delivered(secs(10))?;
+        let statistics = pair.client().connection().map(qconnection::Connection::statistics).unwrap_or_default();
+        assert!(statistics.packets_lost <= statistics.packets_sent / 500, "{role:?}: {statistics:?}");
+        assert!(pair.elapsed() < secs(3) + ms(1_500) + ms(1_000), "{role:?}: {:?}", pair.elapsed());
+    }
+    Ok(())
 }
 
 #[test]
@@ -122,7 +162,7 @@ fn a_reader_who_stops_stops_the_sender() -> Result<(), Failure> {
 }
 
 #[test]
-fn an_outage_shorter_than_the_idle_timeout_is_survived() -> Result<(), Failure> {
+fn attack_j5_an_outage_shorter_than_the_idle_timeout_is_survived() -> Result<(), Failure> {
     for outage in [1, 5, 29] {
         let mut pair = Pair::new(PairConfig::new(outage, vec![delay(10).at_rate(20_000_000)]))?;
         pair.client_mut().traffic_mut().send(Unidirectional, 4_000_000);
@@ -139,7 +179,7 @@ fn an_outage_shorter_than_the_idle_timeout_is_survived() -> Result<(), Failure> 
 }
 
 #[test]
-fn a_longer_outage_is_an_idle_timeout_on_both_ends() -> Result<(), Failure> {
+fn attack_j5_a_longer_outage_is_an_idle_timeout_on_both_ends() -> Result<(), Failure> {
     let mut pair = Pair::new(PairConfig::new(1, vec![delay(10)]))?;
     pair.client_mut().traffic_mut().send(Unidirectional, 100_000_000);
     pair.run_until(|pair| pair.server().traffic().received() > 1_000_000, secs(5))?;

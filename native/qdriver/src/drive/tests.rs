@@ -106,7 +106,7 @@ fn a_full_socket_keeps_its_bursts_and_blocks_no_other_socket() {
 }
 
 #[test]
-fn a_burst_refused_for_want_of_buffers_goes_out_after_rests() {
+fn attack_j7_a_burst_refused_for_want_of_buffers_goes_out_after_rests() {
     let mut bench = Bench::new(1);
     let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let (from, to) = (bench.local(0), sink.local_addr().expect("address"));
@@ -119,7 +119,7 @@ fn a_burst_refused_for_want_of_buffers_goes_out_after_rests() {
 }
 
 #[test]
-fn a_failing_way_is_reported_and_the_next_burst_still_goes() {
+fn attack_j7_a_failing_way_is_reported_and_the_next_burst_still_goes() {
     for (errno, failure) in [
         (libc::ENETUNREACH, SendFailure::Unreachable),
         (libc::EHOSTUNREACH, SendFailure::HostUnreachable),

@@ -189,7 +189,7 @@ mod tests {
 
     /// attacks J8, A24: what an earlier datagram met is no reason not to send a later one elsewhere.
     #[test]
-    fn a_word_about_one_address_does_not_stop_what_goes_to_another() {
+    fn attack_j8_a_word_about_one_address_does_not_stop_what_goes_to_another() {
         let listener = UdpSocket::bind("127.0.0.1:0").expect("bind");
         let mut socket = Socket::bind(&SocketConfig::new("127.0.0.1:0".parse().expect("address"))).expect("bind");
         socket.hear(Hearing::On);

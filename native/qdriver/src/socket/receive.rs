@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_train_with_a_short_last_datagram_is_split_right() {
+    fn attack_j8_a_train_with_a_short_last_datagram_is_split_right() {
         assert_eq!(split(2_500, 1_200), [1_200, 1_200, 100]);
     }
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_the_buffer_is_cut() {
+    fn attack_j8_a_length_beyond_the_buffer_is_cut() {
         assert_eq!(split(MESSAGE_BYTES * 2, 0), [MESSAGE_BYTES]);
     }
 

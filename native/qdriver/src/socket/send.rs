@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gso_call_refused_by_the_device_goes_singly_at_once_and_for_ever() {
+    fn attack_j7_a_gso_call_refused_by_the_device_goes_singly_at_once_and_for_ever() {
         for errno in [libc::EIO, libc::EINVAL] {
             let mut outlet = Scripted::new([Err(errno)], [Ok(20), Ok(20)]);
             let mut sender = Sender::new(Batching::Gso);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_to_wait_for() {
+    fn attack_j7_refusals_say_what_to_wait_for() {
         type Expected = fn(&Stop) -> bool;
         let cases: [(i32, Expected); 6] = [
             (libc::EAGAIN, |stop| matches!(stop, Stop::Full)),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_beyond_the_kernels_bounds_is_never_one_gso_call() {
+    fn attack_j9_a_burst_beyond_the_kernels_bounds_is_never_one_gso_call() {
         let bytes = vec![0; 66 * 100];
         let mut too_many = burst(&bytes);
         too_many.segment_size = 100;

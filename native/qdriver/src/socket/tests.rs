@@ -37,7 +37,7 @@ fn a_burst_of_64_segments_fits_one_send() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_kernel_that_refuses_gso_gets_single_segments_in_the_same_call() {
+fn attack_j9_a_kernel_that_refuses_gso_gets_single_segments_in_the_same_call() {
     let mut pair = Pair::new(any_v4());
     assert_eq!(pair.sender.batching(), Batching::Gso);
     pair.sender.refuse_gso_in_kernel();
@@ -189,7 +189,7 @@ fn one_port_serves_both_families() {
 }
 
 #[test]
-fn tiny_kernel_buffers_are_reported_and_still_carry_datagrams() {
+fn attack_j10_tiny_kernel_buffers_are_reported_and_still_carry_datagrams() {
     let buffers = BufferSizes { send: 4_096, receive: 4_096 };
     let config = SocketConfig { buffers, ..SocketConfig::new(any_v4()) };
     let receiver = Socket::bind(&config).expect("bind");
@@ -199,7 +199,7 @@ fn tiny_kernel_buffers_are_reported_and_still_carry_datagrams() {
 }
 
 #[test]
-fn a_tiny_send_buffer_still_takes_the_longest_burst() {
+fn attack_j10_a_tiny_send_buffer_still_takes_the_longest_burst() {
     let buffers = BufferSizes { send: 4_096, ..BufferSizes::default() };
     for batching in [Batching::Gso, Batching::Messages] {
         let sender = Socket::bind(&SocketConfig { buffers, ..SocketConfig::new(any_v4()) }).expect("bind");

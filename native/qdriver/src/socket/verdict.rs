@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_of_the_attack_table_has_its_verdict() {
+    fn attack_j7_every_error_of_the_attack_table_has_its_verdict() {
         let table = [
             (libc::EAGAIN, Verdict::Full),
             (libc::EWOULDBLOCK, Verdict::Full),

@@ -27,7 +27,7 @@ use crate::{
     failure::{Failure, Fault},
     host::Host,
     link::{Directions, LinkDirection, LinkShape},
-    network::{LinkId, Network},
+    network::{Arrival, LinkId, Network},
     pattern::Pattern,
     random::Random,
     script::{Action, Script, When},
@@ -63,6 +63,9 @@ pub struct Pair {
     listening: ServerConfig,
     /// Steps since time last moved.
     spin: u32,
+    /// A host whose process gets no CPU until then, and what came for it meanwhile.
+    stalled: Option<(Role, Timestamp)>,
+    backlog: Vec<Arrival>,
 }
 
 impl Pair {
@@ -102,6 +105,8 @@ impl Pair {
             paths,
             listening,
             spin: 0,
+            stalled: None,
+            backlog: Vec::new(),
         };
         if let Some(wrong_way) = wrong_way {
             let polarity = || Polarity { alpn: ALPN.to_vec(), wrong_way };
@@ -248,6 +253,11 @@ impl Pair {
         self.network.restore(self.clock.now(), link, Directions::Both);
     }
 
+    /// The process of one end gets no CPU for so long: datagrams wait in its sockets, and its timers are late.
+    pub fn stall(&mut self, role: Role, time: Duration) {
+        self.stalled = Some((role, self.clock.now() + time));
+    }
+
     /// Another shape for both ways of a link, from now on.
     pub fn set(&mut self, link: LinkId, shape: &LinkShape) {
         self.network.set(self.clock.now(), link, shape, Directions::Both);
@@ -335,10 +345,11 @@ impl Pair {
     /// The next thing that can happen; the present instant when somebody used a host since its last turn.
     #[must_use]
     pub fn next_event(&self) -> Option<Timestamp> {
-        if self.client.is_stirred() || self.server.is_stirred() {
+        let awake = |host: &&Host| self.stalled.is_none_or(|(role, _)| role != host.role());
+        if [&self.client, &self.server].iter().filter(|host| awake(host)).any(|host| host.is_stirred()) {
             return Some(self.clock.now());
         }
-        let timer = |host: &Host| host.next_timer().map(|(at, _)| at);
+        let timer = |host: &Host| if awake(&host) { host.next_timer().map(|(at, _)| at) } else { self.stalled.map(|(_, until)| until) };
         let timers = Timestamp::earliest(timer(&self.client), timer(&self.server));
         Timestamp::earliest(timers, Timestamp::earliest(self.network.next_event(), self.script.next()))
     }
@@ -377,11 +388,17 @@ impl Pair {
 
     /// Hands over what has arrived.
     fn deliver(&mut self, now: Timestamp) {
-        while let Some(mut arrival) = self.network.pop_arrival(now) {
+        self.stalled = self.stalled.filter(|(_, until)| now < *until);
+        let mut late = std::mem::take(&mut self.backlog).into_iter();
+        while let Some(mut arrival) = late.next().or_else(|| self.network.pop_arrival(now)) {
             let role = match arrival.direction {
                 LinkDirection::AToB => Role::Server,
                 LinkDirection::BToA => Role::Client,
             };
+            if self.stalled.is_some_and(|(stalled, _)| stalled == role) {
+                self.backlog.push(arrival);
+                continue;
+            }
             self.host_mut(role).receive(now, arrival.four_tuple, arrival.ecn, &mut arrival.bytes);
             self.network.recycle(arrival.bytes);
         }
@@ -390,8 +407,9 @@ impl Pair {
     /// A turn for both ends.
     fn poll_hosts(&mut self) -> Result<(), Failure> {
         let now = self.clock.now();
-        let Self { client, server, network, pattern, .. } = self;
-        let turns = client.turn(now, pattern, network).and_then(|()| server.turn(now, pattern, network));
+        let Self { client, server, network, pattern, stalled, .. } = self;
+        let awake = |host: &Host| stalled.is_none_or(|(role, _)| role != host.role());
+        let turns = [client, server].into_iter().filter(|host| awake(host)).try_for_each(|host| host.turn(now, pattern, network));
         turns.map_err(|fault| self.failure(&fault))
     }
 
