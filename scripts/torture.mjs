@@ -11,6 +11,7 @@ const KINDS = {
   model: { what: 'random lives of connections and streams', runs: 10_000, file: 'test/life/model.test.ts' },
   streams: { what: 'streams on one connection', runs: 100_000, file: 'test/life/leaks.test.ts', name: 'attack K7' },
   cycles: { what: 'connections that come and go', runs: 10_000, file: 'test/life/leaks.test.ts', name: 'attack I8' },
+  reverse: { what: 'reverse connections that come and go', runs: 10_000, file: 'test/reverse/cycles.test.ts' },
   exits: { what: 'processes and threads that end at random instants', runs: 300, file: 'test/native/exit.test.ts' },
   values: { what: 'native calls with nonsense', runs: 100_000, file: 'test/native/module.test.ts', name: 'attack I9' },
   idle: { what: 'idle connections, both ends in one process', runs: 10_000, file: 'test/life/peers.test.ts', name: 'attack K6' },

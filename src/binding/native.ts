@@ -71,7 +71,7 @@ export const DataFlag = {
 
 /** JavaScript to native: kinds that `flush` takes. */
 export const Command = {
-  /** a = stream; the next stream of its direction (ids without gaps, within `STREAMS`). c = urgency | incremental << 8. Comes before any other command for it. */
+  /** a = stream; the next stream of its direction (ids without gaps, within `STREAMS`). c = urgency | incremental << 8 | told << 9. `told`: the first acknowledgement of its bytes comes as WRITABLE (feature `acknowledged`). Comes before any other command for it. */
   OPEN: 1,
   /** a = stream; payload = bytes to send (0 with `FIN` alone); flags: `WriteFlag`. */
   WRITE: 2,

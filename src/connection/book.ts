@@ -1,4 +1,5 @@
 /** What services of this package see of a connection's streams beside the public API: how many there are, and how many more there may be. */
+import type { BidirectionalStream } from '../stream/index.ts'
 import type { Connection } from './connection.ts'
 
 export interface StreamBook {
@@ -8,6 +9,8 @@ export interface StreamBook {
   readonly opened: number
   /** Bidirectional streams that this end may open at once. */
   readonly credit: number
+  /** A bidirectional stream without options, at once while there is credit; with 'told' the first acknowledgement of its bytes comes to `sayUntilHeard`. @throws the connection's error, the abort reason */
+  request(acknowledgement: 'told' | 'untold', signal: AbortSignal | undefined): Promise<BidirectionalStream>
   /** Called when a stream is over, and when there is more credit. One listener. */
   onChange: (() => void) | null
 }

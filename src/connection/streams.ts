@@ -8,7 +8,7 @@ import { Supply, waitFor } from '../config/index.ts'
 import type { KeptOptions, Settle, StreamCodes } from '../config/index.ts'
 import { STREAM_CLOSED, STREAM_OPEN } from '../diagnostics/index.ts'
 import type { ConnectionError, StreamError } from '../errors/index.ts'
-import { BidirectionalStream, ReceiveStream, SendStream, StreamState } from '../stream/index.ts'
+import { BidirectionalStream, ReceiveStream, SendStream, StreamState, TELLS_ACKNOWLEDGEMENT, plainOpening } from '../stream/index.ts'
 import type { Opening, StreamHost } from '../stream/index.ts'
 import { keepBook } from './book.ts'
 import type { StreamBook } from './book.ts'
@@ -16,6 +16,8 @@ import type { Connection } from './connection.ts'
 
 const BIDIRECTIONAL = 0
 const UNIDIRECTIONAL = 1
+const PLAIN: Opening = plainOpening()
+const TOLD: Opening = plainOpening(TELLS_ACKNOWLEDGEMENT)
 type Direction = typeof BIDIRECTIONAL | typeof UNIDIRECTIONAL
 
 /** What the table tells its connection, and asks it. */
@@ -85,6 +87,10 @@ export class StreamTable implements StreamHost, StreamBook {
 
   openBidirectional(opening: Opening, signal: AbortSignal | undefined): Promise<BidirectionalStream> {
     return this.#open(BIDIRECTIONAL, opening, signal) as Promise<BidirectionalStream>
+  }
+
+  request(acknowledgement: 'told' | 'untold', signal: AbortSignal | undefined): Promise<BidirectionalStream> {
+    return this.openBidirectional(acknowledgement === 'told' ? TOLD : PLAIN, signal)
   }
 
   openUnidirectional(opening: Opening, signal: AbortSignal | undefined): Promise<SendStream> {

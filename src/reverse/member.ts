@@ -13,7 +13,7 @@ import type { BidirectionalStream } from '../stream/index.ts'
 import { ReverseCode, reasonOf } from './codes.ts'
 import type { ReverseReason } from './codes.ts'
 import type { ControlStream } from './control.ts'
-import type { Hello } from './options.ts'
+import type { CheckedRequest, Hello } from './options.ts'
 
 /** For what was written last. */
 export const DRAIN_MS = 500
@@ -40,7 +40,7 @@ export class Member {
   wasLive: boolean = false
   /** Lowest smoothed RTT of its open paths when it was looked at last. */
   rttMs: number = Infinity
-  /** A path of it is open and answers. */
+  /** A path of it is open and answers, as far as was seen when it was looked at last. */
   healthy: boolean = true
   readonly #owner: MemberOwner
   readonly #control: ControlStream
@@ -73,8 +73,8 @@ export class Member {
   }
 
   /** A request stream; at once while it `takes`. @throws the connection's error, the abort reason */
-  request(signal: AbortSignal | undefined): Promise<BidirectionalStream> {
-    return this.connection.openBidirectional(signal === undefined ? {} : { signal })
+  request({ head, signal }: CheckedRequest): Promise<BidirectionalStream> {
+    return this.#book.request(head === null ? 'untold' : 'told', signal)
   }
 
   /** ACCEPT is out: the first stream credit makes it live; then the private end may only say that it goes. */
@@ -94,8 +94,9 @@ export class Member {
     for (const path of this.connection.paths) {
       const { state, suspect } = path.facts
       if (state !== 'open') continue
-      healthy ||= !suspect
-      const { smoothedRttMs } = path.statistics()
+      const { smoothedRttMs, ptoCount, amplificationCreditBytes } = path.statistics()
+      // The only path of a connection is never suspect; and one that is validated anew may send little.
+      healthy ||= !suspect && ptoCount === 0 && amplificationCreditBytes === Infinity
       if (smoothedRttMs > 0) rttMs = Math.min(rttMs, smoothedRttMs)
     }
     this.rttMs = rttMs

@@ -5,7 +5,8 @@
 import type { Logger, Observable, Timing, Waiting } from '../config/index.ts'
 import { invalidOption } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
-import { ServiceError } from '../errors/index.ts'
+import { ConnectionError, ServiceError } from '../errors/index.ts'
+import { sayUntilHeard } from '../stream/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
 import { ReverseCode } from './codes.ts'
 import type { ReverseReason } from './codes.ts'
@@ -23,6 +24,8 @@ import { Waiters } from './waiters.ts'
 
 /** Keys that an error names. */
 const TOLD_KEYS = 8
+/** Connections that one request may lose. */
+const MAX_REPEATS = 8
 
 export interface PoolsOwner {
   readonly timing: Timing
@@ -98,9 +101,10 @@ export class Pools {
     if (this.#isDrained(key)) return ReverseCode.SHUTDOWN
     const shelf = this.#shelves.get(key)
     if (this.#members.size >= maxConnections) return ReverseCode.FULL
-    // One that drains must not keep out the one that comes in its place.
-    if (shelf !== undefined && (shelf.live.length + shelf.opening >= maxPerKey || shelf.draining >= maxPerKey)) return ReverseCode.FULL
-    return null
+    if (shelf === undefined) return null
+    // One that drains must not keep out the one that comes in its place; but there is an end to that, too.
+    const fresh = shelf.live.length + shelf.opening
+    return fresh >= maxPerKey || fresh + shelf.draining >= 2 * maxPerKey ? ReverseCode.FULL : null
   }
 
   /** Takes a place, whatever becomes of it. */
@@ -120,7 +124,7 @@ export class Pools {
     if (key !== undefined && typeof key !== 'string') throw invalidOption('key', key, 'a pool key')
     const wanted = checked.serverName === null ? (key ?? pool) : this.keyOf(checked.serverName)
     if (wanted === undefined || (pool !== null && wanted !== pool)) throw this.#noConnection(wanted ?? checked.serverName)
-    const { stream } = await this.#open(wanted, checked)
+    const stream = checked.head === null ? await this.#open(wanted, checked) : await this.#say(wanted, checked, checked.head)
     this.#ledger().requests += 1
     return stream
   }
@@ -170,21 +174,37 @@ export class Pools {
     this.#feeds.end()
   }
 
-  async #open(key: string | null, options: CheckedRequest): Promise<{ member: Member; stream: BidirectionalStream }> {
-    const { waitForMs, retryUnsent, signal } = options
+  async #open(key: string | null, request: CheckedRequest): Promise<BidirectionalStream> {
+    const { waitForMs, retryUnsent, signal } = request
     for (;;) {
       if (this.#isDrained(key)) throw this.#drainingError(key)
       const member = this.#shelf(key)?.best() ?? null
       if (member === null) {
-        if (waitForMs > 0 && this.#waiters.size < this.#owner.limits.maxWaiting) return this.#waiters.wait(key, waitForMs, signal, () => this.#noConnection(key))
+        if (waitForMs > 0 && this.#waiters.size < this.#owner.limits.maxWaiting) return this.#waiters.wait(key, request, () => this.#noConnection(key))
         throw this.#noConnection(key)
       }
       try {
-        return { member, stream: await member.request(signal) }
+        return await member.request(request)
       } catch (error) {
         // It has ended in this very turn: it leaves the shelf with its last word.
         if (!retryUnsent || signal?.aborted === true || member.state !== 'live') throw error
         member.drain()
+      }
+    }
+  }
+
+  /** Opens and says `head`, over another connection if one ends before it was heard (V47). */
+  async #say(key: string | null, request: CheckedRequest, head: Uint8Array): Promise<BidirectionalStream> {
+    for (let left = request.retryUnsent ? MAX_REPEATS : 0; ; left -= 1) {
+      const stream = await this.#open(key, request)
+      try {
+        await sayUntilHeard(stream, head, request.signal)
+        return stream
+      } catch (error) {
+        stream.destroy()
+        // Anything else is the private end's word on this request, or the caller's.
+        if (left === 0 || !(error instanceof ConnectionError)) throw error
+        this.#ledger().repeated += 1
       }
     }
   }

@@ -3,6 +3,7 @@ import { waitFor } from '../config/index.ts'
 import type { Timing } from '../config/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
 import type { Member } from './member.ts'
+import type { CheckedRequest } from './options.ts'
 
 interface Waiter {
   /** Opens the stream over this connection. */
@@ -25,17 +26,17 @@ export class Waiters {
   }
 
   /** A stream over the next connection with this key that takes one. `late`: the error when there is none in time. */
-  wait(key: string | null, ms: number, signal: AbortSignal | undefined, late: () => Error): Promise<{ member: Member; stream: BidirectionalStream }> {
-    return waitFor(signal, (settle) => {
+  wait(key: string | null, request: CheckedRequest, late: () => Error): Promise<BidirectionalStream> {
+    return waitFor(request.signal, (settle) => {
       const waiter: Waiter = {
-        take: (member) => void member.request(signal).then((stream) => settle.resolve({ member, stream }), settle.reject),
+        take: (member) => void member.request(request).then(settle.resolve, settle.reject),
         fail: settle.reject,
       }
       const line = this.#lines.get(key)
       if (line === undefined) this.#lines.set(key, [waiter])
       else line.push(waiter)
       this.#size += 1
-      const cancel = this.#timing.after(ms, () => settle.reject(late()))
+      const cancel = this.#timing.after(request.waitForMs, () => settle.reject(late()))
       return () => {
         cancel()
         this.#leave(key, waiter)

@@ -1,6 +1,7 @@
 /** Streams: their parts, their faces (Web Streams, node:stream, batches), and their table in a connection. */
 export type { Loan } from './borrow.ts'
-export { openingOf, priorityWord } from './priority.ts'
+export { sayUntilHeard } from './heard.ts'
+export { TELLS_ACKNOWLEDGEMENT, openingOf, plainOpening, priorityWord } from './priority.ts'
 export type { Opening, StreamOptions } from './priority.ts'
 export type { StreamHost } from './host.ts'
 export { StreamState } from './state.ts'

@@ -27,12 +27,20 @@ export function priorityWord(options: StreamOptions, features: ReadonlySet<strin
   return urgency | (incremental ? 0x100 : 0)
 }
 
+/** In word 3 of OPEN: the first acknowledgement of its bytes is told. */
+export const TELLS_ACKNOWLEDGEMENT = 0x200
+
 /** How a stream begins. */
 export interface Opening {
   /** Word 3 of OPEN. */
   readonly priority: number
   /** Word 3 of PIN; 0: none. */
   readonly pin: number
+}
+
+/** Of a stream without options; `more`: further bits of word 3. */
+export function plainOpening(more = 0): Opening {
+  return { priority: URGENCY | 0x100 | more, pin: 0 }
 }
 
 /** @throws QB_OPTION_INVALID QB_PATH_UNKNOWN */

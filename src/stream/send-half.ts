@@ -33,6 +33,8 @@ export class SendHalf {
   #finished: Deferred<void> | null = null
   /** Told once when the part fails, whoever waits. */
   onFailure: ((error: PartError) => void) | null = null
+  /** Told of every word of the engine about bytes that have left or were acknowledged. */
+  onProgress: (() => void) | null = null
 
   /** `settled` runs once, when the part is finished or failed. */
   constructor(host: StreamHost, stream: number, settled: () => void) {
@@ -117,6 +119,7 @@ export class SendHalf {
     this.#left = left
     this.#unacknowledged = unacknowledged
     this.#wake()
+    this.onProgress?.()
   }
 
   onFinished(): void {

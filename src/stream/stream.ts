@@ -280,6 +280,11 @@ export class BidirectionalStream extends SendStream implements AsyncIterable<rea
     return stream.#sending.host.splice(Number(stream.id), descriptor, sink)
   }
 
+  /** For `sayUntilHeard`. @internal */
+  static halves(stream: BidirectionalStream): { sending: SendHalf; receiving: ReceiveHalf } {
+    return { sending: stream.#sending, receiving: stream.#reading.half }
+  }
+
   /** As of `ReceiveStream`. */
   get readable(): ReadableStream<Bytes> {
     return this.#reading.readable

@@ -106,7 +106,7 @@ async function serveAll(connection: Connection, requests: BidirectionalStream[],
 export async function echo(stream: BidirectionalStream): Promise<void> {
   try {
     const bytes = await stream.bytes()
-    stream.write(bytes)
+    for (let at = stream.write(bytes); at < bytes.length; at += stream.write(bytes.subarray(at))) await stream.ready()
     stream.end()
   } catch {
     stream.reset()

@@ -46,14 +46,14 @@ use self::{carrier::NativeCarrier, endpoint::NativeEndpoint, error::guarded, rel
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 57] = [
+const FEATURES: [&str; 58] = [
     "verify", "admit", "ping", "spin", "greaseQuicBit", "disableActiveMigration", "hystart", "newTokens", "halfRttData",
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
     "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency", "handshake.race", "handshake.shared",
     "handshake.independent", "multiAddressHandshake", "interface", "preferredAddress", "migrate",
     "scheduler.backup", "scheduler.blest", "scheduler.ecf", "scheduler.deadline", "scheduler.weighted", "scheduler.plan", "pins",
     "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace", "raw", "carrier", "blockList", "serverId", "connectionIdBytes", "nat", "traversal", "traversal.allow", "relay",
-    "reverse", if cfg!(unix) { "splice" } else { "reverse" },
+    "reverse", "acknowledged", if cfg!(unix) { "splice" } else { "reverse" },
 ];
 
 /// The contract this build answers.

@@ -130,7 +130,7 @@ impl Traffic {
             // accepted in the next pump
             StreamEvent::Opened(stream) if self.told.len() < MAX_TOLD => self.told.push(stream),
             // opened or tried again in the next pump, which looks at all of them
-            StreamEvent::Opened(_) | StreamEvent::Available(_) => {}
+            StreamEvent::Opened(_) | StreamEvent::Available(_) | StreamEvent::Acknowledged(_) => {}
             StreamEvent::Readable(stream) => {
                 self.readable.insert(stream);
             }

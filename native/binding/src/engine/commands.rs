@@ -245,6 +245,9 @@ fn open(
     }
     connection.add(id.0, Stream::opened_here(id));
     prioritize(machine, id, priority);
+    if priority.acknowledged {
+        machine.streams().tell_acknowledged(id);
+    }
     Ok(())
 }
 

@@ -139,6 +139,12 @@ impl Engine {
                     stream.on_room(key, id, machine.stream_facts(), &mut self.out);
                 }
             }
+            events::Event::Stream(StreamEvent::Acknowledged(id)) => {
+                let machine = io.endpoint.connection(connection.handle);
+                if let (Some(stream), Some(machine)) = (connection.streams.get_mut(&id.0), machine) {
+                    stream.on_room(key, id, machine.stream_facts(), &mut self.out);
+                }
+            }
             events::Event::Stream(StreamEvent::Finished(id)) => self.tell_sent(key, id, Record::new(Kind::Finished, key)),
             events::Event::Stream(StreamEvent::Stopped { id, code }) => {
                 self.cut(key, id, Cut::Sending);

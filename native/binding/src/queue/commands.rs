@@ -160,11 +160,13 @@ pub struct Priority {
     pub urgency: u8,
     /// It takes turns with others of its urgency.
     pub incremental: bool,
+    /// OPEN: the first acknowledgement of its bytes is told, as room is.
+    pub acknowledged: bool,
 }
 
 impl Priority {
     const fn read(word: u32) -> Self {
-        Self { urgency: (word & 0xff) as u8, incremental: word & 0x100 != 0 }
+        Self { urgency: (word & 0xff) as u8, incremental: word & 0x100 != 0, acknowledged: word & 0x200 != 0 }
     }
 }
 

@@ -18,6 +18,8 @@ pub enum StreamEvent {
     Readable(StreamId),
     /// There is room again after a write was cut short.
     Writable(StreamId),
+    /// The peer has the first bytes, if that was asked for.
+    Acknowledged(StreamId),
     /// The peer has every byte and FIN.
     Finished(StreamId),
     /// STOP_SENDING: the peer wants no more bytes; RESET_STREAM goes back with the same code.

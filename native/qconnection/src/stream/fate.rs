@@ -94,6 +94,10 @@ impl Streams {
         let Some(Stream { send: Some(part), .. }) = self.map.get_mut(key) else { return };
         let waiting = part.buffer.lost_bytes();
         let (bytes, effect) = part.on_acked(range, fin, &mut self.spare);
+        if part.wants_word && bytes > 0 {
+            part.wants_word = false;
+            self.events.push(StreamEvent::Acknowledged(id));
+        }
         self.totals.again = self.totals.again.saturating_sub(waiting.saturating_sub(part.buffer.lost_bytes()));
         if part.again.waits && !part.has_again() {
             self.schedule.drop_again(part);

@@ -32,6 +32,15 @@ impl Streams {
         }
     }
 
+    /// Asks for [`super::StreamEvent::Acknowledged`], once, when the peer has acknowledged bytes of a stream (reverse
+    /// V47).
+    pub fn tell_acknowledged(&mut self, id: StreamId) {
+        let Some(key) = self.map.key(id) else { return };
+        if let Some(Stream { send: Some(part), .. }) = self.map.get_mut(key) {
+            part.wants_word = true;
+        }
+    }
+
     /// Streams of one kind that the peer allows us to open since the start.
     #[must_use]
     pub const fn open_limit(&self, direction: Direction) -> u64 {

@@ -49,6 +49,8 @@ pub(super) struct SendPart {
     pub is_blocked: bool,
     /// A write was cut short: the application waits for room.
     pub wants_room: bool,
+    /// The application wants to hear when the first of its bytes is acknowledged.
+    pub wants_word: bool,
     /// RESET_STREAM was lost and is owed again.
     pub reset_lost: bool,
 }
@@ -71,6 +73,7 @@ impl SendPart {
             room: Seat::default(),
             is_blocked: false,
             wants_room: false,
+            wants_word: false,
             reset_lost: false,
         }
     }

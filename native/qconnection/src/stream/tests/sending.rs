@@ -255,6 +255,23 @@ fn a_full_buffer_takes_what_fits_and_tells_when_half_is_free() {
     assert_eq!(server.read_all(id).0[..5_000], bytes_of(0..5_000));
 }
 
+/// Shows reverse V47.
+#[test]
+fn the_first_acknowledgement_is_told_once_to_who_asked() {
+    let (mut client, mut server) = pair();
+    let ids: Vec<StreamId> = (0..2).map(|_| client.streams.open(BIDI).unwrap()).collect();
+    client.streams.tell_acknowledged(ids[0]);
+    for part in [0..100, 100..200] {
+        for id in &ids {
+            assert_eq!(client.streams.write(*id, &bytes_of(part.clone())), Ok(100));
+        }
+        assert_eq!(client.events(), []);
+        settle(&mut client, &mut server);
+        let expected = if part.start == 0 { vec![StreamEvent::Acknowledged(ids[0])] } else { Vec::new() };
+        assert_eq!(client.events(), expected);
+    }
+}
+
 #[test]
 fn the_buffer_of_the_connection_bounds_all_streams_and_every_waiter_is_told() {
     let (mut client, mut server) = pair_of(|config| config.connection_send_buffer = 10_000);
