@@ -42,7 +42,8 @@ describe('the command line', () => {
     const cases: [string[], string][] = [
       [['reverse', 'dial'], '--to'], [dial.slice(0, 6), '--target'], [[...dial, '--target', 'http://app'], 'is not a target'], [[...dial, '--pool', '0'], 'whole number'], [[...dial, '--retry', 'often'], '1s..30s'], [[...dial, '--proto', 'h3'], 'quic, h2-haproxy'],
       [dial, 'quicbraid cert'], [['reverse', 'listen', '--http', '8080'], 'never open'], [listen, '--http ADDR'], [[...listen, '--tcp', '5432'], 'ADDR=SERVICE'], [[...listen, '--tcp', '1=db', '--sni-map', 'a=b'], '--sni-map is about'],
-      [[...listen, '--http', '80', '--front-cert', 'x'], 'identity of --https'], [[...listen, '--http', '80', '--cert', 'x'], 'go together'], [[...listen, '--http', '80', '--proxy-protocol', 'v2'], 'about --tcp'], [[...listen, '--tcp', '1=db', '--proto', 'h2-haproxy'], 'has no --tcp'],
+      [[...listen, '--http', '80', '--front-cert', 'x'], 'identity of --https'], [[...listen, '--http', '80', '--cert', 'x'], 'go together'], [[...listen, '--http', '80', '--proxy-protocol', 'v2'], 'about --tcp'], [[...listen, '--tcp', '1=db', '--proto', 'h2-haproxy'], 'has no --tcp'], [[...listen, '--http', '80', '--proto', 'h2-haproxy'], 'has no --pin'],
+      [[...dial, '--plain'], 'about --proto'], [[...dial, '--proto', 'h2-haproxy', '--path', '127.0.0.1'], 'has no --path'], [['reverse', 'listen', '--http', '80', '--proto', 'h2-haproxy', '--plain'], 'one --allow-service'],
     ]
     for (const [args, words] of cases) {
       const { exit, message, err } = await outcome(...args)

@@ -121,11 +121,11 @@ describe('reverse listen', () => {
   const event = (type: PoolEvent['type'], size: number, more: Partial<PoolEvent> = {}): PoolEvent => ({ type, size, service: 'web', key: 'web', remote: '198.51.100.7:5000', text: '', reason: null, ...more })
 
   it('says where it is and how a private end comes there', () => {
-    expect(introduction(where, { service: null, proto: 'quic', relay: null })).toEqual([
+    expect(introduction(where, { service: null, trust: 'quic', relay: null })).toEqual([
       'listening on 0.0.0.0:4433', 'pin sha256//abc', 'http://127.0.0.1:8080', 'https://127.0.0.1:8443', 'tcp 127.0.0.1:5432 → db',
       'quicbraid reverse dial --to THIS-HOST:4433 --pin sha256//abc --service NAME --target 127.0.0.1:8080 --cert cert.pem --key key.pem',
     ])
-    expect(introduction({ ...where, relay: '203.0.113.1:4434-198.51.100.7:5000' }, { service: 'web', proto: 'quic', relay: { pin: 'sha256//rel', token: true } }).at(-1)).toBe(
+    expect(introduction({ ...where, relay: '203.0.113.1:4434-198.51.100.7:5000' }, { service: 'web', trust: 'quic', relay: { pin: 'sha256//rel', token: true } }).at(-1)).toBe(
       'quicbraid reverse dial --to 203.0.113.1:4434-198.51.100.7:5000 --pin sha256//abc --service web --target 127.0.0.1:8080 --cert cert.pem --key key.pem --relay-pin sha256//rel --token …')
   })
 
@@ -149,7 +149,7 @@ describe('reverse listen', () => {
   it('says the same as JSON, and that a pool is empty', () => {
     const { terminal, json } = captured()
     const log = new ListenLog(terminal, clock, { json: true })
-    log.listening(where, { service: null, proto: 'quic', relay: null })
+    log.listening(where, { service: null, trust: 'quic', relay: null })
     log.pool(event('accepted', 1))
     log.pool(event('closed', 0, { reason: 'none' }))
     log.pool(event('refused', 0, { key: null, reason: 'name', text: 'not yours' }))

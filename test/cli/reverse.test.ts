@@ -205,3 +205,30 @@ describe.skipIf(!BUILT)('reverse connections', () => {
     expect(refused).toMatchObject({ exit: 3, json: { ok: false, error: { code: 'QB_RELAY_REFUSED' } } })
   })
 })
+
+describe.skipIf(!BUILT)("reverse connections in HAProxy's protocol", () => {
+  it('carry HTTP both with certificates and without, and say that the target is away', { timeout: PATIENCE_MS }, async () => {
+    const web = await app()
+    const cases = [
+      [['--client-ca', 'web/cert.pem'], ['--ca', 'public/cert.pem', '--servername', 'localhost', '--cert', 'web/cert.pem', '--key', 'web/key.pem']],
+      [['--plain', '--allow-service', 'web'], ['--plain']],
+    ] as const
+    for (const [listens, dials] of cases) {
+      const child = commands.start('reverse', 'listen', '--json', '--proto', 'h2-haproxy', '-l', '127.0.0.1:0', '--http', '0', '--cert', 'public/cert.pem', '--key', 'public/key.pem', '--wait', '10ms', ...listens)
+      const { local, http } = (await child.event('listening')) as unknown as { local: string[]; http: string[] }
+      const private_ = commands.start('reverse', 'dial', '--json', '--proto', 'h2-haproxy', '--to', local[0] ?? '', '--service', 'web', '--target', web.target, ...dials)
+      await private_.event('state', ({ state }) => state === 'FULL')
+      expect(await child.event('accepted')).toMatchObject({ key: 'web', size: 1 })
+      const body = 'z'.repeat(200_000)
+      expect(await ask(`http://${http[0]}/`, body)).toEqual({ status: 200, text: digest(body) })
+      if (listens[0] === '--plain') {
+        await web.close()
+        expect(await ask(`http://${http[0]}/`)).toMatchObject({ status: 502 })
+        expect(await private_.event('target')).toMatchObject({ ok: false, reason: 'ECONNREFUSED' })
+      }
+      expect(await stop(private_)).toMatchObject({ event: 'end' })
+      await child.event('closed')
+      expect(await stop(child)).toMatchObject({ event: 'end', accepted: 1 })
+    }
+  })
+})

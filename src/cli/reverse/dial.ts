@@ -1,27 +1,24 @@
 /** `quicbraid reverse dial`: offers a service behind a NAT to a public end, which it dials and goes on dialling. Each request is joined to a connection to the target. */
 import { Option } from 'commander'
 import type { Command } from 'commander'
-import { Endpoint } from '../../index.ts'
-import type { BidirectionalStream, Connection, ConnectionOptions } from '../../index.ts'
-import { reverseConnect } from '../../reverse/index.ts'
-import type { ReverseDialler } from '../../reverse/index.ts'
-import { proxyHeader } from '../../tunnel/inner.ts'
-import { upTo } from '../clock.ts'
+import type { ConnectionOptions } from '../../index.ts'
 import { asCommandError, Exit, exitOf, usageError } from '../exit.ts'
 import type { CommandError, ExitCode } from '../exit.ts'
-import { addObserve, addTransport, addTrust, observeOptions, openMetrics, parsed, transportOptions, trustOptions } from '../options.ts'
+import { addObserve, addTransport, addTrust, openMetrics, parsed, transportOptions, trustOptions } from '../options.ts'
 import type { ObserveValues, TransportValues, TrustValues } from '../options.ts'
 import { parseCount, parseTime, withPort } from '../parse.ts'
 import type { Context } from '../program.ts'
-import { addRelayTrust, relayToken, relayTrust } from '../relay/index.ts'
+import { addRelayTrust } from '../relay/index.ts'
 import type { RelayTrustValues } from '../relay/index.ts'
 import { exitOfSignal, Interruption, untilAborted } from '../signals.ts'
 import type { Terminal } from '../terminal.ts'
 import { DialLog } from './dial-log.ts'
-import { joinTarget } from './join.ts'
-import { addressText, parseRetry, parseService, parseTarget } from './parse.ts'
+import { parseRetry, parseService, parseTarget } from './parse.ts'
 import type { RetryChoice, TargetAddress } from './parse.ts'
-import { PROTO_HELP, PROTOS } from './proto.ts'
+import { openHaproxy } from './private-end-haproxy.ts'
+import { openQuic, relayOf } from './private-end.ts'
+import type { StateChanges } from './private-end.ts'
+import { lackingOfHaproxy, lacks, PLAIN_HELP, PROTO_HELP, PROTOS } from './proto.ts'
 import type { Proto } from './proto.ts'
 
 export interface DialValues extends TrustValues, TransportValues, RelayTrustValues, ObserveValues {
@@ -34,14 +31,12 @@ export interface DialValues extends TrustValues, TransportValues, RelayTrustValu
   proto: Proto
   proxyProtocol?: 'v2'
   once?: true
+  plain?: true
 }
 
 const PORT = 4433
 const MAX_POOL = 256
 const PING_MS = 15_000
-const CONNECT_MS = 5000
-/** Patience with the target. */
-const TARGET_MS = 5000
 /** What requests get after the first signal. */
 const DRAIN_MS = 2000
 
@@ -54,6 +49,7 @@ export function addDial(reverse: Command, { terminal, end }: Context): void {
     .addOption(new Option('--retry <wait>', 'between attempts: MIN..MAX, doubling, or fixed (1s)').argParser(parsed(parseRetry)).default({ minMs: 1000, maxMs: 30_000 }, '1s..30s'))
     .addOption(new Option('--ping <time>', 'between signs of life, so that the NAT does not forget us').argParser(parsed(parseTime)).default(PING_MS, '15s'))
     .addOption(new Option('--proto <name>', PROTO_HELP).choices(PROTOS).default('quic'))
+    .option('--plain', PLAIN_HELP)
     .addOption(new Option('--proxy-protocol <version>', 'tell the target the address of the public end in a PROXY header').choices(['v2']))
     .option('--once', 'an attempt that fails ends the command (3: refused, 4: no connection) instead of being repeated')
   addRelayTrust(command, 'as the public end')
@@ -62,55 +58,39 @@ export function addDial(reverse: Command, { terminal, end }: Context): void {
 }
 
 async function dial(values: DialValues, terminal: Terminal): Promise<ExitCode> {
-  const { cert, key, ...connection } = { ...await trustOptions(values, terminal), ...await transportOptions({ ...values, connectTimeout: undefined }) }
-  if (cert === undefined || key === undefined) throw usageError("show who you are with --cert and --key; `quicbraid cert NAME` makes both, NAME being the service's, and prints the pin that the public end wants")
   const to = publicEnd(values.to)
-  const traversal = await traversalOf(to, values, { ...connection, cert, key })
+  const trust = { ...await trustOptions(values, terminal), ...await transportOptions({ ...values, connectTimeout: undefined }) }
+  check(values, trust)
   using interrupted = new Interruption()
   await using metrics = await openMetrics(values, terminal)
-  const endpoint = await Endpoint.bind(observeOptions(values, terminal))
-  const log = new DialLog(terminal, endpoint, { ...values, to })
-  metrics?.watch(endpoint)
+  const end = await (values.proto === 'quic' ? openQuic : openHaproxy)(to, values, trust, terminal)
+  const log = new DialLog(terminal, end, { ...values, to })
+  end.expose(metrics)
   log.dialling(metrics?.url)
-  let dialler: ReverseDialler | null = null
   try {
-    dialler = reverseConnect({
-      endpoint, to, identity: { cert, key }, service: values.service, pool: values.pool, retry: values.retry, pingMs: values.ping,
-      connectTimeoutMs: values.connectTimeout ?? CONNECT_MS, connection: { ...connection, ...traversal },
-    }, (stream, from) => serve(stream, from, values, log))
-    metrics?.also(dialler)
-    const failed = watch(dialler, log, values)
-    const error = await Promise.race([untilAborted(interrupted.signal), failed])
-    await dialler.stop({ drainMs: error === undefined ? DRAIN_MS : 0 })
+    const error = await Promise.race([untilAborted(interrupted.signal), watch(end.dial(log), log, values)])
+    await end.stop({ drainMs: error === undefined ? DRAIN_MS : 0 })
     if (error !== undefined) throw error
   } catch (error) {
     log.end('failed')
     throw error
   } finally {
-    await upTo(DRAIN_MS, endpoint.close({ drainMs: DRAIN_MS }))
+    await end.close()
   }
   log.end('in-order')
   return exitOfSignal(interrupted.signal) ?? Exit.DONE
 }
 
 /** Tells what changes; resolves with an error that ends the command. */
-function watch(dialler: ReverseDialler, log: DialLog, { once }: DialValues): Promise<CommandError> {
+function watch(state$: StateChanges, log: DialLog, { once }: DialValues): Promise<CommandError> {
   return new Promise((resolve) => {
-    dialler.connections$.subscribe((connections) => log.connections(connections))
-    dialler.state$.subscribe((change) => {
+    state$.subscribe((change) => {
       log.state(change)
       if (change.state !== 'ERR') return
       // What is wrong here does not become right by trying again.
       if (once === true || exitOf(change.error, 'connecting') === Exit.USAGE) resolve(asCommandError(change.error, 'connecting'))
     })
   })
-}
-
-async function serve(stream: BidirectionalStream, { local, remote }: Connection, { target, proxyProtocol }: DialValues, log: DialLog): Promise<void> {
-  log.begins()
-  const destination = target.kind === 'tcp' ? addressText(target) : local
-  const head = proxyProtocol === undefined ? null : proxyHeader(remote, destination)
-  log.request(remote, await joinTarget({ stream, target, timeoutMs: TARGET_MS, head }))
 }
 
 /** `HOST`, `HOST:PORT`, HAProxy's `rev@HOST:PORT`, `RELAY-OUTER`. */
@@ -120,15 +100,14 @@ function publicEnd(text: string): string {
   return relayOf(text) === null ? `${prefix}${withPort(name, PORT)}` : text
 }
 
-/** The relay of `RELAY-OUTER`. */
-function relayOf(to: string): string | null {
-  return /^(.+:\d{1,5})-.+:\d{1,5}$/.exec(to)?.[1] ?? null
-}
-
-/** Behind a relay we register there, too, and look for a direct path. */
-async function traversalOf(to: string, values: DialValues, trust: ConnectionOptions): Promise<Pick<ConnectionOptions, 'traversal'>> {
-  const relay = relayOf(to)
-  if (relay === null) return {}
-  const token = relayToken(values)
-  return { traversal: { relays: [relay], relayTls: await relayTrust(values, trust), ...(token === undefined ? {} : { relayToken: token }) } }
+/** @throws usage errors */
+function check(values: DialValues, { cert }: ConnectionOptions): void {
+  const { plain, proto, to } = values
+  if (proto === 'quic') {
+    if (plain === true) throw usageError('--plain is about --proto h2-haproxy; QUIC has no connections without TLS')
+    if (cert === undefined) throw usageError("show who you are with --cert and --key; `quicbraid cert NAME` makes both, NAME being the service's, and prints the pin that the public end wants")
+    return
+  }
+  const lacking = { '--pin': values.pin, '--path': values.path, '--scheduler': values.scheduler, '--congestion': values.congestion, '--handshake': values.handshake, '--multipath': values.multipath, '--idle-timeout': values.idleTimeout, '--proxy-protocol': values.proxyProtocol }
+  lacks(proto, { ...lacking, ...lackingOfHaproxy(values), 'way over a relay': relayOf(to) ?? undefined })
 }

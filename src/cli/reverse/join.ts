@@ -12,8 +12,8 @@ import type { TargetAddress } from './parse.ts'
 /** What became of one request. */
 export interface RequestReport {
   ok: boolean
-  /** Null: it ended in order. */
-  reason: BridgeReason | null
+  /** As bridges have it, or the front of HTTP; null: it ended in order. */
+  reason: string | null
   /** What was said of it: an errno name of the system, a code of ours. */
   why: string | null
   /** Of the visitor. */
@@ -48,7 +48,7 @@ export async function joinTarget({ stream, target, timeoutMs, head }: TargetPart
   const lost = new AbortController()
   first.catch((error: unknown) => lost.abort(error))
   try {
-    const socket = await dial(target, timeoutMs, lost.signal)
+    const socket = await dialTarget(target, timeoutMs, lost.signal)
     if (head !== null) socket.write(head)
     return await joined({ socket, stream, loans, first, up: 'to-socket' }, startMs)
   } catch (error) {
@@ -91,7 +91,7 @@ function joined(way: Way, startMs: number): Promise<RequestReport> {
 }
 
 /** @throws the system's error, ETIMEDOUT, the signal's reason */
-async function dial(target: TargetAddress, timeoutMs: number, lost: AbortSignal): Promise<TcpSocket> {
+export async function dialTarget(target: TargetAddress, timeoutMs: number, lost: AbortSignal): Promise<TcpSocket> {
   let socket: TcpSocket | undefined
   const connected = new Promise<void>((resolve, reject) => {
     const onEnd = (error: Error | null): void => (error === null ? resolve() : reject(error))

@@ -22,7 +22,8 @@ export interface Listening {
 /** What a private end types to come here, as far as this end knows. */
 export interface DialLine {
   service: string | null
-  proto: string
+  /** How this end is trusted: by its pin, by its certificate where HAProxy's protocol is spoken, not at all. */
+  trust: 'quic' | 'h2-haproxy' | 'plain'
   /** What the relay wants, beside its address. */
   relay: { pin: string | null; token: boolean } | null
 }
@@ -128,15 +129,15 @@ const REFUSALS: Readonly<Record<string, string>> = {
 /** Where it is, and a line to copy. Pure. */
 export function introduction({ local, relay, pin, http, https, tcp }: Listening, how: DialLine): string[] {
   return [
-    ...local.map((address) => `listening on ${address}`), ...(relay === null ? [] : [`at the relay  ${relay}`]), `pin ${pin}`,
+    ...local.map((address) => `listening on ${address}`), ...(relay === null ? [] : [`at the relay  ${relay}`]), ...(how.trust === 'plain' ? [] : [`pin ${pin}`]),
     ...http.map((address) => `http://${address}`), ...https.map((address) => `https://${address}`), ...tcp.map((port) => `tcp ${port.local} → ${port.service}`),
     dialLine(relay ?? local[0] ?? '', pin, how),
   ]
 }
 
-function dialLine(to: string, pin: string, { service, proto, relay }: DialLine): string {
+function dialLine(to: string, pin: string, { service, trust, relay }: DialLine): string {
   const reachable = to.replace(/^0\.0\.0\.0:/, 'THIS-HOST:').replace(/^\[::\]:/, 'THIS-HOST:')
-  const over = proto === 'quic' ? '' : ` --proto ${proto}`
+  const trusted = { quic: `--pin ${pin}`, 'h2-haproxy': '--proto h2-haproxy --ca OUR-CERT.pem', plain: '--proto h2-haproxy --plain' }[trust]
   const through = relay === null ? '' : `${relay.pin === null ? '' : ` --relay-pin ${relay.pin}`}${relay.token ? ' --token …' : ''}`
-  return `quicbraid reverse dial --to ${reachable} --pin ${pin} --service ${service ?? 'NAME'} --target 127.0.0.1:8080 --cert cert.pem --key key.pem${over}${through}`
+  return `quicbraid reverse dial --to ${reachable} ${trusted} --service ${service ?? 'NAME'} --target 127.0.0.1:8080${trust === 'plain' ? '' : ' --cert cert.pem --key key.pem'}${through}`
 }

@@ -18,9 +18,10 @@ import { identity } from './identity.ts'
 import { ListenLog } from './listen-log.ts'
 import { addressText, parseListen, parseNameMapping, parsePortMapping, parseService } from './parse.ts'
 import type { ListenAddress, NameMapping, PortMapping } from './parse.ts'
-import { PROTO_HELP, PROTOS } from './proto.ts'
+import { lackingOfHaproxy, lacks, PLAIN_HELP, PROTO_HELP, PROTOS } from './proto.ts'
 import type { Proto } from './proto.ts'
-import { openPublicEnd } from './public-end.ts'
+import { openHaproxyPublicEnd } from './public-end-haproxy.ts'
+import { openQuicPublicEnd } from './public-end.ts'
 import type { PublicEnd } from './public-end.ts'
 import { Routes } from './routes.ts'
 import { Visitors } from './visitors.ts'
@@ -41,6 +42,7 @@ export interface ListenValues extends RelayTrustValues, ObserveValues {
   wait: number
   relay?: string
   proto: Proto
+  plain?: true
   proxyProtocol?: 'v2'
   scheduler?: string
   congestion?: string
@@ -70,6 +72,7 @@ export function addListen(reverse: Command, { terminal, end }: Context): void {
     .addOption(new Option('--proxy-protocol <version>', 'what --tcp hands on begins with the address of the visitor in a PROXY header').choices(['v2']))
     .option('--relay <host:port>', 'also be reached through this relay (`quicbraid relay`)')
     .addOption(new Option('--proto <name>', PROTO_HELP).choices(PROTOS).default('quic'))
+    .option('--plain', `${PLAIN_HELP}; whoever comes is the one service of --allow-service`)
     .option(SCHEDULER_OPTION, SCHEDULER_HELP)
     .option('--congestion <name>', 'cubic, newreno, bbr3')
     .option('--multipath <mode>', 'auto, off, require, shared-space')
@@ -85,7 +88,7 @@ async function listen(values: ListenValues, terminal: Terminal): Promise<ExitCod
   using interrupted = new Interruption()
   await using metrics = await openMetrics(values, terminal)
   const routes = new Routes(values.sniMap ?? [], [...(values.allowService ?? []), ...(values.tcp ?? []).map(({ service }) => service)])
-  const end = await openPublicEnd(values, own, terminal)
+  const end = await (values.proto === 'quic' ? openQuicPublicEnd : openHaproxyPublicEnd)(values, own, terminal)
   const log = new ListenLog(terminal, end, values)
   const visitors = new Visitors({ open: (service, remote, signal) => end.request(service, { remote, signal }), onRequest: (service, remote, report) => log.tcp(service, remote, report) })
   let front: HttpFront | null = null
@@ -101,7 +104,7 @@ async function listen(values: ListenValues, terminal: Terminal): Promise<ExitCod
     for (const port of values.tcp ?? []) await visitors.listen(port)
     const where = { local: end.local, relay: await end.register(interrupted.signal), pin: own.pin, http: front?.http ?? [], https: front?.https ?? [], tcp: visitors.ports, metrics: metrics?.url ?? null }
     const relay = values.relay === undefined ? null : { pin: values.relayPin ?? null, token: values.token !== undefined }
-    log.listening(where, { service: values.allowService?.[0] ?? null, proto: values.proto, relay })
+    log.listening(where, { service: values.allowService?.[0] ?? null, trust: values.plain === true ? 'plain' : values.proto, relay })
     if (own.made && values.quiet !== true && values.json !== true) terminal.note('note: the pin is of a certificate for this run; keep one with `quicbraid cert` and give it as --cert and --key')
     await untilAborted(interrupted.signal)
   } finally {
@@ -133,13 +136,13 @@ async function openFront({ http, https, wait }: ListenValues, end: PublicEnd, ro
 const MIN_OPEN_MS = 5000
 
 /** @throws usage errors */
-function check({ clientCa, pin, http, https, tcp, frontCert, frontKey, proto, relay, sniMap, proxyProtocol }: ListenValues): void {
-  if (clientCa === undefined && pin === undefined) throw usageError('a public end is never open: say who may come with --client-ca or --pin (`quicbraid cert NAME` makes a certificate and prints its pin)')
+function check(values: ListenValues): void {
+  const { clientCa, pin, http, https, tcp, frontCert, frontKey, proto, plain, relay, sniMap, proxyProtocol, allowService, scheduler, congestion, multipath } = values
+  if (plain === true && (proto === 'quic' || clientCa !== undefined || allowService?.length !== 1)) throw usageError('--plain goes with --proto h2-haproxy, one --allow-service, and no --client-ca')
+  if (clientCa === undefined && pin === undefined && plain !== true) throw usageError('a public end is never open: say who may come with --client-ca or --pin (`quicbraid cert NAME` makes a certificate and prints its pin)')
   if (http === undefined && https === undefined && tcp === undefined) throw usageError('say what to hand on: --http ADDR, --https ADDR or --tcp ADDR=SERVICE')
   if (https === undefined && (frontCert !== undefined || frontKey !== undefined)) throw usageError('--front-cert and --front-key are the identity of --https')
   if (sniMap !== undefined && http === undefined && https === undefined) throw usageError('--sni-map is about the names of --http and --https')
   if (proxyProtocol !== undefined && tcp === undefined) throw usageError('--proxy-protocol is about --tcp; HTTP has headers that say it')
-  if (proto === 'quic') return
-  const lacks = Object.entries({ '--tcp': tcp, '--relay': relay, '--pin': pin }).find(([, value]) => value !== undefined)
-  if (lacks !== undefined) throw usageError(`--proto ${proto} has no ${lacks[0]}`)
+  if (proto !== 'quic') lacks(proto, { '--tcp': tcp, '--relay': relay, '--pin': pin, '--scheduler': scheduler, '--congestion': congestion, '--multipath': multipath, ...lackingOfHaproxy(values) })
 }

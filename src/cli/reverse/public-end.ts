@@ -37,8 +37,8 @@ export interface PublicEnd {
 const RELAY_PORT = 4434
 const DRAIN_MS = 2000
 
-/** @throws as `Endpoint.bind` and `reverseListen` */
-export async function openPublicEnd(values: ListenValues, own: Identity, terminal: Terminal): Promise<PublicEnd> {
+/** Of QUIC. @throws as `Endpoint.bind` and `reverseListen` */
+export async function openQuicPublicEnd(values: ListenValues, own: Identity, terminal: Terminal): Promise<PublicEnd> {
   const endpoint = await Endpoint.bind({ ...observeOptions(values, terminal), local: values.listen, server: await serverOptions(values, own) })
   try {
     const allowed = new Set(values.allowService)
