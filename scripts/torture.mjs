@@ -22,6 +22,7 @@ const KINDS = {
   bridges: { what: 'bridges that live while paths come and go, in a simulated world', runs: 5000, file: 'test/tunnel/load.test.ts', name: 'a thousand bridges' },
   joined: { what: 'bridges that come, serve and go', runs: 10_000, file: 'test/life/tunnels.test.ts', name: 'of bridges' },
   tunnels: { what: 'tunnels that are opened, serve and are closed', runs: 10_000, file: 'test/life/tunnels.test.ts', name: 'of tunnels' },
+  dialers: { what: 'private ends whose public end restarts, in simulated worlds', runs: 1000, file: 'test/reverse/storm.test.ts' },
   pools: { what: 'round of tests in each of the other pools of vitest', runs: 1, file: 'test/native/handshake.test.ts', more: ['test/native/datagrams.test.ts', 'test/stream/worlds.test.ts', 'test/sim/determinism.test.ts'], pools: ['threads', 'vmThreads', 'vmForks'] },
   soak: { what: 'seconds of churn, memory measured', runs: 86_400, file: 'test/life/soak.test.ts' },
 }
