@@ -40,7 +40,6 @@ export function dialHttp2(options: CheckedHttp2Connect, onStream: (session: Serv
       })
       session.setLocalWindowSize(SESSION_WINDOW_BYTES)
       session.once('error', fail)
-      session.once('close', onClose)
       onStream(session)
       session.once('remoteSettings', onSettings)
     }
@@ -51,7 +50,6 @@ export function dialHttp2(options: CheckedHttp2Connect, onStream: (session: Serv
       socket.off('error', fail)
       socket.off('close', onClose)
       session?.off('error', fail)
-      session?.off('close', onClose)
       session?.off('remoteSettings', onSettings)
     }
     const fail = (error: Error): void => {
@@ -67,7 +65,7 @@ export function dialHttp2(options: CheckedHttp2Connect, onStream: (session: Serv
       end()
       if (session !== null) resolve(session)
     }
-    const onClose = (): void => fail(new ServiceError('QB_REVERSE_PROTOCOL', `${where} closed the connection before ${step} came; is it a port that takes reverse connections over HTTP/2?`, { by: 'peer' }))
+    const onClose = (): void => fail(new ServiceError('QB_REVERSE_PROTOCOL', `${where} closed the connection before ${step} came; is it a port that takes reverse connections over HTTP/2${options.tls === null ? '' : ", and does it know this end's certificate"}?`, { by: 'peer' }))
     const onAbort = (): void => fail(signal.reason as Error)
     const stop = after(options.connectTimeoutMs, () => fail(new ServiceError('QB_REVERSE_TIMEOUT', `${where}: ${step} did not come within ${options.connectTimeoutMs} ms`, { by: 'timeout' })))
     socket.once('error', fail)

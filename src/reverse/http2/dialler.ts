@@ -4,17 +4,17 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import { REAL_TIME, backgroundClock, checkCall, hot, invalidOption } from '../../config/index.ts'
 import type { Cancel, Observable } from '../../config/index.ts'
 import { ServiceError } from '../../errors/index.ts'
+import { outlookOf } from '../explain.ts'
 import { Preconnector } from '../preconnector.ts'
-import type { Member, Outlook } from '../preconnector.ts'
+import type { Member } from '../preconnector.ts'
 import type { PreconnectChange, PreconnectState } from '../types.ts'
 import { dialHttp2, serverHandshake } from './dial.ts'
+import { explained } from './explain.ts'
 import { checkHttp2Connect } from './options.ts'
 import type { CheckedHttp2Connect, ReverseHttp2ConnectOptions, ReverseHttp2Dialler, ReverseHttp2Handler } from './options.ts'
 
 const DRAIN_MS = 2000
 const SILENT_PINGS = 3
-/** Certificates and names that somebody must mend (reverse.md V32). */
-const FOR_PEOPLE = /^(?:ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|EPROTO$)/
 
 /** Starts at once. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_REVERSE_NOT_SUPPORTED */
 export function reverseHttp2Connect(options: ReverseHttp2ConnectOptions, handler: ReverseHttp2Handler): ReverseHttp2Dialler {
@@ -106,7 +106,7 @@ class Dialler implements ReverseHttp2Dialler {
     } catch (error) {
       this.#attempt = null
       if (signal.aborted) return
-      const told = error instanceof Error ? error : new Error(String(error))
+      const told = explained(error, `${this.#options.host}:${this.#options.port}`)
       this.#preconnector.onFailed(told, outlookOf(told), backgroundClock.now())
     }
     this.#pump()
@@ -163,8 +163,4 @@ export function drained(session: { closed: boolean; destroyed: boolean; close():
     })
     if (!session.closed) session.close()
   })
-}
-
-function outlookOf(error: Error & { code?: string }): Outlook {
-  return FOR_PEOPLE.test(error.code ?? '') ? 'person' : 'again'
 }
