@@ -6,9 +6,9 @@ import { deferHandled } from '../config/index.ts'
 import type { Timing } from '../config/index.ts'
 import type { CloseInfo, Connection } from '../connection/index.ts'
 import { ConnectionError, ServiceError, isQuicbraidError } from '../errors/index.ts'
-import { ReverseCode, reverseError } from './codes.ts'
+import { ReverseCode } from './codes.ts'
 import { ControlStream } from './control.ts'
-import { explained, protocolError } from './explain.ts'
+import { explained, protocolError, refusedError } from './explain.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
 import type { AcceptMessage, ControlMessage } from './messages.ts'
 import { shown } from './names.ts'
@@ -73,13 +73,14 @@ export async function attempt(terms: AttemptTerms, stop: AbortSignal): Promise<R
 }
 
 /** HELLO and its answer. With ACCEPT the ends change parts in the turn in which it is read (V20, V23). */
-async function ask(connection: Connection, { service, pool, streams }: AttemptTerms, signal: AbortSignal, onHello: () => void): Promise<Reached> {
+async function ask(connection: Connection, terms: AttemptTerms, signal: AbortSignal, onHello: () => void): Promise<Reached> {
+  const { service, pool, streams } = terms
   const control = new ControlStream(await connection.openBidirectional({ signal }))
   onHello()
   // What becomes of it is told by the answer, or by the end of the connection.
   control.send({ type: 'hello', version: PROTOCOL_VERSION, service, pool }).catch(() => {})
   const answer = await answerOf(connection, control, service, signal)
-  if (answer?.type !== 'accept') throw refusal(answer, service)
+  if (answer?.type !== 'accept') throw refusal(answer, terms)
   reverse(connection)
   grantStreams(connection, streams)
   openGate(connection)
@@ -99,10 +100,10 @@ async function answerOf(connection: Connection, control: ControlStream, service:
   }
 }
 
-function refusal(answer: ControlMessage | null, service: string): Error {
+function refusal(answer: ControlMessage | null, { service, remote }: AttemptTerms): Error {
   if (answer?.type === 'refuse' || answer?.type === 'goaway') {
     const code = answer.code === ReverseCode.NONE ? ReverseCode.SHUTDOWN : answer.code
-    return reverseError(code, { service, text: answer.text, by: 'peer' })
+    return refusedError(code, { service, remote, text: answer.text })
   }
   return protocolError(answer === null ? 'the control stream ended before ACCEPT' : `${answer.type.toUpperCase()} came in place of ACCEPT or REFUSE`, service)
 }
