@@ -82,7 +82,7 @@ describe('a control message', () => {
   })
 
   /** reverse V4; attacks H6 */
-  it('attack_h6_is_malformed_as_soon_as_its_length_is_over_4_kib', () => {
+  it('attack H6: is malformed as soon as its length is over 4 KiB', () => {
     const reader = new MessageReader()
     reader.push(Uint8Array.of(0x10, 0x01))
     expect(reader.next()).toBeNull()
@@ -94,7 +94,7 @@ describe('a control message', () => {
   })
 
   /** attacks H6 */
-  it('attack_h6_has_names_of_at_most_255_bytes_that_people_can_read', () => {
+  it('attack H6: has names of at most 255 bytes that people can read', () => {
     const long = (length: number): Buffer => Buffer.concat([bytes('01 010002 0001 02'), Buffer.from([length >> 8, length & 255]), Buffer.alloc(length, 'x'), bytes('030002 0002')])
     expect(decodeMessage(long(MAX_NAME_BYTES))).toMatchObject({ service: 'x'.repeat(255) })
     expect(decodeMessage(long(MAX_NAME_BYTES + 1))).toBeNull()

@@ -64,7 +64,7 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
   })
 
   /** reverse V5; attacks H6 */
-  it('attack_h6_refuses_who_shows_no_certificate_even_for_a_name_that_would_be_allowed', async () => {
+  it('attack H6: refuses who shows no certificate even for a name that would be allowed', async () => {
     let asked = 0
     await inReverseWorld(async (world) => {
       const caller = await world.call({ names: null })
@@ -83,7 +83,7 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
   })
 
   /** reverse V40; attacks H6 */
-  it('attack_h6_refuses_a_name_that_the_certificate_does_not_stand_for', async () => {
+  it('attack H6: refuses a name that the certificate does not stand for', async () => {
     await inReverseWorld(async (world) => {
       const caller = await world.call({ names: ['other'] })
       await caller.say(hello('web'))
@@ -93,7 +93,7 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
   })
 
   /** attacks H6 */
-  it('attack_h6_ends_a_connection_with_a_name_of_64_kib_before_it_has_all_of_it', async () => {
+  it('attack H6: ends a connection with a name of 64 KiB before it has all of it', async () => {
     await inReverseWorld(async (world) => {
       const caller = await world.call()
       const name = Buffer.alloc(65_535, 'x')
@@ -104,7 +104,7 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
   })
 
   /** reverse V42; attacks H6 */
-  it('attack_h6_takes_connections_with_one_name_for_one_pool_up_to_its_limit', async () => {
+  it('attack H6: takes connections with one name for one pool up to its limit', async () => {
     await inReverseWorld(async ({ listener, join, call }) => {
       await join('web')
       await join('web')
@@ -116,7 +116,7 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
   })
 
   /** reverse V22; attacks H6 */
-  it('attack_h6_ends_who_registers_and_never_allows_a_stream', async () => {
+  it('attack H6: ends who registers and never allows a stream', async () => {
     await inReverseWorld(async (world) => {
       const { listener, join, events } = world
       const since = world.world.nowMs
