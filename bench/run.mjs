@@ -14,12 +14,13 @@ import { NoNamespaces } from './multipath/namespaces.mjs'
 import { nat } from './nat.mjs'
 import { native } from './native.mjs'
 import { node } from './node.mjs'
+import { reverse } from './reverse.mjs'
 import { sim } from './sim.mjs'
 import { tunnel } from './tunnel.mjs'
 import { failures } from './lib/goals.mjs'
 import { keep, print } from './lib/output.mjs'
 
-const BENCHES = { multipath, nat, native, node, sim, tunnel }
+const BENCHES = { multipath, nat, native, node, reverse, sim, tunnel }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

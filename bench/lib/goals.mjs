@@ -3,14 +3,16 @@
 /**
  * Adds `goal` and `verdict` to a row.
  *
- * @param goal bounds on the ratio (`ratioAtLeast`) or on our value (`atMost`); `asserted`: the run fails when it is missed
+ * @param goal bounds on the ratio (`ratioAtLeast`), which needs a peer's value, or on our value (`atLeast`, `atMost`); `asserted`: the run fails when it is missed
  */
 export function withGoal(result, goal) {
-  if (goal === undefined || result.row.ratio === null) return result
-  const { ratioAtLeast, atMost, asserted = false } = goal
+  if (goal === undefined || (goal.ratioAtLeast !== undefined && result.row.ratio === null)) return result
+  const { ratioAtLeast, atLeast, atMost, asserted = false } = goal
   const { ours, ratio, unit } = result.row
-  const met = atMost === undefined ? ratio >= ratioAtLeast : ours <= atMost
-  const words = atMost === undefined ? `≥ ${ratioAtLeast} ×` : `≤ ${atMost} ${unit}`
+  const [met, words] =
+    atMost !== undefined ? [ours <= atMost, `≤ ${atMost} ${unit}`]
+    : atLeast !== undefined ? [ours >= atLeast, `≥ ${atLeast} ${unit}`]
+    : [ratio >= ratioAtLeast, `≥ ${ratioAtLeast} ×`]
   return { ...result, row: { ...result.row, goal: words, verdict: met ? 'met' : 'missed' }, failed: asserted && !met }
 }
 

@@ -46,14 +46,14 @@ use self::{carrier::NativeCarrier, endpoint::NativeEndpoint, error::guarded, rel
 const CONTRACT: u32 = 1;
 
 /// What this build can do beyond the base, in the words of the option table.
-const FEATURES: [&str; 58] = [
+const FEATURES: [&str; 57] = [
     "verify", "admit", "ping", "spin", "greaseQuicBit", "disableActiveMigration", "hystart", "newTokens", "halfRttData",
     "priority", "scheduler.redundant", "failover", "clientAuth", "reusePort", "secret", "memory", "keylog", "maxConnections", "retry", "versions",
     "firstVersion", "datagrams", "sni", "sessions", "earlyData", "qlog", "ackFrequency", "handshake.race", "handshake.shared",
     "handshake.independent", "multiAddressHandshake", "interface", "preferredAddress", "migrate",
     "scheduler.backup", "scheduler.blest", "scheduler.ecf", "scheduler.deadline", "scheduler.weighted", "scheduler.plan", "pins",
     "congestion.lia", "congestion.olia", "congestion.balia", "ackPath", "sharedSpace", "raw", "carrier", "blockList", "serverId", "connectionIdBytes", "nat", "traversal", "traversal.allow", "relay",
-    "reverse", "acknowledged", if cfg!(unix) { "splice" } else { "reverse" },
+    "reverse", "acknowledged",
 ];
 
 /// The contract this build answers.
@@ -65,7 +65,8 @@ pub fn contract() -> u32 {
 /// Names of what this build can do beyond the base.
 #[napi]
 pub fn features() -> Vec<&'static str> {
-    FEATURES.to_vec()
+    // Descriptors that are numbers of files.
+    FEATURES.iter().copied().chain(cfg!(unix).then_some("splice")).collect()
 }
 
 /// Binds the sockets and starts the I/O thread.

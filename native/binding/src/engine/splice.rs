@@ -26,7 +26,7 @@ use crate::queue::{commands::SpliceStart, layout::{FIN, Kind, Record}};
 
 /// Bytes read of TCP at once.
 const CHUNK: usize = 65_536;
-/// Less room than this is waited for: reading drops is not worth a system call.
+/// Less room than this is waited for, or than half of a smaller buffer: reading drops is not worth a system call.
 const LEAST_ROOM: usize = 16_384;
 /// Bytes that one TCP connection moves in each direction in a turn: others wait, and so do datagrams.
 const BYTES_PER_TURN: usize = 256 * 1_024;
@@ -120,7 +120,7 @@ enum Left {
     More,
     /// There may be more when the machine has sent.
     Room,
-    /// As `Room`, for the whole connection.
+    /// As `Room`, for the whole connection: it is looked at again in every turn.
     Crowd,
 }
 
@@ -335,16 +335,20 @@ fn pump_in(splice: &mut Splice, tcp: &mut Tcp<'_>, machine: &mut Machine, connec
             return Progress::More;
         }
         // What JavaScript may write at any time keeps its place: splices take of a connection's buffers only up to its limit.
-        if machine.stream_facts().queued_bytes().saturating_add(CHUNK as u64) > connection.settings.connection_send_buffer {
-            return Progress::Crowd;
+        let limit = connection.settings.connection_send_buffer;
+        let free = limit.saturating_sub(machine.stream_facts().queued_bytes());
+        if free < (LEAST_ROOM as u64).min(limit / 2) {
+            return if moved > 0 { Progress::More } else { Progress::Crowd };
         }
         // Of a part that was stopped or reset an event tells.
         let Ok(room) = machine.room(splice.stream, CHUNK) else { return Progress::Idle };
-        if room < LEAST_ROOM {
+        let least = LEAST_ROOM.min(usize::try_from(connection.settings.send_buffer / 2).unwrap_or(LEAST_ROOM));
+        if room < least {
             connection.arm(splice.stream.0);
             return if moved > 0 { Progress::Room } else { Progress::Idle };
         }
-        match socket.read(scratch.get_mut(..room.min(CHUNK)).unwrap_or_default()) {
+        let room = room.min(usize::try_from(free).unwrap_or(room));
+        match socket.read(scratch.get_mut(..room).unwrap_or_default()) {
             TcpRead::Bytes(count) => {
                 machine.write(splice.stream, scratch.get(..count).unwrap_or_default()).unwrap_or_default();
                 connection.spliced = connection.spliced.saturating_add(count as u64);

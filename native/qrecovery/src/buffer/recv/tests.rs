@@ -200,3 +200,18 @@ proptest! {
         prop_assert_eq!(pool.used(), 0);
     }
 }
+
+#[test]
+fn all_fronts_together_are_what_can_be_read_and_stop_at_a_gap() {
+    let mut pool = BufferPool::new(64 * BLOCK_LEN);
+    let mut buffer = RecvBuffer::new();
+    assert!(buffer.fronts().all(<[u8]>::is_empty));
+    let whole = bytes_of(0..3 * BLOCK + 100);
+    buffer.write(0, &whole, &mut pool).unwrap();
+    buffer.write(3 * BLOCK + 200, b"behind a gap", &mut pool).unwrap();
+    for consumed in [0, 1, BLOCK - 1, 1, 2 * BLOCK] {
+        buffer.consume(consumed, &mut pool);
+        let from = buffer.read_offset() as usize;
+        assert_eq!(buffer.fronts().collect::<Vec<_>>().concat(), whole[from..], "from {from}");
+    }
+}
