@@ -49,6 +49,15 @@ describe.skipIf(!HAS_SPLICE)('a bridge by the engine', { timeout: 60_000 }, () =
     expect(new Set(all)).toEqual(new Set([hashOf(bytes)]))
   })
 
+  it('works with the smallest send buffers there are', async () => {
+    const small = { sendBufferBytes: 4096, connectionSendBufferBytes: 16_384 }
+    const pair = await tunnelPair('udp', { near: { limits: { pauseAtBytes: 4096 } }, server: { limits: { bidirectionalStreams: 32, ...small } } })
+    allowing(pair, (await echo()).address)
+    const tunnel = await pair.open({ connection: { limits: { connectionSendBufferBytes: 16_384 } } })
+    const clients = await Promise.all(Array.from({ length: 6 }, () => tcpClient(tunnel.local)))
+    await Promise.all(clients.map(({ socket }) => through(socket, 262_144)))
+  })
+
   /** tunnel T42. */
   it('hears of a reset though nobody reads or writes', async () => {
     const pair = await tunnelPair('udp')
