@@ -7,6 +7,8 @@ import { toJson } from './json.ts'
 
 export type Colors = ReturnType<typeof picocolors.createColors>
 
+const DEFAULT_COLUMNS = 80
+
 export interface Sink {
   write(text: string): unknown
   isTTY?: boolean | undefined
@@ -58,7 +60,9 @@ export class Terminal {
 
   get columns(): number {
     const asked = Number(this.#environment['COLUMNS'])
-    return Number.isInteger(asked) && asked > 0 ? asked : (this.#err.columns ?? 80)
+    const { columns = 0 } = this.#err
+    // A terminal that does not know its width says 0.
+    return Number.isInteger(asked) && asked > 0 ? asked : columns > 0 ? columns : DEFAULT_COLUMNS
   }
 }
 
