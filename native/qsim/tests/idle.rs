@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qbase::{Role, Timestamp, frame::Frame};
-use qconnection::{Event, TransportConfig, connection::events::ClosedBy};
+use qconnection::{Event, TransportConfig, connection::events::ClosedBy, path::PathState};
 use qsim::{Failure, Pair, PairConfig};
 
 use crate::common;
@@ -96,6 +96,21 @@ fn every_packet_that_is_received_restarts_the_count() -> Result<(), Failure> {
     let after = silence_until_end(&mut arena, heard)?;
     // What was written in the meantime went out as probes at once, so that the count began again there at the latest.
     assert!(after >= secs(4) && after <= ms(5_050), "{after:?} after the last packet");
+    Ok(())
+}
+
+/// multipath MP-74: probes into a cut path are no sign of life; the other path keeps the connection.
+#[test]
+fn a_keep_alive_goes_over_the_path_that_is_left() -> Result<(), Failure> {
+    for cut in [common::FIRST, common::SECOND] {
+        let client = TransportConfig { keep_alive: secs(2), ..idle(secs(6)) };
+        let mut pair = Pair::new(PairConfig { client, server: idle(secs(6)), ..PairConfig::new(1, vec![delay(10), delay(10)]) })?;
+        pair.run_until(|pair| pair.client().connection().is_some_and(|connection| connection.paths().filter(|path| path.state == PathState::Open).count() == 2), secs(1))?;
+        pair.run_for(secs(3))?;
+        pair.cut(cut);
+        pair.run_for(secs(40))?;
+        assert!(ended_at(&pair, Role::Client).is_none() && ended_at(&pair, Role::Server).is_none(), "{cut:?}");
+    }
     Ok(())
 }
 

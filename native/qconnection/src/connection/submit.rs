@@ -52,6 +52,9 @@ impl Connection {
         self.settle_burst(path, segments, &pending, now);
         if eliciting {
             self.timers.on_ack_eliciting_sent(now);
+            if self.network(path).is_some_and(|network| network.suspect_since.is_none()) {
+                self.timers.on_alive(now);
+            }
         }
         pending.clear();
         if let Some(network) = self.network_mut(path) {

@@ -67,6 +67,10 @@ impl Timers {
             self.idle_since = now;
             self.sent_since_received = true;
         }
+    }
+
+    /// It left on a path that answers: until the answer, or for so long, nothing more is needed.
+    pub(super) const fn on_alive(&mut self, now: Timestamp) {
         self.last_keep_alive = now;
     }
 
@@ -164,7 +168,7 @@ impl Connection {
         }
         if self.keep_alive_at().is_some_and(|at| at <= now) {
             self.timers.last_keep_alive = now;
-            self.control.ping = true;
+            self.ask_for_life();
         }
         if let Some(application) = &mut self.application {
             application.keys.on_timer(now);
@@ -177,6 +181,20 @@ impl Connection {
         self.on_pto_timers(now);
         self.on_validation_timers(now);
         self.forget_abandoned(now);
+    }
+
+    /// PING on every path that has not fallen silent; where all have, with whatever goes out. One path may have been cut unnoticed.
+    fn ask_for_life(&mut self) {
+        let mut asked = 0_usize;
+        for at in 0..self.paths.len() {
+            let Some(path) = self.paths.id_at(at) else { break };
+            let entry = self.paths.get_mut(path).filter(|entry| entry.state == PathState::Open);
+            if let Some(network) = entry.and_then(|entry| entry.network.as_deref_mut()).filter(|network| network.suspect_since.is_none()) {
+                network.ping_owed = true;
+                asked = asked.saturating_add(1);
+            }
+        }
+        self.control.ping |= asked == 0;
     }
 
     fn keep_alive_at(&self) -> Option<Timestamp> {
