@@ -54,15 +54,12 @@ target.close()
 /** Writes until all is written and the end has come back, or nothing has moved for a while. */
 async function write(bytes) {
   const socket = connect(Number(tunnel.local.split(':')[1]), '127.0.0.1')
-  let ended = false
-  socket.on('end', () => {
-    ended = true
-  }).on('error', () => {}).resume()
+  socket.on('error', () => {}).resume()
   void (async () => {
     for (let sent = 0; sent < bytes; sent += PIECE.length) if (!socket.write(PIECE)) await once(socket, 'drain')
     socket.end()
   })()
-  for (let last = -1; !ended && last !== moved(socket);) {
+  for (let last = -1; !socket.readableEnded && last !== moved(socket);) {
     last = moved(socket)
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
   }
