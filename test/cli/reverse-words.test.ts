@@ -72,6 +72,17 @@ describe('a host name of a visitor', () => {
   })
 })
 
+describe('a service with a TCP port of its own', () => {
+  it('is meant by no host name, unless the map says so', () => {
+    const routes = new Routes([], ['db'], ['db'])
+    routes.knows('db')
+    for (const name of ['db', 'db.example.net', 'other', null]) expect(routes.serviceOf(name), String(name)).toBeUndefined()
+    routes.knows('web')
+    for (const name of ['db', 'other']) expect(routes.serviceOf(name), name).toBe('web')
+    expect(new Routes([parseNameMapping('db.example.net=db')], [], ['db']).serviceOf('db.example.net')).toBe('db')
+  })
+})
+
 describe('reverse dial', () => {
   const facts = { to: 'public.example:4433', service: 'web', target: parseTarget('3000'), pool: 2, retry: parseRetry('1s..30s') }
 

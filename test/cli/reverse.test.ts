@@ -95,7 +95,7 @@ const stop = async (running: Running): Promise<Line> => {
 
 describe.skipIf(!BUILT)('reverse listen and reverse dial', () => {
   it('bring requests to a service that dialled out; it may go away and come back', { timeout: PATIENCE_MS }, async () => {
-    const end = await listen('--tcp', '0=web', '--wait', '10ms')
+    const end = await listen('--tcp', '0=web', '--sni-map', '*=web', '--wait', '10ms')
     expect(await ask(end.http)).toMatchObject({ status: expect.toSatisfy((status: number) => status === 404 || status === 503) as never })
     const web = await app()
     const private_ = await dial(end.to, web.target, '--pool', '2')

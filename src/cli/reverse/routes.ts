@@ -3,17 +3,19 @@ import type { NameMapping } from './parse.ts'
 
 export class Routes {
   readonly #names: ReadonlyMap<string, string>
-  readonly #services: Set<string>
+  readonly #services = new Set<string>()
+  readonly #apart: ReadonlySet<string>
 
-  /** `services`: known from the start; those that come are added. */
-  constructor(names: readonly NameMapping[], services: readonly string[]) {
+  /** `services`: known from the start; those that come are added. `apart`: those with ports of their own, which strangers must not reach by a name that they made up. */
+  constructor(names: readonly NameMapping[], services: readonly string[], apart: readonly string[] = []) {
     this.#names = new Map(names.map(({ name, service }) => [name, service]))
-    this.#services = new Set(services)
+    this.#apart = new Set(apart)
+    for (const service of services) this.knows(service)
   }
 
   /** A private end has come with it. */
   knows(service: string): void {
-    this.#services.add(service)
+    if (!this.#apart.has(service)) this.#services.add(service)
   }
 
   /** `www.example.net`, `www.example.net:8080`. Undefined: no service has this name. */
