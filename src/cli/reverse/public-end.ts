@@ -67,11 +67,8 @@ class QuicEnd implements PublicEnd {
 
   get ways(): Pick<HttpFrontOptions, 'open' | 'session'> {
     return {
-      open: async (key, { head, signal }) => {
-        const way = (await this.#listener.pool().request(key, { signal, waitForMs: this.#values.wait })).toDuplex()
-        way.write(head)
-        return way
-      },
+      // The head of a request that was lost before anybody had any of it goes to another connection (reverse.md V47).
+      open: async (key, { head, signal }) => (await this.#listener.pool().request(key, { head, signal, waitForMs: this.#values.wait })).toDuplex(),
     }
   }
 
