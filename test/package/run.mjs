@@ -20,10 +20,10 @@ const ANSWER = 'over quic native QB_ENDPOINT_CLOSED function'
 const RUNTIME = process.env.QUICBRAID_RUNTIME ?? process.execPath
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
 const STRICT = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--noImplicitOverride', '--skipLibCheck', '--lib', 'es2023,esnext.disposable', '--types', 'node', '--target', 'es2022']
-/** A module of 23 MB came out of a forgotten `strip` once. With room for growth: it has 2.1 MiB packed, 4.2 installed. */
+/** A module of 23 MB came out of a forgotten `strip` once. With room for growth: it has 2.5 MiB packed, 5.1 installed. */
 const MODULE_LIMIT = { packedBytes: 3 * 2 ** 20, bytes: 7 * 2 ** 20 }
-/** It has 1.3 MiB packed, 4.8 installed since there are tunnels and ways through NATs; two thirds are source maps. */
-const MAIN_LIMIT = { packedBytes: 1.7 * 2 ** 20, bytes: 6.5 * 2 ** 20 }
+/** It has 1.8 MiB packed, 6.6 installed since there are reverse connections and the commands over them; two thirds are source maps. */
+const MAIN_LIMIT = { packedBytes: 2.3 * 2 ** 20, bytes: 8.5 * 2 ** 20 }
 
 const equal = (found, wanted, what) => {
   if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: ${JSON.stringify(found)} instead of ${JSON.stringify(wanted)}`)
