@@ -6,7 +6,6 @@
 
 /** What no room of this repository does yet, or what is no test of one run: rows by what they wait for. */
 export const LATER = {
-  'tunnels and reverse connections': ['H2', 'H5', 'H8'],
   'memory that the system refuses: Rust aborts where it allocates': ['J13'],
 }
 

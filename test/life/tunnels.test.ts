@@ -17,7 +17,7 @@ const WIDTH = 16
 
 describe.skipIf(!MODULE_BUILT)('nothing is left', { timeout: 3_600_000 }, () => {
   /** tunnel T64; attacks H5 */
-  it('of bridges that came, served and went', async () => {
+  it('attack H5: of bridges that came, served and went', async () => {
     const pair = await tunnelPair('udp', { near: { streams: WIDTH } })
     const target = await echo()
     allowing(pair, target.address)
@@ -43,7 +43,7 @@ describe.skipIf(!MODULE_BUILT)('nothing is left', { timeout: 3_600_000 }, () => 
   })
 
   /** tunnel T64; attacks H5 */
-  it('of tunnels that were opened, served and closed', async () => {
+  it('attack H5: of tunnels that were opened, served and closed', async () => {
     const pair = await tunnelPair('udp')
     const target = await echo()
     allowing(pair, target.address)

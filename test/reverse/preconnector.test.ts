@@ -248,7 +248,7 @@ describe('a preconnector', () => {
   })
 
   /** reverse V14, V32; attacks H8 */
-  it('never dials twice within a second without a pause between, however often the network changes and connections are lost', () => {
+  it('attack H8: never dials twice within a second without a pause between, however often the network changes and connections are lost', () => {
     const { machine, fail } = bench({ pool: 2 })
     machine.enable(0)
     fail(0)
@@ -302,7 +302,7 @@ describe('a preconnector', () => {
 
 describe('a thousand private ends whose public end restarts', () => {
   /** reverse V33; attacks H8 */
-  it.each([300, 1500, 5000, 30_000])('attack_h8_come_back_spread_over_a_second_at_least_after_an_outage_of_%d_ms', (outageMs) => {
+  it.each([300, 1500, 5000, 30_000])('attack H8: a thousand private ends come back spread over a second at least after an outage of %d ms', (outageMs) => {
     const backAtMs = Array.from({ length: 1000 }, (_, index) => {
       const { machine, accept } = bench({ retry: DEFAULT, random: seeded(1000 + index) })
       machine.enable(-60_000)

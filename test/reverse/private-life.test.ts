@@ -165,7 +165,7 @@ describe.skipIf(!MODULE_BUILT)('an accepted connection', { timeout: 60_000 }, ()
   })
 
   /** reverse V45, V14; attacks H8: the peer is gone while the connection is parked */
-  it('attack_h8_whose_public_end_vanishes_is_noticed_after_three_pings_and_dialled_again', async () => {
+  it('attack H8: a connection whose public end vanishes while it is parked is noticed after three PINGs and dialled again', async () => {
     await inPrivateWorld(async ({ world, until, dialler, links, steps, dials, states }) => {
       await until(() => dialler.state === 'FULL')
       await world.sleep(30_000)
@@ -259,7 +259,7 @@ describe.skipIf(!MODULE_BUILT)('an accepted connection', { timeout: 60_000 }, ()
 
 describe.skipIf(!MODULE_BUILT)('private ends of one public end that restarts', { timeout: 60_000 }, () => {
   /** attacks H8; reverse V33 (a thousand are in preconnector.test.ts, on the state machine alone) */
-  it('attack_h8_come_back_one_after_another_over_a_second_at_least', async () => {
+  it('attack H8: private ends come back one after another, over a second at least', async () => {
     const ENDS = 40
     await inPrivateWorld(async ({ world, dial, until, dials, far, near, serverOptions }) => {
       const diallers = Array.from({ length: ENDS }, (_, index) => dial({ service: `web${index}`, pool: 1 }))

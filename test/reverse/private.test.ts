@@ -168,7 +168,7 @@ describe.skipIf(!MODULE_BUILT)('a private end', { timeout: 60_000 }, () => {
     }, { script: ({ refuse }) => refuse(ReverseCode.NAME) })
   })
 
-  /** reverse V15, V27 */
+  /** reverse V15, V16, V27 */
   it('that is stopped lets what is under way end, and tells the public end first', async () => {
     let go = (): void => {}
     const gone = new Promise<void>((resolve) => void (go = resolve))
@@ -193,7 +193,7 @@ describe.skipIf(!MODULE_BUILT)('a private end', { timeout: 60_000 }, () => {
     } })
   })
 
-  /** reverse V15 */
+  /** reverse V15, V16 */
   it('that is stopped ends what is not over in time', async () => {
     await inPrivateWorld(async ({ guests, until, dialler, world }) => {
       await until(() => dialler.state === 'FULL')

@@ -52,7 +52,7 @@ function allowUdp(pair: TunnelPair, address: string): number {
 }
 
 describe.skipIf(!MODULE_BUILT).each(KINDS)('UDP through a tunnel over %s', { timeout: 60_000 }, (kind) => {
-  /** tunnel T70, T72 */
+  /** tunnel T70, T72, T78 */
   it('carries questions and answers: each local address is a flow of its own', async () => {
     const pair = await tunnelPair(kind)
     const server = await names()
@@ -117,7 +117,7 @@ describe.skipIf(!MODULE_BUILT).each(KINDS)('UDP through a tunnel over %s', { tim
     expect(tunnel.connection?.state).toBe('open')
   })
 
-  /** tunnel T74 */
+  /** tunnel T74, T78 */
   it('drops what does not fit on the connection, tells it once and counts it', async () => {
     const pair = await tunnelPair(kind)
     const server = await names()

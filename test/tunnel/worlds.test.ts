@@ -288,7 +288,7 @@ describe.skipIf(!MODULE_BUILT)('a tunnel', { timeout: 60_000 }, () => {
   })
 
   /** tunnel T64; attacks H5 */
-  it('leaves nothing of bridges that have ended, however many', { timeout: 180_000 }, async () => {
+  it('attack H5: a tunnel leaves nothing of bridges that have ended, however many', { timeout: 180_000 }, async () => {
     // What the process holds afterwards: test/life/tunnels.test.ts, 10,000 in its long form.
     const COUNT = 2500
     await inWorld(async ({ near, far, tcp, open }: TunnelWorld) => {
