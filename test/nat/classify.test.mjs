@@ -30,7 +30,8 @@ laboratory('NATs of the kernel as our endpoint sees them', () => {
     wanted = await Promise.all(KINDS.map((_, uplink) => other.ask({ do: 'classify', local: lab.address('a', uplink), server: servers.oracle })))
     const classify = (server, uplink) => ours.ask({ do: 'classify', local: lab.address('a', uplink), servers: [server] }).catch((error) => error)
     const of = async (name) => [name, await Promise.all(KINDS.map((_, uplink) => classify(servers[name], uplink)))]
-    reports = Object.fromEntries(await Promise.all(['oracle', 'relay'].map(of)))
+    // Not both at once: how a NAT gives ports is told from those that it gives one after another.
+    reports = Object.fromEntries([await of('oracle'), await of('relay')])
   })
   after(() => lab?.close())
 
