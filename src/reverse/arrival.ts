@@ -10,7 +10,7 @@ import { ControlStream, within } from './control.ts'
 import type { Ledger } from './ledger.ts'
 import { DRAIN_MS } from './member.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
-import { isName, shown } from './names.ts'
+import { cutText, isName, shown } from './names.ts'
 import type { CheckedListen, Hello } from './options.ts'
 import { reverse } from './polarity.ts'
 import type { Pools } from './pools.ts'
@@ -59,9 +59,10 @@ export class Arrival {
     }
   }
 
-  /** REFUSE, if there is a stream for it, and CLOSE. */
-  async refuse(code: bigint, text: string): Promise<void> {
+  /** REFUSE, if there is a stream for it, and CLOSE. `words`: of any length; the user's may be long. */
+  async refuse(code: bigint, words: string): Promise<void> {
     const { connection } = this
+    const text = cutText(words)
     this.#tell(code, text)
     // Its stream may be gone already: then CLOSE says it alone.
     await this.#control?.send({ type: 'refuse', code, text }).catch(() => {})
@@ -78,17 +79,17 @@ export class Arrival {
     if (hello.version !== PROTOCOL_VERSION) throw new Refusal(ReverseCode.PROTOCOL, `version ${PROTOCOL_VERSION} is spoken here`)
     const { peer } = this.connection
     if (peer === null || !this.#owner.verifies()) throw new Refusal(ReverseCode.AUTH, 'a certificate is required')
-    const key = await within(this.#judge(peer, hello), acceptTimeoutMs, timing, () => new Refusal(ReverseCode.TIMEOUT, 'no decision in time'))
+    const key = await within(Promise.race([this.#judge(peer, hello), this.#over()]), acceptTimeoutMs, timing, () => new Refusal(ReverseCode.TIMEOUT, 'no decision in time'))
     if (this.#owner.isClosing()) throw new Refusal(ReverseCode.SHUTDOWN, '')
-    // The user may have ended it meanwhile.
-    if (this.connection.state !== 'open') throw new Error('ended before it was accepted')
+    // The user may have ended it in this turn.
+    if (this.connection.state !== 'open') throw new Error(ENDED)
     const refusal = pools.refusal(key)
     if (refusal !== null) throw new Refusal(refusal, '')
     this.#key = key
     const control = this.#control as ControlStream
     const member = pools.enter(this.connection, control, key, hello)
     reverse(this.connection)
-    void control.send({ type: 'accept', key, pingMs, maxPerKey: limits.maxPerKey }).catch(() => {})
+    void control.send({ type: 'accept', key, pingMs: Math.floor(pingMs), maxPerKey: limits.maxPerKey }).catch(() => {})
     member.start(acceptTimeoutMs)
   }
 
@@ -133,6 +134,12 @@ export class Arrival {
     return key
   }
 
+  /** Nobody waits for a decision about a connection that has ended. */
+  async #over(): Promise<never> {
+    await this.connection.closed
+    throw new Error(ENDED)
+  }
+
   async #onGone(error: unknown): Promise<void> {
     const info = await this.connection.close()
     const { code } = (error ?? {}) as { code?: unknown }
@@ -146,10 +153,13 @@ export class Arrival {
   }
 }
 
-/** The service name, if the certificate has it. */
+const ENDED = 'ended before it was accepted'
+
+/** The service name, if the certificate has it: as it is written there, or one name would be as many keys as it has spellings. */
 function nameOfCertificate({ names }: PeerIdentity, { service }: Hello): string | undefined {
+  if (names.includes(service)) return service
   const wanted = service.toLowerCase()
-  return names.some((name) => name.toLowerCase() === wanted) ? service : undefined
+  return names.find((name) => name.toLowerCase() === wanted)
 }
 
 /** Streams that nobody expects, as long as there are any. */

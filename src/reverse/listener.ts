@@ -143,7 +143,7 @@ class Listener implements ReverseListener {
   async #close(drainMs: number): Promise<void> {
     // The promise of this call must stand before anything is told.
     await Promise.resolve()
-    const drained = this.#pools.drain(null)
+    const drained = this.#pools.close()
     const stop = this.#service.habitat.timing.after(drainMs, () => this.#pools.abort(ReverseCode.SHUTDOWN))
     await drained
     stop()

@@ -48,6 +48,8 @@ export class Pools {
   readonly #memberOwner: MemberOwner
   /** All are. */
   #allDrained = false
+  /** For good. */
+  #over = false
   /** Told when a member has closed. */
   #onQuiet: (() => void)[] = []
 
@@ -154,7 +156,14 @@ export class Pools {
     return this.#closed(ends)
   }
 
+  /** As `drain` of all, for good. */
+  close(): Promise<void> {
+    this.#over = true
+    return this.drain(null)
+  }
+
   resume(key: string | null): void {
+    if (this.#over) return undefined
     if (key !== null) return void this.#drained.delete(key)
     this.#allDrained = false
     return this.#drained.clear()
@@ -180,8 +189,10 @@ export class Pools {
       if (this.#isDrained(key)) throw this.#drainingError(key)
       const member = this.#shelf(key)?.best() ?? null
       if (member === null) {
-        if (waitForMs > 0 && this.#waiters.size < this.#owner.limits.maxWaiting) return this.#waiters.wait(key, request, () => this.#noConnection(key))
-        throw this.#noConnection(key)
+        if (waitForMs === 0) throw this.#noConnection(key)
+        const { maxWaiting } = this.#owner.limits
+        if (this.#waiters.size >= maxWaiting) throw this.#noConnection(key, `it cannot wait for one: as many requests as may (limits.maxWaiting, ${maxWaiting}) do`)
+        return this.#waiters.wait(key, request, () => this.#noConnection(key, `that did not change in ${waitForMs} ms (waitForMs)`))
       }
       try {
         return await member.request(request)
@@ -217,16 +228,17 @@ export class Pools {
     return this.#allDrained || (key !== null && this.#drained.has(key))
   }
 
-  #noConnection(key: string | null): ServiceError {
+  #noConnection(key: string | null, hint = 'waitForMs waits for one'): ServiceError {
     this.#ledger().unserved += 1
     const size = this.size(key)
     const keys = Object.keys(this.sizes())
     const live = keys.length === 0 ? 'no private end is connected' : `there are ${keys.slice(0, TOLD_KEYS).map((name) => `"${name}"`).join(', ')}${keys.length > TOLD_KEYS ? `, and ${keys.length - TOLD_KEYS} more` : ''}`
     const why = size > 0 ? `its ${size} connections have no room for another stream` : `no connection has it; ${live}`
-    return new ServiceError('QB_REVERSE_NO_CONNECTION', `${key === null ? 'any key' : `key "${shown(key)}"`}: ${why}. waitForMs waits for one`, { by: 'local' })
+    return new ServiceError('QB_REVERSE_NO_CONNECTION', `${key === null ? 'any key' : `key "${shown(key)}"`}: ${why}; ${hint}`, { by: 'local' })
   }
 
   #drainingError(key: string | null): ServiceError {
+    if (this.#over) return new ServiceError('QB_REVERSE_DRAINING', 'this public end is closed and takes no requests; call reverseListen again', { by: 'local' })
     return new ServiceError('QB_REVERSE_DRAINING', `the pool ${key === null ? 'of all keys' : `"${shown(key)}"`} is drained and takes no requests; resume() ends that`, { by: 'local' })
   }
 

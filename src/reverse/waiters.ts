@@ -28,8 +28,14 @@ export class Waiters {
   /** A stream over the next connection with this key that takes one. `late`: the error when there is none in time. */
   wait(key: string | null, request: CheckedRequest, late: () => Error): Promise<BidirectionalStream> {
     return waitFor(request.signal, (settle) => {
+      let gone = false
+      const hand = (stream: BidirectionalStream): void => {
+        // Aborted in the turn in which it was opened: nobody else has it.
+        if (gone) stream.destroy()
+        else settle.resolve(stream)
+      }
       const waiter: Waiter = {
-        take: (member) => void member.request(request).then(settle.resolve, settle.reject),
+        take: (member) => void member.request(request).then(hand, settle.reject),
         fail: settle.reject,
       }
       const line = this.#lines.get(key)
@@ -38,6 +44,7 @@ export class Waiters {
       this.#size += 1
       const cancel = this.#timing.after(request.waitForMs, () => settle.reject(late()))
       return () => {
+        gone = true
         cancel()
         this.#leave(key, waiter)
       }

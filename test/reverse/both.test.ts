@@ -1,16 +1,8 @@
 /** Both ends of reverse connections together, in virtual time. */
 import { describe, expect, it } from 'vitest'
-import { reverseConnect } from '../../src/reverse/index.ts'
-import type { ReverseConnectOptions, ReverseDialler } from '../../src/reverse/index.ts'
 import { World } from '../../src/sim/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
-import { ask, echo, inReverseWorld } from './world.ts'
-import type { ReverseWorld, Serve } from './world.ts'
-
-/** A private end of this world for `service`. */
-export function dial({ to, near, tls, identity, paths }: ReverseWorld, service: string, more: Partial<ReverseConnectOptions> = {}, serve: Serve = echo): ReverseDialler {
-  return reverseConnect({ to, endpoint: near, identity: identity(service), service, ...more, connection: { ca: tls.ca, serverName: 'server', paths: paths.slice(0, 1), ...more.connection } }, serve)
-}
+import { ask, dial, echo, inReverseWorld } from './world.ts'
 
 describe.skipIf(!MODULE_BUILT)('both ends', { timeout: 60_000 }, () => {
   /** reverse V1, V2, V10, V41 */
@@ -30,6 +22,29 @@ describe.skipIf(!MODULE_BUILT)('both ends', { timeout: 60_000 }, () => {
       await world.world.sleep(100)
       expect([listener.pool('web').size, listener.health().ok]).toEqual([0, false])
       expect(events.map(({ type }) => type)).toEqual(['accepted', 'accepted', 'accepted', 'draining', 'draining', 'draining', 'closed', 'closed', 'closed'])
+    })
+  })
+
+  /** reverse V16, V48 */
+  it('leave at the same time: what is under way ends, whole, and neither waits for the other longer than that', async () => {
+    let go = (): void => {}
+    const gone = new Promise<void>((resolve) => void (go = resolve))
+    await inReverseWorld(async (world) => {
+      const { listener, events, near } = world
+      const dialler = dial(world, 'web', {}, async (stream) => {
+        await gone
+        await echo(stream)
+      })
+      const answer = ask(await listener.pool('web').request('web', { waitForMs: 5000 }), 'slow')
+      await world.world.sleep(100)
+      const since = world.world.nowMs
+      const leaving = Promise.all([dialler.stop({ drainMs: 5000 }), listener.close({ drainMs: 5000 })])
+      await world.world.sleep(1000)
+      go()
+      expect(await answer).toBe('slow')
+      await leaving
+      expect(world.world.nowMs - since).toBeLessThan(2500)
+      expect([events.map(({ type, reason }) => [type, reason]), near.connections.size]).toEqual([[['accepted', null], ['draining', 'none'], ['closed', 'none']], 0])
     })
   })
 

@@ -1,6 +1,6 @@
 /** A public end in a simulated world, and private ends: scripted ones, message by message. Both ends' tests stand on it. */
-import { REVERSE_ALPN } from '../../src/reverse/index.ts'
-import type { ReverseEvent, ReverseListenOptions, ReverseListener } from '../../src/reverse/index.ts'
+import { REVERSE_ALPN, reverseConnect } from '../../src/reverse/index.ts'
+import type { ReverseConnectOptions, ReverseDialler, ReverseEvent, ReverseListenOptions, ReverseListener } from '../../src/reverse/index.ts'
 import { ControlStream } from '../../src/reverse/control.ts'
 import { listenWith } from '../../src/reverse/listener.ts'
 import { PROTOCOL_VERSION } from '../../src/reverse/messages.ts'
@@ -118,4 +118,9 @@ export async function ask(stream: BidirectionalStream, text: string): Promise<st
   stream.write(Buffer.from(text))
   stream.end()
   return Buffer.from(await stream.bytes()).toString()
+}
+
+/** A private end of this world for `service`. */
+export function dial({ to, near, tls, identity, paths }: ReverseWorld, service: string, more: Partial<ReverseConnectOptions> = {}, serve: Serve = echo): ReverseDialler {
+  return reverseConnect({ to, endpoint: near, identity: identity(service), service, ...more, connection: { ca: tls.ca, serverName: 'server', paths: paths.slice(0, 1), ...more.connection } }, serve)
 }
