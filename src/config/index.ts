@@ -22,7 +22,7 @@ export type {
   Admit, AdmitVerdict, AttemptFacts, Bytes, CarrierOptions, CipherName, CloseOptions, CongestionName, ConnectionOptions, DevCertificate, DevCertificateOptions, EndpointOptions, HandshakeMode, HandshakeOptions, Limits, Logger,
   PathSpec, PathStatus, PeerIdentity, Pem, SchedulerChoice, SchedulerName, ServerOptions, SessionEntry, SessionStore, StreamCodes, TlsOptions, Verify, VersionName,
 } from './options.ts'
-export { checkClose, checkDevCertificate, checkPathSpec, checkTls, isCode } from './schema.ts'
+export { checkClose, checkConnection, checkDevCertificate, checkPathSpec, checkTls, isCode } from './schema.ts'
 export { MAX_TOKEN_BYTES, stunServers } from './traversal.ts'
 export { Supply } from './supply.ts'
 export { importFile } from './user-file.ts'

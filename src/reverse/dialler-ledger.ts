@@ -21,7 +21,8 @@ export class DiallerLedger {
   #total = 0
   #open = 0
   #broken = 0
-  #draining = 0
+  /** By who keeps them: one that was stopped may still end what is under way while the next dials. */
+  readonly #kept = new Map<object, { connections: readonly Connection[]; draining: number }>()
   #connections: readonly Connection[] = []
 
   constructor(now: () => number, sampling: Sampling) {
@@ -58,11 +59,13 @@ export class DiallerLedger {
     this.#states.emit(change)
   }
 
-  /** Those that take requests, and how many only end. */
-  members(connections: readonly Connection[], draining: number): void {
-    this.#draining = draining
+  /** Those of one keeper that take requests, and how many only end. */
+  members(keeper: object, own: readonly Connection[], draining: number): void {
+    if (own.length + draining === 0) this.#kept.delete(keeper)
+    else this.#kept.set(keeper, { connections: own, draining })
+    const connections = [...this.#kept.values()].flatMap((kept) => kept.connections)
     if (connections.length === this.#connections.length && connections.every((connection, index) => connection === this.#connections[index])) return
-    this.#connections = Object.freeze([...connections])
+    this.#connections = Object.freeze(connections)
     this.#lists.emit(this.#connections)
   }
 
@@ -112,8 +115,10 @@ export class DiallerLedger {
   }
 
   statistics(): DiallerStatistics {
+    let draining = 0
+    for (const kept of this.#kept.values()) draining += kept.draining
     return {
-      connections: this.#connections.length, draining: this.#draining, attempts: this.#attempts, accepted: this.#accepting.count, failed: { ...this.#failed }, lost: this.#lost,
+      connections: this.#connections.length, draining, attempts: this.#attempts, accepted: this.#accepting.count, failed: { ...this.#failed }, lost: this.#lost,
       requests: this.#total, requestsOpen: this.#open, requestsFailed: this.#broken, accepting: { ...this.#accepting },
     }
   }

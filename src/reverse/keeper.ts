@@ -2,6 +2,7 @@
  * A private end while it is enabled: does what the preconnector says is due, on one endpoint, and owns what comes of it: the timer, the attempt, the
  * accepted connections. Ended once; then another is made.
  */
+import { deferHandled } from '../config/index.ts'
 import type { Cancel, ConnectionOptions, Timing } from '../config/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { Endpoint, EndpointService } from '../endpoint/index.ts'
@@ -90,6 +91,8 @@ export class Keeper {
     this.#preconnector.stop(reason, ledger.now())
     const lines = [...this.#lines.keys()]
     await Promise.all([this.#attempt?.over, ...lines.map((line) => line.drain(drainMs))])
+    // One that was accepted in the very turn of the end.
+    await Promise.all([...this.#lines.keys()].map(({ connection }) => connection.closed))
     this.#depolarise()
     if (endpoint === null) await this.#endpoint.close({ drainMs: 0 })
   }
@@ -102,10 +105,9 @@ export class Keeper {
     const due = this.#preconnector.poll(nowMs)
     this.#watchNetwork(this.#preconnector.state === 'FULL' ? 'not' : 'watch')
     if (due === 'dial') {
-      const stop = new AbortController()
-      const attempt = { stop, step: 'CONNECTING' as LineStep, over: Promise.resolve() }
-      this.#attempt = attempt
-      attempt.over = this.#dial(stop.signal)
+      const [stop, over] = [new AbortController(), deferHandled<void>()]
+      this.#attempt = { stop, step: 'CONNECTING', over: over.promise }
+      void this.#dial(stop.signal).then(over.resolve)
     } else if (due !== null) {
       // Whole milliseconds: a rest that no clock can measure would never be over.
       this.#stopTimer = this.#timing.after(Math.ceil(due - nowMs), () => this.#pump())
@@ -141,8 +143,8 @@ export class Keeper {
           ledger.step(connection, step, step === 'CONNECTING' ? remote : '')
         },
       }, signal)
-      this.#attempt = null
       this.#onReached(reached)
+      this.#attempt = null
     } catch (error) {
       this.#attempt = null
       const told = explained(error, service, remote)
@@ -170,6 +172,8 @@ export class Keeper {
     this.#lines.set(line, this.#preconnector.onAccepted(this.#owner.ledger.now(), maxPerKey === 0 ? Infinity : maxPerKey))
     this.#tellMembers()
     line.start()
+    // Whoever was told of it may have stopped this end.
+    if (this.#ended) line.destroy(ReverseCode.SHUTDOWN, 'the private end is being stopped')
   }
 
   #onLost(line: Line, reason: string, error: Error | null): void {
@@ -192,7 +196,7 @@ export class Keeper {
   #tellMembers(): void {
     const lines = [...this.#lines.keys()]
     const serving = lines.filter((line) => line.serving)
-    this.#owner.ledger.members(serving.map(({ connection }) => connection), lines.length - serving.length)
+    this.#owner.ledger.members(this, serving.map(({ connection }) => connection), lines.length - serving.length)
   }
 }
 

@@ -14,6 +14,8 @@ import { ReverseCode } from './codes.ts'
 import type { ControlStream } from './control.ts'
 import type { ControlMessage } from './messages.ts'
 import type { DiallerLedger } from './dialler-ledger.ts'
+import { shown } from './names.ts'
+import { MIN_PING_MS } from './options.ts'
 
 /** Serves one request. */
 export type ReverseHandler = (stream: BidirectionalStream, connection: Connection) => void | Promise<void>
@@ -53,7 +55,8 @@ export class Line {
     this.#control = control
     this.#owner = owner
     owner.ledger.step(connection, 'ACCEPTED', accept.key)
-    this.#keepAlive(accept.pingMs === 0 ? owner.pingMs : Math.min(accept.pingMs, owner.pingMs))
+    // A public end must not make this one busy with nothing.
+    this.#keepAlive(accept.pingMs === 0 ? owner.pingMs : Math.min(Math.max(accept.pingMs, MIN_PING_MS), owner.pingMs))
   }
 
   /** Takes requests until the connection ends. */
@@ -135,15 +138,16 @@ export class Line {
         if (message === null) return
       }
     } catch (error) {
-      // The end of the connection is told elsewhere; what is no message ends it here.
-      if (isQuicbraidError(error) && error.code === 'QB_REVERSE_PROTOCOL') this.destroy(ReverseCode.PROTOCOL, 'a control message is malformed')
+      // The end of the connection is told elsewhere; what is no message ends it here, and so does a reset.
+      if (this.connection.state !== 'open') return
+      this.destroy(ReverseCode.PROTOCOL, isQuicbraidError(error) && error.code === 'QB_REVERSE_PROTOCOL' ? 'a control message is malformed' : 'the control stream was reset')
     }
   }
 
   /** Null: the end of the control stream, which says as much. */
   #onGoAway(message: Extract<ControlMessage, { type: 'goaway' }> | null): void {
     this.#total = message?.streams ?? this.#total ?? this.#came
-    this.#leave(message === null || message.text === '' ? 'the public end takes it out of its pool' : `the public end says: ${message.text}`, null)
+    this.#leave(message === null || message.text === '' ? 'the public end takes it out of its pool' : `the public end says: ${shown(message.text)}`, null)
     this.#checkQuiet()
   }
 
@@ -183,6 +187,6 @@ export class Line {
 }
 
 function endReason({ by, reason, error }: CloseInfo): string {
-  if (error !== null) return error.message
-  return `closed by ${by === 'local' ? 'this end' : 'the public end'}${reason === '' ? '' : ` (${reason})`}`
+  if (error !== null) return shown(error.message)
+  return `closed by ${by === 'local' ? 'this end' : 'the public end'}${reason === '' ? '' : ` (${shown(reason)})`}`
 }

@@ -1,6 +1,6 @@
 /** Options of both ends: types, checks, defaults. What each means stands in docs/spec/api.md §2.9 and docs/spec/reverse.md. */
 import * as v from 'valibot'
-import { check, checkCall, invalidOption, parseRelayed, splitPort } from '../config/index.ts'
+import { check, checkCall, checkConnection, checkTls, invalidOption, parseRelayed, splitPort } from '../config/index.ts'
 import type { ConnectionOptions, Limits, PeerIdentity, Pem, ServerOptions, Waiting } from '../config/index.ts'
 import { serviceOf } from '../endpoint/index.ts'
 import type { Endpoint, EndpointService } from '../endpoint/index.ts'
@@ -12,6 +12,8 @@ export const REVERSE_ALPN = 'qb-rev/1'
 /** The idle timeout of both ends in PINGs (reverse.md V45). */
 export const PINGS_PER_IDLE = 3
 const PING_MS = 15_000
+/** Between PINGs, at least. */
+export const MIN_PING_MS = 100
 
 /** 'fixed': 1 s for ever (V31). */
 export type Retry = 'fixed' | {
@@ -81,7 +83,7 @@ export interface ReverseListenOptions {
   pins?: readonly string[]
   /** A throw or rejection: REFUSE(AUTH); silence for `acceptTimeoutMs`: REFUSE(TIMEOUT). @default accept verified identities */
   accept?: (identity: PeerIdentity, hello: Hello) => void | Promise<void>
-  /** Pool key; undefined or a throw: REFUSE(NAME). @default the service name, if it is among the certificate's names */
+  /** Pool key; undefined or a throw: REFUSE(NAME). @default the service name, if it is among the certificate's names, spelled as there */
   poolKey?: (identity: PeerIdentity, hello: Hello) => string | undefined | Promise<string | undefined>
   /** The key for the server name of a connection that came from outside; undefined: there is none. @default the name itself */
   keyFromSni?: (serverName: string) => string | undefined
@@ -122,8 +124,7 @@ const CONNECT = strict({
     v.literal('fixed'), strict({ minMs: amount(1, MAX_MS), maxMs: amount(1, MAX_MS), factor: amount(1, 100), jitter: amount(0, 1) }, 'an object'),
   ], "'fixed' or an object { minMs, maxMs, factor, jitter }")),
   connectTimeoutMs: amount(1, 600_000),
-  pingMs: amount(100, 600_000),
-  connection: v.optional(v.looseObject({}, 'options of a connection')),
+  pingMs: amount(MIN_PING_MS, 600_000),
 }, 'an object of options')
 
 const LISTEN = strict({
@@ -138,7 +139,7 @@ const LISTEN = strict({
   limits: v.optional(strict({ maxConnections: whole(1, 65_536), maxPerKey: whole(1, MAX_POOL), maxPending: whole(1, 65_536), maxPendingPerPeer: whole(1, 65_536), maxWaiting: whole(0, 1_000_000) }, 'an object of limits')),
   helloTimeoutMs: amount(1, 600_000),
   acceptTimeoutMs: amount(1, 600_000),
-  pingMs: amount(100, 600_000),
+  pingMs: amount(MIN_PING_MS, 600_000),
   server: v.optional(v.looseObject({}, 'options of a server')),
 }, 'an object of options')
 
@@ -168,12 +169,14 @@ export interface CheckedConnect {
   endpoint: Endpoint | null
 }
 
-/** The connection's own options are checked where it is made. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+/** What options of the connection say beside those of the endpoint is checked where it is made. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
 export function checkConnect(options: ReverseConnectOptions): CheckedConnect {
   if (typeof options !== 'object' || options === null) throw invalidOption('', options, 'an object { to, identity, service }')
   const { endpoint, connection = {}, ...own } = options
   const { to, identity, service, pool = 1, retry = {}, connectTimeoutMs = 5000, pingMs = PING_MS } = check(CONNECT, own, '') as ReverseConnectOptions
   if (identity.cert === undefined || identity.key === undefined) throw invalidOption('identity', identity, 'an object { cert, key }')
+  checkTls({ cert: identity.cert, key: identity.key }, 'identity')
+  checkConnection(connection, 'connection')
   if (endpoint !== undefined) serviceOfEndpoint(endpoint)
   return { remote: withoutPrefix(to), identity: options.identity, service, pool, retry: pausesOf(retry), connectTimeoutMs, pingMs, connection, endpoint: endpoint ?? null }
 }
