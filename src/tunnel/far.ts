@@ -15,7 +15,7 @@ import { FarFlow } from './far-flow.ts'
 import type { FlowRequest } from './far-flow.ts'
 import type { Ledger } from './ledger.ts'
 import type { Policy, Target } from './policy.ts'
-import type { Quota } from './quota.ts'
+import type { Quota, Seat } from './quota.ts'
 import { ACCEPT, RequestKind } from './request.ts'
 import type { Request } from './request.ts'
 import type { Tcp } from './tcp.ts'
@@ -97,12 +97,12 @@ export class FarConnection {
     return undefined
   }
 
-  /** Streams that come are refused; the others go on. */
+  /** Who asks from now on is refused; what is joined goes on, and a goodbye is answered. */
   stop(): void {
     this.#stopping = true
     const waiting = this.#waiting
     this.#waiting = []
-    for (const stream of waiting) this.#refuse(stream, TunnelCode.SHUTDOWN)
+    for (const stream of waiting) this.#serveStream(stream)
   }
 
   /** Ends every bridge by force. */
@@ -130,8 +130,9 @@ export class FarConnection {
   }
 
   #onStream(stream: BidirectionalStream): void {
-    if (stream.early || this.#stopping) return this.#refuse(stream, stream.early ? TunnelCode.REFUSED : TunnelCode.SHUTDOWN)
+    if (stream.early) return this.#refuse(stream, TunnelCode.REFUSED)
     this.#switch.expect(flowOf(stream))
+    if (this.#stopping) return this.#serveStream(stream)
     this.#waiting.push(stream)
     return this.#serveNext()
   }
@@ -147,16 +148,12 @@ export class FarConnection {
   #serveStream(stream: BidirectionalStream): void {
     const { ledger, timing, tcp, dialTimeoutMs, quota } = this.#owner
     const key = this.#key()
-    const limit = quota.enter(key)
-    if (limit !== null) {
-      ledger.failed(limit)
-      return this.#refuse(stream, TunnelCode.REFUSED)
-    }
+    const seat = quota.seat(key)
     this.#places += 1
     let isFlow = false
     const bridge = new FarBridge({
       stream, ledger, timing, tcp, dialTimeoutMs, remote: this.#remote,
-      decide: (request, asking) => this.#decide(request, asking),
+      decide: (request, asking) => this.#decide(request, asking, seat),
       onFlow: (flow) => {
         isFlow = this.#onFlow(flow, key)
         return isFlow
@@ -165,14 +162,14 @@ export class FarConnection {
         if (!isFlow) this.#switch.forget(flowOf(stream))
         this.#places -= 1
         this.#bridges.delete(bridge)
-        quota.leave(key)
+        seat.leave()
         this.#serveNext()
         this.#part()
         this.#owner.onBridgeOver()
       },
     })
     this.#bridges.add(bridge)
-    return void bridge.start()
+    void bridge.start()
   }
 
   /** Whose bridges and flows are counted together. */
@@ -206,7 +203,8 @@ export class FarConnection {
     for (const part of partings) part()
   }
 
-  async #decide({ kind, port, host }: Request, stream: BidirectionalStream): Promise<Target | bigint | null> {
+  /** `seat`: the place that a bridge takes. */
+  async #decide({ kind, port, host }: Request, stream: BidirectionalStream, seat: Seat): Promise<Target | bigint | null> {
     if (kind === RequestKind.GOODBYE) {
       await new Promise<void>((resolve) => {
         this.#partings.push(resolve)
@@ -214,12 +212,18 @@ export class FarConnection {
       })
       return this.#answer(stream)
     }
+    if (this.#stopping) return TunnelCode.SHUTDOWN
     const first = kind === RequestKind.HELLO || kind === RequestKind.HELLO_UDP
     const protocol = kind === RequestKind.UDP || kind === RequestKind.HELLO_UDP ? 'udp' : 'tcp'
     if (first && this.#asked) return TunnelCode.BAD_INIT
     this.#asked ||= first
     if (!first && !(await this.#allowed.promise)) return TunnelCode.REFUSED
-    const { policy, timing } = this.#owner
+    const { policy, timing, ledger } = this.#owner
+    const limit = kind === RequestKind.CONNECT ? seat.take() : null
+    if (limit !== null) {
+      ledger.failed(limit)
+      return TunnelCode.REFUSED
+    }
     const peer = timing.unixMs() < this.#validToMs ? this.#peer : null
     // A certificate that was good and has ended is worse than none.
     const target = this.#peer !== null && peer === null ? null : await policy.decide({ peer, protocol, port, host, remote: this.#remote })
@@ -247,7 +251,10 @@ export class FarConnection {
   #onClosed(): void {
     this.#allowed.resolve(false)
     this.#waiting = []
+    // Whoever said goodbye hears nothing any more.
+    const partings = this.#partings
     this.#partings = []
+    for (const part of partings) part()
     for (const flow of this.#flows) flow.abort(TunnelCode.CONNECT, 'connection')
     this.#owner.onOver(this)
   }

@@ -35,11 +35,41 @@ export class Quota<Name extends string = string> {
     return null
   }
 
+  /** A place that is not taken yet. */
+  seat(peer: string | null): Seat<Name> {
+    return new Seat(this, peer)
+  }
+
   leave(peer: string | null): void {
     this.#used -= 1
     if (peer === null) return
     const used = (this.#peers.get(peer) ?? 1) - 1
     if (used > 0) this.#peers.set(peer, used)
     else this.#peers.delete(peer)
+  }
+}
+
+/** One place: taken at most once, given back at most once, in whatever order. */
+export class Seat<Name extends string = string> {
+  readonly #quota: Quota<Name>
+  readonly #peer: string | null
+  #state: 'free' | 'taken' | 'over' = 'free'
+
+  constructor(quota: Quota<Name>, peer: string | null) {
+    this.#quota = quota
+    this.#peer = peer
+  }
+
+  /** As `Quota.enter`. */
+  take(): Name | null {
+    if (this.#state !== 'free') return null
+    const limit = this.#quota.enter(this.#peer)
+    if (limit === null) this.#state = 'taken'
+    return limit
+  }
+
+  leave(): void {
+    if (this.#state === 'taken') this.#quota.leave(this.#peer)
+    this.#state = 'over'
   }
 }
