@@ -14,7 +14,7 @@ import type { TcpSocket } from './tcp.ts'
 
 export type LoanResult = IteratorResult<Loan, undefined>
 /** Who is told of a bridge. */
-export type BridgeLedger = Pick<Ledger, 'opened' | 'tell' | 'ended'>
+export type BridgeLedger = Pick<Ledger, 'tell' | 'ended'>
 
 export interface BridgeParts {
   readonly socket: TcpSocket
@@ -44,9 +44,11 @@ export class Bridge {
 
   constructor(parts: BridgeParts) {
     this.#parts = parts
-    const { socket, stream, ledger, entry } = parts
-    ledger.opened(entry)
+    const { socket, stream } = parts
     socket.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onTcpFailed).on('close', this.#onTcpFailed)
+    // Of what it told before, it tells nothing more.
+    if (socket.destroyed) queueMicrotask(this.#onTcpFailed)
+    else if (socket.readableEnded) queueMicrotask(this.#onEnd)
     socket.resume()
     stream.finished.then(this.#onSent, this.#onSendFailed)
     void this.#receive(parts.first)
@@ -91,7 +93,7 @@ export class Bridge {
 
   /** FIN of TCP. A socket that pauses tells it all the same, so that bytes may still wait here. */
   readonly #onEnd = (): void => {
-    if (this.#sending !== 'open') return
+    if (this.#over || this.#sending !== 'open') return
     this.#sending = 'ending'
     if (this.#rest === null) this.#endStream()
   }

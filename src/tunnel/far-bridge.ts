@@ -155,6 +155,7 @@ export class FarBridge {
     if (this.#over || this.#entry === null) return
     socket.off('error', this.#onTarget).off('close', this.#onTarget)
     this.#bridge = join({ socket, stream, loans, first, seen: this.#seen, entry: this.#entry, ledger, up: 'to-socket', onOver })
+    ledger.opened(this.#entry)
   }
 
   #end(): void {

@@ -8,7 +8,7 @@ import type { BridgeReason } from './codes.ts'
 import { SplicedBridge } from './spliced.ts'
 import { descriptorOf } from './takeover.ts'
 
-/** What is joined. */
+/** What is joined. Nobody was told of it yet: whoever joined does, since who hears of it may end it at once. */
 export interface Joined {
   /** Ends both sides by force; afterwards nothing happens. */
   abort(code: bigint, reason: BridgeReason): void

@@ -46,7 +46,8 @@ export class NearBridge {
 
   /** Never rejects. */
   async start(): Promise<void> {
-    const { stream, request, ledger } = this.#parts
+    const { stream, request, ledger, waiter } = this.#parts
+    if (waiter.socket.destroyed) return this.abort(TunnelCode.TCP, 'tcp')
     const since = ledger.now()
     try {
       await writeAll(stream, request)
@@ -72,6 +73,7 @@ export class NearBridge {
     const words = answer?.(null) ?? null
     if (words !== null) socket.write(words)
     this.#bridge = join({ socket, stream, loans, first, seen: 1, entry, ledger, up: 'to-stream', onOver })
+    ledger.opened(entry)
   }
 
   #letGo(): void {

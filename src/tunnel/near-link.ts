@@ -123,11 +123,10 @@ export class NearLink {
     if (this.#state === 'closed') return this.closed
     const first = this.#state !== 'closing'
     this.#state = 'closing'
+    const why = error ?? new ServiceError('QB_TUNNEL_SHUTDOWN', `tunnel ${this.#id} was closed before it was open`, { by: 'local' })
     if (first) {
       this.#stopPause()
-      const why = error ?? new ServiceError('QB_TUNNEL_SHUTDOWN', `tunnel ${this.#id} was closed before it was open`, { by: 'local' })
       this.#opened.reject(why)
-      this.#attempt?.abort(why)
       this.#endWith = error
       this.#work.stop(error === null ? 'shutdown' : 'connection')
     }
@@ -136,6 +135,8 @@ export class NearLink {
       this.#forced = true
       this.#parting?.abort()
     }
+    // What is being joined already goes on, and ends with a goodbye if the server agrees.
+    if (how === 'by-force' || this.#work.size === 0) this.#attempt?.abort(why)
     this.check()
     return this.closed
   }
@@ -213,13 +214,13 @@ export class NearLink {
     this.#work.pump()
     const answer = await stream.bytes({ signal, maxBytes: 1 })
     if (answer[0] !== ACCEPT) throw new ServiceError('QB_TUNNEL_BAD_INIT', `the server at ${this.#options.remote} answers something else than a tunnel's server`, { by: 'peer', errorCode: TunnelCode.BAD_INIT })
+    this.#agreed = true
     this.#work.agreed(connection)
   }
 
   #onOpen(): void {
     if (this.#state !== 'opening' && this.#state !== 'away') return
     this.#state = 'open'
-    this.#agreed = true
     this.#backoff?.reset()
     this.#opened.resolve()
     this.#owner.ledger.tellTunnel(this.#id, 'opened', this.#connection?.remote ?? '')
@@ -227,8 +228,9 @@ export class NearLink {
   }
 
   async #onFailed(connection: Connection | null, error: unknown): Promise<void> {
+    const hasEnded = connection !== null && connection.state !== 'open'
     if (connection !== null && this.#connection !== connection) connection.destroy()
-    const info = connection !== null && connection.state !== 'open' ? await connection.closed : null
+    const info = hasEnded ? await connection.closed : null
     const words = asError(info === null ? error : this.#why(info) ?? error)
     if (this.#state === 'closing' || this.#state === 'closed') return
     if (connection !== null && this.#connection === connection) {

@@ -25,9 +25,8 @@ export class SplicedBridge {
     this.#parts = parts
     this.#splice = splice
     this.#before = before
-    const { stream, socket, first, ledger, entry } = parts
+    const { stream, socket, first, entry } = parts
     entry.count = this.#count
-    ledger.opened(entry)
     stream.finished.then(this.#onSent, this.#onSendFailed)
     // It may end before the engine has told of its start.
     first.catch(() => {})

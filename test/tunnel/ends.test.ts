@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Connection } from '../../src/index.ts'
 import { TUNNEL_ALPN, TUNNEL_LIMITS } from '../../src/tunnel/index.ts'
 import { RequestKind, encodeRequest } from '../../src/tunnel/request.ts'
-import { pattern } from '../fake/pair.ts'
+import { codeOf, pattern } from '../fake/pair.ts'
 import { MODULE_BUILT } from '../native/built.ts'
 import { endAll } from './pair.ts'
 import { TARGET, drained, inWorld, reasons, sink } from './world.ts'
@@ -80,5 +80,60 @@ describe.skipIf(!MODULE_BUILT)('a server', { timeout: 60_000 }, () => {
       await shutting
       expect([(received as ReturnType<typeof sink> | null)?.bytes, reasons(events.near), reasons(events.far)]).toEqual([400_000, ['end'], ['end']])
     })
+  })
+})
+
+describe.skipIf(!MODULE_BUILT)('a tunnel', { timeout: 60_000 }, () => {
+  /** tunnel T17 */
+  it('that is closed gently before the server has agreed says goodbye all the same when its bridges have ended', async () => {
+    await inWorld(async ({ world, near, far, tcp, begin, events, target }) => {
+      let received: ReturnType<typeof sink> | null = null
+      await tcp.serve(TARGET, (socket) => {
+        socket.end('done')
+        socket.pause()
+        void world.sleep(5000).then(() => { received = sink(socket) })
+      })
+      far.listen(async () => {
+        await world.sleep(500)
+        return target
+      })
+      const tunnel = await begin()
+      const client = tcp.client(tunnel.local)
+      client.resume()
+      client.end(pattern(400_000))
+      await world.sleep(300)
+      expect([tunnel.bridges, near.statistics().pending]).toEqual([1, 0])
+      await near.close(tunnel.id)
+      expect([(received as ReturnType<typeof sink> | null)?.bytes, reasons(events.near), reasons(events.far)]).toEqual([400_000, ['end'], ['end']])
+    }, { closed: true })
+  })
+
+  /** tunnel T15 */
+  it('says that the time was up where the server gives it no stream', async () => {
+    await inWorld(async ({ begin }) => {
+      expect(await codeOf((await begin()).opened)).toBe('QB_TUNNEL_TIMEOUT')
+    }, { server: { limits: { ...TUNNEL_LIMITS, bidirectionalStreams: 0 } } })
+  })
+
+  /** tunnel T60, T65 */
+  it('that is closed in the callback of an opening gives each place back once', async () => {
+    await inWorld(async ({ world, near, tcp, open, events }) => {
+      await tcp.serve(TARGET, (socket) => void socket.write('.'))
+      const first = await open()
+      let closed = false
+      near.bridges$.subscribe(({ type }) => {
+        if (type !== 'opened' || closed) return
+        closed = true
+        void near.close(first.id, { force: true })
+      })
+      await drained(tcp.client(first.local))
+      await first.closed
+      expect([reasons(events.near), near.statistics().failed]).toEqual([['shutdown'], { shutdown: 1 }])
+      const second = await open()
+      tcp.client(second.local)
+      tcp.client(second.local)
+      await world.sleep(500)
+      expect(near.statistics()).toMatchObject({ bridgesOpen: 1, pending: 1 })
+    }, { near: { limits: { maxBridges: 1 } } })
   })
 })

@@ -84,7 +84,7 @@ function joined(way: Way, startMs: number): Promise<RequestReport> {
   return new Promise((resolve) => {
     const entry: BridgeParts['entry'] = { tunnel: null, id: 0, bytesUp: 0, bytesDown: 0 }
     let reason: BridgeReason = 'end'
-    const ledger = { opened: () => undefined, tell: () => undefined, ended: (_: unknown, how: BridgeReason) => { reason = how } }
+    const ledger = { tell: () => undefined, ended: (_: unknown, how: BridgeReason) => { reason = how } }
     const onOver = (): void => resolve({ ok: reason === 'end', reason: reason === 'end' ? null : reason, why: null, bytesUp: entry.bytesUp, bytesDown: entry.bytesDown, ms: nowMs() - startMs })
     join({ ...way, seen: 0, entry, ledger, onOver })
   })
