@@ -187,7 +187,12 @@ export class NearTunnel implements Tunnel, TunnelSession, LinkWork {
       // Nobody waits any more, or the connection has ended: that is told elsewhere.
     }
     if (this.#opening === opening) this.#opening = null
-    if (stream === null || connection !== this.#link.connection) return
+    if (connection !== this.#link.connection) return
+    if (stream === null) {
+      // Somebody may have come in the moment when nobody waited.
+      if (opening.signal.aborted) this.pump()
+      return
+    }
     if (this.#mayJoin()) this.#join(stream)
     else this.#spare = stream
     this.pump()

@@ -46,10 +46,14 @@ export class Pending {
     return this.#places.size
   }
 
-  /** False: there was no room, and the socket is cut. */
+  /** False: the socket has gone, or there was no room, and it is cut. */
   add(errand: Errand): boolean {
     const { socket, entry } = errand
     const { ledger, max, timeoutMs, after } = this.#options
+    if (socket.destroyed) {
+      ledger.ended(entry, 'tcp')
+      return false
+    }
     if (this.#places.size >= max) {
       ledger.failed('pending.overflow')
       ledger.ended(entry, 'overflow')

@@ -9,9 +9,9 @@ interface Handle {
   readStop?(): unknown
 }
 
-/** Null: it is no socket of the system's, or bytes written to it still wait in this process. */
+/** Null: it is no socket of the system's, or is more than one (of TLS it is, whose bytes are others than those on the wire), or bytes written to it still wait in this process. */
 export function descriptorOf(socket: TcpSocket): number | null {
-  if (!(socket instanceof Socket) || socket.destroyed || socket.writableLength > 0 || socket.writableEnded) return null
+  if (Object.getPrototypeOf(socket) !== Socket.prototype || socket.destroyed || socket.writableLength > 0 || socket.writableEnded) return null
   const handle = (socket as unknown as { _handle?: Handle | null })._handle
   return typeof handle?.fd === 'number' && handle.fd >= 0 && typeof handle.readStop === 'function' ? handle.fd : null
 }

@@ -61,9 +61,10 @@ export function peerOf(socket: Duplex): string | null {
   return host === undefined ? null : formatAddress({ host, port, family: host.includes(':') ? 6 : 4 })
 }
 
-/** A socket of the user's: what has no RST is destroyed instead. */
+/** A socket of the user's: half-open from now on, whatever it was made for; what has no RST is destroyed instead. */
 export function tcpSocketOf(socket: Duplex): TcpSocket {
   if (!(socket instanceof Duplex)) throw invalidOption('socket', socket, 'a net.Socket or another Duplex')
+  socket.allowHalfOpen = true
   const given = socket as TcpSocket
   return typeof given.resetAndDestroy === 'function' ? given : Object.assign(socket, { resetAndDestroy: () => socket.destroy() })
 }

@@ -2,9 +2,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Connection } from '../../src/index.ts'
 import { TUNNEL_ALPN, TUNNEL_LIMITS } from '../../src/tunnel/index.ts'
+import { backwardOf } from '../../src/tunnel/manager.ts'
 import { RequestKind, encodeRequest } from '../../src/tunnel/request.ts'
 import { codeOf, pattern } from '../fake/pair.ts'
 import { MODULE_BUILT } from '../native/built.ts'
+import type { FakeSocket } from './fake-tcp.ts'
 import { endAll } from './pair.ts'
 import { TARGET, drained, inWorld, reasons, sink } from './world.ts'
 import type { TunnelWorld } from './world.ts'
@@ -135,5 +137,59 @@ describe.skipIf(!MODULE_BUILT)('a tunnel', { timeout: 60_000 }, () => {
       await world.sleep(500)
       expect(near.statistics()).toMatchObject({ bridgesOpen: 1, pending: 1 })
     }, { near: { limits: { maxBridges: 1 } } })
+  })
+})
+
+describe.skipIf(!MODULE_BUILT)('a socket of the user\'s', { timeout: 60_000 }, () => {
+  const connecting = ({ remote, tls, paths }: TunnelWorld): Parameters<TunnelWorld['near']['connect']>[0] =>
+    ({ remote, connection: { ca: tls.ca, cert: tls.cert, key: tls.key, serverName: 'server', paths: paths.slice(0, 1) } })
+  const toTarget = ({ far }: TunnelWorld): number => far.listen(({ port }) => (port === 0 || port === 7 ? TARGET : undefined))
+
+  /** tunnel T14 */
+  it('that has gone already costs the server nothing, and leaves nothing', async () => {
+    await inWorld(async (all) => {
+      const { world, near, far, tcp } = all
+      toTarget(all)
+      const session = await near.connect(connecting(all))
+      const gone: FakeSocket[] = []
+      await tcp.serve('127.0.0.1:1080', (socket) => void gone.push(socket))
+      tcp.client('127.0.0.1:1080').destroy()
+      tcp.client('127.0.0.1:1080').destroy()
+      for (const socket of gone) socket.destroy()
+      await world.sleep(10)
+      session.join(gone[0] as FakeSocket, { port: 7 })
+      await world.sleep(1000)
+      expect([session.bridges, tcp.dialled, near.statistics().pending, near.statistics().failed]).toEqual([0, [], 0, { tcp: 1 }])
+      const connection = session.connection as Connection
+      await backwardOf(near).ask(gone[1] as FakeSocket, await connection.openBidirectional(), { port: 7, label: 'x' })
+      expect([tcp.dialled, near.statistics().bridgesOpen, near.statistics().failed]).toEqual([[], 0, { tcp: 2 }])
+      await world.sleep(100)
+      expect(far.statistics().bridgesOpen).toBe(0)
+    }, { closed: true })
+  })
+
+  /** tunnel T12, T14 */
+  it('that comes in the moment when the only other one goes does not wait in vain', async () => {
+    await inWorld(async (all) => {
+      const { world, near, tcp } = all
+      toTarget(all)
+      await tcp.serve(TARGET, (socket) => void socket.end('here'))
+      const session = await near.connect(connecting(all))
+      const mine: FakeSocket[] = []
+      await tcp.serve('127.0.0.1:1080', (socket) => void mine.push(socket))
+      const [first, second] = [tcp.client('127.0.0.1:1080'), tcp.client('127.0.0.1:1080')]
+      await world.sleep(100)
+      // The only stream that there is.
+      const held = await (session.connection as Connection).openBidirectional()
+      held.write(said(RequestKind.CONNECT).subarray(0, 1))
+      session.join(mine[0] as FakeSocket, { port: 7 })
+      mine[0]?.once('close', () => session.join(mine[1] as FakeSocket, { port: 7 }))
+      first.resetAndDestroy()
+      await world.sleep(100)
+      held.reset(0n)
+      held.stop(0n)
+      const answer = await Promise.race([drained(second), world.sleep(3000)])
+      expect(String((answer as { bytes: Buffer } | undefined)?.bytes)).toBe('here')
+    }, { closed: true, server: { limits: { ...TUNNEL_LIMITS, bidirectionalStreams: 1 } } })
   })
 })
