@@ -1,6 +1,7 @@
 // TCP through a tunnel of ours, each end a process, against a proxy of 20 lines with node:net and against tunnels of others
 // (`tunnel/programs.mjs`). `bulk1`: one TCP connection downloads, with the processor time of both ends; `latency`: what a request of one byte
-// takes on an open connection, with what it takes without anything between taken off. A round before the counted ones warms every side.
+// takes on an open connection, with what it takes without anything between taken off: `addedP50` on cores that are kept awake, `addedP50Idle` as the
+// machine is. A round before the counted ones warms every side.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,6 +10,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { keepAwake } from './lib/awake.mjs'
 import { withGoal } from './lib/goals.mjs'
 import { processorSeconds } from './lib/processor.mjs'
 import { lostRow, row, spread } from './lib/statistics.mjs'
@@ -30,7 +32,7 @@ export async function tunnel({ quick, progress }) {
   try {
     const { sides, notes } = await startAll(folder, children, progress)
     const measured = await measure(sides, effort, progress)
-    const settings = { ...effort, processes: 'source, both ends of each tunnel, proxy and client: one each at least', warming: 'one round before the counted ones, of all sides' }
+    const settings = { ...effort, processes: 'source, both ends of each tunnel, proxy and client: one each at least', warming: 'one round before the counted ones, of all sides', awake: 'addedP50 beside a process on every core that yields to all others' }
     return { settings, results: rows(measured, notes) }
   } finally {
     for (const child of children) child.kill()
@@ -67,17 +69,20 @@ async function startAll(folder, children, progress) {
 
 /** Every side once, then all again, so that what else the machine does meets all alike. */
 async function measure(sides, { rounds, bytes, requests }, progress) {
-  const values = Object.fromEntries(Object.keys(sides).map((side) => [side, { rate: [], cpu: [], latency: [] }]))
+  const values = Object.fromEntries(Object.keys(sides).map((side) => [side, { rate: [], cpu: [], idle: [], latency: [] }]))
   for (let round = 0; round <= rounds; round++) {
     for (const [name, { port, pids }] of turned(Object.entries(sides), round)) {
       progress(round === 0 ? `warming ${name}` : `round ${round} of ${rounds}: ${name}`)
       const before = processorSeconds(pids)
       const rate = name === 'direct' ? null : await download(port, bytes)
       const seconds = before === null ? null : processorSeconds(pids) - before
-      const latency = await request(port, requests)
+      const idle = await request(port, requests)
+      const sleep = keepAwake()
+      const latency = await request(port, requests).finally(sleep)
       if (round === 0) continue
       if (rate !== null) values[name].rate.push(rate)
       if (seconds !== null) values[name].cpu.push((seconds * 1e9) / bytes)
+      values[name].idle.push(idle)
       values[name].latency.push(latency)
     }
   }
@@ -86,7 +91,7 @@ async function measure(sides, { rounds, bytes, requests }, progress) {
 
 function rows(values, notes) {
   const { ours, direct } = values
-  const added = (side) => values[side].latency.map((ms, index) => Math.max(0, ms - direct.latency[index]))
+  const added = (side, which) => values[side][which].map((ms, index) => Math.max(0, ms - direct[which][index]))
   const peers = ['node:net', ...Object.keys(PROGRAMS)]
   const bulk = { name: 'bulk1', metric: 'rate', unit: 'Gbit/s' }
   const cost = { name: 'bulk1', metric: 'cpuPerGB', unit: 's' }
@@ -95,7 +100,8 @@ function rows(values, notes) {
   return [
     ...peers.map((peer) => (peer in values ? withGoal(row('tunnel', { ...bulk, peer }, ours.rate, values[peer].rate), BULK_GOALS[peer]) : lostRow('tunnel', { ...bulk, peer }, ours.rate, notes[peer]))),
     ...(ours.cpu.length === 0 ? [] : there.map((peer) => row('tunnel', { ...cost, peer }, ours.cpu, values[peer].cpu))),
-    ...there.map((peer) => withGoal(row('tunnel', { ...late, peer }, added('ours'), added(peer)), peer === 'node:net' ? { atMost: 0.5 } : undefined)),
+    ...there.map((peer) => withGoal(row('tunnel', { ...late, peer }, added('ours', 'latency'), added(peer, 'latency')), peer === 'node:net' ? { atMost: 0.5 } : undefined)),
+    ...there.map((peer) => row('tunnel', { ...late, metric: 'addedP50Idle', peer }, added('ours', 'idle'), added(peer, 'idle'))),
   ]
 }
 
