@@ -61,7 +61,8 @@ export class Progress {
   }
 
   #redraw(): void {
-    const lines = this.#frame().lines.map((line) => fit(line, this.#terminal.columns - 1))
+    // The cursor stands below them, and what has left the screen cannot be redrawn.
+    const lines = this.#frame().lines.slice(0, Math.max(1, this.#terminal.rows - 1)).map((line) => fit(line, this.#terminal.columns - 1))
     const up = this.#drawn === 0 ? '' : `\u001B[${this.#drawn}A`
     this.#terminal.draw(`${up}\u001B[J${lines.map((line) => `${line}\n`).join('')}`)
     this.#drawn = lines.length

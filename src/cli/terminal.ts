@@ -13,6 +13,7 @@ export interface Sink {
   write(text: string): unknown
   isTTY?: boolean | undefined
   columns?: number | undefined
+  rows?: number | undefined
 }
 
 export class Terminal {
@@ -64,12 +65,22 @@ export class Terminal {
     // A terminal that does not know its width says 0.
     return Number.isInteger(asked) && asked > 0 ? asked : columns > 0 ? columns : DEFAULT_COLUMNS
   }
+
+  /** Lines of the screen; Infinity: not known. */
+  get rows(): number {
+    const { rows = 0 } = this.#err
+    return rows > 0 ? rows : Infinity
+  }
 }
 
-/** A reader that went away (`| head`) is no error: the process ends quietly. */
+/** A reader that went away (`| head`) is no error: the process ends quietly. Who does not want to see progress any more still wants the rest. */
 export function endQuietlyOnBrokenPipe(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  const onError = (error: NodeJS.ErrnoException): void => {
     if (error.code !== 'EPIPE') throw error
+  }
+  process.stderr.on('error', onError)
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    onError(error)
     process.exit(0)
   })
 }
