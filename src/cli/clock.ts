@@ -32,6 +32,11 @@ export function isoDate(text: string): string {
   return new Date(text).toISOString()
 }
 
+/** Whether that date, in any form that Node reads, is over. */
+export function isOver(text: string): boolean {
+  return Date.parse(text) < Date.now()
+}
+
 /** Rejects with `error()` if `work` takes longer than `ms`. */
 export async function within<T>(ms: number, work: Promise<T>, error: () => Error): Promise<T> {
   let stop = (): void => undefined

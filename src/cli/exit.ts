@@ -2,6 +2,7 @@
  * Exit codes and the JSON of failures (api section 4). Knows every `QB_` code by its family, so that commands only say
  * how far they had come.
  */
+import { inFlags } from './flags.ts'
 
 export const Exit = {
   DONE: 0,
@@ -72,10 +73,6 @@ const FAMILIES: readonly (readonly [prefix: string, exit: ExitCode])[] = [
   ['QB_REVERSE_NOT_SUPPORTED', Exit.REFUSED],
   ['QB_REVERSE_', Exit.UNREACHABLE],
   ['QB_TRAVERSAL_OFF', Exit.REFUSED],
-  ['QB_REVERSE_AUTH', Exit.REFUSED],
-  ['QB_REVERSE_NAME', Exit.REFUSED],
-  ['QB_REVERSE_NOT_SUPPORTED', Exit.REFUSED],
-  ['QB_REVERSE_', Exit.UNREACHABLE],
   ['QB_TUNNEL_REFUSED', Exit.REFUSED],
   ['QB_TUNNEL_', Exit.UNREACHABLE],
   ['QB_RESOLVE_', Exit.UNREACHABLE],
@@ -99,8 +96,17 @@ export function exitOf(error: unknown, stage: Stage): ExitCode {
 /** Names what was thrown for a person and for `--json`, with the exit code of its stage. */
 export function asCommandError(error: unknown, stage: Stage, facts: object = {}): CommandError {
   if (error instanceof CommandError && Object.keys(facts).length === 0) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new CommandError(codeOf(error), exitOf(error, stage), message, { cause: error, facts: { ...(error instanceof CommandError ? error.facts : {}), ...facts } })
+  return new CommandError(codeOf(error), exitOf(error, stage), messageOf(error), { cause: error, facts: { ...(error instanceof CommandError ? error.facts : {}), ...facts } })
+}
+
+/** The same work; that something cannot be bound names the option it came of. */
+export async function bound<T>(option: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (codeOf(error) !== 'QB_BIND_FAILED') throw error
+    throw new CommandError('QB_BIND_FAILED', Exit.LOCAL, `${option}: ${messageOf(error)}`, { cause: error })
+  }
 }
 
 /** The `error` object of `--json`. */
@@ -111,7 +117,7 @@ export function errorJson(error: unknown): ErrorJson {
   const number = facts.errorCode
   return {
     code: codeOf(error),
-    message: error instanceof Error ? error.message : String(error),
+    message: messageOf(error),
     errorCode: typeof number === 'bigint' ? jsonCode(number) : typeof number === 'number' || typeof number === 'string' ? number : null,
     codeName: text(facts.codeName),
     by: text(facts.by),
@@ -123,6 +129,11 @@ export function errorJson(error: unknown): ErrorJson {
 function codeOf(error: unknown): string {
   if (hasCode(error) && error.code.startsWith('QB_')) return error.code
   return isSystemError(error) ? 'QB_FILE_ACCESS' : 'QB_INTERNAL'
+}
+
+/** In words of the command line. */
+function messageOf(error: unknown): string {
+  return inFlags(error instanceof Error ? error.message : String(error))
 }
 
 function hasCode(value: unknown): value is { code: string } {

@@ -2,11 +2,11 @@
  * The option groups that commands share (api section 4: TRUST, TRANSPORT, OBSERVE) and what the library gets of them.
  * Values are checked by the library; what this version lacks it refuses by name.
  */
-import { readFile } from 'node:fs/promises'
 import { InvalidArgumentError, Option } from 'commander'
 import type { Command } from 'commander'
 import type { ConnectionOptions, EndpointOptions, PathSpec } from '../index.ts'
 import { usageError } from './exit.ts'
+import { parsePin, readCertificates, readIdentity } from './identity.ts'
 import { createLogger } from './log.ts'
 import type { LogValues } from './log.ts'
 import { MetricsServer, parseMetricsAddress } from './metrics/index.ts'
@@ -47,7 +47,7 @@ export interface ObserveValues extends LogValues {
 export function addTrust(command: Command): Command {
   return command
     .option('--ca <file>', 'trust anchor in PEM; repeatable', collect)
-    .option('--pin <pin>', 'trust this key (sha256//...) or certificate (64 hex digits); repeatable', collect)
+    .option('--pin <pin>', 'trust this key (sha256//...) or certificate (64 hex digits); repeatable', collectParsed(parsePin))
     .option('-k, --insecure', 'do not verify the server')
     .option('--servername <name>', 'name to ask for and to check')
     .option('-E, --cert <file>', 'own certificate in PEM')
@@ -100,18 +100,20 @@ function collect(text: string, before: string[] = []): string[] {
   return [...before, text]
 }
 
-/** Reads the files. @throws errors of the file system; usage errors */
-export async function trustOptions(values: TrustValues, terminal: Terminal): Promise<ConnectionOptions> {
-  if ((values.cert === undefined) !== (values.key === undefined)) throw usageError('--cert and --key go together')
+/** Reads the files. @throws CommandError for one that cannot be read or used; usage errors */
+export async function trustOptions(values: TrustValues & LogValues, terminal: Terminal): Promise<ConnectionOptions> {
   if (values.insecure === true && (values.ca !== undefined || values.pin !== undefined)) throw usageError('--insecure verifies nothing: leave out --ca and --pin, or leave out --insecure')
-  if (values.insecure === true) terminal.note('warning: server certificate is not verified')
+  const own = await readIdentity(values.cert, values.key, ['--cert', '--key'])
+  const ca = await Promise.all((values.ca ?? []).map((file) => readCertificates('--ca', file)))
+  const logger = createLogger(values, terminal)
+  if (values.insecure === true) logger.warn?.('server certificate is not verified', {})
+  if (own !== null && own.over !== null) logger.warn?.(`--cert ${values.cert}: this certificate has ended on ${own.over}, servers may refuse it; \`quicbraid cert --days N\` makes another`, {})
   return {
-    ...(values.ca === undefined ? {} : { ca: await Promise.all(values.ca.map((file) => readFile(file, 'utf8'))) }),
+    ...(values.ca === undefined ? {} : { ca }),
     ...(values.pin === undefined ? {} : { pins: values.pin }),
     ...(values.insecure === true ? { verify: 'none' as const } : {}),
     ...(values.servername === undefined ? {} : { serverName: values.servername }),
-    ...(values.cert === undefined ? {} : { cert: await readFile(values.cert, 'utf8') }),
-    ...(values.key === undefined ? {} : { key: await readFile(values.key, 'utf8') }),
+    ...(own === null ? {} : { cert: own.cert, key: own.key }),
   }
 }
 
@@ -144,10 +146,11 @@ export function observeOptions(values: ObserveValues, terminal: Terminal): Endpo
 }
 
 /** The HTTP server of `--metrics`, before there is anything to tell; null without the option. @throws CommandError if it cannot be bound */
-export async function openMetrics({ metrics, quiet, json }: ObserveValues, terminal: Terminal): Promise<MetricsServer | null> {
+export async function openMetrics(values: ObserveValues, terminal: Terminal): Promise<MetricsServer | null> {
+  const { metrics, quiet, json } = values
   if (metrics === undefined) return null
   const server = await MetricsServer.open(metrics)
-  if (metrics.reach === 'network' && quiet !== true) terminal.note(`warning: whoever reaches ${server.url} reads addresses and numbers of all connections`)
+  if (metrics.reach === 'network') createLogger(values, terminal).warn?.(`whoever reaches ${server.url} reads addresses and numbers of all connections`, {})
   if (quiet !== true && json !== true) terminal.note(`metrics on ${server.url}/metrics`)
   return server
 }

@@ -1,4 +1,5 @@
 /** What people type: sizes, times, rates, shares, paths, URLs. Each function throws a usage error that shows a good example. */
+import { familyOf, formatAddress, parseAddress } from '../config/index.ts'
 import { usageError } from './exit.ts'
 
 const SIZES: Readonly<Record<string, number>> = {
@@ -43,11 +44,11 @@ export interface PathArgument {
   status?: 'available' | 'backup'
 }
 
-/** `LOCAL[=REMOTE][,backup]`, e.g. `192.0.2.7`, `192.0.2.7=203.0.113.5:4433,backup`. The library checks the addresses. */
+/** `LOCAL[=REMOTE][,backup]`, e.g. `192.0.2.7`, `192.0.2.7=203.0.113.5:4433,backup`. Whether this machine has the address is seen later. */
 export function parsePath(text: string): PathArgument {
   const [addresses = '', ...words] = text.split(',')
   const [local = '', remote, extra] = addresses.split('=')
-  if (local === '' || remote === '' || extra !== undefined || words.length > 1 || (words.length === 1 && words[0] !== 'backup')) {
+  if (parseAddress(local) === null || (remote !== undefined && familyOf(remote) === null) || extra !== undefined || words.length > 1 || (words.length === 1 && words[0] !== 'backup')) {
     throw usageError(`'${text}' is not a path; write LOCAL[=REMOTE][,backup], e.g. 192.0.2.7 or 192.0.2.7=203.0.113.5:4433,backup`)
   }
   return { local, ...(remote === undefined ? {} : { remote }), ...(words.length === 1 ? { status: 'backup' as const } : {}) }
@@ -70,6 +71,14 @@ export function parseUrl(text: string): FileUrl {
   if (url === null || url.protocol !== 'https:' || url.hostname === '') throw usageError(`'${text}' is not a URL like https://host:4433/path`)
   if (url.username !== '' || url.password !== '') throw usageError(`'${url.host}' has a user name; these URLs have none`)
   return { url: text, origin: `${url.hostname}:${portOf(text)}`, path: `${url.pathname}${url.search}`, name: fileName(url.pathname) }
+}
+
+/** `IP[:PORT]` of this machine to bind for UDP, with a port in any case. */
+export function parseLocal(text: string, port: number): string {
+  const bare = text.replace(/^\[([^\]]*)\]$/, '$1')
+  const address = parseAddress(bare)
+  if (address === null) throw usageError(`'${text}' is not an address to listen on; write IP[:PORT], e.g. 0.0.0.0:${port}, 192.0.2.7 or [::]:${port}`)
+  return formatAddress(/:\d+$/.test(bare) && bare !== address.host ? address : { ...address, port })
 }
 
 /** `HOST[:PORT]`, `[::1]`, `[::1]:3478`, `::1`, with a port in any case. */

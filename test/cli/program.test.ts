@@ -21,6 +21,9 @@ async function outcome(...args: string[]): Promise<{ exit: number; message: stri
   }
 }
 
+/** Of nobody. */
+const PIN = 'ab'.repeat(32)
+
 describe('the command line', () => {
   it('shows its help and version on stdout', async () => {
     const help = await outcome('--help')
@@ -38,7 +41,7 @@ describe('the command line', () => {
 
   it('refuses a private end and a public end that are half said, with exit 1 and what is missing', async () => {
     const dial = ['reverse', 'dial', '--to', 'public.example', '--service', 'web', '--target', '8080']
-    const listen = ['reverse', 'listen', '--pin', 'sha256//x']
+    const listen = ['reverse', 'listen', '--pin', PIN]
     const cases: [string[], string][] = [
       [['reverse', 'dial'], '--to'], [dial.slice(0, 6), '--target'], [[...dial, '--target', 'http://app'], 'is not a target'], [[...dial, '--pool', '0'], 'whole number'], [[...dial, '--retry', 'often'], '1s..30s'], [[...dial, '--proto', 'h3'], 'quic, h2-haproxy'],
       [dial, 'quicbraid cert'], [['reverse', 'listen', '--http', '8080'], 'never open'], [listen, '--http ADDR'], [[...listen, '--tcp', '5432'], 'ADDR=SERVICE'], [[...listen, '--tcp', '1=db', '--sni-map', 'a=b'], '--sni-map is about'],
@@ -90,6 +93,6 @@ describe('options for the library', () => {
     expect(err()).toBe('warning: server certificate is not verified\n')
     await expect(trustOptions({ insecure: true, pin: ['x'] }, terminal)).rejects.toMatchObject({ exit: 1 })
     await expect(trustOptions({ cert: 'x' }, terminal)).rejects.toMatchObject({ exit: 1 })
-    await expect(trustOptions({ ca: ['/does/not/exist'] }, terminal)).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(trustOptions({ ca: ['/does/not/exist'] }, terminal)).rejects.toMatchObject({ code: 'QB_FILE_ACCESS', exit: 2, message: '--ca /does/not/exist cannot be read: there is no such file (ENOENT)' })
   })
 })

@@ -73,7 +73,7 @@ it('a server says how it is reached', () => {
     'listening on 0.0.0.0:4433, for anybody', 'pin sha256//x', 'allowed: db:5432-5440 x:1', 'ports for -R: 8000-8010',
     'quicbraid tunnel -L 8080:db:5432 THIS-HOST:4433 --pin sha256//x --cert cert.pem --key key.pem', 'quicbraid tunnel -R 8000:localhost:80 THIS-HOST:4433 --pin sha256//x --cert cert.pem --key key.pem',
   ])
-  expect(introduction({ ...server, pin: null, allow: ['udp:[::1]:53'], listen: [], certificate: false }).at(-1)).toBe('quicbraid tunnel -L udp:8080:[::1]:53 THIS-HOST:4433')
+  expect(introduction({ ...server, allow: ['udp:[::1]:53'], listen: [], certificate: false }).at(-1)).toBe('quicbraid tunnel -L udp:8080:[::1]:53 THIS-HOST:4433 --pin sha256//x')
 })
 
 it('a port for -R is a service, and only ports that are allowed are opened', () => {

@@ -210,6 +210,32 @@ describe.skipIf(!BUILT)('quicbraid tunnel', () => {
     expect(elsewhere.events.at(-1)).toMatchObject({ ok: false, event: 'end', bridgesTotal: 0 })
   })
 
+  it('stops at once when it is interrupted before it is connected', { timeout: LIMIT_MS }, async () => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const more = [`127.0.0.1:${silent.address().port}`, '-k', '--connect-timeout', '10m', '--cert', 'cert.pem', '--key', 'key.pem']
+    for (const what of [['-L', '0:x:80'], ['-D', '0'], ['-R', '8080:x:80']]) {
+      const client = tunnel(...what, ...more)
+      // Somebody who will never answer has been asked.
+      await once(silent, 'message')
+      client.child.kill('SIGINT')
+      expect(await client.exit, what.join(' ')).toBe(130)
+      expect(client.events.at(-1), what.join(' ')).toMatchObject({ event: 'end', ok: true, atMs: expect.any(Number) as never })
+    }
+    silent.close()
+  })
+
+  it('says of a port that the server does not open which one, and why, at both ends', { timeout: LIMIT_MS }, async () => {
+    const free = await freePort()
+    const server = await serve('--allow-listen', `${echoPort()}`)
+    for (const [port, why] of [[free, /^not allowed$/], [echoPort(), /EADDRINUSE/]] as const) {
+      const client = tunnel('-R', `${port}:localhost:80`, ...server.client)
+      expect(await client.exit).toBe(3)
+      expect(client.events.at(-1)).toMatchObject({ event: 'end', ok: false, error: { code: 'QB_REVERSE_NAME', message: expect.stringContaining(`-R ${port}:localhost:80: ${server.address} does not open this port`) as never } })
+      expect(await server.event((event) => event.event === 'refused' && event['target'] === `tcp/127.0.0.1:${port}`)).toMatchObject({ remote: expect.stringMatching(/^127\.0\.0\.1:\d+$/) as never, reason: expect.stringMatching(why) as never })
+    }
+  })
+
   it('gives up after so many attempts; an orderly end of the server is none of its own', { timeout: LIMIT_MS }, async () => {
     const server = await serve('--allow', `127.0.0.1:${echoPort()}`)
     const args = ['-L', `0:127.0.0.1:${echoPort()}`, '--connect-timeout', '1s', '--keepalive', '300ms', ...server.client]

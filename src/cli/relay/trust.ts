@@ -1,7 +1,8 @@
 /** Trust in a relay and what it wants to see, for commands that register with one. */
-import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { ConnectionOptions, TlsOptions } from '../../index.ts'
+import { parsePin, readCertificates } from '../identity.ts'
+import { parsed } from '../options.ts'
 
 export interface RelayTrustValues {
   token?: string
@@ -13,14 +14,14 @@ export interface RelayTrustValues {
 export function addRelayTrust(command: Command, otherwise: string): Command {
   return command
     .option('--token <text>', 'what the relay wants to see')
-    .option('--relay-pin <pin>', `trust this key of the relay, if the peer is trusted otherwise (${otherwise})`)
+    .option('--relay-pin <pin>', `trust this key of the relay, if the peer is trusted otherwise (${otherwise})`, parsed(parsePin))
     .option('--relay-ca <file>', 'the same by a trust anchor in PEM')
 }
 
 /** Trust in the relay: its own, or that in the peer. */
 export async function relayTrust({ relayCa, relayPin }: RelayTrustValues, { ca, pins, verify, cert, key }: ConnectionOptions): Promise<TlsOptions> {
   const own = { ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) }
-  if (relayCa !== undefined || relayPin !== undefined) return { ...own, ...(relayCa === undefined ? {} : { ca: await readFile(relayCa, 'utf8') }), ...(relayPin === undefined ? {} : { pins: [relayPin] }) }
+  if (relayCa !== undefined || relayPin !== undefined) return { ...own, ...(relayCa === undefined ? {} : { ca: await readCertificates('--relay-ca', relayCa) }), ...(relayPin === undefined ? {} : { pins: [relayPin] }) }
   return { ...own, ...(ca === undefined ? {} : { ca }), ...(pins === undefined ? {} : { pins }), ...(verify === undefined ? {} : { verify }) }
 }
 

@@ -3,6 +3,7 @@ import type { Connection, Endpoint } from '../../index.ts'
 import type { PreconnectState } from '../../reverse/index.ts'
 import { nowMs } from '../clock.ts'
 import { errorJson } from '../exit.ts'
+import { inFlags } from '../flags.ts'
 import { formatBytes, formatMs, printable } from '../format.ts'
 import type { ObserveValues } from '../options.ts'
 import { PathLedger, rounded } from '../paths.ts'
@@ -58,8 +59,9 @@ export class DialLog {
     this.#tell.say(`service '${service}' at ${this.#target} is offered to ${to}`)
   }
 
-  state({ state, reason, error }: StateChange): void {
+  state({ state, reason: said, error }: StateChange): void {
     if (state === 'STOP') return
+    const reason = inFlags(said)
     this.#tell.event('state', { ok: state !== 'ERR', state, reason, connections: this.#live, ...(error === null ? {} : { error: errorJson(error) }) })
     // It ends the command, which says it.
     if (state === 'ERR' && this.#facts.once === true) return

@@ -1,6 +1,7 @@
 /** `quicbraid reverse dial`: offers a service behind a NAT to a public end, which it dials and goes on dialling. Each request is joined to a connection to the target. */
 import { Option } from 'commander'
 import type { Command } from 'commander'
+import { splitPort } from '../../config/index.ts'
 import type { ConnectionOptions } from '../../index.ts'
 import { asCommandError, Exit, exitOf, usageError } from '../exit.ts'
 import type { CommandError, ExitCode } from '../exit.ts'
@@ -95,15 +96,20 @@ function watch(state$: StateChanges, log: DialLog, { once }: DialValues): Promis
 
 /** `HOST`, `HOST:PORT`, HAProxy's `rev@HOST:PORT`, `RELAY-OUTER`. */
 function publicEnd(text: string): string {
-  const [, prefix = '', name = ''] = /^((?:rev|rhttp)@)?(.*)$/.exec(text) ?? []
-  if (name === '') throw usageError(`--to '${text}' is not a public end; write HOST:PORT, e.g. public.example:${PORT}`)
-  return relayOf(text) === null ? `${prefix}${withPort(name, PORT)}` : text
+  if (relayOf(text) !== null) return text
+  const name = text.replace(/^(?:rev|rhttp)@/, '')
+  const whole = withPort(name, PORT)
+  const { host, port } = splitPort(whole) ?? { host: '', port: 0 }
+  if (!/^[^\s/@]+$/.test(host) || port === 0) throw usageError(`--to '${text}' is not a public end; write HOST[:PORT], e.g. public.example, 192.0.2.7:${PORT} or [2001:db8::1]:${PORT}`)
+  return whole
 }
 
 /** @throws usage errors */
 function check(values: DialValues, { cert }: ConnectionOptions): void {
-  const { plain, proto, to } = values
+  const { plain, proto, to, token, relayPin, relayCa } = values
   if (proto === 'quic') {
+    const [ofRelay] = Object.entries({ '--token': token, '--relay-pin': relayPin, '--relay-ca': relayCa }).find(([, value]) => value !== undefined) ?? []
+    if (ofRelay !== undefined && relayOf(to) === null) throw usageError(`${ofRelay} is about a relay, and --to ${to} is no address at one (RELAY-OUTER, as \`reverse listen --relay\` prints it)`)
     if (plain === true) throw usageError('--plain is about --proto h2-haproxy; QUIC has no connections without TLS')
     if (cert === undefined) throw usageError("show who you are with --cert and --key; `quicbraid cert NAME` makes both, NAME being the service's, and prints the pin that the public end wants")
     return

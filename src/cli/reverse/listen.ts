@@ -5,16 +5,16 @@ import { HttpFront } from '../../reverse/index.ts'
 import { upTo } from '../clock.ts'
 import { Exit, usageError } from '../exit.ts'
 import type { ExitCode } from '../exit.ts'
+import { ownIdentity, parsePin } from '../identity.ts'
 import { addObserve, collectParsed, openMetrics, parsed } from '../options.ts'
 import type { ObserveValues } from '../options.ts'
-import { parseTime } from '../parse.ts'
+import { parseLocal, parseTime } from '../parse.ts'
 import type { Context } from '../program.ts'
 import { addRelayTrust } from '../relay/index.ts'
 import type { RelayTrustValues } from '../relay/index.ts'
 import { SCHEDULER_HELP, SCHEDULER_OPTION } from '../scheduler.ts'
 import { exitOfSignal, Interruption, untilAborted } from '../signals.ts'
 import type { Terminal } from '../terminal.ts'
-import { identity } from './identity.ts'
 import { ListenLog } from './listen-log.ts'
 import { addressText, parseListen, parseNameMapping, parsePortMapping, parseService } from './parse.ts'
 import type { ListenAddress, NameMapping, PortMapping } from './parse.ts'
@@ -49,14 +49,16 @@ export interface ListenValues extends RelayTrustValues, ObserveValues {
   multipath?: string
 }
 
-const LISTEN = ['0.0.0.0:4433']
+const PORT = 4433
+const LISTEN = [`0.0.0.0:${PORT}`]
+const localOf = parsed((text) => parseLocal(text, PORT))
 const WAIT_MS = 2000
 /** What requests get after the first signal. */
 const DRAIN_MS = 2000
 
 export function addListen(reverse: Command, { terminal, end }: Context): void {
   const command = reverse.command('listen').description('take connections of private ends, and hand HTTP and TCP on to their services')
-    .option('-l, --listen <addr>', `address and port; repeatable (${LISTEN.join(', ')})`, (text: string, before: string[] | undefined) => [...(before === LISTEN ? [] : (before ?? [])), text], LISTEN)
+    .option('-l, --listen <addr>', `IP[:PORT]; repeatable (${LISTEN.join(', ')})`, (text: string, before: string[] | undefined) => [...(before === LISTEN ? [] : (before ?? [])), localOf(text)], LISTEN)
     .option('--http <addr>', 'serve HTTP at [IP:]PORT; repeatable', collectParsed(parseListen))
     .option('--https <addr>', 'serve HTTPS at [IP:]PORT; repeatable', collectParsed(parseListen))
     .option('--front-cert <file>', 'certificate of --https in PEM (a development certificate)')
@@ -64,7 +66,7 @@ export function addListen(reverse: Command, { terminal, end }: Context): void {
     .option('--tcp <addr=service>', 'hand TCP at [IP:]PORT on to a service; repeatable', collectParsed(parsePortMapping))
     .option('--sni-map <name=service>', 'HTTP: which service a host name means, *.example.net and * included; repeatable (the service of that name, or of its first label, or the only one; none that has a --tcp port)', collectParsed(parseNameMapping))
     .option('--client-ca <file>', 'private ends show a certificate that this authority signed; repeatable', (text: string, before: string[] = []) => [...before, text])
-    .option('--pin <pin>', 'private ends show this key (sha256//...) or certificate (64 hex digits); repeatable', (text: string, before: string[] = []) => [...before, text])
+    .option('--pin <pin>', 'private ends show this key (sha256//...) or certificate (64 hex digits); repeatable', collectParsed(parsePin))
     .option('--allow-service <name>', 'services that may come; repeatable (all that certificates name)', collectParsed(parseService))
     .option('--cert <file>', 'certificate in PEM (a development certificate, its pin printed)')
     .option('--key <file>', 'its key in PEM')
@@ -83,8 +85,8 @@ export function addListen(reverse: Command, { terminal, end }: Context): void {
 
 async function listen(values: ListenValues, terminal: Terminal): Promise<ExitCode> {
   check(values)
-  const own = await identity(values.cert, values.key, '--cert and --key')
-  const face = values.https === undefined ? null : await identity(values.frontCert, values.frontKey, '--front-cert and --front-key')
+  const own = await ownIdentity(values.cert, values.key, ['--cert', '--key'])
+  const face = values.https === undefined ? null : await ownIdentity(values.frontCert, values.frontKey, ['--front-cert', '--front-key'])
   using interrupted = new Interruption()
   await using metrics = await openMetrics(values, terminal)
   const routes = new Routes(values.sniMap ?? [], values.allowService ?? [], (values.tcp ?? []).map(({ service }) => service))
@@ -143,6 +145,10 @@ function check(values: ListenValues): void {
   if (http === undefined && https === undefined && tcp === undefined) throw usageError('say what to hand on: --http ADDR, --https ADDR or --tcp ADDR=SERVICE')
   if (https === undefined && (frontCert !== undefined || frontKey !== undefined)) throw usageError('--front-cert and --front-key are the identity of --https')
   if (sniMap !== undefined && http === undefined && https === undefined) throw usageError('--sni-map is about the names of --http and --https')
+  const [ofRelay] = Object.entries({ '--token': values.token, '--relay-pin': values.relayPin, '--relay-ca': values.relayCa }).find(([, value]) => value !== undefined) ?? []
+  if (ofRelay !== undefined && relay === undefined && proto === 'quic') throw usageError(`${ofRelay} is about a relay: --relay HOST[:PORT] says which`)
+  const twice = sniMap?.find(({ name }, index) => sniMap.findIndex((other) => other.name === name) !== index)
+  if (twice !== undefined) throw usageError(`--sni-map: ${twice.name} means two services; keep one of them`)
   if (proxyProtocol !== undefined && tcp === undefined) throw usageError('--proxy-protocol is about --tcp; HTTP has headers that say it')
   if (proto !== 'quic') lacks(proto, { '--tcp': tcp, '--relay': relay, '--pin': pin, '--scheduler': scheduler, '--congestion': congestion, '--multipath': multipath, ...lackingOfHaproxy(values) })
 }

@@ -1,11 +1,11 @@
 /** The public end for HAProxy's dialler and others that speak HTTP/2 the other way round: sessions on TCP connections that private ends dialled. */
-import { readFile } from 'node:fs/promises'
 import { reverseHttp2Listen } from '../../reverse/index.ts'
 import type { HttpFrontOptions, ReverseHttp2Listener, ReverseHttp2ListenOptions } from '../../reverse/index.ts'
 import type { BidirectionalStream } from '../../index.ts'
 import { nowMs } from '../clock.ts'
 import { usageError } from '../exit.ts'
-import type { Identity } from './identity.ts'
+import { readCertificates } from '../identity.ts'
+import type { Identity } from '../identity.ts'
 import type { PoolEvent } from './listen-log.ts'
 import type { ListenValues } from './listen.ts'
 import type { PublicEnd } from './public-end.ts'
@@ -74,7 +74,7 @@ class HaproxyEnd implements PublicEnd {
 /** Without TLS, whoever reaches the port is the one service. */
 async function identities({ plain, clientCa = [], allowService }: ListenValues, { cert, key }: Identity): Promise<Omit<ReverseHttp2ListenOptions, 'local'>> {
   if (plain === true) return { tls: 'plain', ...(allowService?.[0] === undefined ? {} : { service: allowService[0] }) }
-  const ca = await Promise.all(clientCa.map((file) => readFile(file, 'utf8')))
+  const ca = await Promise.all(clientCa.map((file) => readCertificates('--client-ca', file)))
   const allowed = allowService === undefined ? null : new Set(allowService)
   return { tls: { cert, key, ca }, ...(allowed === null ? {} : { poolKey: (identity) => identity?.names.find((name) => allowed.has(name)) }) }
 }

@@ -1,5 +1,4 @@
 /** The public end of either protocol as `listen` uses it. */
-import { readFile } from 'node:fs/promises'
 import { Endpoint } from '../../index.ts'
 import type { BidirectionalStream, ServerOptions } from '../../index.ts'
 import { REVERSE_ALPN, reverseListen } from '../../reverse/index.ts'
@@ -8,13 +7,15 @@ import type { ReverseListener } from '../../reverse/index.ts'
 import { registerRelay } from '../../traversal/index.ts'
 import type { TraversalOptions } from '../../traversal/index.ts'
 import { proxyHeader } from '../../tunnel/inner.ts'
+import { bound } from '../exit.ts'
+import { readCertificates } from '../identity.ts'
+import type { Identity } from '../identity.ts'
 import type { MetricsServer } from '../metrics/index.ts'
 import { observeOptions } from '../options.ts'
 import { withPort } from '../parse.ts'
 import { relayToken, relayTrust } from '../relay/index.ts'
 import { schedulerOption } from '../scheduler.ts'
 import type { Terminal } from '../terminal.ts'
-import type { Identity } from './identity.ts'
 import type { PoolEvent } from './listen-log.ts'
 import type { ListenValues } from './listen.ts'
 
@@ -39,7 +40,7 @@ const DRAIN_MS = 2000
 
 /** Of QUIC. @throws as `Endpoint.bind` and `reverseListen` */
 export async function openQuicPublicEnd(values: ListenValues, own: Identity, terminal: Terminal): Promise<PublicEnd> {
-  const endpoint = await Endpoint.bind({ ...observeOptions(values, terminal), local: values.listen, server: await serverOptions(values, own) })
+  const endpoint = await bound('-l', Endpoint.bind({ ...observeOptions(values, terminal), local: values.listen, server: await serverOptions(values, own) }))
   try {
     const allowed = new Set(values.allowService)
     const listener = await reverseListen({ endpoint, ...(values.allowService === undefined ? {} : { poolKey: ({ names }, { service }) => (allowed.has(service) && names.includes(service) ? service : undefined) }) })
@@ -113,7 +114,7 @@ async function serverOptions(values: ListenValues, { cert, key }: Identity): Pro
   const { clientCa, pin, relay, scheduler, congestion, multipath } = values
   const options = {
     cert, key, alpn: REVERSE_ALPN, clientAuth: 'request', retry: 'auto', limits: { idleTimeoutMs: IDLE_MS, bidirectionalStreams: 1, unidirectionalStreams: 0 },
-    ...(clientCa === undefined ? {} : { ca: await Promise.all(clientCa.map((file) => readFile(file, 'utf8'))) }),
+    ...(clientCa === undefined ? {} : { ca: await Promise.all(clientCa.map((file) => readCertificates('--client-ca', file))) }),
     ...(pin === undefined ? {} : { pins: pin }),
     ...(relay === undefined ? {} : { traversal: await relayOptions(values, relay) }),
     ...(scheduler === undefined ? {} : { scheduler: await schedulerOption(scheduler) }),

@@ -1,6 +1,7 @@
 /** TCP ports of a public end (`listen --tcp`): who comes is joined to a request of the port's service. */
 import { NODE_TCP, cutSocket } from '../../tunnel/inner.ts'
 import type { TcpListener, TcpSocket } from '../../tunnel/inner.ts'
+import { bound } from '../exit.ts'
 import { joinVisitor } from './join.ts'
 import type { RequestReport, VisitorParts } from './join.ts'
 import { addressText } from './parse.ts'
@@ -33,7 +34,7 @@ export class Visitors {
 
   /** @throws QB_BIND_FAILED */
   async listen({ host, port, service }: PortMapping): Promise<void> {
-    this.#listeners.push({ listener: await NODE_TCP.listen({ host, port }, (socket) => void this.#visit(socket, service)), service })
+    this.#listeners.push({ listener: await bound('--tcp', NODE_TCP.listen({ host, port }, (socket) => void this.#visit(socket, service))), service })
   }
 
   /** Nobody comes any more; resolves when those who have come are gone, which `cut` hurries. */

@@ -7,7 +7,9 @@ import type { Connection, ConnectionOptions, PathSpec, Waiting } from '../../ind
 import { TunnelManager } from '../../tunnel/index.ts'
 import type { OpenTunnel, TunnelSession } from '../../tunnel/index.ts'
 import { asCommandError, Exit, usageError } from '../exit.ts'
-import type { ExitCode } from '../exit.ts'
+import type { CommandError, ExitCode } from '../exit.ts'
+import { printable } from '../format.ts'
+import { createLogger } from '../log.ts'
 import { observeOptions, openMetrics, transportOptions, trustOptions } from '../options.ts'
 import { Progress } from '../progress.ts'
 import { exitOfSignal, interruption, Interruption, untilAborted } from '../signals.ts'
@@ -17,10 +19,12 @@ import { TunnelLog } from './log.ts'
 import type { Credentials } from './socks.ts'
 import { SocksServer } from './socks-server.ts'
 import { RemoteForward } from './remote-forward.ts'
+import type { RemoteChange } from './remote-forward.ts'
 import { join, parseServer } from './specs.ts'
-import type { Bind, Forward } from './specs.ts'
+import type { Forward } from './specs.ts'
 import { PathTrace } from './trace.ts'
 import { frameOf } from './view.ts'
+import { tunnelFailure } from './words.ts'
 
 const PORT = 4433
 const CONNECT_MS = 10_000
@@ -33,13 +37,14 @@ const KEEPALIVES_PER_IDLE = 3
 interface Carried {
   name: string
   connection(): Connection | null
-  closed: Promise<{ error: Error | null }>
+  /** With the words for it. */
+  closed: Promise<{ error: CommandError | null }>
 }
 
 export async function runClient(server: string, values: TunnelValues, terminal: Terminal): Promise<ExitCode> {
   const remote = parseServer(server, PORT)
   const credentials = credentialsOf(values.socksUser)
-  warnOfOpenProxy(values.dynamic ?? [], credentials, terminal)
+  warnOfOpenProxy(values, credentials, terminal)
   const asking = await askingOf(remote, values, terminal)
   using interrupted = new Interruption()
   await using metrics = await openMetrics(values, terminal)
@@ -50,22 +55,22 @@ export async function runClient(server: string, values: TunnelValues, terminal: 
   const log = new TunnelLog(terminal, () => endpoint.now(), values)
   const run = new ClientRun(manager, log, asking, interrupted.signal)
   metrics?.also({ prometheus: () => run.prometheus() })
-  const progress = new Progress(terminal, values.json === true || values.quiet === true ? 'quiet' : 'shown', () => run.frame(terminal))
+  const progress = new Progress(terminal, values.json === true || values.quiet === true || values.log === 'json' ? 'quiet' : 'shown', () => run.frame(terminal))
   log.watchedBy(progress)
   log.follow(manager)
-  let ended: { error: Error | null } | null = null
+  let error: CommandError | null = null
   try {
-    await run.begin(values, credentials)
-    progress.start()
-    ended = await Promise.race([run.over(), untilAborted(interrupted.signal).then(() => null)])
-  } catch (error) {
-    if (!interrupted.signal.aborted) ended = { error: asCommandError(error, 'connecting') }
+    const stopped = untilAborted(interrupted.signal)
+    await Promise.race([run.begin(values, credentials), stopped])
+    if (!interrupted.signal.aborted) progress.start()
+    error = await Promise.race([run.over(), stopped.then(() => null)])
+  } catch (thrown) {
+    if (!interrupted.signal.aborted) error = asCommandError(thrown, 'connecting')
   }
   await run.stop()
   progress.stop()
   await endpoint.close({ drainMs: DRAIN_MS })
-  const error = ended === null || orderly(ended.error) ? null : ended.error
-  if (error !== null && interruption(interrupted.signal) === null) throw asCommandError(error, 'connecting', values.json === true ? { event: 'end', ...manager.statistics() } : {})
+  if (error !== null && interruption(interrupted.signal) === null) throw asCommandError(error, 'connecting', values.json === true ? log.last(manager) : {})
   log.end(manager)
   return exitOfSignal(interrupted.signal) ?? Exit.DONE
 }
@@ -90,13 +95,15 @@ class ClientRun {
 
   /** Listens everywhere, then connects. @throws what stops it */
   async begin(values: TunnelValues, credentials: Credentials | null): Promise<void> {
-    const opening: Promise<void>[] = []
+    const { remote } = this.#asking
+    const opening: Promise<unknown>[] = []
     const told: (() => void)[] = []
-    for (const { kind, bind, target } of values.local ?? []) {
+    for (const { spec, kind, bind, target } of values.local ?? []) {
+      const failed = (error: unknown): CommandError => tunnelFailure(error, { spec: `-L ${spec}`, remote, target: `${kind === 'udp' ? 'udp:' : ''}${join(target)}` })
       const options: OpenTunnel & Waiting = { ...this.#asking, port: target.port, host: target.host, bind: join(bind), signal: this.#signal }
-      const tunnel = await (kind === 'udp' ? this.#manager.openUdp(options) : this.#manager.open(options))
-      this.#carried.push({ name: portOf(tunnel.local), connection: () => tunnel.connection, closed: tunnel.closed })
-      opening.push(tunnel.opened)
+      const tunnel = await renamed(kind === 'udp' ? this.#manager.openUdp(options) : this.#manager.open(options), failed)
+      this.#carry({ name: portOf(tunnel.local), connection: () => tunnel.connection, closed: tunnel.closed }, failed)
+      opening.push(renamed(tunnel.opened, failed))
       told.push(() => this.#listening('L', `${kind === 'udp' ? 'udp:' : ''}${tunnel.local}`, join(target)))
     }
     for (const bind of values.dynamic ?? []) {
@@ -105,18 +112,19 @@ class ClientRun {
       told.push(() => this.#listening('D', socks.local, null))
     }
     for (const forward of values.remote ?? []) {
-      const remote = this.#backward(forward, values)
-      opening.push(remote.opened)
+      const remotePort = this.#backward(forward, values)
+      opening.push(remotePort.opened)
       told.push(() => this.#listening('R', join(forward.bind), join(forward.target)))
     }
-    if (this.#socks.length > 0) opening.push(this.#connect())
+    const [socks] = this.#socks
+    if (socks !== undefined) opening.push(this.#connect(`-D ${socks.local}`))
     await Promise.all(opening)
     for (const tell of told) tell()
   }
 
-  /** When the first of all has ended. */
-  async over(): Promise<{ error: Error | null }> {
-    return Promise.race(this.#carried.map(({ closed }) => closed))
+  /** When the first of all has ended: with an error, or in order. */
+  async over(): Promise<CommandError | null> {
+    return (await Promise.race(this.#carried.map(({ closed }) => closed))).error
   }
 
   /** Nobody comes any more; what is joined has a little time. */
@@ -133,10 +141,19 @@ class ClientRun {
   #backward(forward: Forward, values: TunnelValues): RemoteForward {
     const { remote, connection = {}, timeoutMs = CONNECT_MS } = this.#asking
     const identity = { cert: connection.cert as string, key: connection.key as string }
-    const one = new RemoteForward({ endpoint: this.#manager.endpoint, manager: this.#manager, remote, connection, identity, timeoutMs, keepAliveMs: values.keepalive, attempts: values.reconnect, forward })
+    const local = join(forward.bind)
+    const onChange = ({ open, reason }: RemoteChange): void => {
+      if (!open) this.#log.tell('unlistened', { kind: 'R', local, remote, reason }, `..  -R ${forward.spec}: not open: ${printable(reason)}`)
+      else this.#listening('R', local, join(forward.target))
+    }
+    const one = new RemoteForward({ endpoint: this.#manager.endpoint, manager: this.#manager, remote, connection, identity, timeoutMs, keepAliveMs: values.keepalive, attempts: values.reconnect, forward, onChange })
     this.#remotes.push(one)
-    this.#carried.push({ name: one.name, connection: () => one.connection, closed: one.closed })
+    this.#carry({ name: one.name, connection: () => one.connection, closed: one.closed }, (error) => error as CommandError)
     return one
+  }
+
+  #carry({ closed, ...one }: Omit<Carried, 'closed'> & { closed: Promise<{ error: Error | null }> }, failed: (error: unknown) => CommandError): void {
+    this.#carried.push({ ...one, closed: closed.then(({ error }) => ({ error: error === null || orderly(error) ? null : failed(error) })) })
   }
 
   /** More of `--metrics`. */
@@ -144,10 +161,11 @@ class ClientRun {
     return this.#remotes.map((remote) => remote.prometheus()).join('')
   }
 
-  async #connect(): Promise<void> {
-    const session = await this.#manager.connect({ ...this.#asking, signal: this.#signal })
+  async #connect(spec: string): Promise<void> {
+    const failed = (error: unknown): CommandError => tunnelFailure(error, { spec, remote: this.#asking.remote, target: null })
+    const session = await renamed(this.#manager.connect({ ...this.#asking, signal: this.#signal }), failed)
     this.#session = session
-    this.#carried.push({ name: 'socks', connection: () => session.connection, closed: session.closed })
+    this.#carry({ name: 'socks', connection: () => session.connection, closed: session.closed }, failed)
   }
 
   #listening(kind: 'L' | 'D' | 'R', local: string, target: string | null): void {
@@ -184,15 +202,24 @@ function credentialsOf(text: string | undefined): Credentials | null {
   return { user, password }
 }
 
-function warnOfOpenProxy(binds: readonly Bind[], credentials: Credentials | null, terminal: Terminal): void {
-  const open = binds.find(({ host }) => !host.startsWith('127.') && host !== '::1')
-  if (open !== undefined && credentials === null) terminal.note(`warning: whoever reaches ${join(open)} uses this SOCKS proxy; --socks-user asks for a password`)
+function warnOfOpenProxy(values: TunnelValues, credentials: Credentials | null, terminal: Terminal): void {
+  const open = values.dynamic?.find(({ host }) => !host.startsWith('127.') && host !== '::1')
+  if (open !== undefined && credentials === null) createLogger(values, terminal).warn?.(`whoever reaches ${join(open)} uses this SOCKS proxy; --socks-user asks for a password`, {})
+}
+
+/** The same, with other words if it fails; whoever does not wait for it hears nothing. */
+function renamed<T>(work: Promise<T>, failed: (error: unknown) => CommandError): Promise<T> {
+  const told = work.catch((error: unknown) => {
+    throw failed(error)
+  })
+  told.catch(() => undefined)
+  return told
 }
 
 /** The server ended the connection itself, with nothing under way. */
-function orderly(error: Error | null): boolean {
-  const { code, errorCode, by } = (error ?? {}) as { code?: unknown; errorCode?: unknown; by?: unknown }
-  return error === null || (code === 'QB_TUNNEL_SHUTDOWN' && by === 'peer' && (errorCode === undefined || errorCode === null))
+function orderly(error: Error): boolean {
+  const { code, errorCode, by } = error as { code?: unknown; errorCode?: unknown; by?: unknown }
+  return code === 'QB_TUNNEL_SHUTDOWN' && by === 'peer' && (errorCode === undefined || errorCode === null)
 }
 
 function portOf(local: string): string {

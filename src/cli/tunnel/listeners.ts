@@ -16,12 +16,16 @@ import type { Allowed, Bind } from './specs.ts'
 const PREFIX = 'tcp/'
 /** A port that was opened for a client closes again if the client is not accepted within this. */
 const UNUSED_MS = 15_000
+/** Refusals that are not told yet. */
+const MOST_WHYS = 256
 
 interface OpenPort {
   bind: Bind
   /** Fingerprint of the client's certificate. */
   owner: string
   listening: Promise<TcpListener>
+  /** Somebody was let in and is not there yet. */
+  expected: boolean
 }
 
 /** What the client asks for, as the name of a service. */
@@ -50,6 +54,8 @@ export class RemotePorts implements AsyncDisposable {
   readonly #allowed: readonly Allowed[]
   readonly #log: TunnelLog
   readonly #ports = new Map<string, OpenPort>()
+  /** Of services that were refused a moment ago, until it is told. */
+  readonly #whys = new Map<string, string>()
   #listener: ReverseListener | null = null
 
   private constructor(manager: TunnelManager, allowed: readonly Allowed[], log: TunnelLog) {
@@ -83,32 +89,38 @@ export class RemotePorts implements AsyncDisposable {
   /** The key of its connections, which is the service; undefined: refused. The port is open before the client hears yes. */
   async #admit({ fingerprint }: PeerIdentity, { service }: Hello): Promise<string | undefined> {
     const bind = bindOf(service)
-    const refuse = (why: string): undefined => void this.#log.refused('a client of -R', service, why)
+    const refuse = (why: string): undefined => void (this.#whys.size < MOST_WHYS && this.#whys.set(service, why))
     if (bind === null || !mayListen(this.#allowed, bind)) return refuse('not allowed')
-    const open = this.#ports.get(service)
-    if (open !== undefined && open.owner !== fingerprint) return refuse('another client has it')
-    if (open === undefined) {
-      const listening = NODE_TCP.listen(bind, (socket) => void this.#onSocket(service, bind, socket))
-      const port: OpenPort = { bind, owner: fingerprint, listening }
-      this.#ports.set(service, port)
-      after(UNUSED_MS, () => {
-        if (this.#ports.get(service) === port && this.#size(service) === 0) this.#close(service)
-      })
-    }
+    const known = this.#ports.get(service)
+    if (known !== undefined && known.owner !== fingerprint) return refuse('another client has it')
+    const port = known ?? { bind, owner: fingerprint, expected: true, listening: NODE_TCP.listen(bind, (socket) => void this.#onSocket(service, bind, socket)) }
+    this.#ports.set(service, port)
+    port.expected = true
+    after(UNUSED_MS, () => {
+      port.expected = false
+      if (this.#ports.get(service) === port && this.#size(service) === 0) this.#close(service)
+    })
     try {
-      await this.#ports.get(service)?.listening
+      await port.listening
       return service
     } catch (error) {
-      this.#ports.delete(service)
+      if (this.#ports.get(service) === port) this.#ports.delete(service)
       return refuse((error as Error).message)
     }
   }
 
-  #onEvent({ type, key, remote, size, text }: ReverseEvent): void {
+  #onEvent({ type, service, key, remote, size, text, reason }: ReverseEvent): void {
+    if (type === 'refused') {
+      const why = this.#whys.get(service ?? '') ?? (reason === 'auth' ? 'no certificate that is known' : text === '' ? (reason ?? 'gone') : text)
+      this.#whys.delete(service ?? '')
+      return this.#log.refused(remote, service ?? 'a port', why)
+    }
     const open = key === null ? undefined : this.#ports.get(key)
     if (key === null || open === undefined) return
-    if (type === 'accepted') this.#log.tell('listening', { kind: 'R', local: join(open.bind), remote, connections: size }, `listening on ${join(open.bind)} for ${remote}`)
-    if ((type === 'closed' || type === 'draining') && size === 0) {
+    if (type === 'accepted') {
+      open.expected = false
+      this.#log.tell('listening', { kind: 'R', local: join(open.bind), remote, connections: size }, `listening on ${join(open.bind)} for ${remote}`)
+    } else if (size === 0 && !open.expected) {
       this.#log.tell('unlistened', { kind: 'R', local: join(open.bind), remote, reason: text }, `no longer listening on ${join(open.bind)}: ${remote} is gone${text === '' ? '' : ` (${text})`}`)
       this.#close(key)
     }

@@ -1,6 +1,7 @@
 /** What `quicbraid tunnel` tells while it runs: lines for people, or one JSON object a line. */
 import type { BridgeEvent, TunnelManager } from '../../tunnel/index.ts'
 import { nowMs } from '../clock.ts'
+import { inFlags } from '../flags.ts'
 import { printable } from '../format.ts'
 import { rounded } from '../paths.ts'
 import type { Progress } from '../progress.ts'
@@ -46,11 +47,12 @@ export class TunnelLog {
     const lost = new Set<number>()
     manager.bridges$.subscribe((event) => this.#onBridge(event))
     manager.tunnels$.subscribe((event) => {
-      if (this.#json) this.event('tunnel', { ...event, ok: true })
+      const reason = inFlags(event.reason)
+      if (this.#json) this.event('tunnel', { ...event, reason, ok: true })
       else if (event.type === 'lost') {
         lost.add(event.tunnel)
-        this.line(`${this.terminal.colors.yellow('..')}  connection lost: ${event.reason}`)
-      } else if (event.type === 'opened' && lost.delete(event.tunnel)) this.line(`${this.terminal.colors.green('ok')}  connected again to ${event.reason}`)
+        this.line(`${this.terminal.colors.yellow('..')}  connection lost: ${printable(reason)}`)
+      } else if (event.type === 'opened' && lost.delete(event.tunnel)) this.line(`${this.terminal.colors.green('ok')}  connected again to ${reason}`)
     })
   }
 
@@ -69,8 +71,13 @@ export class TunnelLog {
     this.tell('refused', { ok: false, remote, target: wanted, reason: why }, `${this.terminal.colors.red('--')}  ${remote} wanted ${printable(wanted)}: ${why}`)
   }
 
+  /** What the last object has, beside an error if there is one. */
+  last(manager: TunnelManager): object {
+    return { event: 'end', atMs: rounded(this.#now()), ...manager.statistics() }
+  }
+
   end(manager: TunnelManager): void {
-    if (this.#json) this.event('end', { ...manager.statistics() })
+    if (this.#json) this.terminal.json({ ok: true, ...this.last(manager) })
     else this.terminal.result(summaryOf(manager.statistics(), nowMs() - this.#startMs))
   }
 

@@ -1,13 +1,15 @@
 /** `quicbraid tunnel --server`: lets clients it knows go to the targets it was told, and to nothing else, until it is interrupted. */
 import { lookup } from 'node:dns/promises'
-import { readFile } from 'node:fs/promises'
-import { createDevCertificate, Endpoint } from '../../index.ts'
+import { Endpoint } from '../../index.ts'
 import type { ServerOptions } from '../../index.ts'
 import { REVERSE_ALPN } from '../../reverse/index.ts'
 import { TUNNEL_ALPN, TUNNEL_LIMITS, TunnelManager } from '../../tunnel/index.ts'
 import type { TunnelHandler } from '../../tunnel/index.ts'
-import { Exit, usageError } from '../exit.ts'
+import { bound, Exit, usageError } from '../exit.ts'
 import type { ExitCode } from '../exit.ts'
+import { ownIdentity, readCertificates } from '../identity.ts'
+import type { Identity } from '../identity.ts'
+import { createLogger } from '../log.ts'
 import { observeOptions, openMetrics, transportOptions } from '../options.ts'
 import { Progress } from '../progress.ts'
 import { exitOfSignal, Interruption, untilAborted } from '../signals.ts'
@@ -28,13 +30,15 @@ const LET_IN = '0.0.0.0:1'
 
 export async function runServer(values: TunnelValues, terminal: Terminal): Promise<ExitCode> {
   checkClients(values)
+  const own = await ownIdentity(values.cert, values.key, ['--cert', '--key'])
+  const options = await serverOptions(values, own)
   const allow = await AllowList.of(values.allow ?? [], systemLookup)
-  const { options, pin } = await serverOptions(values)
-  if (values.insecureAnyone === true) terminal.note('warning: anybody may use this server (--insecure-anyone); --client-ca or --client-pin says who')
-  if (allow.specs.length === 0 && values.allowListen === undefined) terminal.note('warning: without --allow and --allow-listen clients get nowhere')
+  const logger = createLogger(values, terminal)
+  if (values.insecureAnyone === true) logger.warn?.('anybody may use this server (--insecure-anyone); --client-ca or --client-pin says who', {})
+  if (allow.specs.length === 0 && values.allowListen === undefined) logger.warn?.('without --allow and --allow-listen clients get nowhere', {})
   using interrupted = new Interruption()
   await using metrics = await openMetrics(values, terminal)
-  const endpoint = await Endpoint.bind({ ...observeOptions(values, terminal), local: values.listen ?? LISTEN, server: options })
+  const endpoint = await bound('-l', Endpoint.bind({ ...observeOptions(values, terminal), local: values.listen ?? LISTEN, server: options }))
   const manager = new TunnelManager({
     endpoint, limits: { ...(values.maxBridges === undefined ? {} : { maxBridges: values.maxBridges }), ...(values.maxBridgesPerPeer === undefined ? {} : { maxBridgesPerPeer: values.maxBridgesPerPeer }) },
   })
@@ -45,9 +49,9 @@ export async function runServer(values: TunnelValues, terminal: Terminal): Promi
   const ports = values.allowListen === undefined ? null : await RemotePorts.listen(endpoint, manager, values.allowListen, log)
   if (ports !== null) metrics?.also(ports)
   manager.listen(handlerOf(allow, values, log), { protocol: 'both' })
-  announce(endpoint, pin, allow, values, log, metrics?.url)
+  announce(endpoint, own, allow, values, log, metrics?.url)
   const trace = new PathTrace()
-  const progress = new Progress(terminal, values.json === true || values.quiet === true ? 'quiet' : 'shown', () =>
+  const progress = new Progress(terminal, values.json === true || values.quiet === true || values.log === 'json' ? 'quiet' : 'shown', () =>
     frameOf(manager.statistics(), trace.groups([...endpoint.connections].map((connection) => ({ name: connection.remote, connection }))), manager.openBridges(), terminal.colors))
   log.watchedBy(progress)
   progress.start()
@@ -63,25 +67,21 @@ export async function runServer(values: TunnelValues, terminal: Terminal): Promi
 }
 
 /** Somebody must be named, or everybody in so many words. */
-function checkClients({ clientCa, clientPin, insecureAnyone, cert, key }: TunnelValues): void {
-  if ((cert === undefined) !== (key === undefined)) throw usageError('--cert and --key go together')
+function checkClients({ clientCa, clientPin, insecureAnyone }: TunnelValues): void {
   const named = clientCa !== undefined || clientPin !== undefined
   if (!named && insecureAnyone !== true) throw usageError('a tunnel is never open: say who may use it with --client-ca FILE or --client-pin PIN, or let anybody in with --insecure-anyone')
   if (named && insecureAnyone === true) throw usageError('--insecure-anyone lets everybody in: leave out --client-ca and --client-pin, or leave out --insecure-anyone')
 }
 
-async function serverOptions(values: TunnelValues): Promise<{ options: ServerOptions; pin: string | null }> {
-  const made = values.cert === undefined ? createDevCertificate() : null
-  const { cert, key } = made ?? { cert: await readFile(values.cert as string, 'utf8'), key: await readFile(values.key as string, 'utf8') }
+async function serverOptions(values: TunnelValues, { cert, key }: Identity): Promise<ServerOptions> {
   const { limits, ...transport } = await transportOptions(values)
-  const options: ServerOptions = {
+  return {
     ...transport as ServerOptions, cert, key, alpn: values.allowListen === undefined ? TUNNEL_ALPN : [TUNNEL_ALPN, REVERSE_ALPN],
     ...(values.insecureAnyone === true ? {} : { clientAuth: 'require' as const }),
-    ...(values.clientCa === undefined ? {} : { ca: await readFile(values.clientCa, 'utf8') }),
+    ...(values.clientCa === undefined ? {} : { ca: await readCertificates('--client-ca', values.clientCa) }),
     ...(values.clientPin === undefined ? {} : { pins: values.clientPin }),
     limits: { ...TUNNEL_LIMITS, keepAliveMs: values.keepalive, ...limits },
   }
-  return { options, pin: made?.pin ?? null }
 }
 
 /** Compares what is asked for with the list; says what it refuses. */
@@ -96,12 +96,13 @@ export function handlerOf(allow: AllowList, { insecureAnyone, proxyProtocol }: P
   }
 }
 
-function announce(endpoint: Endpoint, pin: string | null, allow: AllowList, values: TunnelValues, log: TunnelLog, metrics: string | undefined): void {
+function announce(endpoint: Endpoint, { pin, made }: Identity, allow: AllowList, values: TunnelValues, log: TunnelLog, metrics: string | undefined): void {
   const listen = (values.allowListen ?? []).map(({ spec }) => spec)
   const { local } = endpoint
   if (values.json === true) return log.event('listening', { local, pin, allow: allow.specs, allowListen: listen, ...(metrics === undefined ? {} : { metrics }) })
   const clients = values.insecureAnyone === true ? 'anybody' : values.clientCa === undefined ? 'clients whose keys are pinned' : `clients with certificates of ${values.clientCa}`
   for (const line of introduction({ local, pin, allow: allow.specs, listen, clients, certificate: values.insecureAnyone !== true })) log.terminal.result(line)
+  if (made && values.quiet !== true) log.terminal.note('note: the pin is of a certificate for this run, so no client comes back to another one; keep one with `quicbraid cert` and give it as --cert and --key')
   return undefined
 }
 

@@ -59,16 +59,16 @@ export function summaryOf({ bridgesTotal, flowsTotal, bytesUp, bytesDown, reconn
 }
 
 /** Where a server is, whom it serves, and what to type at a client. */
-export function introduction(server: { local: readonly string[]; pin: string | null; allow: readonly string[]; listen: readonly string[]; clients: string; certificate: boolean }): string[] {
+export function introduction(server: { local: readonly string[]; pin: string; allow: readonly string[]; listen: readonly string[]; clients: string; certificate: boolean }): string[] {
   const { local, pin, allow, listen, clients, certificate } = server
   const [first = ''] = local
   const host = first.replace(/^0\.0\.0\.0:/, 'THIS-HOST:').replace(/^\[::\]:/, 'THIS-HOST:')
-  const trust = `${pin === null ? '' : ` --pin ${pin}`}${certificate ? ' --cert cert.pem --key key.pem' : ''}`
+  const trust = ` --pin ${pin}${certificate ? ' --cert cert.pem --key key.pem' : ''}`
   const [target] = allow
   const [bind] = listen
   const [kind, where] = target?.startsWith('udp:') === true ? ['udp:', target.slice(4)] : ['', target]
   return [
-    ...local.map((one) => `listening on ${one}, for ${clients}`), ...(pin === null ? [] : [`pin ${pin}`]),
+    ...local.map((one) => `listening on ${one}, for ${clients}`), `pin ${pin}`,
     ...(allow.length === 0 ? [] : [`allowed: ${allow.join(' ')}`]), ...(listen.length === 0 ? [] : [`ports for -R: ${listen.join(' ')}`]),
     ...(where === undefined ? [] : [`quicbraid tunnel -L ${kind}8080:${where.replace(/-\d+$/, '')} ${host}${trust}`]),
     ...(bind === undefined ? [] : [`quicbraid tunnel -R ${bind.replace(/-\d+$/, '')}:localhost:80 ${host}${trust}`]),
