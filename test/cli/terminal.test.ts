@@ -59,6 +59,15 @@ describe('progress', () => {
 
   const frame = () => ({ lines: ['one', 'two'], line: 'one two' })
 
+  it('is no longer than the screen, of which nothing above could be redrawn', () => {
+    const { terminal, err } = terminalOf(true)
+    const progress = new Progress(new Terminal(err, Object.assign(err, { rows: 3 }), {}), 'shown', () => ({ lines: ['a', 'b', 'c', 'd'], line: 'a' }))
+    expect(terminal.rows).toBe(3)
+    progress.start()
+    expect(err.text).toBe('\u001B[Ja\nb\n')
+    progress.stop()
+  })
+
   it('redraws its lines on a screen and leaves nothing behind', () => {
     const { terminal, err } = terminalOf(true)
     const progress = new Progress(terminal, 'shown', frame)
