@@ -8,30 +8,8 @@ import { reverseHttp2Connect, reverseHttp2Listen } from '../../src/reverse/http2
 import type { ReverseHttp2ConnectOptions, ReverseHttp2Dialler, ReverseHttp2Event, ReverseHttp2Handler, ReverseHttp2Listener, ReverseHttp2ListenOptions } from '../../src/reverse/http2/index.ts'
 import type { PreconnectChange } from '../../src/reverse/types.ts'
 import { authorityOf, leafOf } from '../tls/certificates.ts'
+import { DATA, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame, framesOf } from './frames.ts'
 import { Ways, ask, ask2, bodyOf, later, portOf, settled, target } from './front-kit.ts'
-
-interface Frame { type: number; flags: number; stream: number; body: Buffer }
-const [DATA, HEADERS, RST, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7]
-
-function frame(type: number, flags: number, stream: number, body: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(body.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, body])
-}
-
-function framesOf(bytes: Buffer): Frame[] {
-  const frames: Frame[] = []
-  for (let at = 0; at + 9 <= bytes.length;) {
-    const length = bytes.readUIntBE(at, 3)
-    if (at + 9 + length > bytes.length) break
-    frames.push({ type: bytes[at + 3]!, flags: bytes[at + 4]!, stream: bytes.readUInt32BE(at + 5), body: bytes.subarray(at + 9, at + 9 + length) })
-    at += 9 + length
-  }
-  return frames
-}
 
 /** GET / of http://a, from the static table. */
 const REQUEST = Buffer.from([0x82, 0x84, 0x86, 0x41, 0x01, 0x61])
@@ -196,7 +174,7 @@ describe('the private end on the wire', () => {
     await settled(() => peers.length === 1)
     peers[0]!.socket.write(Buffer.concat([frame(SETTINGS, 1, 0), frame(HEADERS, 5, 1, REQUEST), frame(HEADERS, 5, 3, REQUEST), frame(HEADERS, 5, 5, REQUEST)]))
     await settled(() => framesOf(peers[0]!.bytes.subarray(24)).some(({ type, stream }) => type === HEADERS && stream === 5))
-    expect(framesOf(peers[0]!.bytes.subarray(24)).filter(({ type }) => type === RST).map(({ stream, body }) => [stream, body.readUInt32BE()])).toEqual([[1, 2], [3, 2]])
+    expect(framesOf(peers[0]!.bytes.subarray(24)).filter(({ type }) => type === RST_STREAM).map(({ stream, body }) => [stream, body.readUInt32BE()])).toEqual([[1, 2], [3, 2]])
   })
 })
 

@@ -17,10 +17,13 @@ export interface Refusal {
 const HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'te', 'transfer-encoding', 'upgrade', 'http2-settings'])
 /** Whoever names one of these in Connection does not get rid of it: they say where a message ends and whom it is for. */
 const KEPT = new Set(['host', 'content-length', 'via', 'cookie', 'authorization'])
-/** What a client says about whom it speaks for. */
-const CLAIMS = new Set(['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port', 'x-real-ip', 'forwarded'])
 /** Never at the end of a message (RFC 9110 §6.5.1). */
 const NO_TRAILER = new Set([...HOP, 'host', 'content-length', 'content-encoding', 'content-type', 'content-range', 'trailer', 'expect', 'authorization', 'set-cookie', 'cookie', 'cache-control', 'max-forwards'])
+/** What a client says about whom it speaks for; programs behind gateways of the CGI kind read `_` as `-`. */
+function isClaim(name: string): boolean {
+  const key = name.toLowerCase().replaceAll('_', '-')
+  return key === 'forwarded' || key === 'x-real-ip' || key.startsWith('x-forwarded-')
+}
 /** Of HTTP/2, a second one of these is an error. Others are joined. */
 const SINGLE = new Set([
   'access-control-allow-credentials', 'access-control-max-age', 'access-control-request-method', 'age', 'authorization', 'content-encoding', 'content-language', 'content-length', 'content-location',
@@ -65,6 +68,11 @@ export function isAuthority(text: string): boolean {
   return text === '' || (text.length <= 260 && /^(?:\[[0-9a-f:.]+\]|[\w.~!$&'()*+;=%-]+)(?::\d{0,5})?$/i.test(text))
 }
 
+/** A protocol that nobody is asked for: HTTP/2 in which requests would come that nobody here has seen, TLS, or what is no name of one (RFC 9110 §7.8). */
+export function isForeign(protocol: string): boolean {
+  return !/^[\w!#$%&'*+.^`|~-]+(?:\/[\w!#$%&'*+.^`|~-]+)?$/.test(protocol) || /^(?:h2c?|tls)(?:\/|$)/.test(protocol)
+}
+
 /** Without the port, in lower case and without the root's dot. */
 export function hostName(authority: string): string {
   return authority.replace(/:\d*$/, '').toLowerCase().replace(/\.$/, '')
@@ -93,11 +101,12 @@ const OWN_OF_REQUEST = new Set(['host', 'content-length', 'expect'])
 
 /** Fields for the service, without Host and without those that frame the message. */
 export function requestFields({ fields, version, host, remote, secure }: RequestFacts, forwarded: Forwarded, name: string): Field[] {
-  const all = passing(fields, forwarded === 'replace' ? new Set([...OWN_OF_REQUEST, ...CLAIMS]) : OWN_OF_REQUEST)
+  const all = passing(fields, OWN_OF_REQUEST).filter(([key]) => forwarded !== 'replace' || !isClaim(key))
   const passed = joined(joined(all, 'cookie', '; '), 'via', ', ')
   if (version !== '1.0' && valuesOf(fields, 'expect').some((value) => value.toLowerCase() === '100-continue')) passed.push(['Expect', '100-continue'])
   if (forwarded !== 'keep') {
     append(passed, 'X-Forwarded-For', remote)
+    if (valuesOf(passed, 'forwarded').length > 0) append(passed, 'Forwarded', `for=${remote.includes(':') ? `"[${remote}]"` : remote};proto=${secure ? 'https' : 'http'}`)
     if (valuesOf(passed, 'x-forwarded-proto').length === 0) passed.push(['X-Forwarded-Proto', secure ? 'https' : 'http'])
     if (host !== '' && valuesOf(passed, 'x-forwarded-host').length === 0) passed.push(['X-Forwarded-Host', host])
   }
@@ -114,7 +123,7 @@ export function responseFields(fields: readonly Field[], version: string, name: 
 
 /** What may stand behind a body. */
 export function trailerFields(fields: readonly Field[]): Field[] {
-  return fields.filter(([name]) => !NO_TRAILER.has(name.toLowerCase()) && !CLAIMS.has(name.toLowerCase()))
+  return fields.filter(([name]) => !NO_TRAILER.has(name.toLowerCase()) && !isClaim(name))
 }
 
 /** Fields as HTTP/2 wants them: names in lower case, one value each where there may be one only. */

@@ -3,7 +3,7 @@ import { constants } from 'node:http2'
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { ambiguity, fieldsOf, http2Fields, isAuthority, valuesOf } from './fields.ts'
+import { ambiguity, fieldsOf, http2Fields, isAuthority, isForeign, valuesOf } from './fields.ts'
 import type { Field, Refusal } from './fields.ts'
 import { plainAddress } from './inbound.ts'
 import type { Inbound, OnGone } from './inbound.ts'
@@ -44,7 +44,7 @@ export class Http2Inbound implements Inbound {
     this.fields = fieldsOf(rawHeaders)
     const [named = ''] = valuesOf(this.fields, 'host')
     const protocol = pseudo(':protocol')
-    this.upgrade = pseudo(':method') === 'CONNECT' && protocol !== '' ? protocol.toLowerCase() : null
+    this.upgrade = pseudo(':method') === 'CONNECT' && headers[':protocol'] !== undefined ? protocol.toLowerCase() : null
     // Extended CONNECT is a GET to everybody who speaks HTTP/1.1.
     this.method = this.upgrade === null ? pseudo(':method') : 'GET'
     this.host = pseudo(':authority') || named
@@ -65,6 +65,8 @@ export class Http2Inbound implements Inbound {
       this.#onSent()
     })
     stream.once('close', () => this.#gone())
+    // A stream that the client closes without an error stays there until somebody has read it.
+    stream.once('aborted', () => this.#gone())
     if (stream.destroyed || stream.aborted) queueMicrotask(() => this.#gone())
   }
 
@@ -81,12 +83,12 @@ export class Http2Inbound implements Inbound {
   }
 
   inform(status: number, fields: readonly Field[]): void {
-    if (this.out.headersSent || this.out.destroyed || status === 101) return
+    if (this.out.headersSent || this.#isOver || status === 101) return
     this.out.additionalHeaders({ ...http2Fields(fields), ':status': status })
   }
 
   head(status: number, _: string, fields: readonly Field[], body: 'body' | 'none'): void {
-    if (this.out.destroyed) return
+    if (this.#isOver) return
     this.#hasBody = body === 'body'
     this.out.respond({ ...http2Fields(fields), ':status': status }, body === 'none' ? { endStream: true } : { waitForTrailers: true })
   }
@@ -118,14 +120,23 @@ export class Http2Inbound implements Inbound {
 
   cut(): void {
     this.#over = true
-    if (!this.out.closed) this.out.close(constants.NGHTTP2_INTERNAL_ERROR)
+    if (this.out.closed) this.out.destroy()
+    else this.out.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+
+  get #isOver(): boolean {
+    return this.out.destroyed || this.out.closed
   }
 
   #refusal(named: string, maxHeaderLines: number): Refusal | null {
     const { host, path, method } = this
     if (this.fields.length > maxHeaderLines) return { status: 431, text: `The header of the request has more than ${maxHeaderLines} lines.` }
-    if (method === 'CONNECT') return { status: 405, text: 'CONNECT is not served here.' }
+    if (method.toUpperCase() === 'CONNECT') return { status: 405, text: 'CONNECT is not served here.' }
+    // Whoever writes it in HTTP/1.1 makes another method of it.
+    if (method !== method.toUpperCase()) return { status: 501, text: 'The method of the request is none that is served here.' }
+    if (this.upgrade !== null && isForeign(this.upgrade)) return { status: 501, text: 'The protocol of the request is none that is served here.' }
     if (!isAuthority(host) || (named !== '' && named.toLowerCase() !== host.toLowerCase())) return { status: 400, text: 'The authority of the request is none, or not its Host.' }
+    if (path.includes('#')) return { status: 400, text: 'The path of the request has a fragment.' }
     if (!path.startsWith('/') && !(path === '*' && method === 'OPTIONS')) return { status: 400, text: 'The path of the request is none that is served here.' }
     return ambiguity(this.fields, '2')
   }
