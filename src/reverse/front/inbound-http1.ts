@@ -1,6 +1,7 @@
 /** Requests of HTTP/1.x, read and answered by Node's own server; also those that ask for another protocol (RFC 9110 §7.8, RFC 9112). */
 import { ServerResponse } from 'node:http'
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { cutSocket } from '../../tunnel/inner.ts'
@@ -54,13 +55,14 @@ export class Http1Inbound implements Inbound {
     this.protocol = `http/${this.version}`
     this.method = request.method ?? ''
     this.fields = fieldsOf(request.rawHeaders)
-    const { host, path, refusal } = targetOf(this.method, request.url ?? '', valuesOf(this.fields, 'host')[0] ?? '')
+    const [named] = valuesOf(this.fields, 'host')
+    const { host, path, refusal } = targetOf(this.method, request.url ?? '', named ?? (this.version === '1.1' ? null : ''))
     this.host = host
     this.path = path
     this.remote = plainAddress(request.socket.remoteAddress)
     this.secure = request.socket instanceof TLSSocket
     this.serverName = request.socket instanceof TLSSocket && typeof request.socket.servername === 'string' ? request.socket.servername : null
-    this.refusal = this.fields.length > maxHeaderLines ? { status: 431, text: `The header of the request has more than ${maxHeaderLines} lines.` } : (ambiguity(this.fields, this.version) ?? refusal)
+    this.refusal = this.fields.length > maxHeaderLines ? { status: 431, text: `The header of the request has more than ${maxHeaderLines} lines.` } : (ambiguity(this.fields, this.version) ?? refusal ?? this.#expectation())
     this.upgrade = upgraded === null ? null : (tokensOf(this.fields, 'upgrade')[0] ?? null)
     const hasBody = upgraded === null && (valuesOf(this.fields, 'transfer-encoding').length > 0 || Number(valuesOf(this.fields, 'content-length')[0] ?? 0) > 0)
     this.body = hasBody ? request : null
@@ -96,13 +98,15 @@ export class Http1Inbound implements Inbound {
     const raw = rawFields(fields)
     const closes = fields.some(([name]) => name === 'Connection')
     if (!closes && (this.#upgraded !== null || (body === 'none' && this.#incomplete))) raw.push('Connection', 'close')
+    // Node would close at once, and what still comes of the request would become a reset that takes the response along.
+    if (this.#incomplete && (raw.at(-1) === 'close' || closes || !this.out.shouldKeepAlive)) (this.#socket as Socket).destroySoon = () => this.#letGo()
     this.out.writeHead(status, message, raw)
   }
 
   end(trailers: readonly Field[], onDone: () => void): void {
     this.out.once('finish', () => {
       this.#over = true
-      if (this.#upgraded !== null) this.#socket.end()
+      if (this.#upgraded !== null) this.#letGo()
       onDone()
     })
     if (trailers.length > 0 && this.out.chunkedEncoding) this.out.addTrailers(trailers.map(([name, value]) => [name, value] as [string, string]))
@@ -136,6 +140,19 @@ export class Http1Inbound implements Inbound {
     else cutSocket(socket as TcpSocket)
   }
 
+  /** Ends a connection that nobody reads any more, however long the client keeps his side open. */
+  #letGo(): void {
+    const socket = this.#socket
+    socket.end()
+    socket.resume()
+    socket.once('close', this.#after(LINGER_MS, () => void socket.destroy()))
+  }
+
+  #expectation(): Refusal | null {
+    const wishes = this.version === '1.1' ? valuesOf(this.fields, 'expect') : []
+    return wishes.length === 0 || wishes.some((wish) => /(?:^|\W)100-continue(?:$|\W)/i.test(wish)) ? null : { status: 417, text: 'What the request expects is not known here.' }
+  }
+
   get #incomplete(): boolean {
     return this.body !== null && !this.#request.complete
   }
@@ -166,12 +183,14 @@ function detachedResponse(request: IncomingMessage, socket: Duplex): ServerRespo
 }
 
 /** RFC 9112 §3.2: origin-form, absolute-form (whose authority counts, not Host), or the asterisk. */
-function targetOf(method: string, target: string, host: string): { host: string; path: string; refusal: Refusal | null } {
+function targetOf(method: string, target: string, named: string | null): { host: string; path: string; refusal: Refusal | null } {
+  const host = named ?? ''
   const no = (text: string) => ({ host: isAuthority(host) ? host : '', path: target.slice(0, 1024), refusal: { status: 400, text } })
-  if (!isAuthority(host)) return no('The Host of the request is none.')
+  if (named === null || !isAuthority(host)) return no('The Host of the request is none.')
   if (target === '*' && method === 'OPTIONS') return { host, path: target, refusal: null }
   if (target.startsWith('/')) return target.includes('#') ? no('The target of the request has a fragment.') : { host, path: target, refusal: null }
   const [, authority, rest = ''] = ABSOLUTE.exec(target) ?? []
   if (authority === undefined || authority === '' || !isAuthority(authority)) return no('The target of the request is none that is served here.')
-  return { host: authority, path: rest.startsWith('/') ? rest : `/${rest}`, refusal: null }
+  // RFC 9112 §3.2.4: OPTIONS of a whole server.
+  return { host: authority, path: rest.startsWith('/') ? rest : rest === '' && method === 'OPTIONS' ? '*' : `/${rest}`, refusal: null }
 }

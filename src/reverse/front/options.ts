@@ -33,7 +33,7 @@ export interface FrontLimits {
   maxConnections: number
   /** Requests under way, upgraded ones included. @default 4096 */
   maxRequests: number
-  /** Of one HTTP/2 connection. @default 100 */
+  /** Of one connection; by HTTP/1.1 those are sent ahead, and begun one after another. @default 100 */
   maxStreams: number
   /** Request line and header, in bytes. @default 32768 */
   maxHeaderBytes: number

@@ -10,23 +10,25 @@ import { createServer as createHttps } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { formatAddress, parseAddress } from '../../config/index.ts'
+import { REAL_TIME, formatAddress, parseAddress } from '../../config/index.ts'
 import { EndpointError } from '../../errors/index.ts'
-import { fieldsOf, tokensOf, valuesOf } from './fields.ts'
+import { fieldsOf, isForeign, tokensOf, valuesOf } from './fields.ts'
 import { contextOf, sniCallback, certificatePem, keyPem } from './identity.ts'
 import type { CheckedFront, FrontLimits } from './options.ts'
 import { pageOf } from './page.ts'
+import { Turns } from './turns.ts'
 
 export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 const STREAM_WINDOW_BYTES = 262_144
 const SESSION_WINDOW_BYTES = 1_048_576
+const LINGER_MS = 2000
 
 export interface PortEvents {
   onRequest(request: IncomingMessage, response: ServerResponse): void
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
   onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void
   /** A limit refused a connection, or the client's bytes were no HTTP. */
-  onFailed(name: 'maxConnections' | 'bad-request' | 'timeout'): void
+  onFailed(name: 'maxConnections' | 'maxStreams' | 'bad-request' | 'timeout'): void
   onConnections(count: number): void
 }
 
@@ -38,12 +40,14 @@ export class Ports {
   readonly #sockets = new Set<Socket>()
   readonly #sessions = new Set<ServerHttp2Session>()
   readonly #http2: Http2Server
+  readonly #turns: Turns
   readonly plain: string[] = []
   readonly secure: string[] = []
 
   constructor({ limits }: CheckedFront, events: PortEvents) {
     this.#limits = limits
     this.#events = events
+    this.#turns = new Turns(limits.maxStreams)
     this.#http2 = this.#makeHttp2()
   }
 
@@ -78,7 +82,8 @@ export class Ports {
     const { maxHeaderBytes, headerTimeoutMs, keepAliveMs } = this.#limits
     return {
       maxHeaderSize: maxHeaderBytes, headersTimeout: headerTimeoutMs, requestTimeout: 0, keepAliveTimeout: keepAliveMs, connectionsCheckingInterval: Math.max(10, Math.min(1000, headerTimeoutMs / 2)),
-      insecureHTTPParser: false, requireHostHeader: true, noDelay: true,
+      // Whatever is answered is answered in its turn: Node's own 400 and 417 know nothing of turns.
+      insecureHTTPParser: false, requireHostHeader: false, noDelay: true,
     }
   }
 
@@ -89,7 +94,7 @@ export class Ports {
     server.on('connection', (socket: Socket) => {
       if (!this.#admit(socket)) return
       tellApart(socket, this.#limits.headerTimeoutMs, () => this.#events.onFailed('timeout'), (which) => {
-        if (which === 'h2') this.#http2.emit('connection', socket)
+        if (which === 'h2') this.#toHttp2(socket)
         else toHttp1?.call(server, socket)
       })
     })
@@ -105,12 +110,24 @@ export class Ports {
     const [toHttp1] = server.listeners('secureConnection') as ((socket: TLSSocket) => void)[]
     server.removeAllListeners('secureConnection')
     server.on('secureConnection', (socket: TLSSocket) => {
-      if (socket.alpnProtocol === 'h2') this.#http2.emit('connection', socket)
+      if (socket.alpnProtocol === 'h2') this.#toHttp2(socket)
       else toHttp1?.call(server, socket)
     })
     server.on('connection', (socket: Socket) => void this.#admit(socket))
+    // Before the end of a handshake nothing can be said, and nobody else ends what only waits.
+    server.removeAllListeners('tlsClientError')
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      this.#events.onFailed(error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'timeout' : 'bad-request')
+      socket.destroy()
+    })
     this.#prepare(server, (socket) => toHttp1?.call(server, socket as TLSSocket))
     return server
+  }
+
+  #toHttp2(socket: Socket): void {
+    // A session that is over has ended its side; the client may take his time with his, but not for ever.
+    socket.once('finish', () => void socket.once('close', REAL_TIME.after(LINGER_MS, () => void socket.destroy())))
+    this.#http2.emit('connection', socket)
   }
 
   /** `again`: gives a connection back to the parser. */
@@ -119,22 +136,48 @@ export class Ports {
     const { maxConnections } = this.#limits
     server.maxHeadersCount = 0
     server.timeout = 0
-    server.on('request', (request, response) => events.onRequest(request, response))
-    server.on('checkContinue', (request, response) => events.onRequest(request, response))
+    const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+      const { socket } = request
+      if (!socket.writable) return void socket.destroy()
+      if (this.#turns.take(socket, response, () => events.onRequest(request, response))) return
+      events.onFailed('maxStreams')
+      socket.destroy()
+    }
+    server.on('request', onRequest)
+    for (const event of ['checkContinue', 'checkExpectation']) server.on(event, onRequest)
     server.on('upgrade', (request, socket, head) => {
+      if (this.#isBusy(socket)) return
       if (isUpgrade(request)) events.onUpgrade(request, socket, head)
       else withoutUpgrade(request, socket, head, again)
     })
-    server.on('connect', (_, socket) => refuse(socket, 405, 'CONNECT is not served here.'))
+    server.on('connect', (_, socket) => {
+      if (!this.#isBusy(socket)) refuse(socket, 405, 'CONNECT is not served here.')
+    })
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => this.#onClientError(error, socket))
     server.on('drop', () => events.onFailed('maxConnections'))
     // Room for the refusal of one too many stays with `#admit`, which counts the connections of all ports.
     server.maxConnections = maxConnections + 1
   }
 
+  /** The parser has let go of a connection on which a response is still to come: nobody could finish that any more. */
+  #isBusy(socket: Duplex): boolean {
+    if (this.#turns.current(socket) === null) return false
+    this.#events.onFailed('bad-request')
+    socket.destroy()
+    return true
+  }
+
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
     this.#events.onFailed(error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'timeout' : 'bad-request')
+    const response = this.#turns.current(socket)
+    if (response !== null && (response.headersSent || response.req.complete)) {
+      // Not in the middle of a response, nor in the place of one.
+      this.#turns.stop(socket)
+      if (response.req.complete) response.once('close', () => socket.destroy())
+      else socket.destroy()
+      return
+    }
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuse(socket, 408, 'The header of the request did not come in time.')
     else if (error.code === 'HPE_HEADER_OVERFLOW') refuse(socket, 431, 'The header of the request is too large.')
     else refuse(socket, 400, 'The request is not HTTP as it should be.')
@@ -228,7 +271,7 @@ function tellApart(socket: Socket, limitMs: number, onTimeout: () => void, onKno
 function isUpgrade(request: IncomingMessage): boolean {
   const fields = fieldsOf(request.rawHeaders)
   const [protocol] = tokensOf(fields, 'upgrade')
-  if (protocol === undefined || protocol === 'h2c' || protocol.startsWith('tls/')) return false
+  if (protocol === undefined || isForeign(protocol)) return false
   return request.httpVersion === '1.1' && valuesOf(fields, 'transfer-encoding').length === 0 && Number(valuesOf(fields, 'content-length')[0] ?? 0) === 0
 }
 
