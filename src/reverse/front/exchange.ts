@@ -46,6 +46,8 @@ export class Exchange implements OutboundEvents {
   #touchedMs: number
   /** Nothing more of the request is to come. */
   #asked = false
+  /** Nothing more of the response is to come; what becomes of its way is of no interest. */
+  #heard = false
   #status: number | null = null
   #bytesUp = 0
   #bytesDown = 0
@@ -122,7 +124,7 @@ export class Exchange implements OutboundEvents {
   onInform(status: number, fields: Field[]): void {
     if (this.#state !== 'sending') return
     this.#touch()
-    this.#inbound.inform(status, responseFields(fields, '1.1', this.#owner.choice.name))
+    this.#inbound.inform(status, responseFields(withoutLength(fields), '1.1', this.#owner.choice.name))
   }
 
   onAnswer({ status, message, fields, version, body, trailers }: Answer): void {
@@ -133,12 +135,14 @@ export class Exchange implements OutboundEvents {
     this.#state = 'answering'
     this.#status = status
     this.#touch()
-    const none = isBodiless(inbound.method, status)
+    // HTTP/2 takes no body with 205; in HTTP/1.1 its length of 0 must be said.
+    const none = isBodiless(inbound.method, status) || (status === 205 && inbound.version === '2')
+    const passed = status === 204 || (status === 205 && none) ? withoutLength(fields) : fields
     const problem = ambiguity(fields.filter(([name]) => name.toLowerCase() === 'content-length'), '1.1')
     const length = valuesOf(fields, 'transfer-encoding').length > 0 ? undefined : valuesOf(fields, 'content-length')[0]
     try {
       if (problem !== null) throw new Error(problem.text)
-      inbound.head(status, message, responseFields(fields, version, choice.name), none ? 'none' : 'body')
+      inbound.head(status, message, responseFields(passed, version, choice.name), none ? 'none' : 'body')
     } catch {
       return this.#fail({ status: 502, reason: 'bad-response', text: 'What the service answered cannot be handed on.' })
     }
@@ -149,6 +153,7 @@ export class Exchange implements OutboundEvents {
       },
       onEnd: () => {
         if (!none && length !== undefined && Number(length) !== this.#bytesDown) return this.#end('upstream')
+        this.#heard = true
         inbound.end(trailerFields(trailers()), () => this.#end(null))
       },
     })
@@ -163,7 +168,7 @@ export class Exchange implements OutboundEvents {
       duplex.destroy()
       return this.#fail({ status: 502, reason: 'bad-response', text: 'The service changed to another protocol than was asked for.' })
     }
-    const passed = this.#answerChallenge(responseFields(fields, '1.1', choice.name))
+    const passed = this.#answerChallenge(responseFields(withoutLength(fields), '1.1', choice.name))
     if (passed === null) {
       duplex.destroy()
       return this.#fail({ status: 502, reason: 'bad-response', text: 'The service did not understand the change of protocol.' })
@@ -184,7 +189,7 @@ export class Exchange implements OutboundEvents {
   }
 
   onFailure(failure: Failure): void {
-    this.#fail(failure)
+    if (!this.#heard) this.#fail(failure)
   }
 
   #onBodyEnd(): void {
@@ -279,4 +284,9 @@ export class Exchange implements OutboundEvents {
     this.#stopAnswer?.()
     this.#stopBody = this.#stopAnswer = null
   }
+}
+
+/** A length says nothing where there is no body (RFC 9110 §8.6). */
+function withoutLength(fields: readonly Field[]): Field[] {
+  return fields.filter(([name]) => name.toLowerCase() !== 'content-length')
 }

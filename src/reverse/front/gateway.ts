@@ -20,6 +20,8 @@ import type { Failure } from './page.ts'
 const SAMPLE_MS = 1000
 const LONGEST_SWEEP_MS = 1000
 const SHORTEST_SWEEP_MS = 10
+/** For pages that say that this end goes down. */
+const PAGE_MS = 1000
 
 /** Which service a request is for. */
 export type Choose = (inbound: Inbound) => string | Failure
@@ -86,17 +88,23 @@ export class Gateway {
   /** Waits for what is under way, then ends what is left. */
   async close({ drainMs = 0 }: { drainMs?: number } = {}): Promise<void> {
     this.#closed = true
-    if (this.#exchanges.size > 0 && drainMs > 0) {
-      await new Promise<void>((resolve) => {
-        const stop = REAL_TIME.after(drainMs, resolve)
-        this.#onQuiet = () => {
-          stop()
-          resolve()
-        }
-      })
-    }
+    await this.#quiet(drainMs)
     for (const exchange of Array.from(this.#exchanges)) exchange.shutDown()
+    // Whoever is told so must be able to read it.
+    await this.#quiet(PAGE_MS)
     this.ledger.end()
+  }
+
+  /** Until nothing is under way, at most so long. */
+  #quiet(ms: number): Promise<void> {
+    if (this.#exchanges.size === 0 || ms === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const stop = REAL_TIME.after(ms, resolve)
+      this.#onQuiet = () => {
+        stop()
+        resolve()
+      }
+    })
   }
 
   #begin(make: (onGone: () => void) => Inbound, choose: Choose): void {

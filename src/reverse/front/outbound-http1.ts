@@ -55,7 +55,7 @@ export class Http1Outbound implements Outbound {
     request.on('information', (info) => this.#onInformation(info))
     request.once('response', (response) => this.#onResponse(response))
     if (this.#asked.upgrade !== null) request.once('upgrade', (response, _, head) => this.#onUpgrade(response, head))
-    request.once('error', (error) => this.#onError(error))
+    request.on('error', (error) => this.#onError(error))
     // Of a change of protocol that nobody asked for Node tells nothing else.
     request.once('close', () => {
       if (!this.#answered) this.#broken()

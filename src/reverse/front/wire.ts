@@ -106,6 +106,8 @@ export class Wire extends Duplex {
       this.#early = { chunk, done }
       return
     }
+    // All of the response is here: what is left of the request is of no use to anybody.
+    if (way.destroyed && way.readableEnded) return done()
     if (way.destroyed || way.writableEnded) return done(new Error('the way to the service closed'))
     if (way.write(chunk)) return done()
     const onDrain = (): void => {
@@ -118,7 +120,7 @@ export class Wire extends Duplex {
   }
 
   #onBroken(error: Error): void {
-    if (this.destroyed) return
+    if (this.destroyed || this.#way?.readableEnded === true) return
     this.#owner.onBroken(error)
     this.destroy()
   }
