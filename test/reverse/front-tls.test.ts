@@ -1,12 +1,13 @@
 /** The HTTP front with TLS: versions by ALPN, identities by server name, and which service a request is for. */
 import { request as httpsRequest } from 'node:https'
 import type { IncomingMessage } from 'node:http'
+import { connect as netConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { HttpFront } from '../../src/reverse/front/index.ts'
 import type { HttpFrontOptions } from '../../src/reverse/front/index.ts'
 import { authorityOf, leafOf } from '../tls/certificates.ts'
-import { Ways, ask2, bodyOf, later, portOf, raw, session, target } from './front-kit.ts'
+import { Ways, ask2, bodyOf, later, portOf, raw, session, settled, target } from './front-kit.ts'
 
 const authority = authorityOf('ECDSA', 'front authority')
 const [plain, shop, wild] = [['localhost', 'a.example', 'b.example', 'unknown.example'], ['shop.example'], ['*.wild.example']].map((names) => leafOf(authority, names[0]!, { names }))
@@ -77,6 +78,23 @@ describe('TLS', () => {
     expect(await get(port, 'a.example', 'b.example')).toMatchObject({ status: 421 })
     expect(await get(port, 'a.example', 'unknown.example')).toMatchObject({ status: 200 })
     expect(ways.keys).toEqual(['web'])
+  })
+
+  it('does not hand a host to the service of another name, where its own name would lead elsewhere (RFC 9113 §9.1.1)', async () => {
+    const { port, ways } = await secure({ keyFromSni: (name) => ({ 'a.example': 'web' })[name], service: 'shop' })
+    expect(await get(port, 'b.example')).toMatchObject({ body: 'shop' })
+    expect(await get(port, 'a.example', 'b.example')).toMatchObject({ status: 421 })
+    expect(await get(port, 'a.example')).toMatchObject({ body: 'web https' })
+    expect(ways.keys).toEqual(['shop', 'web'])
+  })
+
+  it('ends connections on which no handshake comes about', async () => {
+    const { port, front } = await secure({ service: 'web', limits: { headerTimeoutMs: 100 } })
+    const socket = netConnect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    later(() => socket.destroy())
+    socket.on('error', () => {})
+    await settled(() => front.statistics().connections === 1)
+    await settled(() => front.statistics().connections === 0)
   })
 
   it('asks a function for the service each time, and survives one that throws', async () => {

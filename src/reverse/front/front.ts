@@ -92,10 +92,12 @@ export class HttpFront implements AsyncDisposable {
   #serviceOf({ serverName, host }: Inbound): string | Failure {
     const { keyFromSni, keyFromHost, service } = this.#choice
     try {
-      const bySni = serverName === null ? undefined : keyFromSni(serverName.toLowerCase())
-      const byHost = host === '' ? undefined : keyFromHost(hostName(host))
+      const [sni, name] = [serverName?.toLowerCase() ?? null, hostName(host)]
+      const bySni = sni === null ? undefined : keyFromSni(sni)
+      const byHost = host === '' ? undefined : keyFromHost(name)
       // A browser may use one connection for all names of a certificate (RFC 9113 §9.1.1); it asks again on another.
-      if (bySni !== undefined && byHost !== undefined && bySni !== byHost) return { status: 421, reason: 'no-service', text: 'This connection is for another service; open one for this host.' }
+      const there = host === '' || name === sni ? byHost : (byHost ?? keyFromSni(name) ?? service())
+      if (bySni !== undefined && there !== undefined && bySni !== there) return { status: 421, reason: 'no-service', text: 'This connection is for another service; open one for this host.' }
       const key = bySni ?? byHost ?? service()
       if (key !== undefined) return key
     } catch {
