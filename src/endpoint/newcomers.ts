@@ -42,6 +42,8 @@ export interface EndpointService {
   readonly newcomers: Newcomers
   /** Clients that show a certificate were verified. */
   verifies(): boolean
+  /** @throws QB_ENDPOINT_CLOSED */
+  checkOpen(): void
   /** Connections that begin from now on with this protocol have parts to play (mux R50): the client asks until `Connection.reverse`, and a client's gate is shut until `Connection.openGate`. `wrongWay`: the code for streams of the wrong way. Ends when every answer for the protocol was called. @throws QB_OPTION_UNAVAILABLE */
   polarise(alpn: string, wrongWay: number): () => void
 }

@@ -18,7 +18,7 @@ const DRAIN_MS = 2000
 
 /**
  * Starts at once; `handler` serves each request stream; its throw resets that stream with `cancelCode`.
- * @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_NATIVE_MISSING
+ * @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_ENDPOINT_CLOSED QB_NATIVE_MISSING
  */
 export function reverseConnect(options: ReverseConnectOptions, handler: ReverseHandler): ReverseDialler {
   const checked = checkConnect(options)

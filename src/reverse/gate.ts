@@ -39,9 +39,11 @@ export class Gate {
   /** Of a client's first datagram. */
   admit({ remote, validated }: AttemptFacts): AdmitVerdict {
     this.#forget()
-    const size = this.#pending.size + this.#expected.size
-    if (size >= this.#limits.maxPending || this.#of(remote) >= this.#limits.maxPendingPerPeer) return 'refuse'
-    if (!validated && size >= this.#limits.maxPending / 2) return 'retry'
+    const { maxPending, maxPendingPerPeer } = this.#limits
+    const [size, own] = [this.#pending.size + this.#expected.size, this.#of(remote)]
+    if (size >= maxPending || own >= maxPendingPerPeer) return 'refuse'
+    // Who only writes another's address into its datagrams must not take all of that one's places.
+    if (!validated && (size >= maxPending / 2 || own >= maxPendingPerPeer / 2)) return 'retry'
     this.#expect(remote)
     return 'accept'
   }

@@ -24,7 +24,7 @@ const DRAIN_MS = 2000
 
 type Bind = (options: EndpointOptions) => Promise<Endpoint>
 
-/** @throws (reject) QB_BIND_FAILED QB_TLS_IDENTITY QB_OPTION_INVALID (also: neither `clientCa` nor `pins`, or an endpoint with a public end) QB_OPTION_UNKNOWN */
+/** @throws (reject) QB_BIND_FAILED QB_TLS_IDENTITY QB_OPTION_INVALID (also: neither `clientCa` nor `pins`, or an endpoint with a public end) QB_OPTION_UNKNOWN QB_ENDPOINT_CLOSED */
 export async function reverseListen(options: ReverseListenOptions): Promise<ReverseListener> {
   return listenWith(options, (own) => Endpoint.bind(own))
 }

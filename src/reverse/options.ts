@@ -60,7 +60,7 @@ export interface ReverseLimits {
   maxConnections: number
   /** @default 256 */
   maxPerKey: number
-  /** Connections that are not accepted yet; above half of it newcomers prove their address first. @default 64 */
+  /** Connections that are not accepted yet; above half of it, and of `maxPendingPerPeer`, newcomers prove their address first. @default 64 */
   maxPending: number
   /** Of those, from one IPv4 address or IPv6 network of 64 bits. @default 8 */
   maxPendingPerPeer: number
@@ -169,7 +169,7 @@ export interface CheckedConnect {
   endpoint: Endpoint | null
 }
 
-/** What options of the connection say beside those of the endpoint is checked where it is made. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */
+/** What options of the connection say beside those of the endpoint is checked where it is made. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN QB_ENDPOINT_CLOSED */
 export function checkConnect(options: ReverseConnectOptions): CheckedConnect {
   if (typeof options !== 'object' || options === null) throw invalidOption('', options, 'an object { to, identity, service }')
   const { endpoint, connection = {}, ...own } = options
@@ -177,7 +177,8 @@ export function checkConnect(options: ReverseConnectOptions): CheckedConnect {
   if (identity.cert === undefined || identity.key === undefined) throw invalidOption('identity', identity, 'an object { cert, key }')
   checkTls({ cert: identity.cert, key: identity.key }, 'identity')
   checkConnection(connection, 'connection')
-  if (endpoint !== undefined) serviceOfEndpoint(endpoint)
+  if (connection.limits?.bidirectionalStreams === 0) throw invalidOption('connection.limits.bidirectionalStreams', 0, 'requests at once, at least 1')
+  if (endpoint !== undefined) serviceOfEndpoint(endpoint).checkOpen()
   return { remote: withoutPrefix(to), identity: options.identity, service, pool, retry: pausesOf(retry), connectTimeoutMs, pingMs, connection, endpoint: endpoint ?? null }
 }
 
@@ -194,7 +195,7 @@ export interface CheckedListen extends Required<Pick<ReverseListenOptions, 'hell
   on: { endpoint: Endpoint } | { local: readonly string[]; server: ServerOptions }
 }
 
-/** The server's own options are checked where it is made. @throws QB_OPTION_INVALID (also: neither `clientCa` nor `pins`) QB_OPTION_UNKNOWN */
+/** The server's own options are checked where it is made. @throws QB_OPTION_INVALID (also: neither `clientCa` nor `pins`) QB_OPTION_UNKNOWN QB_ENDPOINT_CLOSED */
 export function checkListen(options: ReverseListenOptions): CheckedListen {
   if (typeof options !== 'object' || options === null) throw invalidOption('', options, 'an object { local, cert, key, clientCa } or { endpoint }')
   const { endpoint, ...rest } = options
@@ -215,10 +216,10 @@ function serverOf({ cert, key, clientCa, pins, server = {} }: ReverseListenOptio
   return { retry: 'auto', ...server, ...(cert !== undefined && { cert }), ...(key !== undefined && { key }), ...(clientCa !== undefined && { ca: clientCa }), ...(pins !== undefined && { pins }), alpn: REVERSE_ALPN, clientAuth: 'request', earlyData: false, limits }
 }
 
-/** An endpoint of the user's has its own trust. @throws QB_OPTION_INVALID */
+/** An endpoint of the user's has its own trust. @throws QB_OPTION_INVALID QB_ENDPOINT_CLOSED */
 function alone(endpoint: Endpoint, options: ReverseListenOptions): Endpoint {
   for (const field of ['local', 'cert', 'key', 'clientCa', 'pins', 'server'] as const) if (options[field] !== undefined) throw invalidOption(field, options[field], 'nothing beside `endpoint`, whose `listen` says this')
-  serviceOfEndpoint(endpoint)
+  serviceOfEndpoint(endpoint).checkOpen()
   return endpoint
 }
 
@@ -234,7 +235,7 @@ export interface RequestOptions {
   waitForMs?: number
   /** Opens on another connection what one cannot take any more, and with `head` also repeats that (V47). @default true */
   retryUnsent?: boolean
-  /** First bytes of the request, at most 64 KiB; the promise resolves when the first of them is acknowledged or answered. Until then they may be sent again over another connection. @default none: the stream is handed out at once */
+  /** First bytes of the request, at most 64 KiB; the promise resolves when the first of them is acknowledged or answered. Until then they may be sent again over another connection, and must not be changed. @default none: the stream is handed out at once */
   head?: Uint8Array
   /** In place of a key: that of `keyFromSni` for this name. */
   serverName?: string

@@ -121,6 +121,13 @@ describe.skipIf(!MODULE_BUILT)('a private end', { timeout: 60_000 }, () => {
     } })
   })
 
+  it('cannot be had on an endpoint that is closed', async () => {
+    await inPrivateWorld(async ({ dial, near }) => {
+      await near.close()
+      expect(() => dial()).toThrow(expect.objectContaining({ code: 'QB_ENDPOINT_CLOSED' }) as Error)
+    }, { manual: true })
+  })
+
   it('checks options of the connection when it is called', () => {
     const options = { to: '127.0.0.1:1', identity: { cert: 'x', key: 'x' }, service: 'web' }
     for (const [wrong, field] of [
@@ -129,6 +136,7 @@ describe.skipIf(!MODULE_BUILT)('a private end', { timeout: 60_000 }, () => {
     ] as [Partial<ReverseConnectOptions>, string][]) {
       expect(() => reverseConnect({ ...options, ...wrong }, shout), field).toThrow(expect.objectContaining({ code: 'QB_OPTION_INVALID', field }) as Error)
     }
+    expect(() => reverseConnect({ ...options, connection: { limits: { bidirectionalStreams: 0 } } }, shout)).toThrow(/at least 1$/)
     expect(() => reverseConnect({ ...options, connection: { multiPath: 'off' } as never }, shout)).toThrow(/multipath\?/)
   })
 })

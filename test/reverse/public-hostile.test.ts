@@ -1,6 +1,8 @@
 /** Private ends, and users, that do to a public end what nobody should (docs/spec/reverse.md V4, V26, V40, V41, attacks H6), in virtual time. */
 import { describe, expect, it } from 'vitest'
 import { ReverseCode } from '../../src/reverse/codes.ts'
+import { Gate } from '../../src/reverse/gate.ts'
+import { reverseListen } from '../../src/reverse/index.ts'
 import type { Member } from '../../src/reverse/member.ts'
 import { encodeMessage } from '../../src/reverse/messages.ts'
 import type { CheckedRequest } from '../../src/reverse/options.ts'
@@ -111,6 +113,13 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
     }, { listen: { limits: { maxPending: 200, maxPendingPerPeer: 200 } } })
   })
 
+  it('cannot be had on an endpoint that is closed', async () => {
+    await inReverseWorld(async ({ near }) => {
+      await near.close()
+      expect(await codeOf(reverseListen({ endpoint: near }))).toBe('QB_ENDPOINT_CLOSED')
+    })
+  })
+
   it('names the option by which a request may not wait, or waited in vain', async () => {
     await inReverseWorld(async ({ listener }) => {
       const first = listener.pool('web').request(undefined, { waitForMs: 100 })
@@ -118,6 +127,17 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
       await expect(listener.pool('web').request()).rejects.toThrow(/; waitForMs waits for one$/)
       await expect(first).rejects.toThrow('in 100 ms (waitForMs)')
     }, { listen: { limits: { maxWaiting: 1 } } })
+  })
+})
+
+describe('places for connections that are not accepted', () => {
+  /** reverse V50 */
+  it('are not all to be had by datagrams that bear the address of another', () => {
+    const gate = new Gate({ maxConnections: 10, maxPerKey: 10, maxPending: 64, maxPendingPerPeer: 8, maxWaiting: 0 }, () => 0)
+    const admit = (port: number, validated: boolean): string => gate.admit({ remote: `192.0.2.7:${port}`, local: '', serverName: null, alpn: [], validated, earlyData: false } as never)
+    expect(Array.from({ length: 20 }, (_, port) => admit(port + 1, false))).toEqual([...Array<string>(4).fill('accept'), ...Array<string>(16).fill('retry')])
+    // Who was asked to prove its address, and did.
+    expect(Array.from({ length: 5 }, (_, port) => admit(port + 100, true))).toEqual([...Array<string>(4).fill('accept'), 'refuse'])
   })
 })
 
