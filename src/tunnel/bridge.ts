@@ -9,7 +9,7 @@ import type { BidirectionalStream, Loan } from '../stream/index.ts'
 import { TunnelCode, reasonOf } from './codes.ts'
 import type { BridgeReason } from './codes.ts'
 import type { Entry, Ledger } from './ledger.ts'
-import { cutSocket } from './tcp.ts'
+import { cutSocket, wasReset } from './tcp.ts'
 import type { TcpSocket } from './tcp.ts'
 
 export type LoanResult = IteratorResult<Loan, undefined>
@@ -94,6 +94,7 @@ export class Bridge {
   /** FIN of TCP. A socket that pauses tells it all the same, so that bytes may still wait here. */
   readonly #onEnd = (): void => {
     if (this.#over || this.#sending !== 'open') return
+    if (this.#receiving === 'open' && wasReset(this.#parts.socket)) return this.#onTcpFailed()
     this.#sending = 'ending'
     if (this.#rest === null) this.#endStream()
   }

@@ -70,6 +70,15 @@ export function tcpSocketOf(socket: Duplex): TcpSocket {
 }
 
 /**
+ * Whether what the socket told as its peer's end was a RST: libuv takes one for an end that comes in one poll with the last bytes, but such a connection has no
+ * peer any more. Only while our own side has not ended: then it may have none in all order.
+ */
+export function wasReset(socket: TcpSocket): boolean {
+  const handle = Object.getPrototypeOf(socket) === Socket.prototype ? (socket as unknown as { _handle?: { getpeername?(into: object): number } | null })._handle : null
+  return typeof handle?.getpeername === 'function' && handle.getpeername({}) !== 0
+}
+
+/**
  * RST at once, and nothing of it is told any more. `resetAndDestroy` alone would not do: it ends the socket first, so that a FIN goes out before
  * the RST, and what was cut short looks complete (T43). The flag is what it sets itself.
  */

@@ -6,9 +6,11 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDevCertificate } from '../../src/index.ts'
 import { joining } from '../../src/tunnel/join.ts'
+import { cutSocket } from '../../src/tunnel/tcp.ts'
 import { MODULE_BUILT } from '../native/built.ts'
 import { OWN, allOf, allowing, atEnd, endAll, eventIn, tcpClient, tcpServer, tunnelPair } from './pair.ts'
 import type { TunnelPair } from './pair.ts'
+import { reasons } from './world.ts'
 
 afterEach(endAll)
 
@@ -39,6 +41,28 @@ describe.skipIf(!MODULE_BUILT).each(['the engine', 'JavaScript'])('a bridge by %
     first.end()
     first.resume()
     expect(String(await allOf(silent))).toBe('0 bytes')
+  })
+
+  /** tunnel T42, T43 */
+  it('hands a reset on as one though the last bytes come together with it, while it waits and when it is joined', async () => {
+    const pair = await pairOf({ near: { streams: 1 } })
+    const { address } = await tcpServer((socket) => void socket.on('data', () => socket.write('.')))
+    allowing(pair, address)
+    const tunnel = await pair.open()
+    const { socket: joined } = await tcpClient(tunnel.local)
+    joined.write('first')
+    await once(joined, 'data')
+    const { socket: waiting } = await tcpClient(tunnel.local)
+    await eventIn(pair.events.near, pair.near, 'pending', 2)
+    for (const socket of [waiting, joined]) {
+      socket.write('last words')
+      cutSocket(socket)
+    }
+    await eventIn(pair.events.near, pair.near, 'failed', 2)
+    await eventIn(pair.events.far, pair.far, 'failed')
+    const told = [...pair.events.near, ...pair.events.far]
+    expect(reasons(told).filter((reason) => reason !== 'tcp')).toEqual([])
+    expect(told.filter(({ type }) => type === 'half-closed')).toEqual([])
   })
 
   /** tunnel T40 */
