@@ -1,34 +1,20 @@
 /** Reverse connections over TCP as HAProxy's `rhttp@` speaks them (reverse.md §9): the bytes of both roles, the pool, and what goes wrong. No HAProxy: what it sends and expects is written here by hand. */
 import { createServer, connect as netConnect } from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import type { ClientHttp2Session, OutgoingHttpHeaders } from 'node:http2'
 import { describe, expect, it } from 'vitest'
 import { Gateway, HttpFront, PREFACE } from '../../src/reverse/front/index.ts'
 import { reverseHttp2Connect, reverseHttp2Listen } from '../../src/reverse/http2/index.ts'
-import type { ReverseHttp2ConnectOptions, ReverseHttp2Dialler, ReverseHttp2Event, ReverseHttp2Handler, ReverseHttp2Listener, ReverseHttp2ListenOptions } from '../../src/reverse/http2/index.ts'
-import type { PreconnectChange } from '../../src/reverse/types.ts'
+import type { ReverseHttp2Handler, ReverseHttp2Listener } from '../../src/reverse/http2/index.ts'
 import { authorityOf, leafOf } from '../tls/certificates.ts'
 import { DATA, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame, framesOf } from './frames.ts'
+import { Peer, dial, listen } from './http2-kit.ts'
 import { Ways, ask, ask2, bodyOf, later, portOf, settled, target } from './front-kit.ts'
 
 /** GET / of http://a, from the static table. */
 const REQUEST = Buffer.from([0x82, 0x84, 0x86, 0x41, 0x01, 0x61])
 /** :status 200 */
 const OK = Buffer.from([0x88])
-
-class Peer {
-  bytes: Buffer = Buffer.alloc(0)
-  closed = false
-  readonly socket: Socket
-  readonly atMs = Date.now()
-  constructor(socket: Socket) {
-    this.socket = socket
-    later(() => socket.destroy())
-    socket.on('error', () => {})
-    socket.on('data', (chunk: Buffer) => (this.bytes = Buffer.concat([this.bytes, chunk])))
-    socket.once('close', () => (this.closed = true))
-  }
-}
 
 /** A public end that does what `onPeer` says. */
 async function acceptor(onPeer: (peer: Peer) => void): Promise<{ port: number; peers: Peer[]; server: Server }> {
@@ -41,26 +27,6 @@ async function acceptor(onPeer: (peer: Peer) => void): Promise<{ port: number; p
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   later(() => server.close())
   return { port: (server.address() as AddressInfo).port, peers, server }
-}
-
-function dial(port: number, options: Partial<ReverseHttp2ConnectOptions> = {}, handler?: ReverseHttp2Handler): { dialler: ReverseHttp2Dialler; states: PreconnectChange[] } {
-  const dialler = reverseHttp2Connect({ to: `127.0.0.1:${port}`, tls: 'plain', retry: { minMs: 50, maxMs: 50, jitter: 0 }, ...options }, handler ?? (async (stream, headers) => {
-    const body = await bodyOf(stream)
-    stream.respond({ ':status': 200 })
-    stream.end(body.length > 0 ? body : `${headers[':path']}`)
-  }))
-  later(() => dialler.stop({ drainMs: 0 }))
-  const states: PreconnectChange[] = []
-  dialler.state$.subscribe((change) => states.push(change))
-  return { dialler, states }
-}
-
-async function listen(options: Partial<ReverseHttp2ListenOptions> = {}): Promise<{ listener: ReverseHttp2Listener; events: ReverseHttp2Event[]; port: number }> {
-  const listener = await reverseHttp2Listen({ local: '127.0.0.1:0', tls: 'plain', ...(options.tls === undefined && options.poolKey === undefined && { service: 'web' }), ...options })
-  later(() => listener.close())
-  const events: ReverseHttp2Event[] = []
-  listener.events$.subscribe((event) => events.push(event))
-  return { listener, events, port: portOf(listener.local[0]) }
 }
 
 async function asks(listener: ReverseHttp2Listener, headers: OutgoingHttpHeaders, body?: Buffer): Promise<{ status: number; body: string }> {

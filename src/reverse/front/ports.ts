@@ -10,10 +10,11 @@ import { createServer as createHttps } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { REAL_TIME, formatAddress, parseAddress } from '../../config/index.ts'
+import { formatAddress, parseAddress } from '../../config/index.ts'
 import { EndpointError } from '../../errors/index.ts'
 import { fieldsOf, isForeign, tokensOf, valuesOf } from './fields.ts'
 import { contextOf, sniCallback, certificatePem, keyPem } from './identity.ts'
+import { endsInTime } from './linger.ts'
 import type { CheckedFront, FrontLimits } from './options.ts'
 import { pageOf } from './page.ts'
 import { Turns } from './turns.ts'
@@ -21,7 +22,6 @@ import { Turns } from './turns.ts'
 export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 const STREAM_WINDOW_BYTES = 262_144
 const SESSION_WINDOW_BYTES = 1_048_576
-const LINGER_MS = 2000
 
 export interface PortEvents {
   onRequest(request: IncomingMessage, response: ServerResponse): void
@@ -125,8 +125,7 @@ export class Ports {
   }
 
   #toHttp2(socket: Socket): void {
-    // A session that is over has ended its side; the client may take his time with his, but not for ever.
-    socket.once('finish', () => void socket.once('close', REAL_TIME.after(LINGER_MS, () => void socket.destroy())))
+    endsInTime(socket)
     this.#http2.emit('connection', socket)
   }
 

@@ -4,7 +4,7 @@ import type { ServerHttp2Session } from 'node:http2'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
-import { certificatePem, keyPem } from '../front/index.ts'
+import { certificatePem, endsInTime, keyPem } from '../front/index.ts'
 import { ServiceError } from '../../errors/index.ts'
 import type { CheckedHttp2Connect } from './options.ts'
 import { sendPreface } from './preface.ts'
@@ -29,6 +29,7 @@ export function dialHttp2(options: CheckedHttp2Connect, onStream: (session: Serv
     let step = 'a TCP connection'
     const socket = open(options, () => {
       step = 'its SETTINGS'
+      endsInTime(socket)
       socket.setNoDelay(true)
       socket.setKeepAlive(true, options.pingMs)
       sendPreface(socket, () => begin())

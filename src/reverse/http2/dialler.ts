@@ -7,9 +7,10 @@ import { ServiceError } from '../../errors/index.ts'
 import { outlookOf } from '../explain.ts'
 import { Preconnector } from '../preconnector.ts'
 import type { Member } from '../preconnector.ts'
-import type { PreconnectChange, PreconnectState } from '../types.ts'
+import type { DiallerStatistics, PreconnectChange, PreconnectState } from '../types.ts'
 import { dialHttp2, serverHandshake } from './dial.ts'
 import { explained } from './explain.ts'
+import { DialLedger, dialText } from './ledger.ts'
 import { checkHttp2Connect } from './options.ts'
 import type { CheckedHttp2Connect, ReverseHttp2ConnectOptions, ReverseHttp2Dialler, ReverseHttp2Handler } from './options.ts'
 
@@ -31,6 +32,7 @@ class Dialler implements ReverseHttp2Dialler {
   readonly #handler: ReverseHttp2Handler
   readonly #states = hot<PreconnectChange>(1)
   readonly #preconnector: Preconnector
+  readonly #ledger = new DialLedger()
   /** Those that say GOAWAY and end are in it, too. */
   readonly #sessions = new Map<ServerHttp2Session, { member: Member; stopPing: Cancel }>()
   #stopTimer: Cancel = () => {}
@@ -50,6 +52,14 @@ class Dialler implements ReverseHttp2Dialler {
 
   get size(): number {
     return this.#preconnector.live
+  }
+
+  statistics(): DiallerStatistics {
+    return this.#ledger.statistics(this.size, Math.max(0, this.#sessions.size - this.size))
+  }
+
+  prometheus(): string {
+    return dialText(`${this.#options.host}:${this.#options.port}`, this.state, this.statistics())
   }
 
   get state$(): Observable<PreconnectChange> {
@@ -99,14 +109,18 @@ class Dialler implements ReverseHttp2Dialler {
 
   /** Never rejects. */
   async #dial(signal: AbortSignal): Promise<void> {
+    const sinceMs = backgroundClock.now()
+    this.#ledger.attempts += 1
     try {
       const session = await dialHttp2(this.#options, (made) => made.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _: number, raw?: readonly string[]) => this.#onStream(stream, headers, raw)), REAL_TIME.after, signal)
       this.#attempt = null
+      this.#ledger.accepted(backgroundClock.now() - sinceMs)
       this.#onReached(session)
     } catch (error) {
       this.#attempt = null
       if (signal.aborted) return
       const told = explained(error, `${this.#options.host}:${this.#options.port}`)
+      this.#ledger.failed(told)
       this.#preconnector.onFailed(told, outlookOf(told), backgroundClock.now())
     }
     this.#pump()
@@ -135,12 +149,21 @@ class Dialler implements ReverseHttp2Dialler {
 
   #onLost(member: Member, reason: string, error: Error | null): void {
     if (this.state === 'STOP') return
+    const before = this.size
     this.#preconnector.onLost(member, reason, error, backgroundClock.now())
+    this.#ledger.lost += before - this.size
     this.#pump()
   }
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: readonly string[] | undefined): void {
+    const ledger = this.#ledger
+    ledger.requests += 1
+    ledger.requestsOpen += 1
     stream.on('error', () => {})
+    stream.once('close', () => {
+      ledger.requestsOpen -= 1
+      if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) ledger.requestsFailed += 1
+    })
     const fail = (): void => {
       if (!stream.closed) stream.close(constants.NGHTTP2_INTERNAL_ERROR)
     }

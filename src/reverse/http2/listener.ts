@@ -8,8 +8,11 @@ import { REAL_TIME, backgroundClock, checkCall, formatAddress, hot, invalidOptio
 import type { Observable, Waiting } from '../../config/index.ts'
 import { EndpointError, ServiceError } from '../../errors/index.ts'
 import { certificatePem, contextOf, keyPem } from '../front/index.ts'
+import type { ReverseReason } from '../codes.ts'
 import { isName } from '../names.ts'
 import { drained } from './dialler.ts'
+import { ListenLedger, listenText } from './ledger.ts'
+import type { ListenerNumbers } from './ledger.ts'
 import { checkHttp2Listen } from './options.ts'
 import type { CheckedHttp2Listen, ReverseHttp2Event, ReverseHttp2Identity, ReverseHttp2ListenOptions, ReverseHttp2Listener } from './options.ts'
 import { PrefaceCut } from './preface.ts'
@@ -31,6 +34,7 @@ class Listener implements ReverseHttp2Listener {
   readonly #servers: Server[] = []
   readonly #local: string[] = []
   readonly #events = hot<ReverseHttp2Event>(0)
+  readonly #ledger = new ListenLedger()
   readonly #shelf: SessionShelf
   /** TCP connections that are not accepted yet, by both ends of them: what TLS makes of one has the same. */
   readonly #pending = new Map<string, { socket: Socket; address: string; stop: () => void }>()
@@ -55,6 +59,15 @@ class Listener implements ReverseHttp2Listener {
     return this.#shelf.sizes()
   }
 
+  statistics(): ListenerNumbers {
+    const { size: connections, keys, waiting, streamsOpen, requests } = this.#shelf
+    return this.#ledger.statistics({ connections, draining: this.#sessions.size - connections, pending: this.#pending.size, keys, waiting, streamsOpen, requests })
+  }
+
+  prometheus(): string {
+    return listenText(this.statistics(), this.sizes())
+  }
+
   async listen(): Promise<void> {
     try {
       for (const address of this.#options.local) this.#local.push(await this.#bind(address))
@@ -69,12 +82,17 @@ class Listener implements ReverseHttp2Listener {
     const { signal, waitForMs = 0 } = options
     if (typeof waitForMs !== 'number' || !(waitForMs >= 0)) throw invalidOption('waitForMs', waitForMs, 'a number of milliseconds from 0')
     signal?.throwIfAborted()
-    if (this.#closing !== null) throw new ServiceError('QB_REVERSE_SHUTDOWN', 'this public end is closed', { by: 'local' })
+    if (this.#closing !== null) throw closedError()
     try {
       return this.#shelf.take(key)
     } catch (error) {
-      if (waitForMs === 0) throw error
-      return this.#wait(key, waitForMs, signal, error as Error)
+      try {
+        if (waitForMs === 0) throw error
+        return await this.#wait(key, waitForMs, signal, error as Error)
+      } catch (reason) {
+        this.#ledger.unserved += 1
+        throw reason
+      }
     }
   }
 
@@ -93,6 +111,7 @@ class Listener implements ReverseHttp2Listener {
   async #close(drainMs: number): Promise<void> {
     for (const server of this.#servers) server.close()
     for (const { socket } of this.#pending.values()) socket.destroy()
+    this.#shelf.end(closedError())
     await Promise.all(Array.from(this.#sessions, (session) => drained(session, drainMs)))
     this.#events.end()
   }
@@ -138,7 +157,10 @@ class Listener implements ReverseHttp2Listener {
       requestCert: named, rejectUnauthorized: named, ...(named && { ca: certificatePem(tls.ca) }),
     }, (socket) => this.#onSocket(socket, identityOf(socket)))
     server.on('connection', (socket: Socket) => void this.#admit(socket))
-    server.on('tlsClientError', (error, socket) => this.#tell('refused', null, remoteOf(socket), error.message))
+    server.on('tlsClientError', (error, socket) => {
+      this.#refused('auth', null, remoteOf(socket), error.message)
+      socket.destroy()
+    })
     return server
   }
 
@@ -151,13 +173,13 @@ class Listener implements ReverseHttp2Listener {
     let same = 0
     for (const other of this.#pending.values()) if (other.address === address) same += 1
     if (this.#closing !== null || this.#pending.size >= maxPending || same >= maxPendingPerPeer) {
-      this.#tell('refused', null, remote, this.#pending.size >= maxPending ? 'maxPending' : 'maxPendingPerPeer')
+      this.#refused('busy', null, remote, this.#pending.size >= maxPending ? 'maxPending' : 'maxPendingPerPeer')
       socket.destroy()
       return false
     }
     const id = idOf(socket)
     const stop = REAL_TIME.after(this.#options.helloTimeoutMs, () => {
-      this.#tell('refused', null, remote, 'nothing of HTTP/2 came in time')
+      this.#refused('timeout', null, remote, 'nothing of HTTP/2 came in time')
       socket.destroy()
     })
     this.#pending.set(id, { socket, address, stop })
@@ -172,18 +194,18 @@ class Listener implements ReverseHttp2Listener {
 
   #onSocket(socket: Socket, identity: ReverseHttp2Identity | null): void {
     const [id, remote] = [idOf(socket), remoteOf(socket)]
-    const refuse = (reason: string): void => {
-      this.#tell('refused', null, remote, reason)
+    const refuse = (reason: ReverseReason, text: string): void => {
+      this.#refused(reason, null, remote, text)
       socket.destroy()
     }
     socket.on('error', () => {})
-    if (socket instanceof TLSSocket && socket.alpnProtocol !== 'h2' && socket.alpnProtocol !== false) return refuse('it does not speak h2')
+    if (socket instanceof TLSSocket && socket.alpnProtocol !== 'h2' && socket.alpnProtocol !== false) return refuse('protocol', 'it does not speak h2')
     const key = this.#keyOf(identity, remote)
-    if (key === null) return refuse('it stands for no service')
+    if (key === null) return refuse('name', 'it stands for no service')
     socket.setNoDelay(true)
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     const cut = new PrefaceCut(socket)
-    cut.once('error', (error) => this.#closing === null && this.#tell('refused', key, remote, error.message))
+    cut.once('error', (error) => this.#closing === null && this.#refused('protocol', key, remote, error.message))
     const session = http2Connect('http://reverse', {
       createConnection: () => cut, settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES }, maxSessionMemory: 4, maxOutstandingPings: 10,
     })
@@ -200,7 +222,7 @@ class Listener implements ReverseHttp2Listener {
     this.#settle(id)
     if (session.closed || session.destroyed) return
     if (this.#closing !== null || this.#shelf.size >= maxConnections || this.#shelf.count(key) >= maxPerKey) {
-      this.#tell('refused', key, remote, this.#shelf.size >= maxConnections ? 'maxConnections' : 'maxPerKey')
+      this.#refused('full', key, remote, this.#shelf.size >= maxConnections ? 'maxConnections' : 'maxPerKey')
       return session.close()
     }
     session.setLocalWindowSize(SESSION_WINDOW_BYTES)
@@ -216,8 +238,10 @@ class Listener implements ReverseHttp2Listener {
     session.once('close', () => {
       this.#sessions.delete(session)
       this.#shelf.remove(kept)
+      this.#ledger.closed += 1
       this.#tell('closed', key, remote, reason)
     })
+    this.#ledger.accepted += 1
     this.#tell('accepted', key, remote, '')
   }
 
@@ -228,6 +252,11 @@ class Listener implements ReverseHttp2Listener {
     } catch {
       return null
     }
+  }
+
+  #refused(reason: ReverseReason, key: string | null, remote: string, text: string): void {
+    this.#ledger.refused(reason)
+    this.#tell('refused', key, remote, text)
   }
 
   #tell(type: ReverseHttp2Event['type'], key: string | null, remote: string, reason: string): void {
@@ -241,6 +270,10 @@ function identityOf(socket: TLSSocket): ReverseHttp2Identity | null {
   const names = (certificate.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('DNS:')).map((name) => name.slice(4))
   const common = /^CN=(.+)$/m.exec(certificate.subject)?.[1]
   return { names: names.length > 0 || common === undefined ? names : [common], fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase() }
+}
+
+function closedError(): ServiceError {
+  return new ServiceError('QB_REVERSE_SHUTDOWN', 'this public end is closed', { by: 'local' })
 }
 
 function remoteOf(socket: Socket): string {

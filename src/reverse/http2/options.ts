@@ -5,7 +5,7 @@ import { check, invalidOption, parseAddress, splitPort } from '../../config/inde
 import type { Observable, Pem, Waiting } from '../../config/index.ts'
 import { isName } from '../names.ts'
 import type { Pauses, Retry } from '../options.ts'
-import type { PreconnectChange, PreconnectState } from '../types.ts'
+import type { DiallerStatistics, PreconnectChange, PreconnectState, ReverseStatistics } from '../types.ts'
 
 /** TLS of the TCP connection, at the end that dials. */
 export interface ReverseHttp2Tls {
@@ -43,6 +43,9 @@ export interface ReverseHttp2Dialler extends AsyncDisposable {
   readonly state: PreconnectState
   /** Connections that take requests. */
   readonly size: number
+  statistics(): DiallerStatistics
+  /** The same as Prometheus text, names `quicbraid_reverse_http2_dial_*`. */
+  prometheus(): string
   /** Only changes, with the reason. [H1] tick */
   readonly state$: Observable<PreconnectChange>
   /** Dials again after a `stop`; else nothing. */
@@ -106,6 +109,10 @@ export interface ReverseHttp2Listener extends AsyncDisposable {
   readonly events$: Observable<ReverseHttp2Event>
   /** Connections that take requests, by key. */
   sizes(): Readonly<Record<string, number>>
+  /** `refused` is by reason, as over QUIC. */
+  statistics(): Omit<ReverseStatistics, 'repeated'>
+  /** The same as Prometheus text, names `quicbraid_reverse_http2_*`. */
+  prometheus(): string
   /** A session with that key, or any: the one with the fewest requests under way that takes one more. Use it in the same turn; never close it. @throws QB_REVERSE_NO_CONNECTION QB_REVERSE_SHUTDOWN, the abort reason */
   session(key?: string, options?: Waiting & { /** @default 0 */ waitForMs?: number }): Promise<ClientHttp2Session>
   /** Says GOAWAY, lets requests under way end for `drainMs`. @throws QB_OPTION_INVALID QB_OPTION_UNKNOWN */

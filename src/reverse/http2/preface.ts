@@ -5,7 +5,7 @@
  */
 import { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
-import { PREFACE } from '../front/index.ts'
+import { PREFACE, endsInTime } from '../front/index.ts'
 
 type Done = (error?: Error | null) => void
 
@@ -27,6 +27,7 @@ export class PrefaceCut extends Duplex {
   constructor(socket: Socket) {
     super({ allowHalfOpen: true })
     this.#socket = socket
+    endsInTime(socket)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.once('end', () => this.push(null))
     socket.on('error', (error) => this.destroy(error))

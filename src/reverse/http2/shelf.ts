@@ -13,6 +13,7 @@ export interface Kept {
 interface Waiter {
   key: string | undefined
   resolve: (session: ClientHttp2Session) => void
+  reject: (error: Error) => void
 }
 
 /** Where the other end does not say how many streams it takes, RFC 9113 §6.5.2 recommends no fewer. */
@@ -24,10 +25,29 @@ export class SessionShelf {
   readonly #maxWaiting: number
   readonly #soon: (run: () => void) => void
   size = 0
+  /** Of all sessions, so far and now. */
+  requests = 0
+  streamsOpen = 0
 
   constructor(maxWaiting: number, soon: (run: () => void) => void) {
     this.#maxWaiting = maxWaiting
     this.#soon = soon
+  }
+
+  /** Requests that wait. */
+  get waiting(): number {
+    return this.#waiters.size
+  }
+
+  /** Keys that have a session. */
+  get keys(): number {
+    return this.#kept.size
+  }
+
+  /** Nobody comes any more. */
+  end(error: Error): void {
+    for (const { reject } of this.#waiters) reject(error)
+    this.#waiters.clear()
   }
 
   count(key: string): number {
@@ -43,7 +63,11 @@ export class SessionShelf {
     const all = this.#kept.get(key) ?? new Set()
     this.#kept.set(key, all.add(kept))
     this.size += 1
-    counted(kept, () => this.#serve())
+    counted(kept, (change) => {
+      if (change > 0) this.requests += 1
+      this.streamsOpen += change
+      if (change < 0) this.#serve()
+    })
     session.on('remoteSettings', () => this.#serve())
     this.#serve()
     return kept
@@ -70,7 +94,7 @@ export class SessionShelf {
   wait(key: string | undefined, onStop: (stop: (error: Error) => void) => void): Promise<ClientHttp2Session> {
     if (this.#waiters.size >= this.#maxWaiting) return Promise.reject(new ServiceError('QB_REVERSE_NO_CONNECTION', `${this.#waiters.size} requests wait for a connection (limits.maxWaiting)`, { by: 'local' }))
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { key, resolve }
+      const waiter: Waiter = { key, resolve, reject }
       this.#waiters.add(waiter)
       onStop((error) => {
         if (this.#waiters.delete(waiter)) reject(error)
@@ -109,16 +133,17 @@ export class SessionShelf {
   }
 }
 
-/** Node does not tell how many streams a session has. */
-function counted(kept: Kept, onRoom: () => void): void {
+/** Node does not tell how many streams a session has: `onChange` is told of one more (1) or less (-1). */
+function counted(kept: Kept, onChange: (change: 1 | -1) => void): void {
   const { session } = kept
   const request = session.request.bind(session)
   session.request = (...all: Parameters<ClientHttp2Session['request']>): ClientHttp2Stream => {
     const stream = request(...all)
     kept.open += 1
+    onChange(1)
     stream.once('close', () => {
       kept.open -= 1
-      onRoom()
+      onChange(-1)
     })
     return stream
   }

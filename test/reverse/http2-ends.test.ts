@@ -1,0 +1,98 @@
+/** Reverse connections over TCP: what both ends count, and how connections end whose other end does not let go. */
+import { connect as netConnect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import { PREFACE } from '../../src/reverse/front/index.ts'
+import { GOAWAY, SETTINGS, frame } from './frames.ts'
+import { ask2, later, settled } from './front-kit.ts'
+import { Peer, dial, listen } from './http2-kit.ts'
+
+describe('numbers', () => {
+  it('of both ends are counted, and told as Prometheus text', async () => {
+    const { listener, port } = await listen({ poolKey: () => 'a "quoted" name', limits: { maxPerKey: 2 } })
+    const { dialler } = dial(port, { pool: 2 }, (stream, headers) => {
+      if (headers[':method'] === 'POST') return
+      stream.respond({ ':status': 200 })
+      stream.end()
+    })
+    await settled(() => dialler.size === 2 && listener.statistics().connections === 2)
+    const third = dial(port)
+    await settled(() => listener.statistics().refused['full'] === 1)
+    await third.dialler.stop({ drainMs: 0 })
+    const session = await listener.session()
+    expect(await ask2(session, { ':path': '/' })).toMatchObject({ status: 200 })
+    const cut = session.request({ ':method': 'POST', ':path': '/' }, { endStream: false })
+    cut.on('error', () => {})
+    await settled(() => dialler.statistics().requests === 2 && dialler.statistics().requestsOpen === 1)
+    expect(listener.statistics()).toMatchObject({ streamsOpen: 1, requests: 2 })
+    cut.close(8)
+    await settled(() => dialler.statistics().requestsOpen === 0 && listener.statistics().streamsOpen === 0)
+    await expect(listener.session('other')).rejects.toMatchObject({ code: 'QB_REVERSE_NO_CONNECTION' })
+    expect(listener.statistics()).toMatchObject({ connections: 2, draining: 0, pending: 0, keys: 1, accepted: 2, closed: 0, unserved: 1, waiting: 0 })
+    expect(dialler.statistics()).toMatchObject({ connections: 2, draining: 0, attempts: 2, accepted: 2, failed: {}, lost: 0, requests: 2, requestsFailed: 1, accepting: { count: 2 } })
+    expect(listener.prometheus()).toContain('quicbraid_reverse_http2_pool_connections{key="a \\"quoted\\" name"} 2\n')
+    expect(listener.prometheus()).toContain('quicbraid_reverse_http2_refused_total{reason="full"} ')
+    expect(dialler.prometheus()).toContain(`quicbraid_reverse_http2_dial_state{to="127.0.0.1:${port}",state="FULL"} 1\n`)
+    await listener.close()
+    await settled(() => dialler.statistics().lost === 2 && dialler.statistics().failed['QB_CONNECT_REFUSED'] !== undefined)
+    expect(listener.statistics()).toMatchObject({ connections: 0, closed: 2 })
+  })
+})
+
+describe('an end that does not let go', () => {
+  const hello = Buffer.concat([PREFACE, frame(SETTINGS, 0, 0)])
+
+  /** A private end that keeps its side of the connection open, whatever comes. */
+  function stubborn(port: number): Peer {
+    const peer = new Peer(netConnect({ port, host: '127.0.0.1', allowHalfOpen: true }))
+    peer.socket.write(hello)
+    return peer
+  }
+
+  /** Whoever writes to nobody is told by a reset. */
+  function gone({ socket, closed }: Peer): boolean {
+    if (!closed) socket.write(Buffer.alloc(1))
+    return closed
+  }
+
+  it('is let go of: a private end that was one too many, one that said GOAWAY, and those that are there at the close', async () => {
+    const { listener, port } = await listen({ limits: { maxPerKey: 1 } })
+    const first = stubborn(port)
+    await settled(() => listener.sizes()['web'] === 1)
+    const second = stubborn(port)
+    await settled(() => gone(second))
+    first.socket.write(frame(GOAWAY, 0, 0, Buffer.alloc(8)))
+    await settled(() => gone(first))
+    const third = stubborn(port)
+    await settled(() => listener.sizes()['web'] === 1)
+    await listener.close()
+    await settled(() => gone(third))
+  })
+
+  it('is let go of: a public end, when its private end stops', async () => {
+    const sockets: Socket[] = []
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.push(socket)
+      socket.on('error', () => {}).resume()
+      socket.write(frame(SETTINGS, 0, 0))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    later(() => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    })
+    const { dialler } = dial((server.address() as AddressInfo).port)
+    await settled(() => dialler.state === 'FULL')
+    await dialler.stop({ drainMs: 10 })
+    expect(dialler.statistics()).toMatchObject({ connections: 0, draining: 0 })
+  })
+
+  it('tells those that wait for a connection when it closes', async () => {
+    const { listener } = await listen()
+    const waiting = listener.session('web', { waitForMs: 60_000 })
+    const told = expect(waiting).rejects.toMatchObject({ code: 'QB_REVERSE_SHUTDOWN' })
+    await settled(() => listener.statistics().waiting === 1)
+    await listener.close()
+    await told
+  })
+})
