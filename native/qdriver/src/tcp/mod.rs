@@ -2,11 +2,12 @@
 //!
 //! Decides when the kernel may have something to read or to take (it reports edges), and what its answers mean. Called by the application
 //! through [`Io::with_tcp`](crate::Io::with_tcp), and by the loop for the selector's reports. Never reads or writes by itself, and never
-//! waits. A connection that is let go without having ended in order is reset: what was cut short must not look complete.
+//! waits. A connection that is let go without having ended in order is reset, even where nobody lets it go but the process ends: what was
+//! cut short must not look complete. Writing to a broken one raises no signal: whose process it is may have no handler for that.
 
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind, IoSlice, Read as _, Write as _},
+    io::{self, ErrorKind, IoSlice, Read as _},
     net::Shutdown,
     time::Duration,
 };
@@ -16,6 +17,16 @@ use socket2::SockRef;
 
 /// Tokens of connections count up from here: UDP sockets have the small ones, the bell the largest.
 const FIRST: usize = 1 << 24;
+/// Where urgent bytes are told of, so are those at which reads stop.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+/// EPIPE without SIGPIPE; Apple has an option of the socket instead.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+const NO_SIGNAL: i32 = 0;
 
 /// Connections of one thread.
 #[derive(Debug, Default)]
@@ -36,21 +47,20 @@ pub struct TcpConnection {
     readable: bool,
     /// The kernel may take bytes.
     writable: bool,
-    /// The selector has told the end of what comes: a short read is not the last one.
-    ending: bool,
+    /// A short read is not the last one: the selector has told the end of what comes, or urgent bytes, at which reads stop (RFC 6093 §3) and
+    /// of which it may not tell everywhere.
+    stops_short: bool,
     /// The selector has told an error.
     failed: bool,
     in_news: bool,
-    parting: Parting,
 }
 
-/// How a connection is let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Parting {
-    /// Its end was not passed on: RST.
-    Reset,
-    /// Both directions have ended.
-    InOrder,
+/// From now on the connection is reset when it is closed, by whoever closes it.
+///
+/// # Errors
+/// It is no connection.
+pub fn reset_if_cut(stream: &std::net::TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 
 /// What a read brought.
@@ -81,15 +91,18 @@ impl<'a> Tcp<'a> {
     /// Takes a connected TCP socket over, under a name of the application's that [`Self::next_news`] repeats; answers its place.
     ///
     /// # Errors
-    /// The selector refused it; it is closed then.
+    /// The selector refused it; it is reset then.
     pub fn adopt(&mut self, stream: std::net::TcpStream, tag: u32) -> io::Result<TcpPlace> {
+        reset_if_cut(&stream)?;
+        #[cfg(target_vendor = "apple")]
+        SockRef::from(&stream).set_nosigpipe(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         let slots = &mut self.connections.slots;
         let place = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-        self.registry.register(&mut stream, Token(FIRST.saturating_add(place)), Interest::READABLE | Interest::WRITABLE)?;
-        let connection =
-            TcpConnection { stream, tag, readable: true, writable: true, ending: false, failed: false, in_news: false, parting: Parting::Reset };
+        self.registry.register(&mut stream, Token(FIRST.saturating_add(place)), INTEREST)?;
+        let stops_short = cfg!(not(any(target_os = "linux", target_os = "android")));
+        let connection = TcpConnection { stream, tag, readable: true, writable: true, stops_short, failed: false, in_news: false };
         match slots.get_mut(place) {
             Some(slot) => *slot = Some(connection),
             None => slots.push(Some(connection)),
@@ -108,7 +121,8 @@ impl<'a> Tcp<'a> {
         // Closing the descriptor ends its reports too.
         self.registry.deregister(&mut connection.stream).unwrap_or_default();
         if both == TcpEnd::InOrder {
-            connection.parting = Parting::InOrder;
+            // What is on its way goes on; one that refuses loses that, as everywhere else.
+            SockRef::from(&connection.stream).set_linger(None).unwrap_or_default();
         }
     }
 
@@ -146,7 +160,7 @@ impl TcpConnections {
         let Some(Some(connection)) = self.slots.get_mut(place) else { return true };
         connection.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         connection.writable |= event.is_writable();
-        connection.ending |= event.is_read_closed();
+        connection.stops_short |= event.is_read_closed() || event.is_priority();
         connection.failed |= event.is_error();
         if !connection.in_news {
             connection.in_news = true;
@@ -189,7 +203,7 @@ impl TcpConnection {
                     return TcpRead::End;
                 }
                 Ok(count) => {
-                    self.readable = count == buffer.len() || self.ending;
+                    self.readable = count == buffer.len() || self.stops_short;
                     return TcpRead::Bytes(count);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -215,7 +229,8 @@ impl TcpConnection {
             return Ok(0);
         }
         loop {
-            match self.stream.write_vectored(pieces) {
+            let stream = &self.stream;
+            match stream.try_io(|| SockRef::from(stream).send_vectored_with_flags(pieces, NO_SIGNAL)) {
                 Ok(count) => {
                     self.writable = count == offered;
                     return Ok(count);
@@ -239,115 +254,5 @@ impl TcpConnection {
     }
 }
 
-impl Drop for TcpConnection {
-    fn drop(&mut self) {
-        if self.parting == Parting::Reset {
-            // One that refuses is closed, which is all that is left.
-            SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap_or_default();
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
-
-    use super::*;
-    use crate::poller::Poller;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    struct Room {
-        poller: Poller,
-        connections: TcpConnections,
-        place: TcpPlace,
-        peer: std::net::TcpStream,
-    }
-
-    impl Room {
-        fn new() -> Self {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
-            let peer = std::net::TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
-            let (ours, _) = listener.accept().expect("accept");
-            let (poller, mut connections) = (Poller::new().expect("poller"), TcpConnections::default());
-            let place = Tcp::new(&mut connections, poller.registry()).adopt(ours, 7).expect("adopt");
-            Self { poller, connections, place, peer }
-        }
-
-        /// Waits until the selector has told something of it that `wanted` looks for.
-        fn wait(&mut self, wanted: impl Fn(&TcpConnection) -> bool) {
-            while !wanted(self.connection()) {
-                self.poller.wait(Some(LONG)).expect("wait");
-                for event in self.poller.events() {
-                    assert!(self.connections.note(event));
-                }
-            }
-        }
-
-        fn connection(&mut self) -> &mut TcpConnection {
-            self.connections.slots[self.place.0].as_mut().expect("connection")
-        }
-
-        fn tcp(&mut self) -> Tcp<'_> {
-            Tcp::new(&mut self.connections, self.poller.registry())
-        }
-
-        fn release(&mut self, end: TcpEnd) {
-            let place = self.place;
-            self.tcp().release(place, end);
-        }
-    }
-
-    #[test]
-    fn bytes_and_their_end_come_in_this_order_even_when_one_report_tells_both() {
-        let mut room = Room::new();
-        assert!(matches!(room.connection().read(&mut [0; 8]), TcpRead::Nothing));
-        room.peer.write_all(b"last words").expect("write");
-        room.peer.shutdown(Shutdown::Write).expect("shutdown");
-        room.wait(|connection| connection.ending);
-        assert_eq!(room.tcp().next_news(), Some(7));
-        assert_eq!(room.tcp().next_news(), None, "once, however often the selector spoke");
-        let mut buffer = [0; 64];
-        assert!(matches!(room.connection().read(&mut buffer), TcpRead::Bytes(10)));
-        assert!(matches!(room.connection().read(&mut buffer), TcpRead::End), "no further report follows");
-    }
-
-    #[test]
-    fn a_full_connection_tells_when_it_takes_more() {
-        let mut room = Room::new();
-        let block = vec![1; 65_536];
-        let mut sent: usize = 0;
-        while room.connection().is_writable() {
-            sent += room.connection().write(&[IoSlice::new(&block), IoSlice::new(&block)]).expect("write");
-        }
-        assert_eq!(room.connection().write(&[IoSlice::new(&block)]).expect("write"), 0);
-        let mut buffer = vec![0; 1 << 20];
-        while sent > 0 {
-            sent -= room.peer.read(&mut buffer).expect("read");
-        }
-        room.wait(TcpConnection::is_writable);
-        assert!(room.connection().write(&[IoSlice::new(&block)]).expect("write") > 0);
-    }
-
-    #[test]
-    fn what_is_let_go_before_its_end_is_reset_and_the_rest_is_closed() {
-        for (end, expected) in [(TcpEnd::Reset, Err(ErrorKind::ConnectionReset)), (TcpEnd::InOrder, Ok(0))] {
-            let mut room = Room::new();
-            room.release(end);
-            assert_eq!(room.peer.read(&mut [0; 8]).map_err(|error| error.kind()), expected);
-            let place = room.place;
-            assert!(room.tcp().get(place).is_none());
-        }
-    }
-
-    #[test]
-    fn a_reset_of_the_peer_is_told_once_though_nobody_reads() {
-        let mut room = Room::new();
-        SockRef::from(&room.peer).set_linger(Some(Duration::ZERO)).expect("linger");
-        let other = std::net::TcpStream::connect(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen").local_addr().expect("address"));
-        drop(std::mem::replace(&mut room.peer, other.expect("connect")));
-        room.wait(|connection| connection.failed);
-        assert_eq!(room.connection().failure().map(|error| error.kind()), Some(ErrorKind::ConnectionReset));
-        assert!(room.connection().failure().is_none());
-    }
-}
+mod tests;
