@@ -163,6 +163,8 @@ impl Half {
             Home::World(seat) => seat.leave(),
             Home::Carrier(seat) => seat.leave(),
         }
+        // What came too late holds descriptors, perhaps.
+        self.commands.drop_rest();
     }
 }
 
@@ -340,8 +342,11 @@ impl NativeEndpoint {
     #[napi]
     pub fn splice(&self, connection: u32, stream: f64, descriptor: i32) -> napi::Result<u32> {
         self.with(|half| {
+            if !matches!(half.home, Some(Home::Thread(_))) || half.link.has_ended() {
+                return Ok(0);
+            }
+            let Some(id) = half.splices.last.checked_add(1) else { return Ok(0) };
             let Ok(socket) = tcp::duplicate(descriptor) else { return Ok(0) };
-            let Some(id) = half.splices.last.checked_add(1).filter(|_| matches!(half.home, Some(Home::Thread(_)))) else { return Ok(0) };
             half.splices.last = id;
             let counters = Arc::<SpliceCounters>::default();
             half.splices.counters.insert(id, Arc::clone(&counters));

@@ -178,9 +178,18 @@ impl Connection {
     /// Of the bytes that JavaScript wrote, those that left the send queues. What TCP connections wrote does not count.
     #[must_use]
     pub fn left(&self, streams: &Streams) -> u64 {
-        let spliced = self.streams.iter().filter(|(_, stream)| stream.splice.is_some());
-        let theirs: u64 = spliced.filter_map(|(id, _)| streams.send_progress(StreamId(*id))).map(|progress| progress.unsent).sum();
+        let spliced = self.streams.iter().filter(|(_, stream)| stream.spliced > 0);
+        // They lie behind what JavaScript wrote to the stream before.
+        let theirs: u64 = spliced.filter_map(|(id, stream)| streams.send_progress(StreamId(*id)).map(|progress| progress.unsent.min(stream.spliced))).sum();
         self.written.saturating_sub(streams.queued_bytes().saturating_sub(theirs))
+    }
+
+    /// A TCP connection wrote `bytes` to a stream.
+    pub fn on_spliced(&mut self, stream: u64, bytes: u64) {
+        self.spliced = self.spliced.saturating_add(bytes);
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.spliced = entry.spliced.saturating_add(bytes);
+        }
     }
 
     /// The machine will tell of room for a stream.

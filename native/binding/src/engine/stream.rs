@@ -32,6 +32,8 @@ pub struct Stream {
     pub armed: bool,
     /// Its bytes go to a TCP connection and not to JavaScript.
     pub splice: Option<u32>,
+    /// Bytes that it wrote, behind those of JavaScript.
+    pub spliced: u64,
 }
 
 /// Where the receiving part stands.

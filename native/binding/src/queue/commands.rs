@@ -231,6 +231,12 @@ impl Sender {
         self.batch.push(command);
     }
 
+    /// Nobody takes commands any more: those that wait are dropped, and what they hold.
+    pub fn drop_rest(&mut self) {
+        self.batch.clear();
+        lock(&self.shared).clear();
+    }
+
     /// Reads commands into the batch.
     fn read(&mut self, flush: &Flush<'_>) -> Result<(), NativeError> {
         let broken = || NativeError::internal("flush was called with commands that break the contract");
@@ -409,6 +415,21 @@ mod tests {
         sender.push(Command::Unlisten);
         sender.flush(&Flush { commands: &open, count: 1, arena: &[], tail: None }).expect("flush");
         assert!(matches!(receiver.take().as_slice(), [Command::Stream(_), Command::Unlisten, Command::Stream(_)]));
+    }
+
+    #[test]
+    fn what_nobody_took_is_dropped() {
+        let (mut sender, mut receiver) = channel();
+        let held = Arc::<SpliceCounters>::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+        let start = || {
+            let tcp = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+            Command::Splice(Box::new(SpliceStart { id: 1, key: 1, stream: 0, tcp, counters: Arc::clone(&held) }))
+        };
+        sender.push(start());
+        sender.hold(start());
+        sender.drop_rest();
+        assert_eq!((Arc::strong_count(&held), receiver.take().len()), (1, 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod nat;
 mod side;
+mod splice;
 
 use std::time::Duration;
 
@@ -62,10 +63,15 @@ fn pair_with(server_fields: &str, client_fields: &str, paths: usize) -> (Side, S
 
 /// A server, and its certificate.
 fn listening(fields: &str) -> (Side, qcrypto::development::DevelopmentCertificate) {
+    listening_within(fields, LIMITS)
+}
+
+/// As above, with limits of its own.
+fn listening_within(fields: &str, limits: &str) -> (Side, qcrypto::development::DevelopmentCertificate) {
     let own = qcrypto::development::seeded(&[1; 32], &["localhost".to_owned()], 36_500, Duration::from_secs(1_700_000_000)).expect("certificate");
     let mut server = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
     let tls = serde_json::json!({"alpn": ["x"], "cert": [own.cert_pem], "key": own.key_pem});
-    let listen = Listen::read(&format!(r#"{{"tls":{tls},"transport":{{{fields}{LIMITS}}}}}"#), &Surroundings::default());
+    let listen = Listen::read(&format!(r#"{{"tls":{tls},"transport":{{{fields}{limits}}}}}"#), &Surroundings::default());
     server.send(Command::Listen(Box::new(listen.unwrap_or_else(|error| panic!("{error:?}")))));
     (server, own)
 }
@@ -73,16 +79,16 @@ fn listening(fields: &str) -> (Side, qcrypto::development::DevelopmentCertificat
 /// A client whose connection 1 begins.
 fn dialling(own: &qcrypto::development::DevelopmentCertificate, remotes: &[String], fields: &str, paths: &str) -> Side {
     let mut client = Side::new(r#"{"local":[]}"#);
-    dial_from(&mut client, own, remotes, fields, paths);
+    dial_from(&mut client, own, remotes, &format!("{fields}{LIMITS}"), paths);
     client
 }
 
 /// Begins connection 1 of a side.
-fn dial_from(client: &mut Side, own: &qcrypto::development::DevelopmentCertificate, remotes: &[String], fields: &str, paths: &str) {
+fn dial_from(client: &mut Side, own: &qcrypto::development::DevelopmentCertificate, remotes: &[String], transport: &str, paths: &str) {
     let tls = serde_json::json!({"alpn": ["x"], "ca": [own.cert_pem]});
     let remotes = serde_json::json!(remotes);
     let json = format!(
-        r#"{{"id":"c0","remotes":{remotes},"serverName":"localhost","tls":{tls},"transport":{{{fields}{LIMITS}}},"paths":[{paths}],"handshake":{{"mode":"single"}}}}"#
+        r#"{{"id":"c0","remotes":{remotes},"serverName":"localhost","tls":{tls},"transport":{{{transport}}},"paths":[{paths}],"handshake":{{"mode":"single"}}}}"#
     );
     let dial = Dial::read(&json, &mut TlsCache::default(), &Surroundings::default()).unwrap_or_else(|error| panic!("{error:?}"));
     let key = client.link.next_key().expect("key");

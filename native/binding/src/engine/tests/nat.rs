@@ -12,7 +12,7 @@ use std::{
 
 use qtraversal::forward::ForwardHeader;
 
-use super::{PATIENCE, Side, dial_from, listening};
+use super::{LIMITS, PATIENCE, Side, dial_from, listening};
 use crate::{messages::orders::Question, queue::{answer::Answer, commands::Command}};
 
 /// A socket that passes forward datagrams on as they are, to whomever they name.
@@ -75,7 +75,7 @@ fn a_connection_over_a_relay_is_told_by_relay_and_outer_address() {
     let mut client = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
     relay.register(&mut server);
     relay.register(&mut client);
-    dial_from(&mut client, &own, &[relay.name_of(&server)], "", "{}");
+    dial_from(&mut client, &own, &[relay.name_of(&server)], LIMITS, "{}");
     let opened = client.until_event("opened");
     assert_eq!(opened["remote"], relay.name_of(&server));
     assert_eq!(opened["info"]["winner"]["remote"], relay.name_of(&server));
@@ -101,7 +101,7 @@ fn a_path_over_a_relay_opens_beside_a_direct_one() {
     let relay = Relay::start();
     let (mut server, own) = listening("");
     let mut client = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
-    dial_from(&mut client, &own, &[server.address()], "", "{}");
+    dial_from(&mut client, &own, &[server.address()], LIMITS, "{}");
     client.until_event("confirmed");
     let name = relay.name_of(&server);
     let open = |ticket: u32| format!(r#"{{"do":"open-path","ticket":{ticket},"spec":{{"remote":"{name}","status":"backup"}}}}"#);
@@ -125,7 +125,7 @@ fn a_connection_to_a_peer_behind_a_relay_that_does_not_know_us_ends_at_once() {
     let (mut server, own) = listening("");
     relay.register(&mut server);
     let mut client = Side::new(r#"{"local":["127.0.0.1:0"]}"#);
-    dial_from(&mut client, &own, &[relay.name_of(&server)], "", "{}");
+    dial_from(&mut client, &own, &[relay.name_of(&server)], LIMITS, "{}");
     let error = client.until_event("closed")["info"]["error"].clone();
     assert_eq!((error["code"].as_str(), &error["value"]), (Some("QB_NO_PATH"), &relay.name_of(&server).into()), "{error}");
 }
@@ -145,7 +145,7 @@ fn registrations_that_cannot_be_are_refused_and_one_that_ends_is_none() {
     relay.register(&mut side);
     let local = side.address();
     side.order(0, &format!(r#"{{"do":"unregister","local":"{local}","relay":"{}"}}"#, relay.address));
-    dial_from(&mut side, &own, &[relay.name_of(&server)], "", "{}");
+    dial_from(&mut side, &own, &[relay.name_of(&server)], LIMITS, "{}");
     assert_eq!(side.until_event("closed")["info"]["error"]["code"], "QB_NO_PATH");
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use qbase::Timestamp;
 use qconnection::{Endpoint, EndpointConfig};
-use qdriver::{Driver, DriverHandle};
+use qdriver::{Application, Driver, DriverHandle};
 
 use crate::{
     engine::Engine,
@@ -37,6 +37,7 @@ pub(super) struct Seen {
     pub(super) kind: u32,
     pub(super) flags: u32,
     pub(super) key: u32,
+    pub(super) small: u32,
     pub(super) stream: u64,
     pub(super) number: u64,
     pub(super) code: u64,
@@ -51,13 +52,18 @@ impl Seen {
 
 impl Side {
     pub(super) fn new(options: &str) -> Self {
+        Self::driven(options, |engine| engine)
+    }
+
+    /// With something around the engine.
+    pub(super) fn driven<A: Application>(options: &str, around: impl FnOnce(Engine) -> A) -> Self {
         let options: EndpointOptions = serde_json::from_str(options).expect("options");
         let link = Arc::new(Link::new(0));
         let (sender, receiver) = commands::channel();
         let (writer, reader) = channel();
         let engine = Engine::new(Arc::clone(&link), Arc::new(Wake::default()), receiver, writer, options.sockets());
         let machine = Endpoint::new(EndpointConfig::default(), [options.local.len() as u8; 32]);
-        let thread = Driver::spawn(options.driver(), machine, engine).expect("thread");
+        let thread = Driver::spawn(options.driver(), machine, around(engine)).expect("thread");
         Self { link, commands: sender, records: reader, thread: Some(thread), seen: Vec::new() }
     }
 
@@ -107,6 +113,7 @@ impl Side {
                     kind: words[0] & 0xff,
                     flags: words[0] >> 8,
                     key: words[1],
+                    small: words[3],
                     stream: float(4) as u64,
                     number: float(6) as u64,
                     code: u64::from(words[6]) | u64::from(words[7]) << 32,
