@@ -51,6 +51,8 @@ export class Preconnector {
   /** Those that live, have not been steady yet, oldest first. */
   readonly #young = new Set<Member>()
   #state: PreconnectState = 'STOP'
+  /** Why the state is ERR: code of the error last told. */
+  #failure: unknown = null
   /** An attempt is under way. */
   #dialling = false
   /** No dial before. */
@@ -179,8 +181,11 @@ export class Preconnector {
   }
 
   #become(state: PreconnectState, reason: string, atMs: number, error: Error | null = null): void {
-    if (state === this.#state) return
+    const failure = (error as { code?: unknown } | null)?.code ?? null
+    // That attempts fail for another reason is worth knowing, too.
+    if (state === this.#state && (state !== 'ERR' || failure === this.#failure)) return
     this.#state = state
+    this.#failure = failure
     this.#onChange({ state, reason, error, atMs })
   }
 }

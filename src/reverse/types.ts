@@ -67,7 +67,7 @@ export interface DiallerStatistics {
 /** A service behind a NAT that dials out: keeps connections to a public end and serves the requests that come over them. */
 export interface ReverseDialler extends AsyncDisposable {
   readonly state: PreconnectState
-  /** Only changes, with the reason. [H1] tick */
+  /** Only changes, with the reason; of ERR also that of its reason, by code. [H1] tick */
   readonly state$: Observable<PreconnectChange>
   /** Accepted connections that take requests. [H1] tick */
   readonly connections$: Observable<readonly Connection[]>

@@ -31,6 +31,7 @@ export type OpenBridge = Omit<BridgeEvent, 'type' | 'reason'>
 export interface TunnelEvent {
   atMs: number
   tunnel: number
+  /** 'lost' is told again when an attempt to connect again fails for another reason. */
   type: 'connecting' | 'opened' | 'lost' | 'closed'
   /** For people. */
   reason: string

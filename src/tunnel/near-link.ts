@@ -72,6 +72,8 @@ export class NearLink {
   #agreed = false
   #parting: AbortController | null = null
   #parted = false
+  /** Code of the error by which it was told lost. */
+  #lostBy: unknown = null
 
   constructor(id: number, pseudoPort: number, options: CheckedConnect, owner: LinkOwner, work: LinkWork) {
     this.#id = id
@@ -240,6 +242,7 @@ export class NearLink {
     }
     this.#work.cut(TunnelCode.TCP, 'connection')
     if (this.#state === 'opening') return void this.close('gently', words)
+    this.#tellLost(words)
     this.#retry(words)
   }
 
@@ -252,9 +255,18 @@ export class NearLink {
     this.#work.cut(TunnelCode.TCP, 'connection')
     this.#state = 'away'
     const error = asError(this.#why(info) ?? info.error ?? new ServiceError('QB_TUNNEL_SHUTDOWN', `the server has closed tunnel ${this.#id}`, { by: info.by }))
-    this.#owner.ledger.tellTunnel(this.#id, 'lost', error.message)
+    this.#lostBy = null
+    this.#tellLost(error)
     if (this.#backoff === null || (error as { code?: unknown }).code === 'QB_TUNNEL_REFUSED') return void this.close('gently', error)
     this.#retry(error)
+  }
+
+  /** Once, and again when an attempt fails for another reason. */
+  #tellLost(error: Error): void {
+    const code: unknown = (error as { code?: unknown }).code ?? 'other'
+    if (code === this.#lostBy) return
+    this.#lostBy = code
+    this.#owner.ledger.tellTunnel(this.#id, 'lost', error.message)
   }
 
   #retry(error: Error): void {

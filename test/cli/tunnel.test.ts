@@ -237,13 +237,15 @@ describe.skipIf(!BUILT)('quicbraid tunnel', () => {
   })
 
   it('gives up after so many attempts; an orderly end of the server is none of its own', { timeout: LIMIT_MS }, async () => {
-    const server = await serve('--allow', `127.0.0.1:${echoPort()}`)
-    const args = ['-L', `0:127.0.0.1:${echoPort()}`, '--connect-timeout', '1s', '--keepalive', '300ms', ...server.client]
-    const clients = [tunnel(...args, '--reconnect', 'max=2'), tunnel(...args, '--reconnect', 'off')]
-    await Promise.all(clients.map((client) => client.event(listening('L'))))
+    const free = await freePort()
+    const server = await serve('--allow', `127.0.0.1:${echoPort()}`, '--allow-listen', `${free}`)
+    const args = ['--connect-timeout', '1s', '--keepalive', '300ms', ...server.client]
+    const forward = ['-L', `0:127.0.0.1:${echoPort()}`]
+    const clients = [tunnel(...forward, ...args, '--reconnect', 'max=2'), tunnel(...forward, ...args, '--reconnect', 'off'), tunnel('-R', `${free}:localhost:80`, ...args, '--reconnect', 'off')]
+    await Promise.all(clients.map((client) => client.event(({ event }) => event === 'listening')))
     server.child.kill('SIGINT')
-    const [stubborn, plain] = clients
-    expect([await plain?.exit, await stubborn?.exit]).toEqual([0, 4])
+    const [stubborn, plain, backward] = clients
+    expect([await plain?.exit, await backward?.exit, await stubborn?.exit]).toEqual([0, 0, 4])
     expect(stubborn?.events.at(-1)).toMatchObject({ ok: false, event: 'end', reconnects: 2 })
     expect(plain?.events.at(-1)).toMatchObject({ ok: true, event: 'end' })
   })

@@ -282,6 +282,17 @@ describe('a preconnector', () => {
   })
 
   /** reverse §2: a public end that is away for a day gives one line */
+  it('says again that attempts fail when they fail for another reason', () => {
+    const { machine, changes } = bench()
+    machine.enable(0)
+    let nowMs = 0
+    for (const code of ['QB_CONNECT_REFUSED', 'QB_CONNECT_REFUSED', 'QB_TLS_CERTIFICATE', 'QB_TLS_CERTIFICATE', 'QB_CONNECT_REFUSED']) {
+      for (let due = machine.poll(nowMs); due !== 'dial'; due = machine.poll(nowMs)) nowMs = Number(due)
+      machine.onFailed(Object.assign(new Error(`${code} at ${nowMs}`), { code }), 'again', nowMs)
+    }
+    expect(changes.slice(1).map(({ state, error }) => [state, (error as { code?: string } | null)?.code])).toEqual([['ERR', 'QB_CONNECT_REFUSED'], ['ERR', 'QB_TLS_CERTIFICATE'], ['ERR', 'QB_CONNECT_REFUSED']])
+  })
+
   it('says once that the public end is away, for a day', () => {
     const { machine, states } = bench({ retry: DEFAULT, random: seeded(3) })
     machine.enable(0)

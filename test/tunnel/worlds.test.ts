@@ -226,6 +226,8 @@ describe.skipIf(!MODULE_BUILT)('a tunnel', { timeout: 60_000 }, () => {
         const dials = events.tunnels.filter(({ type, atMs }) => type === 'connecting' && atMs >= lost).map(({ atMs }) => Math.round(atMs - lost))
         // Each attempt takes its second; the pauses between are 250, 500, 1000, 2000.
         expect(dials).toEqual([250, 1750, 3750])
+        // Not once for each attempt, but for each reason.
+        expect(events.tunnels.filter(({ type }) => type === 'lost').map(({ reason }) => /was not open after/.test(reason))).toEqual([false, true])
         links[0]?.restore()
         const late = tcp.client(tunnel.local)
         late.end('y')

@@ -50,8 +50,8 @@ export class TunnelLog {
       const reason = inFlags(event.reason)
       if (this.#json) this.event('tunnel', { ...event, reason, ok: true })
       else if (event.type === 'lost') {
+        this.line(`${this.terminal.colors.yellow('..')}  ${lost.has(event.tunnel) ? 'not connected again' : 'connection lost'}: ${printable(reason)}`)
         lost.add(event.tunnel)
-        this.line(`${this.terminal.colors.yellow('..')}  connection lost: ${printable(reason)}`)
       } else if (event.type === 'opened' && lost.delete(event.tunnel)) this.line(`${this.terminal.colors.green('ok')}  connected again to ${reason}`)
     })
   }
