@@ -138,7 +138,7 @@ async function socks(port: number, name: string, targetPort: number, user?: [str
 describe.skipIf(!BUILT)('quicbraid tunnel', () => {
   it('carries TCP by -L, tells of each bridge, and ends at SIGINT with what it did', { timeout: LIMIT_MS }, async () => {
     const server = await serve('--allow', `127.0.0.1:${echoPort()}`, '--allow', '127.0.0.1:1', '--metrics', '0')
-    const client = tunnel('-L', `0:127.0.0.1:${echoPort()}`, '-L', '0:127.0.0.1:1', ...server.client)
+    const client = tunnel('-L', `0:127.0.0.1:${echoPort()}`, '-L', '0:127.0.0.1:1', '--metrics', '0', ...server.client)
     const first = await client.event(listening('L'))
     expect(first).toMatchObject({ ok: true, target: `127.0.0.1:${echoPort()}` })
     expect(await said(to(portOf(first['local'])), 'through')).toBe('through')
@@ -146,6 +146,7 @@ describe.skipIf(!BUILT)('quicbraid tunnel', () => {
     expect(await said(to(portOf(other['local'])), 'x')).toBe('rst')
     expect(await client.event(({ event, type }) => event === 'bridge' && type === 'failed')).toMatchObject({ ok: false, reason: 'connect', target: '127.0.0.1:1' })
     expect(await (await fetch(`${String(server.events[0]?.['metrics'])}/metrics`)).text()).toContain('quicbraid_tunnel_bridges_total 2')
+    expect(await (await fetch(`${String(first['metrics'])}/metrics`)).text()).toContain('quicbraid_tunnel_bridges_total')
     const open = to(portOf(first['local']))
     open.write('stays')
     await once(open, 'data')

@@ -53,7 +53,7 @@ export async function runClient(server: string, values: TunnelValues, terminal: 
   metrics?.watch(endpoint)
   metrics?.also({ prometheus: () => manager.prometheus() })
   const log = new TunnelLog(terminal, () => endpoint.now(), values)
-  const run = new ClientRun(manager, log, asking, interrupted.signal)
+  const run = new ClientRun(manager, log, asking, interrupted.signal, metrics?.url)
   metrics?.also({ prometheus: () => run.prometheus() })
   const progress = new Progress(terminal, values.json === true || values.quiet === true || values.log === 'json' ? 'quiet' : 'shown', () => run.frame(terminal))
   log.watchedBy(progress)
@@ -84,9 +84,12 @@ class ClientRun {
   readonly #socks: SocksServer[] = []
   readonly #remotes: RemoteForward[] = []
   readonly #trace = new PathTrace()
+  readonly #metrics: string | undefined
   #session: TunnelSession | null = null
 
-  constructor(manager: TunnelManager, log: TunnelLog, asking: Asking, signal: AbortSignal) {
+  /** `metrics`: where they are. */
+  constructor(manager: TunnelManager, log: TunnelLog, asking: Asking, signal: AbortSignal, metrics: string | undefined) {
+    this.#metrics = metrics
     this.#manager = manager
     this.#log = log
     this.#asking = asking
@@ -171,7 +174,7 @@ class ClientRun {
   #listening(kind: 'L' | 'D' | 'R', local: string, target: string | null): void {
     const { remote } = this.#asking
     const words = { L: `listening on ${local}, to ${target} by ${remote}`, D: `SOCKS5 proxy on ${local}, by ${remote}`, R: `${remote} listens on ${local}, to ${target} from here` }
-    this.#log.tell('listening', { kind, local, target, server: remote }, words[kind])
+    this.#log.tell('listening', { kind, local, target, server: remote, ...(this.#metrics === undefined ? {} : { metrics: this.#metrics }) }, words[kind])
   }
 }
 
