@@ -2,7 +2,7 @@
 import { Socket, connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
-import { formatAddress, invalidOption } from '../config/index.ts'
+import { REAL_TIME, formatAddress, invalidOption } from '../config/index.ts'
 import { EndpointError } from '../errors/index.ts'
 
 /** What a tunnel uses of a socket. */
@@ -74,17 +74,38 @@ export function tcpSocketOf(socket: Duplex): TcpSocket {
  * peer any more. Only while our own side has not ended: then it may have none in all order.
  */
 export function wasReset(socket: TcpSocket): boolean {
-  const handle = Object.getPrototypeOf(socket) === Socket.prototype ? (socket as unknown as { _handle?: { getpeername?(into: object): number } | null })._handle : null
+  const handle = Object.getPrototypeOf(socket) === Socket.prototype ? handleOf(socket as Socket) : null
   return typeof handle?.getpeername === 'function' && handle.getpeername({}) !== 0
 }
 
 /**
  * RST at once, and nothing of it is told any more. `resetAndDestroy` alone would not do: it ends the socket first, so that a FIN goes out before
- * the RST, and what was cut short looks complete (T43). The flag is what it sets itself.
+ * the RST, and what was cut short looks complete (T43). The flag is what it sets itself. What has no RST (of the Unix kind, of TLS) is destroyed.
  */
 export function cutSocket(socket: TcpSocket): void {
   socket.on('error', () => {})
   if (socket.destroyed) return
-  if (socket instanceof Socket) Object.assign(socket, { resetAndClosing: true }).destroy()
-  else socket.resetAndDestroy()
+  if (!(socket instanceof Socket)) socket.resetAndDestroy()
+  else if (typeof handleOf(socket)?.reset !== 'function') socket.destroy()
+  // libuv refuses while a FIN is about to go, and Node then lets go of the file without closing it. It goes within this turn.
+  else if (socket.writableEnded && !socket.writableFinished) REAL_TIME.soon(() => reset(socket))
+  else reset(socket)
+}
+
+function reset(socket: Socket): void {
+  const handle = handleOf(socket)
+  socket.prependListener('error', ({ syscall }: NodeJS.ErrnoException) => {
+    if (syscall === 'reset') handle?.close?.()
+  })
+  Object.assign(socket, { resetAndClosing: true }).destroy()
+}
+
+interface Handle {
+  getpeername?(into: object): number
+  reset?: unknown
+  close?(): void
+}
+
+function handleOf(socket: Socket): Handle | null {
+  return (socket as unknown as { _handle?: Handle | null })._handle ?? null
 }
