@@ -85,12 +85,21 @@ export class Arrival {
     if (this.connection.state !== 'open') throw new Error(ENDED)
     const refusal = pools.refusal(key)
     if (refusal !== null) throw new Refusal(refusal, '')
+    this.#reverse()
     this.#key = key
     const control = this.#control as ControlStream
     const member = pools.enter(this.connection, control, key, hello)
-    reverse(this.connection)
     void control.send({ type: 'accept', key, pingMs: Math.floor(pingMs), maxPerKey: limits.maxPerKey }).catch(() => {})
     member.start(acceptTimeoutMs)
+  }
+
+  /** A connection whose handshake had begun before `reverseListen` was called has no parts to change; the next one has. */
+  #reverse(): void {
+    try {
+      reverse(this.connection)
+    } catch {
+      throw new Refusal(ReverseCode.BUSY, 'this end was not ready when the connection began')
+    }
   }
 
   /** The first stream and its first message. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { ReverseCode } from '../../src/reverse/codes.ts'
 import { Gate } from '../../src/reverse/gate.ts'
-import { reverseListen } from '../../src/reverse/index.ts'
+import { REVERSE_ALPN, reverseListen } from '../../src/reverse/index.ts'
 import type { Member } from '../../src/reverse/member.ts'
 import { encodeMessage } from '../../src/reverse/messages.ts'
 import type { CheckedRequest } from '../../src/reverse/options.ts'
@@ -11,7 +11,7 @@ import type { BidirectionalStream } from '../../src/stream/index.ts'
 import { codeOf } from '../fake/pair.ts'
 import { MODULE_BUILT } from '../native/built.ts'
 import { seeded } from './seeded.ts'
-import { ask, hello, inReverseWorld } from './world.ts'
+import { ask, dial, hello, inReverseWorld } from './world.ts'
 
 describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
   /** reverse V26: what `accept` throws may hold names of the peer's, and be of any length */
@@ -111,6 +111,25 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
       await join()
       expect(await ask(await listener.pool('web').request(), 'x')).toBe('x')
     }, { listen: { limits: { maxPending: 200, maxPendingPerPeer: 200 } } })
+  })
+
+  /** reverse V2, V26 */
+  it('sends away, and counts once, who began to dial before it was there', async () => {
+    await inReverseWorld(async (world) => {
+      const { listener: own, server, tls, identity, to } = world
+      await own.close()
+      const endpoint = await server.bind({ local: [to], server: { cert: tls.cert, key: tls.key, ca: identity('web').cert, clientAuth: 'require', alpn: REVERSE_ALPN } })
+      const dialler = dial(world, 'web')
+      // The first datagram has come, the handshake is not complete.
+      await world.world.sleep(15)
+      const listener = await reverseListen({ endpoint })
+      const reasons: unknown[] = []
+      listener.events$.subscribe(({ type, reason }) => reasons.push([type, reason]))
+      await world.world.sleep(3000)
+      expect([dialler.state, reasons, listener.statistics().refused]).toEqual(['FULL', [['refused', 'busy'], ['accepted', null]], { busy: 1 }])
+      await dialler.stop()
+      await endpoint.close()
+    })
   })
 
   it('cannot be had on an endpoint that is closed', async () => {
