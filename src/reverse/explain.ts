@@ -2,7 +2,7 @@
  * What a private end tells people of a failed attempt or a lost connection: which end refused, and what to do. Also which failures need a person
  * (reverse.md V3, V32). Decides nothing else.
  */
-import { ServiceError, isQuicbraidError } from '../errors/index.ts'
+import { ConnectionError, ServiceError, isQuicbraidError } from '../errors/index.ts'
 import { ReverseCode, reasonOf, reverseError } from './codes.ts'
 import { shown } from './names.ts'
 import type { Outlook } from './preconnector.ts'
@@ -35,12 +35,18 @@ export function protocolError(what: string, service: string): ServiceError {
   return new ServiceError('QB_REVERSE_PROTOCOL', `service ${service}: this end does not understand the public end: ${what}; are both of the same version?`, { errorCode: ReverseCode.PROTOCOL, codeName: 'PROTOCOL', by: 'local', layer: 'application' })
 }
 
+const CONNECT_ADVICE = 'raise limits.handshakeTimeoutMs'
+
 /** The failure in words of reverse connections, where they say more. */
 export function explained(error: unknown, service: string, remote: string): Error {
   if (!isQuicbraidError(error) || error instanceof ServiceError) return error instanceof Error ? error : new ServiceError('QB_REVERSE_SHUTDOWN', String(error))
   const facts = { errorCode: error.errorCode, codeName: error.codeName, by: error.by, layer: error.layer, cause: error }
   if (error.code === 'QB_TLS_ALPN') {
     return new ServiceError('QB_REVERSE_NOT_SUPPORTED', `service ${service}: the server at ${remote} takes no reverse connections (it does not speak qb-rev/1); is it the public end, and is this its port?`, facts)
+  }
+  // The limit of an attempt is `connectTimeoutMs`: the advice of connections would change nothing.
+  if (error.code === 'QB_CONNECT_TIMEOUT' && error instanceof ConnectionError && error.message.includes(CONNECT_ADVICE)) {
+    return new ConnectionError(error.code, error.message.replace(CONNECT_ADVICE, 'give it more time (connectTimeoutMs)'), { ...facts, handshake: error.handshake })
   }
   const byPeer = error.by === 'peer'
   if (error.code === 'QB_TLS_CLIENT_CERTIFICATE' || (byPeer && error.code.startsWith('QB_TLS_') && CERTIFICATE_ALERTS.has(error.errorCode ?? -1n))) {

@@ -32,7 +32,7 @@ const without = <T extends object>(value: T, ...names: (keyof T)[]): T => Object
 
 const FAILURES: readonly Failure[] = [
   { name: 'the name of the public end is not known', dial: () => ({ to: 'nowhere:4433', connection: { paths: [{}] } }), code: 'QB_RESOLVE_FAILED', says: 'nowhere', pauseMs: 1000, within: 1 },
-  { name: 'nobody answers', before: ({ links }) => links[0]?.cut(), code: 'QB_CONNECT_TIMEOUT', says: '', pauseMs: 1000, within: 5001 },
+  { name: 'nobody answers', before: ({ links }) => links[0]?.cut(), code: 'QB_CONNECT_TIMEOUT', says: 'or give it more time (connectTimeoutMs)', pauseMs: 1000, within: 5001 },
   { name: 'the public end shows a certificate that is not trusted', dial: ({ world }) => ({ connection: { ca: world.identity('other').ca } }), code: 'QB_TLS_CERTIFICATE', says: '', pauseMs: 30_000 },
   {
     name: 'the public end wants another certificate', code: 'QB_REVERSE_AUTH', says: 'the public end at 10.0.1.2:4433 does not accept this certificate', pauseMs: 30_000,
