@@ -10,7 +10,7 @@ export { checkCarrierOptions, checkDatagrams, withinDatagram } from './carrier.t
 export type { CarrierChoice } from './carrier.ts'
 export { REAL_TIME, backgroundClock, dateUnixMs, stayAlive, timingOf } from './clock.ts'
 export type { Cancel, Clock, Timing } from './clock.ts'
-export { checkFamily } from './combine.ts'
+export { checkCombinations, checkFamily } from './combine.ts'
 export { keptOptions, nativeConnect, nativePath, nativeServer, prepareConnect, prepareServer, sessionKey, tlsOf } from './connection.ts'
 export type { KeptOptions } from './connection.ts'
 export { prepareEndpoint } from './endpoint.ts'

@@ -1,6 +1,6 @@
 /** Options of both ends: types, checks, defaults. What each means stands in docs/spec/api.md §2.9 and docs/spec/reverse.md. */
 import * as v from 'valibot'
-import { check, checkCall, checkConnection, checkTls, invalidOption, parseRelayed, splitPort } from '../config/index.ts'
+import { check, checkCall, checkCombinations, checkConnection, checkTls, invalidOption, parseRelayed, splitPort } from '../config/index.ts'
 import type { ConnectionOptions, Limits, PeerIdentity, Pem, ServerOptions, Waiting } from '../config/index.ts'
 import { serviceOf } from '../endpoint/index.ts'
 import type { Endpoint, EndpointService } from '../endpoint/index.ts'
@@ -176,7 +176,8 @@ export function checkConnect(options: ReverseConnectOptions): CheckedConnect {
   const { to, identity, service, pool = 1, retry = {}, connectTimeoutMs = 5000, pingMs = PING_MS } = check(CONNECT, own, '') as ReverseConnectOptions
   if (identity.cert === undefined || identity.key === undefined) throw invalidOption('identity', identity, 'an object { cert, key }')
   checkTls({ cert: identity.cert, key: identity.key }, 'identity')
-  checkConnection(connection, 'connection')
+  // What an endpoint's defaults may allow is not refused here.
+  checkCombinations({ multipath: 'off', ...checkConnection(connection, 'connection') }, 'connection')
   if (connection.limits?.bidirectionalStreams === 0) throw invalidOption('connection.limits.bidirectionalStreams', 0, 'requests at once, at least 1')
   if (endpoint !== undefined) serviceOfEndpoint(endpoint).checkOpen()
   return { remote: withoutPrefix(to), identity: options.identity, service, pool, retry: pausesOf(retry), connectTimeoutMs, pingMs, connection, endpoint: endpoint ?? null }

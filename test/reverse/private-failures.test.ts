@@ -61,7 +61,7 @@ const FAILURES: readonly Failure[] = [
       Object.assign(near, { connect: () => { throw new RangeError('Array buffer allocation failed') } })
     },
   },
-  { name: 'an option of the connection is wrong', dial: () => ({ connection: { scheduler: 'nonsense' as 'min-rtt' } }), code: 'QB_OPTION_INVALID', says: 'scheduler', pauseMs: 30_000, within: 1 },
+  { name: 'an option of the connection does not go with its endpoint', world: { private: { connection: { versions: ['v1'] } } }, dial: () => ({ connection: { firstVersion: 'v2' } }), code: 'QB_OPTION_INVALID', says: 'firstVersion', pauseMs: 30_000, within: 1 },
 ]
 
 describe.skipIf(!MODULE_BUILT)('an attempt fails where', { timeout: 60_000 }, () => {

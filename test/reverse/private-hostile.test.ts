@@ -131,7 +131,7 @@ describe.skipIf(!MODULE_BUILT)('a private end', { timeout: 60_000 }, () => {
   it('checks options of the connection when it is called', () => {
     const options = { to: '127.0.0.1:1', identity: { cert: 'x', key: 'x' }, service: 'web' }
     for (const [wrong, field] of [
-      [{ connection: { multipath: 'perhaps' } }, 'connection.multipath'], [{ connection: { limits: { idleTimeoutMs: -1 } } }, 'connection.limits.idleTimeoutMs'], [{ connection: 5 }, 'connection'], [{ connection: null }, 'connection'],
+      [{ connection: { multipath: 'perhaps' } }, 'connection.multipath'], [{ connection: { limits: { idleTimeoutMs: -1 } } }, 'connection.limits.idleTimeoutMs'], [{ connection: { scheduler: 'nonsense' as 'min-rtt' } }, 'connection.scheduler'], [{ connection: { cert: 'x' } }, 'connection.key'], [{ connection: 5 }, 'connection'], [{ connection: null }, 'connection'],
       [{ identity: { cert: 1, key: 'x' } }, 'identity.cert'],
     ] as [Partial<ReverseConnectOptions>, string][]) {
       expect(() => reverseConnect({ ...options, ...wrong }, shout), field).toThrow(expect.objectContaining({ code: 'QB_OPTION_INVALID', field }) as Error)
