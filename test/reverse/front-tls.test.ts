@@ -104,6 +104,8 @@ describe('TLS', () => {
     now = 'shop'
     expect(await get(port, 'localhost')).toMatchObject({ body: 'shop' })
     expect(await get(port, 'localhost', 'a.example')).toMatchObject({ status: 500 })
+    const late = await secure({ keyFromHost: (async () => 'web') as never })
+    expect(await get(late.port, 'localhost')).toMatchObject({ status: 500 })
   })
 
   it('serves both kinds of ports at once', async () => {

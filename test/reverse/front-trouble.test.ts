@@ -39,6 +39,7 @@ describe('requests that are refused', () => {
     ['a folded line', `GET / HTTP/1.1\r\n${HEAD}X: a\r\n b\r\n\r\n`, 400],
     ['a bare line feed', `GET / HTTP/1.1\n${HEAD}X: a\n\n`, 400],
     ['chunks of HTTP/1.0', `POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 400],
+    ['a version that is none of HTTP/1', `GET / HTTP/2.0\r\n${HEAD}\r\n`, 505],
     ['two hosts', `GET / HTTP/1.1\r\n${HEAD}Host: b\r\n\r\n`, 400],
     ['no host', `GET / HTTP/1.1\r\nConnection: close\r\n\r\n`, 400],
     ['a host that is none', `GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n`, 400],

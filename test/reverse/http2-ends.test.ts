@@ -3,8 +3,8 @@ import { connect as netConnect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { PREFACE } from '../../src/reverse/front/index.ts'
-import { GOAWAY, SETTINGS, frame } from './frames.ts'
-import { ask2, later, settled } from './front-kit.ts'
+import { DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, fields, frame, framesOf } from './frames.ts'
+import { ask, ask2, bench, later, session, settled } from './front-kit.ts'
 import { Peer, dial, listen } from './http2-kit.ts'
 
 describe('numbers', () => {
@@ -19,9 +19,9 @@ describe('numbers', () => {
     const third = dial(port)
     await settled(() => listener.statistics().refused['full'] === 1)
     await third.dialler.stop({ drainMs: 0 })
-    const session = await listener.session()
-    expect(await ask2(session, { ':path': '/' })).toMatchObject({ status: 200 })
-    const cut = session.request({ ':method': 'POST', ':path': '/' }, { endStream: false })
+    const lent = await listener.session()
+    expect(await ask2(lent, { ':path': '/' })).toMatchObject({ status: 200 })
+    const cut = lent.request({ ':method': 'POST', ':path': '/' }, { endStream: false })
     cut.on('error', () => {})
     await settled(() => dialler.statistics().requests === 2 && dialler.statistics().requestsOpen === 1)
     expect(listener.statistics()).toMatchObject({ streamsOpen: 1, requests: 2 })
@@ -85,6 +85,28 @@ describe('an end that does not let go', () => {
     await settled(() => dialler.state === 'FULL')
     await dialler.stop({ drainMs: 10 })
     expect(dialler.statistics()).toMatchObject({ connections: 0, draining: 0 })
+  })
+
+  it('is let go of: a service that has answered and does not read the rest of the request', async () => {
+    let bytes: Buffer = Buffer.alloc(0)
+    const server = createServer((socket) => {
+      later(() => socket.destroy())
+      socket.on('error', () => {}).write(frame(SETTINGS, 0, 0))
+      socket.on('data', (chunk: Buffer) => {
+        const before = uploaded()
+        bytes = Buffer.concat([bytes, chunk])
+        // All that its window allows is there.
+        if (before < 65_535 && uploaded() === 65_535) setTimeout(() => socket.write(frame(HEADERS, END_HEADERS | END_STREAM, 1, fields([[':status', '202']]))), 100)
+      })
+    })
+    const uploaded = (): number => framesOf(bytes.subarray(PREFACE.length)).filter(({ type }) => type === DATA).reduce((sum, { body }) => sum + body.length, 0)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    later(() => server.close())
+    const service = session((server.address() as AddressInfo).port)
+    const { port, seen } = await bench(0, { session: async () => service })
+    expect((await ask(port, { method: 'POST' }, Buffer.alloc(70_000))).status).toBe(202)
+    expect(seen[0]).toMatchObject({ reason: null, bytesUp: 70_000 })
+    await settled(() => framesOf(bytes.subarray(PREFACE.length)).some(({ type, stream }) => type === RST_STREAM && stream === 1))
   })
 
   it('tells those that wait for a connection when it closes', async () => {

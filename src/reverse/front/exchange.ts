@@ -78,9 +78,10 @@ export class Exchange implements OutboundEvents {
     if (this.#state === 'over') return
     const asked = this.#asking(key)
     const { signal } = this.#abort
+    const after = (ms: number, run: () => void): (() => void) => this.#owner.after(ms, run)
     this.#outbound = choice.open === null
-      ? new Http2Outbound(asked, { session: choice.session!, signal, onRetry: () => void (ledger.retries += 1) }, this)
-      : new Http1Outbound(asked, { open: choice.open, signal, after: (ms, run) => this.#owner.after(ms, run) }, this)
+      ? new Http2Outbound(asked, { session: choice.session!, signal, onRetry: () => void (ledger.retries += 1), after }, this)
+      : new Http1Outbound(asked, { open: choice.open, signal, after }, this)
     this.#asked = inbound.body === null
     this.#outbound.start()
     if (inbound.body === null) this.#outbound?.endRequest([])

@@ -99,7 +99,8 @@ export class HttpFront implements AsyncDisposable {
       const there = host === '' || name === sni ? byHost : (byHost ?? keyFromSni(name) ?? service())
       if (bySni !== undefined && there !== undefined && bySni !== there) return { status: 421, reason: 'no-service', text: 'This connection is for another service; open one for this host.' }
       const key = bySni ?? byHost ?? service()
-      if (key !== undefined) return key
+      if (typeof key === 'string') return key
+      if (key !== undefined) throw new TypeError('not a key')
     } catch {
       return { status: 500, reason: 'no-service', text: 'Which service this is for could not be told.' }
     }

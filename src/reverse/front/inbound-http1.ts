@@ -62,7 +62,7 @@ export class Http1Inbound implements Inbound {
     this.remote = plainAddress(request.socket.remoteAddress)
     this.secure = request.socket instanceof TLSSocket
     this.serverName = request.socket instanceof TLSSocket && typeof request.socket.servername === 'string' ? request.socket.servername : null
-    this.refusal = this.fields.length > maxHeaderLines ? { status: 431, text: `The header of the request has more than ${maxHeaderLines} lines.` } : (ambiguity(this.fields, this.version) ?? refusal ?? this.#expectation())
+    this.refusal = this.fields.length > maxHeaderLines ? { status: 431, text: `The header of the request has more than ${maxHeaderLines} lines.` } : (versionRefusal(request.httpVersion) ?? ambiguity(this.fields, this.version) ?? refusal ?? this.#expectation())
     this.upgrade = upgraded === null ? null : (tokensOf(this.fields, 'upgrade')[0] ?? null)
     const hasBody = upgraded === null && (valuesOf(this.fields, 'transfer-encoding').length > 0 || Number(valuesOf(this.fields, 'content-length')[0] ?? 0) > 0)
     this.body = hasBody ? request : null
@@ -180,6 +180,10 @@ function detachedResponse(request: IncomingMessage, socket: Duplex): ServerRespo
   response.shouldKeepAlive = false
   response.assignSocket(socket as never)
   return response
+}
+
+function versionRefusal(version: string): Refusal | null {
+  return version === '1.1' || version === '1.0' ? null : { status: 505, text: 'This version of HTTP is not spoken here.' }
 }
 
 /** RFC 9112 §3.2: origin-form, absolute-form (whose authority counts, not Host), or the asterisk. */

@@ -12,6 +12,7 @@ import type { FrontSession } from './options.ts'
 import type { Asked, Outbound, OutboundEvents } from './outbound.ts'
 import { failureOf, show } from './page.ts'
 import type { Failure } from './page.ts'
+import { LINGER_MS } from './wire.ts'
 
 const MAX_TRIES = 3
 
@@ -19,6 +20,7 @@ export interface Http2Means {
   session: FrontSession
   signal: AbortSignal
   onRetry: () => void
+  after: (ms: number, run: () => void) => () => void
 }
 
 export class Http2Outbound implements Outbound {
@@ -49,7 +51,10 @@ export class Http2Outbound implements Outbound {
   finish(): void {
     this.#over = true
     const stream = this.#stream
-    if (stream !== null && !stream.writableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR)
+    if (stream === null || stream.destroyed || stream.writableFinished) return
+    if (!stream.writableEnded) return stream.close(constants.NGHTTP2_NO_ERROR)
+    // A service that has answered may still read the rest of the request; not for ever.
+    stream.once('close', this.#means.after(LINGER_MS, () => stream.close(constants.NGHTTP2_CANCEL)))
   }
 
   cut(): void {
