@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Server, ServerResponse } from 'node:http'
-import { connect } from 'node:net'
+import { connect, createServer as createTcpServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -137,6 +137,31 @@ describe.skipIf(!BUILT)('reverse listen and reverse dial', () => {
     expect(await private_.ended).toBe(130)
   })
 
+  it('say who comes and where to, in front of TCP; a visitor who stays does not keep a public end that is interrupted', { timeout: PATIENCE_MS }, async () => {
+    let head = Buffer.alloc(0)
+    const target = createTcpServer((socket) => void socket.on('error', () => undefined).on('data', (bytes) => {
+      head = Buffer.concat([head, bytes])
+      socket.write('here')
+    })).listen(0, '127.0.0.1')
+    await once(target, 'listening')
+    const end = await listen('--tcp', '0=web', '--proxy-protocol', 'v2')
+    const private_ = await dial(end.to, String((target.address() as AddressInfo).port))
+    const port = Number(end.tcp.split(':')[1])
+    const visitor = connect(port, '127.0.0.1').on('error', () => undefined)
+    visitor.write('hello')
+    await once(visitor, 'data')
+    await eventually(async () => head.length, (length) => length === 28 + 5)
+    expect([head.subarray(16, 24).toString('hex'), head.readUInt16BE(24), head.readUInt16BE(26)]).toEqual(['7f0000017f000001', visitor.localPort, port])
+    const cut = new Promise((resolve) => void visitor.once('close', resolve))
+    await stop(end.child)
+    await cut
+    // They have had their two seconds before private ends are told, and no two more.
+    const [draining, closed] = await Promise.all(['draining', 'closed'].map((event) => end.child.event(event)))
+    expect(Number(closed?.['atMs']) - Number(draining?.['atMs'])).toBeLessThan(1900)
+    await stop(private_)
+    target.close()
+  })
+
   it('tell a public end that has gone, once, and come back to the next one there', { timeout: PATIENCE_MS }, async () => {
     const web = await app()
     const first = await listen()
@@ -145,7 +170,7 @@ describe.skipIf(!BUILT)('reverse listen and reverse dial', () => {
     await private_.event('state', ({ state }) => state === 'ERR')
     const second = await listen('-l', first.to)
     expect(await eventually(() => ask(`${second.http}/x`, 'again'), ({ status }) => status === 200)).toEqual({ status: 200, text: 'again' })
-    const states = private_.lines.filter(({ event }) => event === 'state').map(({ state }) => state)
+    const states = private_.lines.filter(({ event }) => event === 'state').map(({ state, error }) => `${String(state)} ${String((error as { code?: string } | undefined)?.code)}`)
     expect(states.every((state, index) => state !== states[index - 1])).toBe(true)
     await stop(private_)
   })

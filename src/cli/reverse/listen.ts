@@ -92,7 +92,7 @@ async function listen(values: ListenValues, terminal: Terminal): Promise<ExitCod
   const routes = new Routes(values.sniMap ?? [], values.allowService ?? [], (values.tcp ?? []).map(({ service }) => service))
   const end = await (values.proto === 'quic' ? openQuicPublicEnd : openHaproxyPublicEnd)(values, own, terminal)
   const log = new ListenLog(terminal, end, values)
-  const visitors = new Visitors({ open: (service, remote, signal) => end.request(service, { remote, signal }), onRequest: (service, remote, report) => log.tcp(service, remote, report) })
+  const visitors = new Visitors({ open: (service, visitor) => end.request(service, visitor), onRequest: (service, remote, report) => log.tcp(service, remote, report) })
   let front: HttpFront | null = null
   try {
     end.watch((event) => {
@@ -118,10 +118,12 @@ async function listen(values: ListenValues, terminal: Terminal): Promise<ExitCod
 
 /** Newcomers are refused at once; what is under way has its time. */
 async function close(end: PublicEnd, visitors: Visitors, front: HttpFront | null): Promise<void> {
-  const gone = visitors.close()
+  let drainMs = 0
+  const gone = visitors.close().then(() => { drainMs = DRAIN_MS })
   await Promise.all([upTo(DRAIN_MS, gone), front?.close({ drainMs: DRAIN_MS })])
   visitors.cut()
-  await end.close()
+  // Whoever is still there has had the time that there is.
+  await end.close({ drainMs })
 }
 
 async function openFront({ http, https, wait }: ListenValues, end: PublicEnd, routes: Routes, face: { cert: string; key: string } | null): Promise<HttpFront | null> {

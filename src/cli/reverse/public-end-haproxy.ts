@@ -10,8 +10,6 @@ import type { PoolEvent } from './listen-log.ts'
 import type { ListenValues } from './listen.ts'
 import type { PublicEnd } from './public-end.ts'
 
-const DRAIN_MS = 2000
-
 /** @throws as `reverseHttp2Listen` */
 export async function openHaproxyPublicEnd(values: ListenValues, own: Identity): Promise<PublicEnd> {
   return new HaproxyEnd(await reverseHttp2Listen({ local: values.listen, ...await identities(values, own) }), values)
@@ -66,8 +64,8 @@ class HaproxyEnd implements PublicEnd {
     return { accepted: this.#accepted, refused: this.#refused, closed: this.#closed }
   }
 
-  async close(): Promise<void> {
-    await this.#listener.close({ drainMs: DRAIN_MS })
+  async close(options: { drainMs: number }): Promise<void> {
+    await this.#listener.close(options)
   }
 }
 

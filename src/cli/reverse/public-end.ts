@@ -19,6 +19,14 @@ import type { Terminal } from '../terminal.ts'
 import type { PoolEvent } from './listen-log.ts'
 import type { ListenValues } from './listen.ts'
 
+/** Who has come to a TCP port, and where to. */
+export interface Visitor {
+  remote: string
+  local: string
+  /** They have gone. */
+  signal: AbortSignal
+}
+
 export interface PublicEnd {
   readonly local: readonly string[]
   /** How the HTTP front reaches services. */
@@ -27,12 +35,13 @@ export interface PublicEnd {
   watch(tell: (event: PoolEvent) => void): void
   expose(metrics: MetricsServer | null): void
   /** A request stream for a visitor of a TCP port. */
-  request(service: string, visitor: { remote: string; signal: AbortSignal }): Promise<BidirectionalStream>
+  request(service: string, visitor: Visitor): Promise<BidirectionalStream>
   /** The address at the relay, if one was asked for. */
   register(signal: AbortSignal): Promise<string | null>
   /** Numbers for the last line. */
   summary(): object
-  close(): Promise<void>
+  /** Private ends are told; requests that are left have their time. */
+  close(options: { drainMs: number }): Promise<void>
 }
 
 const RELAY_PORT = 4434
@@ -86,9 +95,9 @@ class QuicEnd implements PublicEnd {
     metrics?.also(this.#listener)
   }
 
-  async request(service: string, { remote, signal }: { remote: string; signal: AbortSignal }): Promise<BidirectionalStream> {
+  async request(service: string, { remote, local, signal }: Visitor): Promise<BidirectionalStream> {
     const stream = await this.#listener.pool().request(service, { signal, waitForMs: this.#values.wait })
-    if (this.#values.proxyProtocol !== undefined) stream.write(proxyHeader(remote, this.local[0] ?? ''))
+    if (this.#values.proxyProtocol !== undefined) stream.write(proxyHeader(remote, local))
     return stream
   }
 
@@ -104,8 +113,8 @@ class QuicEnd implements PublicEnd {
     return { accepted, refused, closed }
   }
 
-  async close(): Promise<void> {
-    await this.#listener.close({ drainMs: DRAIN_MS })
+  async close(options: { drainMs: number }): Promise<void> {
+    await this.#listener.close(options)
     await this.#endpoint.close({ drainMs: DRAIN_MS })
   }
 }

@@ -1,4 +1,5 @@
 /** TCP ports of a public end (`listen --tcp`): who comes is joined to a request of the port's service. */
+import type { Socket } from 'node:net'
 import { NODE_TCP, cutSocket } from '../../tunnel/inner.ts'
 import type { TcpListener, TcpSocket } from '../../tunnel/inner.ts'
 import { bound } from '../exit.ts'
@@ -11,8 +12,8 @@ import type { PortMapping } from './parse.ts'
 export const MAX_VISITORS = 1024
 
 export interface VisitorOptions {
-  /** A request stream of that service. `remote`: the visitor. */
-  open(service: string, remote: string, signal: AbortSignal): ReturnType<VisitorParts['open']>
+  /** A request stream of that service. `local`: where the visitor has come to. */
+  open(service: string, visitor: { remote: string; local: string; signal: AbortSignal }): ReturnType<VisitorParts['open']>
   /** A visitor has gone. */
   onRequest(service: string, remote: string, report: RequestReport): void
 }
@@ -50,10 +51,11 @@ export class Visitors {
 
   async #visit(socket: TcpSocket, service: string): Promise<void> {
     if (this.#sockets.size >= MAX_VISITORS) return cutSocket(socket)
-    const { remoteAddress = '?', remotePort = 0 } = socket as { remoteAddress?: string; remotePort?: number }
+    const { remoteAddress = '?', remotePort = 0, localAddress = '?', localPort = 0 } = socket as Partial<Socket>
     const remote = addressText({ host: remoteAddress, port: remotePort })
+    const local = addressText({ host: localAddress, port: localPort })
     this.#sockets.add(socket)
-    const report = await joinVisitor({ socket, open: (signal) => this.#options.open(service, remote, signal) })
+    const report = await joinVisitor({ socket, open: (signal) => this.#options.open(service, { remote, local, signal }) })
     this.#sockets.delete(socket)
     this.#options.onRequest(service, remote, report)
     if (this.#sockets.size === 0) this.#onQuiet()
