@@ -15,7 +15,7 @@ export const SERVER_LOCAL = '[fd71:6270::1]:1'
 const CLIENT_HOST = 'fd71:6270::2'
 /** The port of a server, seen from a client. */
 const SERVER_PORT = 1
-/** IPv6 hosts of carriers that have a number; the one not heard of for longest goes. */
+/** IPv6 hosts of carriers that have a number; the one that was neither heard nor spoken to for longest goes. */
 const MAX_HOSTS = 4096
 /** Names that were worked out, of either kind. */
 const MAX_KNOWN = 4096
@@ -26,12 +26,20 @@ export interface Peer {
   port: number
 }
 
+/** What was worked out, and the IPv6 host it is about. */
+interface Known<T> {
+  value: T
+  host: string | null
+}
+
 export class CarrierNames {
   readonly #hosts = new Map<string, number>()
   readonly #byNumber = new Map<number, string>()
   #count = 0
-  readonly #peers = new Map<string, Peer | null>()
-  readonly #names = new Map<string, string>()
+  /** Of the hosts the last. */
+  #newest: string | null = null
+  readonly #peers = new Map<string, Known<Peer | null>>()
+  readonly #names = new Map<string, Known<string>>()
 
   /** A client tunnel's own address. */
   client(port: number): string {
@@ -51,35 +59,42 @@ export class CarrierNames {
   name(address: string, port: number): string | null {
     const key = `${address} ${port}`
     const known = this.#names.get(key)
-    if (known !== undefined) return known
+    if (known !== undefined) return this.#use(known)
     const parsed = parseAddress(address)
     if (parsed === null || parsed.port === 0) return null
     const [kind, number] = parsed.family === 4 ? ['fd71:6271', number4(parsed.host)] : ['fd71:6272', this.#number6(parsed.host)]
     const name = `[${kind}:${hex(number >>> 16)}:${hex(number & 0xffff)}::${hex(parsed.port)}]:${port}`
-    remember(this.#names, key, name)
+    remember(this.#names, key, { value: name, host: parsed.family === 6 ? parsed.host : null })
     return name
   }
 
   /** Whom the core means; null: nobody that this carrier reaches. */
   peer(remote: string): Peer | null {
     const known = this.#peers.get(remote)
-    if (known !== undefined) return known
+    if (known !== undefined) return this.#use(known)
     const peer = this.#read(remote)
     remember(this.#peers, remote, peer)
-    return peer
+    return this.#use(peer)
   }
 
-  #read(remote: string): Peer | null {
+  /** It was heard, or spoken to. */
+  #use<T>({ value, host }: Known<T>): T {
+    if (host !== null && host !== this.#newest) this.#number6(host)
+    return value
+  }
+
+  #read(remote: string): Known<Peer | null> {
     const parsed = parseAddress(remote)
     const groups = parsed === null ? null : expand(parsed.host)
-    if (parsed === null || groups === null || groups[0] !== 0xfd71) return null
+    if (parsed === null || groups === null || groups[0] !== 0xfd71) return { value: null, host: null }
     const [, kind = 0, high = 0, low = 0, , , , port = 0] = groups
-    if (kind === 0x6271) return { address: formatAddress({ host: `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`, port, family: 4 }), port: parsed.port }
+    if (kind === 0x6271) return { value: { address: formatAddress({ host: `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`, port, family: 4 }), port: parsed.port }, host: null }
     const host = kind === 0x6272 ? this.#byNumber.get(high * 65_536 + low) : undefined
-    return host === undefined ? null : { address: formatAddress({ host, port, family: 6 }), port: parsed.port }
+    return host === undefined ? { value: null, host: null } : { value: { address: formatAddress({ host, port, family: 6 }), port: parsed.port }, host }
   }
 
   #number6(host: string): number {
+    this.#newest = host
     const known = this.#hosts.get(host)
     if (known !== undefined) {
       this.#hosts.delete(host)

@@ -130,14 +130,25 @@ describe('names of peers', () => {
     }))
   })
 
-  it('of IPv6 carriers come back while they are known; only the oldest is forgotten', () => {
+  it('of IPv6 carriers come back while they are known; only the one of the longest silence is forgotten', () => {
     const names = new CarrierNames()
     const first = names.name('[2001:db8::1]:7', 3) ?? ''
+    const second = names.name('[2001:db8::2]:7', 3) ?? ''
     expect(names.peer(first)).toEqual({ address: '[2001:db8::1]:7', port: 3 })
-    for (let index = 0; index < 4095; index++) names.name(`[2001:db8:1::${index.toString(16)}]:7`, 1)
+    for (let index = 0; index < 4094; index++) names.name(`[2001:db8:1::${index.toString(16)}]:7`, 1)
     expect(names.peer(first)?.address).toBe('[2001:db8::1]:7')
     names.name('[2001:db8:2::1]:7', 1)
-    expect(names.peer(first)).toBeNull()
+    expect([names.peer(second), names.peer(first)?.address]).toEqual([null, '[2001:db8::1]:7'])
+  })
+
+  it('of IPv6 carriers stay as they are while they are heard or spoken to, whoever else sends from wherever', () => {
+    const names = new CarrierNames()
+    const [heard, spokenTo] = ['[2001:db8::1]:7', '[2001:db8::2]:7'].map((address) => names.name(address, 3) ?? '')
+    for (let index = 0; index < 10_000; index++) {
+      names.name(`[2001:db8:1::${index.toString(16)}]:7`, 1)
+      expect(names.name('[2001:db8::1]:7', 3)).toBe(heard)
+      expect(names.peer(spokenTo ?? '')?.address).toBe('[2001:db8::2]:7')
+    }
   })
 })
 
