@@ -26,7 +26,7 @@ const REASONS: ReadonlyMap<bigint, BridgeReason> = new Map<bigint, BridgeReason>
 /** What an error of a stream says of its bridge. */
 export function reasonOf(error: unknown): BridgeReason {
   const { code, errorCode } = (error ?? {}) as { code?: unknown; errorCode?: unknown }
-  if (typeof code === 'string' && !code.startsWith('QB_STREAM_')) return 'connection'
+  if (typeof code === 'string' && code.startsWith('QB_') && !code.startsWith('QB_STREAM_')) return 'connection'
   return REASONS.get(typeof errorCode === 'bigint' ? errorCode : -1n) ?? 'tcp'
 }
 

@@ -89,7 +89,7 @@ export interface JoinTarget {
   port: number
   /** As `OpenTunnel.host`. */
   host?: string
-  /** Words for the socket's peer: once it is joined (null), or why it is not; null is no word, and then a reset. @default none */
+  /** Words for the socket's peer: once it is joined (null), or why it is not; null is no word, and then a reset; so it is when this throws. @default none */
   answer?: (reason: BridgeReason | null) => Uint8Array | null
 }
 

@@ -107,11 +107,15 @@ export class Pending {
   }
 }
 
-/** An end before the beginning: in words, for those who speak to us, else RST. */
+/** An end before the beginning: in words, for those who speak to us, else RST. Words that cannot be had or said are none. */
 export function dismiss({ socket, answer }: Errand, reason: BridgeReason): void {
-  const words = socket.destroyed ? null : (answer?.(reason) ?? null)
-  if (words === null) return cutSocket(socket)
-  socket.on('error', () => {})
-  socket.end(words, () => socket.destroy())
+  try {
+    const words = socket.destroyed ? null : (answer?.(reason) ?? null)
+    if (words === null) return cutSocket(socket)
+    socket.on('error', () => {})
+    socket.end(words, () => socket.destroy())
+  } catch {
+    cutSocket(socket)
+  }
   return undefined
 }

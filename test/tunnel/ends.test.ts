@@ -143,6 +143,9 @@ describe.skipIf(!MODULE_BUILT)('a tunnel', { timeout: 60_000 }, () => {
 describe.skipIf(!MODULE_BUILT)('a socket of the user\'s', { timeout: 60_000 }, () => {
   const connecting = ({ remote, tls, paths }: TunnelWorld): Parameters<TunnelWorld['near']['connect']>[0] =>
     ({ remote, connection: { ca: tls.ca, cert: tls.cert, key: tls.key, serverName: 'server', paths: paths.slice(0, 1) } })
+  const fails = (): never => {
+    throw new Error('no words')
+  }
   const toTarget = ({ far }: TunnelWorld): number => far.listen(({ port }) => (port === 0 || port === 7 ? TARGET : undefined))
 
   /** tunnel T14 */
@@ -165,6 +168,20 @@ describe.skipIf(!MODULE_BUILT)('a socket of the user\'s', { timeout: 60_000 }, (
       expect([tcp.dialled, near.statistics().bridgesOpen, near.statistics().failed]).toEqual([[], 0, { tcp: 2 }])
       await world.sleep(100)
       expect(far.statistics().bridgesOpen).toBe(0)
+    }, { closed: true })
+  })
+
+  it('whose words cannot be had is reset, whether it was to be joined or refused', async () => {
+    await inWorld(async (all) => {
+      const { near, tcp } = all
+      toTarget(all)
+      await tcp.serve(TARGET, (socket) => void socket.end('here'))
+      const session = await near.connect(connecting(all))
+      const tries = [{ port: 7, answer: fails }, { port: 9, answer: fails }, { port: 7, answer: () => 1 as never }]
+      await tcp.serve('127.0.0.1:1080', (socket) => session.join(socket, tries.shift() ?? { port: 7 }))
+      for (let count = 0; count < 3; count++) expect(await drained(tcp.client('127.0.0.1:1080'))).toMatchObject({ end: 'rst' })
+      expect([session.bridges, near.statistics().failed]).toEqual([0, { tcp: 2, refused: 1 }])
+      await near.close(session.id)
     }, { closed: true })
   })
 
