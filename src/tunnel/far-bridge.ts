@@ -105,11 +105,14 @@ export class FarBridge {
     }
   }
 
-  /** The client sends before it may, or ends what has not begun. The end of a first request is its end. */
+  /** The client sends before it may, or ends what has not begun. The end of a first request is its end, and a flow may end at any time. */
   readonly #onEarly = ({ value }: LoanResult): void => {
     if (this.#over || this.#bridge !== null || (this.#entry === null && value === undefined)) return
     value?.release()
-    this.abort(TunnelCode.BAD_INIT, 'bad-init')
+    if (value !== undefined || this.#entry?.protocol !== 'udp') return this.abort(TunnelCode.BAD_INIT, 'bad-init')
+    this.#parts.stream.end()
+    this.#parts.ledger.ended(this.#entry, 'end')
+    return this.#end()
   }
 
   readonly #onFailed = (error: unknown): void => {

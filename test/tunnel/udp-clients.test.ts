@@ -38,6 +38,22 @@ describe.skipIf(!MODULE_BUILT)('a client that speaks for itself', { timeout: 60_
     })
   })
 
+  /** tunnel T76 */
+  it('may end its flow before it is allowed: that is no mistake', async () => {
+    await inWorld(async (world) => {
+      world.far.listen(() => world.world.sleep(300).then(() => TARGET), { protocol: 'udp' })
+      const connection = await asking(world)
+      const flow = await connection.openBidirectional()
+      flow.write(encodeRequest({ kind: RequestKind.UDP, port: 7, host: null }))
+      flow.end()
+      expect([...await flow.bytes()]).toEqual([])
+      await world.world.sleep(1000)
+      expect(world.far.statistics()).toMatchObject({ flowsOpen: 0, flowsTotal: 1, failed: {} })
+      expect(world.udp.open).toBe(0)
+      await connection.close()
+    }, { closed: true })
+  })
+
   /** tunnel T72, T73, T30 */
   it('ends its flow by bytes on the stream, by a request for port 0, and by a message that is none', async () => {
     await inWorld(async (world) => {
