@@ -27,6 +27,8 @@ export interface KeptOptions {
   connectionSendBufferBytes: number
   streamCodes: StreamCodes
   verify: Verify | null
+  /** Whoever shows a certificate is looked at (`verify` is not 'none'). */
+  verifies: boolean
   verifyTimeoutMs: number
   /** Paths that `paths.ready()` waits for. */
   wantedPaths: number
@@ -90,6 +92,7 @@ export function keptOptions(options: ConnectionOptions | ServerOptions): KeptOpt
     connectionSendBufferBytes: options.limits?.connectionSendBufferBytes ?? CONNECTION_SEND_BUFFER_BYTES,
     streamCodes: options.streamCodes ?? {},
     verify: typeof options.verify === 'function' ? options.verify : null,
+    verifies: options.verify !== 'none',
     verifyTimeoutMs: options.verifyTimeoutMs ?? VERIFY_TIMEOUT_MS,
     wantedPaths: 'paths' in options ? (options.paths?.length ?? 1) : 1,
     maxPaths: options.maxPaths ?? MAX_PATHS,

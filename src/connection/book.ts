@@ -1,8 +1,10 @@
-/** What services of this package see of a connection's streams beside the public API: how many there are, and how many more there may be. */
+/** What services of this package see of a connection beside the public API: how many streams there are and may be, and whether `peer` was looked at. */
 import type { BidirectionalStream } from '../stream/index.ts'
 import type { Connection } from './connection.ts'
 
 export interface StreamBook {
+  /** If the peer showed a certificate, that was verified. */
+  readonly verifies: boolean
   /** Streams of both ends that are not over. */
   readonly open: number
   /** Bidirectional streams that this end has opened since the start. */

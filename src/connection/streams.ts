@@ -38,6 +38,7 @@ export class StreamTable implements StreamHost, StreamBook {
   readonly features: ReadonlySet<string>
   readonly sendBufferBytes: number
   readonly watchesHandles: boolean
+  readonly verifies: boolean
   readonly incomingBidirectional: Supply<BidirectionalStream> = new Supply()
   readonly incomingUnidirectional: Supply<ReceiveStream> = new Supply()
   onChange: (() => void) | null = null
@@ -67,6 +68,7 @@ export class StreamTable implements StreamHost, StreamBook {
     this.features = features
     this.sendBufferBytes = kept.sendBufferBytes
     this.watchesHandles = connection.endpoint.driver !== 'sim'
+    this.verifies = kept.verifies
     this.#connectionBytes = kept.connectionSendBufferBytes
     this.#role = role
     this.#events = events

@@ -94,7 +94,7 @@ export class Endpoint implements AsyncDisposable {
     this.#feeds = new EndpointFeeds(this, sampling, () => this.statistics(), (wanted) => this.#vigil.onRaw(wanted, !this.#shut && features.has('raw')))
     const surroundings = { clock: habitat.clock, interfaces: new InterfaceWatch(habitat.interfaces, habitat.clock) }
     const shared = { endpoint: this, engine: this.#engine, features, sampling, logger: prepared.logger }
-    offerService(this, { habitat, sampling, logger: prepared.logger, newcomers: this.#incoming, polarise: polariser(this.#engine, features, () => this.#shut), checkOpen: () => this.#checkOpen(), verifies: () => this.#listening?.options.verify !== 'none' })
+    offerService(this, { habitat, sampling, logger: prepared.logger, newcomers: this.#incoming, polarise: polariser(this.#engine, features, () => this.#shut), checkOpen: () => this.#checkOpen() })
     this.#owner = {
       ...shared, surroundings, agent: new NatAgent({ ...shared, ...surroundings, habitat, work: () => this.#vigil.work() }),
       onOpened: (connection) => this.#onOpened(connection),

@@ -1,6 +1,6 @@
 /**
  * Where accepted connections go: to the service that claims their protocol (a tunnel's manager), else to `incoming()`, as far as its backlog
- * goes. Also what a service of this package takes of an endpoint beside the public API: its time, randomness, logger, and whether clients' names are proved.
+ * goes. Also what a service of this package takes of an endpoint beside the public API: its time, randomness, logger.
  */
 import type { Engine } from '../binding/index.ts'
 import { Supply, unavailableOption } from '../config/index.ts'
@@ -40,8 +40,6 @@ export interface EndpointService {
   readonly sampling: Sampling
   readonly logger: Logger
   readonly newcomers: Newcomers
-  /** Clients that show a certificate were verified. */
-  verifies(): boolean
   /** @throws QB_ENDPOINT_CLOSED */
   checkOpen(): void
   /** Connections that begin from now on with this protocol have parts to play (mux R50): the client asks until `Connection.reverse`, and a client's gate is shut until `Connection.openGate`. `wrongWay`: the code for streams of the wrong way. Ends when every answer for the protocol was called. @throws QB_OPTION_UNAVAILABLE */

@@ -3,6 +3,7 @@
  * user says, a place in the pools. Every step has a limit of time; however it ends, the connection is freed once.
  */
 import type { Logger, PeerIdentity, Timing } from '../config/index.ts'
+import { bookOf } from '../connection/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
 import { ReverseCode, reasonOf, reverseError } from './codes.ts'
@@ -21,8 +22,6 @@ export interface ArrivalOwner {
   readonly choice: CheckedListen
   readonly ledger: Ledger
   readonly pools: Pools
-  /** Clients that show a certificate were verified. */
-  verifies(): boolean
   /** Nobody is welcome any more. */
   isClosing(): boolean
 }
@@ -78,7 +77,7 @@ export class Arrival {
     this.#hello = hello
     if (hello.version !== PROTOCOL_VERSION) throw new Refusal(ReverseCode.PROTOCOL, `version ${PROTOCOL_VERSION} is spoken here`)
     const { peer } = this.connection
-    if (peer === null || !this.#owner.verifies()) throw new Refusal(ReverseCode.AUTH, 'a certificate is required')
+    if (peer === null || bookOf(this.connection)?.verifies !== true) throw new Refusal(ReverseCode.AUTH, 'a certificate is required')
     const key = await within(Promise.race([this.#judge(peer, hello), this.#over()]), acceptTimeoutMs, timing, () => new Refusal(ReverseCode.TIMEOUT, 'no decision in time'))
     if (this.#owner.isClosing()) throw new Refusal(ReverseCode.SHUTDOWN, '')
     // The user may have ended it in this turn.

@@ -77,7 +77,7 @@ class Listener implements ReverseListener {
     const { limits, keyFromSni } = choice
     this.#pools = new Pools({ timing, logger, limits, keyFromSni, now: () => endpoint.now() }, () => this.#ledger)
     this.#ledger = new Ledger(() => endpoint.now(), sampling, () => ({ ...this.#pools.standing(), pending: this.#gate.pending }))
-    this.#arrivals = { timing, logger, choice, ledger: this.#ledger, pools: this.#pools, verifies: () => service.verifies(), isClosing: () => this.#closing !== null }
+    this.#arrivals = { timing, logger, choice, ledger: this.#ledger, pools: this.#pools, isClosing: () => this.#closing !== null }
     const unclaim = newcomers.claim(REVERSE_ALPN, (connection) => this.#onConnection(connection))
     if (unclaim === null) throw invalidOption('endpoint', endpoint, 'an endpoint without another reverseListen')
     const unpolarise = polarise(service)

@@ -5,6 +5,7 @@
 import { X509Certificate } from 'node:crypto'
 import { dateUnixMs, deferHandled } from '../config/index.ts'
 import type { Deferred, PeerIdentity, Timing } from '../config/index.ts'
+import { bookOf } from '../connection/index.ts'
 import type { Connection } from '../connection/index.ts'
 import type { BidirectionalStream } from '../stream/index.ts'
 import { writeAll } from './bridge.ts'
@@ -35,8 +36,6 @@ export interface FarOwner {
   readonly udpIdleMs: number
   readonly streams: number
   readonly dialTimeoutMs: number
-  /** Clients that show a certificate were verified. */
-  verifies(): boolean
   /** The client's address as people know it. */
   remoteOf(connection: Connection): string
   /** A bridge has ended. */
@@ -119,7 +118,7 @@ export class FarConnection {
 
   #identify(): void {
     const { peer } = this.connection
-    if (peer === null || !this.#owner.verifies()) return
+    if (peer === null || bookOf(this.connection)?.verifies !== true) return
     this.#peer = peer
     try {
       const leaf = peer.chain[0]

@@ -311,10 +311,10 @@ export class TunnelManager implements AsyncDisposable {
   }
 
   #farOwner(): FarOwner {
-    const { habitat: { timing }, verifies } = this.#service
+    const { habitat: { timing } } = this.#service
     const { streams, limits: { dialTimeoutMs, udpIdleMs } } = this.#choice
     return {
-      ledger: this.#ledger, timing, policy: this.#policy, quota: this.#quota, flowQuota: this.#flowQuota, streams, dialTimeoutMs, udpIdleMs, verifies,
+      ledger: this.#ledger, timing, policy: this.#policy, quota: this.#quota, flowQuota: this.#flowQuota, streams, dialTimeoutMs, udpIdleMs,
       tcp: { listen: (...all) => this.#tcp.listen(...all), dial: (...all) => this.#tcp.dial(...all) },
       udp: { bind: (...all) => this.#udp.bind(...all), dial: (...all) => this.#udp.dial(...all) },
       remoteOf: ({ remote }) => this.#demux?.names.peer(remote)?.address ?? remote,

@@ -1,5 +1,6 @@
 /** Private ends, and users, that do to a public end what nobody should (docs/spec/reverse.md V4, V26, V40, V41, attacks H6), in virtual time. */
 import { describe, expect, it } from 'vitest'
+import { createDevCertificate } from '../../src/index.ts'
 import { ReverseCode } from '../../src/reverse/codes.ts'
 import { Gate } from '../../src/reverse/gate.ts'
 import { REVERSE_ALPN, reverseListen } from '../../src/reverse/index.ts'
@@ -128,6 +129,25 @@ describe.skipIf(!MODULE_BUILT)('a public end', { timeout: 60_000 }, () => {
       await world.world.sleep(3000)
       expect([dialler.state, reasons, listener.statistics().refused]).toEqual(['FULL', [['refused', 'busy'], ['accepted', null]], { busy: 1 }])
       await dialler.stop()
+      await endpoint.close()
+    })
+  })
+
+  /** reverse V5: not what the endpoint would ask of others counts, but what this one was asked */
+  it('attack H6: refuses a certificate that nobody looked at, though that of others is', async () => {
+    await inReverseWorld(async ({ listener: own, server, tls, identity, to, call }) => {
+      await own.close()
+      const endpoint = await server.bind({ local: [to], server: { cert: tls.cert, key: tls.key, ca: identity('web').cert, clientAuth: 'require', alpn: REVERSE_ALPN } })
+      const listener = await reverseListen({ endpoint })
+      const admitted = (async () => {
+        for await (const attempt of endpoint.attempts()) return void (await attempt.accept({ verify: 'none' }))
+      })()
+      const forged = createDevCertificate({ names: ['web'] })
+      const caller = await call({ names: null, connection: { cert: forged.cert, key: forged.key } })
+      await admitted
+      await caller.say(hello())
+      expect(await caller.hear()).toMatchObject({ type: 'refuse', code: ReverseCode.AUTH })
+      await listener.close()
       await endpoint.close()
     })
   })
