@@ -59,7 +59,7 @@ export function addTransport(command: Command, limits: { connect: string; idle: 
   return command
     .option('--path <path>', 'LOCAL[=REMOTE][,backup]: one more path, e.g. 192.0.2.7; repeatable', collectParsed(parsePath))
     .option(SCHEDULER_OPTION, SCHEDULER_HELP)
-    .option('--congestion <name>', 'cubic, newreno, bbr3')
+    .option('--congestion <name>', 'cubic, newreno, bbr3; coupled over the paths: lia, olia, balia')
     .option('--handshake <mode>', 'single, stagger, race, shared, independent')
     .option('--multipath <mode>', 'auto, off, require, shared-space')
     .option('--connect-timeout <time>', `limit of the handshake (${limits.connect})`, parsed(parseTime))

@@ -47,6 +47,7 @@ describe('a failure of a tunnel', () => {
     expect(about('QB_CONNECT_REFUSED')).toMatchObject({ exit: 4, message: '-L 8080:db:80: words of the library' })
     const alert = new ConnectionError('QB_TLS_ALERT', 'TLS alert certificate_unknown was received', { errorCode: 0x12en, by: 'peer' })
     expect(tunnelFailure(alert, wanted)).toMatchObject({ exit: 3, message: '-L 8080:db:80: example.net:4433 does not know our certificate (--cert, --key): its --client-pin or --client-ca has to fit it' })
+    expect(tunnelFailure(new OptionError('QB_OPTION_INVALID', "option scheduler is 'x'; allowed: 'min-rtt'"), wanted)).toMatchObject({ exit: 1, message: "--scheduler is 'x'; allowed: 'min-rtt'" })
     expect(tunnelFailure(new EndpointError('QB_BIND_FAILED', 'cannot bind 203.0.113.7:0: no'), wanted)).toMatchObject({ exit: 2, message: '--path: cannot bind 203.0.113.7:0: no' })
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseCount, parsePath, parseRate, parseShare, parseSize, parseTime, parseUrl } from '../../src/cli/parse.ts'
+import { parseCount, parseLocal, parsePath, parseRate, parseShare, parseSize, parseTime, parseUrl } from '../../src/cli/parse.ts'
 
 const usage = expect.objectContaining({ code: 'QB_OPTION_INVALID', exit: 1 })
 
@@ -38,6 +38,13 @@ describe('--path', () => {
 
   it('refuses other words and empty parts', () => {
     for (const text of ['', '=1.2.3.4:5', '1.2.3.4=', '1.2.3.4,standby', '1.2.3.4,backup,backup', 'a=b=c']) expect(() => parsePath(text), text).toThrow(usage)
+  })
+})
+
+describe('addresses to listen on', () => {
+  it('are IPs of this machine, with a port in any case', () => {
+    for (const [text, whole] of [['127.0.0.1', '127.0.0.1:4433'], ['127.0.0.1:0', '127.0.0.1:0'], ['0.0.0.0:5000', '0.0.0.0:5000'], ['::1', '[::1]:4433'], ['[::]', '[::]:4433'], ['[::1]:7', '[::1]:7']] as const) expect(parseLocal(text, 4433), text).toBe(whole)
+    for (const text of ['', '5000', ':5000', 'localhost:5000', 'host', '1.2.3.4:99999', '[::1', '::1]:5']) expect(() => parseLocal(text, 4433), text).toThrow(usage)
   })
 })
 

@@ -110,6 +110,7 @@ function check(values: DialValues, { cert }: ConnectionOptions): void {
   if (proto === 'quic') {
     const [ofRelay] = Object.entries({ '--token': token, '--relay-pin': relayPin, '--relay-ca': relayCa }).find(([, value]) => value !== undefined) ?? []
     if (ofRelay !== undefined && relayOf(to) === null) throw usageError(`${ofRelay} is about a relay, and --to ${to} is no address at one (RELAY-OUTER, as \`reverse listen --relay\` prints it)`)
+    if (values.earlyData === true) throw usageError('--early-data: a reverse connection takes no requests before its handshake is complete; leave it out')
     if (plain === true) throw usageError('--plain is about --proto h2-haproxy; QUIC has no connections without TLS')
     if (cert === undefined) throw usageError("show who you are with --cert and --key; `quicbraid cert NAME` makes both, NAME being the service's, and prints the pin that the public end wants")
     return

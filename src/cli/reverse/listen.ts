@@ -76,7 +76,7 @@ export function addListen(reverse: Command, { terminal, end }: Context): void {
     .addOption(new Option('--proto <name>', PROTO_HELP).choices(PROTOS).default('quic'))
     .option('--plain', `${PLAIN_HELP}; whoever comes is the one service of --allow-service`)
     .option(SCHEDULER_OPTION, SCHEDULER_HELP)
-    .option('--congestion <name>', 'cubic, newreno, bbr3')
+    .option('--congestion <name>', 'cubic, newreno, bbr3; coupled over the paths: lia, olia, balia')
     .option('--multipath <mode>', 'auto, off, require, shared-space')
   addRelayTrust(command, 'there is no other trust here')
   addObserve(command)
@@ -107,7 +107,7 @@ async function listen(values: ListenValues, terminal: Terminal): Promise<ExitCod
     const where = { local: end.local, relay: await end.register(interrupted.signal), pin: own.pin, http: front?.http ?? [], https: front?.https ?? [], tcp: visitors.ports, metrics: metrics?.url ?? null }
     const relay = values.relay === undefined ? null : { pin: values.relayPin ?? null, token: values.token !== undefined }
     log.listening(where, { service: values.allowService?.[0] ?? null, trust: values.plain === true ? 'plain' : values.proto, relay })
-    if (own.made && values.quiet !== true && values.json !== true) terminal.note('note: the pin is of a certificate for this run; keep one with `quicbraid cert` and give it as --cert and --key')
+    if (own.made && values.quiet !== true && values.json !== true && values.log !== 'json') terminal.note('note: the pin is of a certificate for this run; keep one with `quicbraid cert` and give it as --cert and --key')
     await untilAborted(interrupted.signal)
   } finally {
     await close(end, visitors, front)

@@ -102,7 +102,7 @@ function announce(endpoint: Endpoint, { pin, made }: Identity, allow: AllowList,
   if (values.json === true) return log.event('listening', { local, pin, allow: allow.specs, allowListen: listen, ...(metrics === undefined ? {} : { metrics }) })
   const clients = values.insecureAnyone === true ? 'anybody' : values.clientCa === undefined ? 'clients whose keys are pinned' : `clients with certificates of ${values.clientCa}`
   for (const line of introduction({ local, pin, allow: allow.specs, listen, clients, certificate: values.insecureAnyone !== true })) log.terminal.result(line)
-  if (made && values.quiet !== true) log.terminal.note('note: the pin is of a certificate for this run, so no client comes back to another one; keep one with `quicbraid cert` and give it as --cert and --key')
+  if (made && values.quiet !== true && values.log !== 'json') log.terminal.note('note: the pin is of a certificate for this run, so no client comes back to another one; keep one with `quicbraid cert` and give it as --cert and --key')
   return undefined
 }
 

@@ -24,7 +24,7 @@ export function tunnelFailure(error: unknown, { spec, remote, target }: Wanted):
     case 'QB_TLS_ALERT':
       if (isAboutCertificate(error)) return named(error, unknownCertificate(spec, remote))
       return named(error, `${spec}: ${messageOf(error)}`)
-    default: return named(error, `${nameOf(spec, error)}: ${messageOf(error)}`)
+    default: return named(error, `${nameOf(spec, error)}${messageOf(error)}`)
   }
 }
 
@@ -34,7 +34,7 @@ export function remoteFailure(error: unknown, { spec, remote }: Wanted): Command
     case 'QB_REVERSE_NAME': return named(error, `${spec}: ${remote} does not open this port for us: it is not in its --allow-listen, or in use there; its log says which`)
     case 'QB_REVERSE_NOT_SUPPORTED': return named(error, `${spec}: ${remote} opens no ports: it has no --allow-listen, or is no \`quicbraid tunnel --server\``)
     case 'QB_REVERSE_AUTH': return named(error, unknownCertificate(spec, remote))
-    default: return named(error, `${nameOf(spec, error)}: ${messageOf(error).replace(/^service \S+: /, '').replaceAll('the public end at ', '').replaceAll('the public end', remote)}`)
+    default: return named(error, `${nameOf(spec, error)}${messageOf(error).replace(/^service \S+: /, '').replaceAll('the public end at ', '').replaceAll('the public end', remote)}`)
   }
 }
 
@@ -48,9 +48,11 @@ function isAboutCertificate(error: unknown): boolean {
   return by === 'peer' && typeof errorCode === 'bigint' && ((errorCode >= 0x12an && errorCode <= 0x130n) || errorCode === 0x131n)
 }
 
-/** A network path that cannot be bound is nothing of the spec's. */
+/** In front of what went wrong: a network path that cannot be bound, and options, are nothing of the spec's. */
 function nameOf(spec: string, error: unknown): string {
-  return codeOf(error) === 'QB_BIND_FAILED' && messageOf(error).startsWith('cannot bind') ? '--path' : spec
+  const code = String(codeOf(error))
+  if (code.startsWith('QB_OPTION_')) return ''
+  return code === 'QB_BIND_FAILED' && messageOf(error).startsWith('cannot bind') ? '--path: ' : `${spec}: `
 }
 
 function named(error: unknown, message: string): CommandError {
