@@ -43,7 +43,7 @@ export interface LinkWork {
   stop(reason: BridgeReason): void
   /** Ends what is joined, at once. */
   cut(code: bigint, reason: BridgeReason): void
-  /** The connection is gone. */
+  /** The connection is gone. What is joined hears of it by its stream, and goes on if that is complete. */
   lost(): void
   /** A stream for the goodbye; null: none is needed, since nothing can be lost by an end. */
   parting(connection: Connection, signal: AbortSignal): Promise<BidirectionalStream> | null
@@ -252,7 +252,6 @@ export class NearLink {
     this.#work.lost()
     // While the first answer is awaited, that wait fails by itself.
     if (this.#state !== 'open') return
-    this.#work.cut(TunnelCode.TCP, 'connection')
     this.#state = 'away'
     const error = asError(this.#why(info) ?? info.error ?? new ServiceError('QB_TUNNEL_SHUTDOWN', `the server has closed tunnel ${this.#id}`, { by: info.by }))
     this.#lostBy = null

@@ -146,6 +146,7 @@ export class NearUdp implements Tunnel, LinkWork, UdpEvents {
   }
 
   lost(): void {
+    this.cut(TunnelCode.CONNECT, 'connection')
     this.#switch = null
     this.#opening = null
     this.#stopRelief()

@@ -110,6 +110,27 @@ describe.skipIf(!MODULE_BUILT)('a tunnel', { timeout: 60_000 }, () => {
     }, { closed: true })
   })
 
+  /** tunnel T45, T63 */
+  it('whose server ends it in order hands a slow client all that had come', async () => {
+    await inWorld(async ({ world, near, far, tcp, open, events }) => {
+      await tcp.serve(TARGET, (socket) => {
+        socket.resume()
+        socket.end(pattern(100_000))
+      })
+      const tunnel = await open()
+      const client = tcp.client(tunnel.local)
+      client.pause()
+      client.end('please')
+      await world.sleep(1000)
+      expect([near.statistics().bridgesOpen, far.statistics().bridgesOpen]).toEqual([1, 0])
+      await far.shutdown({ graceMs: 5000 })
+      await world.sleep(1000)
+      expect(await drained(client)).toEqual({ bytes: pattern(100_000), end: 'fin' })
+      await tunnel.closed
+      expect([reasons(events.near), near.statistics().bridgesOpen, near.statistics().tunnels]).toEqual([['end'], 0, 0])
+    })
+  })
+
   /** tunnel T15 */
   it('says that the time was up where the server gives it no stream', async () => {
     await inWorld(async ({ begin }) => {
