@@ -19,6 +19,7 @@ const PHRASES: readonly (readonly [said: RegExp, shown: string])[] = [
   // What has a keep-alive here has it always.
   [/limits\.keepAliveMs keeps a quiet connection, /, ''],
   [/; see the option versions$/, ''],
+  [/^(cert|key) \d+: (.*); give a PEM or DER certificate chain and the key that belongs to it$/, '--$1: $2'],
   [/multipath: '(\w+)'/, '--multipath $1'],
 ]
 

@@ -16,6 +16,7 @@ describe('a message of the library', () => {
       ["the peer's certificate was refused here: unknown issuer (x); pass `ca` or `pins` that fit it", "the peer's certificate was refused here: unknown issuer (x); pass --ca or --pin that fit it"],
       ["the peer's certificate was refused here: name (it is for x); pass `ca` or `pins` that fit it", "the peer's certificate was refused here: name (it is for x); --servername says which name it has to have, --pin trusts its key whatever the name"],
       ["the peer's certificate was refused here: pin (invalid peer certificate: Other(OtherError(PinMismatch))); pass `ca` or `pins` that fit it", "the peer's certificate was refused here: pin (its key has another pin); pass --ca or --pin that fit it"],
+      ['cert 0: bad DER: UnsupportedCertVersion; give a PEM or DER certificate chain and the key that belongs to it', '--cert: bad DER: UnsupportedCertVersion'],
       ['the server demands a certificate; pass `cert` and `key`', 'the server demands a certificate; pass --cert and --key'],
       ['no common application protocol (x); `alpn` of both sides must share a name', 'no common application protocol (x); is it a server for this, and is this its port?'],
       ['nothing came from x for the idle timeout; limits.keepAliveMs keeps a quiet connection, limits.idleTimeoutMs waits longer', 'nothing came from x for the idle timeout; --idle-timeout waits longer'],
@@ -53,7 +54,7 @@ describe('a failure of a tunnel', () => {
 
   it('says of -R that it is about a port, not about services and public ends', () => {
     const about = (code: `QB_${string}`, text = ''): ReturnType<typeof remoteFailure> => remoteFailure(new ServiceError(code, text, { errorCode: 3n, by: 'peer' }), { ...wanted, spec: '-R 80:x:80' })
-    expect(about('QB_REVERSE_NAME')).toMatchObject({ exit: 3, message: '-R 80:x:80: example.net:4433 does not open this port for us: it is not in its --allow-listen, or in use there; its log says which' })
+    expect(about('QB_REVERSE_NAME')).toMatchObject({ exit: 3, message: '-R 80:x:80: example.net:4433 does not open this port for us: it is not in its --allow-listen, or in use there, or our certificate (--cert) has ended; its log says which' })
     expect(about('QB_REVERSE_NOT_SUPPORTED').message).toContain('no --allow-listen')
     expect(about('QB_REVERSE_AUTH').message).toContain('--client-pin or --client-ca')
     expect(about('QB_REVERSE_FULL', 'service tcp/127.0.0.1:80: the public end at example.net:4433 has as many connections as it may')).toMatchObject({ message: '-R 80:x:80: example.net:4433 has as many connections as it may' })

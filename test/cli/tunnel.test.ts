@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createDevCertificate } from '../../src/index.ts'
+import { ENDED } from './ended.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CLI = join(ROOT, 'dist/cli.mjs')
@@ -235,6 +236,20 @@ describe.skipIf(!BUILT)('quicbraid tunnel', () => {
       expect(client.events.at(-1)).toMatchObject({ event: 'end', ok: false, error: { code: 'QB_REVERSE_NAME', message: expect.stringContaining(`-R ${port}:localhost:80: ${server.address} does not open this port`) as never } })
       expect(await server.event((event) => event.event === 'refused' && event['target'] === `tcp/127.0.0.1:${port}`)).toMatchObject({ remote: expect.stringMatching(/^127\.0\.0\.1:\d+$/) as never, reason: expect.stringMatching(why) as never })
     }
+  })
+
+  /** attacks H2 */
+  it('lets nobody in whose certificate has ended, by -L and by -R, though its key is pinned; the client is warned', { timeout: LIMIT_MS }, async () => {
+    await Promise.all(Object.entries(ENDED).map(([name, text]) => writeFile(join(folder, `ended-${name}.pem`), text)))
+    const free = await freePort()
+    const server = await serve('--allow', `127.0.0.1:${echoPort()}`, '--allow-listen', `${free}`, '--client-pin', new X509Certificate(ENDED.cert).fingerprint256.replaceAll(':', '').toLowerCase())
+    for (const what of [['-L', `0:127.0.0.1:${echoPort()}`], ['-R', `${free}:localhost:80`]]) {
+      const client = tunnel(...what, ...server.client.slice(0, 3), '--cert', 'ended-cert.pem', '--key', 'ended-key.pem')
+      expect(await client.exit, what.join(' ')).toBe(3)
+      expect(client.events.at(-1), what.join(' ')).toMatchObject({ ok: false, error: { message: expect.stringContaining('our certificate (--cert) has ended') as never } })
+      expect(client.err(), what.join(' ')).toMatch(/^warning: --cert ended-cert\.pem: this certificate has ended on 2020-/)
+    }
+    expect(await server.event(({ event }) => event === 'refused')).toMatchObject({ target: `tcp/127.0.0.1:${free}`, reason: 'its certificate has ended' })
   })
 
   it('gives up after so many attempts; an orderly end of the server is none of its own', { timeout: LIMIT_MS }, async () => {

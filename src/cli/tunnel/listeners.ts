@@ -2,13 +2,14 @@
  * The server's part of `-R`: a client dials as the private end of a reverse connection whose service is `tcp/BIND:PORT`; while it is there, that port is
  * open here, and each TCP connection to it becomes a stream to the client, which dials. Only ports of --allow-listen, each for one client at a time.
  */
+import { X509Certificate } from 'node:crypto'
 import type { PeerIdentity, Endpoint } from '../../index.ts'
 import { reverseListen } from '../../reverse/index.ts'
 import type { Hello, ReverseEvent, ReverseListener } from '../../reverse/index.ts'
 import type { TunnelManager } from '../../tunnel/index.ts'
 import { backwardOf, cutSocket, NODE_TCP } from '../../tunnel/inner.ts'
 import type { TcpListener, TcpSocket } from '../../tunnel/inner.ts'
-import { after } from '../clock.ts'
+import { after, isOver } from '../clock.ts'
 import type { TunnelLog } from './log.ts'
 import { join, parseSocks } from './specs.ts'
 import type { Allowed, Bind } from './specs.ts'
@@ -87,10 +88,12 @@ export class RemotePorts implements AsyncDisposable {
   }
 
   /** The key of its connections, which is the service; undefined: refused. The port is open before the client hears yes. */
-  async #admit({ fingerprint }: PeerIdentity, { service }: Hello): Promise<string | undefined> {
+  async #admit({ fingerprint, chain }: PeerIdentity, { service }: Hello): Promise<string | undefined> {
     const bind = bindOf(service)
     const refuse = (why: string): undefined => void (this.#whys.size < MOST_WHYS && this.#whys.set(service, why))
     if (bind === null || !mayListen(this.#allowed, bind)) return refuse('not allowed')
+    // A pin fits for ever, but a certificate that has ended is good for no tunnel (tunnel.md T22, attacks H2).
+    if (hasEnded(chain[0])) return refuse('its certificate has ended')
     const known = this.#ports.get(service)
     if (known !== undefined && known.owner !== fingerprint) return refuse('another client has it')
     const port = known ?? { bind, owner: fingerprint, expected: true, listening: NODE_TCP.listen(bind, (socket) => void this.#onSocket(service, bind, socket)) }
@@ -146,5 +149,14 @@ export class RemotePorts implements AsyncDisposable {
       // Nobody is there to take it, or all is being stopped.
       cutSocket(socket)
     }
+  }
+}
+
+/** What cannot be read is good for nothing, too. */
+function hasEnded(leaf: Uint8Array | undefined): boolean {
+  try {
+    return leaf === undefined || isOver(new X509Certificate(leaf).validTo)
+  } catch {
+    return true
   }
 }

@@ -31,7 +31,7 @@ export function tunnelFailure(error: unknown, { spec, remote, target }: Wanted):
 /** A failure of -R, which is a reverse connection behind the scenes. */
 export function remoteFailure(error: unknown, { spec, remote }: Wanted): CommandError {
   switch (codeOf(error)) {
-    case 'QB_REVERSE_NAME': return named(error, `${spec}: ${remote} does not open this port for us: it is not in its --allow-listen, or in use there; its log says which`)
+    case 'QB_REVERSE_NAME': return named(error, `${spec}: ${remote} does not open this port for us: it is not in its --allow-listen, or in use there, or our certificate (--cert) has ended; its log says which`)
     case 'QB_REVERSE_NOT_SUPPORTED': return named(error, `${spec}: ${remote} opens no ports: it has no --allow-listen, or is no \`quicbraid tunnel --server\``)
     case 'QB_REVERSE_AUTH': return named(error, unknownCertificate(spec, remote))
     default: return named(error, `${nameOf(spec, error)}${messageOf(error).replace(/^service \S+: /, '').replaceAll('the public end at ', '').replaceAll('the public end', remote)}`)
@@ -51,7 +51,7 @@ function isAboutCertificate(error: unknown): boolean {
 /** In front of what went wrong: a network path that cannot be bound, and options, are nothing of the spec's. */
 function nameOf(spec: string, error: unknown): string {
   const code = String(codeOf(error))
-  if (code.startsWith('QB_OPTION_')) return ''
+  if (code.startsWith('QB_OPTION_') || code === 'QB_TLS_IDENTITY') return ''
   return code === 'QB_BIND_FAILED' && messageOf(error).startsWith('cannot bind') ? '--path: ' : `${spec}: `
 }
 
