@@ -3,6 +3,7 @@ import { connect as netConnect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { PREFACE } from '../../src/reverse/front/index.ts'
+import { networkOf } from '../../src/reverse/gate.ts'
 import { DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, fields, frame, framesOf } from './frames.ts'
 import { ask, ask2, bench, later, session, settled } from './front-kit.ts'
 import { Peer, dial, listen } from './http2-kit.ts'
@@ -37,6 +38,14 @@ describe('numbers', () => {
     await settled(() => dialler.statistics().lost === 2 && dialler.statistics().failed['QB_CONNECT_REFUSED'] !== undefined)
     expect(listener.statistics()).toMatchObject({ connections: 0, closed: 2 })
   })
+})
+
+it('places of those that are not accepted go by IPv4 address, or the first 64 bits of an IPv6 address (reverse V50)', () => {
+  const same = ['[fd00:71:b::1]:1', '[fd00:71:b:0:1:2:3:4]:2', '[FD00:71:b::%lo]:3'].map((remote) => networkOf(remote))
+  expect(new Set(same).size).toBe(1)
+  expect(networkOf('[fd00:71:b:1::1]:1')).not.toBe(same[0])
+  expect(networkOf('[::ffff:192.0.2.1]:1')).toBe(networkOf('192.0.2.1:2'))
+  expect(networkOf('192.0.2.2:1')).not.toBe(networkOf('192.0.2.1:1'))
 })
 
 describe('an end that does not let go', () => {

@@ -9,6 +9,7 @@ import type { Observable, Waiting } from '../../config/index.ts'
 import { EndpointError, ServiceError } from '../../errors/index.ts'
 import { certificatePem, contextOf, keyPem } from '../front/index.ts'
 import type { ReverseReason } from '../codes.ts'
+import { networkOf } from '../gate.ts'
 import { isName } from '../names.ts'
 import { drained } from './dialler.ts'
 import { ListenLedger, listenText } from './ledger.ts'
@@ -37,7 +38,7 @@ class Listener implements ReverseHttp2Listener {
   readonly #ledger = new ListenLedger()
   readonly #shelf: SessionShelf
   /** TCP connections that are not accepted yet, by both ends of them: what TLS makes of one has the same. */
-  readonly #pending = new Map<string, { socket: Socket; address: string; stop: () => void }>()
+  readonly #pending = new Map<string, { socket: Socket; network: string; stop: () => void }>()
   /** Accepted, draining ones included. */
   readonly #sessions = new Set<ClientHttp2Session>()
   #closing: Promise<void> | null = null
@@ -168,10 +169,10 @@ class Listener implements ReverseHttp2Listener {
   #admit(socket: Socket): boolean {
     const { maxPending, maxPendingPerPeer } = this.#options.limits
     const remote = remoteOf(socket)
-    const address = socket.remoteAddress ?? ''
+    const network = networkOf(remote)
     socket.on('error', () => {})
     let same = 0
-    for (const other of this.#pending.values()) if (other.address === address) same += 1
+    for (const other of this.#pending.values()) if (other.network === network) same += 1
     if (this.#closing !== null || this.#pending.size >= maxPending || same >= maxPendingPerPeer) {
       this.#refused('busy', null, remote, this.#pending.size >= maxPending ? 'maxPending' : 'maxPendingPerPeer')
       socket.destroy()
@@ -182,7 +183,7 @@ class Listener implements ReverseHttp2Listener {
       this.#refused('timeout', null, remote, 'nothing of HTTP/2 came in time')
       socket.destroy()
     })
-    this.#pending.set(id, { socket, address, stop })
+    this.#pending.set(id, { socket, network, stop })
     socket.once('close', () => this.#settle(id))
     return true
   }
