@@ -59,6 +59,19 @@ describe('a client who goes at the wrong moment', () => {
     await settled(() => front.statistics().connections === 0)
   })
 
+  it('is let go of after an error in his HTTP/2, on which Node reads no more of the connection and tells nobody', async () => {
+    const web = await target(() => {})
+    const { port, front } = await bench(web.port, { limits: { keepAliveMs: 100, responseTimeoutMs: 100, idleTimeoutMs: 100 } })
+    const rough = new Rough(port)
+    rough.say(frame(HEADERS, END_HEADERS | END_STREAM, 1, fields(POST)))
+    await settled(() => front.statistics().requestsOpen === 1)
+    // Behind the end of the stream (RFC 9113 §5.1: STREAM_CLOSED).
+    rough.say(frame(DATA, 0, 1, Buffer.alloc(4000)))
+    await settled(() => rough.has(GOAWAY, 0))
+    rough.socket.destroy()
+    await settled(() => front.statistics().connections === 0)
+  })
+
   it('is let go of when his connection has been idle, however long he keeps his side open', async () => {
     const { port, front } = await bench(0, { limits: { keepAliveMs: 100 } })
     const rough = new Rough(port)

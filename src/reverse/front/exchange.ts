@@ -261,14 +261,13 @@ export class Exchange implements OutboundEvents {
     if (this.#state === 'over') return
     const inbound = this.#inbound
     const { now, ledger } = this.#owner
-    const upgraded = this.#state === 'upgraded'
     this.#state = 'over'
     this.#stop()
     if (reason === null && this.#asked) this.#outbound?.finish()
     else this.#outbound?.cut()
     if (reason !== null) this.#joined?.destroy()
     if (inboundSide === 'cut') inbound.cut()
-    else if (!upgraded) inbound.release()
+    else inbound.release()
     this.#abort.abort()
     ledger.bytesUp += this.#bytesUp
     ledger.bytesDown += this.#bytesDown

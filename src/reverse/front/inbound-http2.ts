@@ -3,10 +3,15 @@ import { constants } from 'node:http2'
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
+import { REAL_TIME } from '../../config/index.ts'
 import { ambiguity, fieldsOf, http2Fields, isAuthority, isForeign, valuesOf } from './fields.ts'
 import type { Field, Refusal } from './fields.ts'
 import { plainAddress } from './inbound.ts'
+import { LINGER_MS } from './linger.ts'
 import type { Inbound, OnGone } from './inbound.ts'
+
+/** What is in buffers of a slow client's connection has so long to leave. */
+const FLUSH_MS = 120_000
 
 export interface Http2Facts {
   stream: ServerHttp2Stream
@@ -113,6 +118,7 @@ export class Http2Inbound implements Inbound {
 
   release(): void {
     const { out } = this
+    this.#letGo(FLUSH_MS)
     if (this.body === null || out.readableEnded || out.destroyed) return
     // RFC 9113 §8.1: the response is whole, the rest of the request is not wanted.
     if (!out.closed) out.close(constants.NGHTTP2_NO_ERROR)
@@ -120,8 +126,14 @@ export class Http2Inbound implements Inbound {
 
   cut(): void {
     this.#over = true
-    if (this.out.closed) this.out.destroy()
-    else this.out.close(constants.NGHTTP2_INTERNAL_ERROR)
+    if (!this.out.closed) this.out.close(constants.NGHTTP2_INTERNAL_ERROR)
+    this.#letGo(LINGER_MS)
+  }
+
+  /** A stream that is over closes; not where its session is dead, or somebody would have to read it first. */
+  #letGo(ms: number): void {
+    const { out } = this
+    if (!out.destroyed) out.once('close', REAL_TIME.after(ms, () => void out.destroy()))
   }
 
   get #isOver(): boolean {

@@ -14,7 +14,7 @@ import { formatAddress, parseAddress } from '../../config/index.ts'
 import { EndpointError } from '../../errors/index.ts'
 import { fieldsOf, isForeign, tokensOf, valuesOf } from './fields.ts'
 import { contextOf, sniCallback, certificatePem, keyPem } from './identity.ts'
-import { endsInTime } from './linger.ts'
+import { closesWhenIdle, endsInTime } from './linger.ts'
 import type { CheckedFront, FrontLimits } from './options.ts'
 import { pageOf } from './page.ts'
 import { Turns } from './turns.ts'
@@ -126,6 +126,7 @@ export class Ports {
 
   #toHttp2(socket: Socket): void {
     endsInTime(socket)
+    this.#http2.once('session', (session) => closesWhenIdle(session, socket, this.#limits.keepAliveMs))
     this.#http2.emit('connection', socket)
   }
 
@@ -183,24 +184,16 @@ export class Ports {
   }
 
   #makeHttp2(): Http2Server {
-    const { maxStreams, maxHeaderBytes, maxHeaderLines, keepAliveMs } = this.#limits
+    const { maxStreams, maxHeaderBytes, maxHeaderLines } = this.#limits
     const server = createHttp2({
       maxHeaderListPairs: maxHeaderLines + 8, maxSessionMemory: 4, maxOutstandingPings: 10, maxSendHeaderBlockLength: 262_144,
       settings: { maxConcurrentStreams: maxStreams, maxHeaderListSize: maxHeaderBytes, initialWindowSize: STREAM_WINDOW_BYTES, enableConnectProtocol: true, enablePush: false },
     })
     server.on('session', (session) => {
-      let open = 0
       this.#sessions.add(session)
       session.on('error', () => {})
       session.once('close', () => this.#sessions.delete(session))
       if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW_BYTES)
-      session.on('stream', (stream: ServerHttp2Stream) => {
-        open += 1
-        stream.once('close', () => void (open -= 1))
-      })
-      session.setTimeout(keepAliveMs, () => {
-        if (open === 0) session.close()
-      })
     })
     server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _: number, raw?: readonly string[]) => this.#events.onStream(stream, headers, raw ?? []))
     server.on('sessionError', () => this.#events.onFailed('bad-request'))
