@@ -39,7 +39,7 @@ describe('the words of reverse', () => {
     expect(parseRetry('1s..30s')).toEqual({ minMs: 1000, maxMs: 30_000 })
     expect(parseRetry('250ms..2m')).toEqual({ minMs: 250, maxMs: 120_000 })
     expect(parseRetry('fixed')).toBe('fixed')
-    for (const text of ['', '1s', '1s..', '..30s', '30s..1s', '0..1s', 'often']) expect(() => parseRetry(text), text).toThrow(usage)
+    for (const text of ['', '1s', '1s..', '..30s', '30s..1s', '0..1s', 'often', '1s..10000h']) expect(() => parseRetry(text), text).toThrow(usage)
   })
 
   it('give ports to services; without an address they are of this machine only', () => {

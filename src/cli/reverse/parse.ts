@@ -27,6 +27,8 @@ export interface NameMapping {
 
 const LOOPBACK = '127.0.0.1'
 const MAX_SERVICE_BYTES = 255
+/** Of timers. */
+const MAX_MS = 2_147_483_647
 
 /** `HOST:PORT`, `[::1]:PORT`, `PORT` of this machine, `unix:/path`. */
 export function parseTarget(text: string): TargetAddress {
@@ -52,7 +54,7 @@ export function parseRetry(text: string): RetryChoice {
   const [, least, most] = /^(.+?)\.\.(.+)$/.exec(text) ?? []
   if (least === undefined || most === undefined) throw usageError(`'${text}' is not a wait between attempts; write 1s..30s (it doubles) or fixed (1s, always)`)
   const retry = { minMs: parseTime(least), maxMs: parseTime(most) }
-  if (retry.minMs < 1 || retry.maxMs < retry.minMs) throw usageError(`'${text}' is not a wait from a shorter to a longer time, like 1s..30s`)
+  if (retry.minMs < 1 || retry.maxMs < retry.minMs || retry.maxMs > MAX_MS) throw usageError(`'${text}' is not a wait from a shorter to a longer time, like 1s..30s, and not of weeks`)
   return retry
 }
 

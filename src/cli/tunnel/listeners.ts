@@ -92,7 +92,7 @@ export class RemotePorts implements AsyncDisposable {
     const bind = bindOf(service)
     const refuse = (why: string): undefined => void (this.#whys.size < MOST_WHYS && this.#whys.set(service, why))
     if (bind === null || !mayListen(this.#allowed, bind)) return refuse('not allowed')
-    // A pin fits for ever, but a certificate that has ended is good for no tunnel (tunnel.md T22, attacks H2).
+    // A pin fits for ever, but a certificate that has ended is good for no tunnel (tunnel.md T24, attacks H2).
     if (hasEnded(chain[0])) return refuse('its certificate has ended')
     const known = this.#ports.get(service)
     if (known !== undefined && known.owner !== fingerprint) return refuse('another client has it')
