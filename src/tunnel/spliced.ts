@@ -1,5 +1,5 @@
 /**
- * A bridge whose bytes the engine moves (native/binding/src/engine/splice.rs): the mapping of ends of `Bridge`, without its bytes (tunnel.md §6).
+ * A bridge whose bytes the engine moves (native/binding/src/engine/splice/mod.rs): the mapping of ends of `Bridge`, without its bytes (tunnel.md §6).
  * The engine passes FINs on and tells of everything else; what follows is decided here, and by the records that every stream has.
  */
 import { SpliceNews } from '../binding/index.ts'
