@@ -91,6 +91,32 @@ fn a_close_of_the_application_is_hidden_until_there_are_1rtt_keys() -> Result<()
     Ok(())
 }
 
+/// reverse V47: who closes in order has said what arrived, or the peer would take that for lost and ask again elsewhere.
+#[test]
+fn a_close_of_the_application_says_what_has_arrived() -> Result<(), Failure> {
+    for setup in [Setup::default(), Setup::single_path()] {
+        let mut arena = Arena::new(&setup)?;
+        // One in two is answered at once, the other waits.
+        loop {
+            arena.forget_heard();
+            arena.say(&[Frame::Ping])?;
+            if arena.count(|frame| matches!(frame, Frame::Ack(_))) == 0 {
+                break;
+            }
+        }
+        let now = arena.now;
+        arena.forget_heard();
+        let reason = [b'x'; 1_024];
+        arena.connection_mut()?.close(now, 0x77, &reason);
+        arena.pump()?;
+        let packets: Vec<_> = arena.evil.heard.iter().filter(|packet| packet.level == OneRtt).collect();
+        let frames = packets.first().map(|packet| packet.frames()).unwrap_or_default();
+        assert!(matches!(frames.first(), Some(Frame::Ack(ack)) if ack.largest > 0), "{frames:?}");
+        assert!(matches!(frames.get(1), Some(Frame::ConnectionClose(close)) if close.code == 0x77 && close.reason.len() == 1_024), "{frames:?}");
+    }
+    Ok(())
+}
+
 /// Shows 9000-12.3-3.
 #[test]
 fn attack_c14_a_connection_whose_packet_numbers_are_used_up_ends_without_a_word() -> Result<(), Failure> {

@@ -374,7 +374,8 @@ fn a_close_is_the_end_of_both_logs() -> Result<(), Failure> {
         assert_eq!(states.last().expect("a state")["data"]["new"], "closed", "the log outlives the connection");
         assert!(pair.host(role).connection().is_none());
         let name = if role.is_client() { "quic:packet_sent" } else { "quic:packet_received" };
-        let closes = named(&records, name).into_iter().filter(|event| event["data"]["frames"][0]["frame_type"] == "connection_close").count();
+        let closing = |event: &Value| event["data"]["frames"].as_array().is_some_and(|frames| frames.iter().any(|frame| frame["frame_type"] == "connection_close"));
+        let closes = named(&records, name).into_iter().filter(|event| closing(event)).count();
         assert!(closes >= 1, "the frame itself");
     }
     Ok(())

@@ -6,7 +6,7 @@
 //!
 //! Called by the frame sources and by the output, which asks what is due. Never sends anything that is ack-eliciting.
 
-use super::{record::SentFrame, sources::{Allow, Frames}};
+use super::{record::{SentFrame, Weight}, sources::{Allow, Frames}};
 use crate::{
     config::AckPath,
     connection::Connection,
@@ -14,7 +14,7 @@ use crate::{
     space::Space,
 };
 use qbase::{
-    PathId, SpaceId, Timestamp,
+    PathId, SpaceId, Timestamp, Writer,
     frame::{EcnCounts, ack},
     limits,
 };
@@ -88,6 +88,12 @@ impl Connection {
                 network.ack_copies.on_ack(now, round_trip);
             }
         }
+    }
+
+    /// What has arrived and was not said so far, for the packet that ends the connection on `path`: nobody will ask again (RFC 9000 §13.2.1).
+    pub(crate) fn write_last_acks(&mut self, now: Timestamp, path: PathId, writer: &mut Writer<'_>) {
+        let allow = Allow { in_flight: true, probe: false, data: false, bundle: true, acks: true, control: false, mtu_probe: None };
+        self.write_acks(now, path, allow, &mut Frames { writer, list: &mut Vec::new(), weight: Weight::default() });
     }
 
     /// Writes again what the last acknowledgement of a path told.

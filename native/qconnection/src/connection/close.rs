@@ -25,6 +25,8 @@ use std::{borrow::Cow, collections::VecDeque};
 
 /// Longest reason phrase we send or keep, bytes.
 const MAX_REASON: usize = 1_024;
+/// Longest acknowledgements beside a CONNECTION_CLOSE, bytes.
+const LAST_ACKS: usize = 256;
 
 /// Where the connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +234,7 @@ impl Connection {
             let pad = present.len().saturating_sub(1) == index && present.first() == Some(&EncryptionLevel::Initial);
             let rest = window.get_mut(at..)?;
             let fill = if pad { MIN_INITIAL.saturating_sub(at) } else { 0 };
-            if let Some(size) = self.close_packet(path, *level, &closing, rest, fill) {
+            if let Some(size) = self.close_packet(now, path, *level, &closing, rest, fill) {
                 (at, packets) = (at.saturating_add(size), packets.saturating_add(1));
             }
         }
@@ -252,14 +254,23 @@ impl Connection {
         Some(Burst { connection: Some(self.handle), path, four_tuple, ecn: Ecn::NotEct, hop_limit: None, len: at, segment_size: at, segments: 1 })
     }
 
-    /// Writes one packet with CONNECTION_CLOSE, padded so that it has at least `fill` bytes; returns its size.
-    fn close_packet(&mut self, path: PathId, level: EncryptionLevel, closing: &Closing, room: &mut [u8], fill: usize) -> Option<usize> {
+    /// Writes one packet with CONNECTION_CLOSE, padded so that it has at least `fill` bytes; returns its size. If the application closes, what
+    /// has arrived is said first: the peer's would take it for lost, and ask again elsewhere (reverse V47).
+    fn close_packet(&mut self, now: Timestamp, path: PathId, level: EncryptionLevel, closing: &Closing, room: &mut [u8], fill: usize) -> Option<usize> {
         let (dcid, scid) = self.header_cids(level, path)?;
         let end = room.len().checked_sub(TAG_LEN).filter(|end| *end > MIN_SAMPLE * 2)?;
         let (number, number_len) = self.take_number(level, path, 1 << 20)?;
         let mut writer = Writer::new(room.get_mut(..end)?);
         let head = Head::write(self, &Label { level, path, dcid, scid, number, number_len, spin: short::Spin::default() }, &mut writer);
         let frame = close_frame(closing, level);
+        if frame.kind == CloseKind::Application {
+            let mut acks = [0; LAST_ACKS];
+            let spare = writer.remaining().saturating_sub(frame.size()).min(LAST_ACKS);
+            let mut last = Writer::new(acks.get_mut(..spare)?);
+            self.write_last_acks(now, path, &mut last);
+            let len = last.len();
+            writer.bytes(acks.get(..len)?);
+        }
         let room_for_reason = writer.remaining().saturating_sub(frame.size().saturating_sub(frame.reason.len()));
         let reason = frame.reason.get(..frame.reason.len().min(room_for_reason)).unwrap_or_default();
         frame::ConnectionClose { reason, ..frame }.write(&mut writer);
