@@ -8,6 +8,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { parseMetricsAddress } from '../../src/cli/metrics/address.ts'
 import { EventStream } from '../../src/cli/metrics/events.ts'
 import { MetricsServer } from '../../src/cli/metrics/index.ts'
+import { merged } from '../../src/cli/metrics/merge.ts'
 import { connectedPair, watchContract } from '../fake/pair.ts'
 import { parseExposition } from '../endpoint/exposition.ts'
 
@@ -192,4 +193,12 @@ describe('the server of --metrics', () => {
     again.close()
     await pair.done()
   })
+})
+
+it('a family of several sources is said once, with all its rows', () => {
+  const one = '# HELP a A.\n# TYPE a counter\na{x="1"} 1\n# HELP b B.\n# TYPE b gauge\nb 2\n'
+  const two = '# HELP a A.\n# TYPE a counter\na{x="2"} 3\n'
+  expect(merged([one, two])).toBe('# HELP a A.\n# TYPE a counter\na{x="1"} 1\na{x="2"} 3\n# HELP b B.\n# TYPE b gauge\nb 2\n')
+  expect(merged([one])).toBe(one)
+  expect(merged([])).toBe('')
 })

@@ -12,6 +12,7 @@ import { toJson } from '../json.ts'
 import { hostOf, isLoopback } from './address.ts'
 import type { MetricsAddress } from './address.ts'
 import { EventStream } from './events.ts'
+import { merged } from './merge.ts'
 
 /** TCP connections at a time; readers of events are among them. */
 const CONNECTIONS = 32
@@ -88,7 +89,7 @@ export class MetricsServer implements AsyncDisposable {
     if (method !== 'GET' && method !== 'HEAD') return say(response.setHeader('allow', 'GET, HEAD'), 405, 'text/plain', 'GET or HEAD\n')
     const [path] = url.split('?')
     switch (path) {
-      case '/metrics': return this.#endpoint === null ? starting(response) : say(response, 200, 'text/plain; version=0.0.4', [this.#endpoint, ...this.#more].map((source) => source.prometheus()).join(''))
+      case '/metrics': return this.#endpoint === null ? starting(response) : say(response, 200, 'text/plain; version=0.0.4', merged([this.#endpoint, ...this.#more].map((source) => source.prometheus())))
       case '/healthz': return this.#health(response)
       case '/events': return this.#subscribe(method, response)
       default: return say(response, 404, 'text/plain', `there are ${PAGES}\n`)
