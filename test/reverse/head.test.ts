@@ -1,5 +1,6 @@
 /** Requests whose first bytes may be sent again (docs/spec/reverse.md V47), in virtual time. */
 import { describe, expect, it } from 'vitest'
+import type { Connection } from '../../src/index.ts'
 import type { BidirectionalStream } from '../../src/stream/index.ts'
 import { MODULE_BUILT } from '../native/built.ts'
 import { codeOf } from '../fake/pair.ts'
@@ -80,6 +81,22 @@ describe.skipIf(!MODULE_BUILT)('a request with a head', { timeout: 60_000 }, () 
       expect(results).toEqual(expect.arrayContaining([8n, HEAD.toString()]))
       await world.sleep(100)
       expect(listener.statistics()).toMatchObject({ repeated: 0, streamsOpen: 0 })
+    })
+  })
+
+  /** reverse V47: what a private end has had is acknowledged by its CLOSE at the latest */
+  it('is not sent again when the private end closes in the turn in which it came', async () => {
+    await inReverseWorld(async ({ listener, join, world }) => {
+      let served = 0
+      const serve = (_stream: BidirectionalStream, connection: Connection): void => {
+        served += 1
+        if (served === 1) connection.destroy(undefined, { code: 7 })
+      }
+      await join('web', { serve })
+      await join('web', { serve })
+      expect(await codeOf(listener.pool().request('web', { head: HEAD }).then(answerOf))).toBe('QB_APPLICATION_CLOSED')
+      await world.sleep(1000)
+      expect([served, listener.statistics().repeated]).toEqual([1, 0])
     })
   })
 
