@@ -2,7 +2,7 @@
 export { HttpFront } from './front.ts'
 export { Gateway } from './gateway.ts'
 export { certificatePem, contextOf, keyPem } from './identity.ts'
-export { endsInTime } from './linger.ts'
+export { closesInOwnTurn, endsInTime } from './linger.ts'
 export { PREFACE } from './ports.ts'
 export { FRONT_LIMITS } from './options.ts'
 export type { Forwarded, FrontIdentity, FrontLimits, FrontOpen, FrontOpening, FrontReason, FrontRequest, FrontSession, FrontStatistics, GatewayOptions, HttpFrontOptions } from './options.ts'

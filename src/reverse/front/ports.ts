@@ -14,7 +14,7 @@ import { formatAddress, parseAddress } from '../../config/index.ts'
 import { EndpointError } from '../../errors/index.ts'
 import { fieldsOf, isForeign, tokensOf, valuesOf } from './fields.ts'
 import { contextOf, sniCallback, certificatePem, keyPem } from './identity.ts'
-import { closesWhenIdle, endsInTime } from './linger.ts'
+import { closesInOwnTurn, closesWhenIdle, endsInTime } from './linger.ts'
 import type { CheckedFront, FrontLimits } from './options.ts'
 import { pageOf } from './page.ts'
 import { Turns } from './turns.ts'
@@ -190,6 +190,7 @@ export class Ports {
       settings: { maxConcurrentStreams: maxStreams, maxHeaderListSize: maxHeaderBytes, initialWindowSize: STREAM_WINDOW_BYTES, enableConnectProtocol: true, enablePush: false },
     })
     server.on('session', (session) => {
+      closesInOwnTurn(session)
       this.#sessions.add(session)
       session.on('error', () => {})
       session.once('close', () => this.#sessions.delete(session))

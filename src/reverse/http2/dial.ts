@@ -4,7 +4,7 @@ import type { ServerHttp2Session } from 'node:http2'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
-import { certificatePem, endsInTime, keyPem } from '../front/index.ts'
+import { certificatePem, closesInOwnTurn, endsInTime, keyPem } from '../front/index.ts'
 import { ServiceError } from '../../errors/index.ts'
 import type { CheckedHttp2Connect } from './options.ts'
 import { sendPreface } from './preface.ts'
@@ -39,6 +39,7 @@ export function dialHttp2(options: CheckedHttp2Connect, onStream: (session: Serv
       session = handshake(socket, {
         settings: { maxConcurrentStreams: options.streams, enableConnectProtocol: true, enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES }, maxSessionMemory: 4, maxOutstandingPings: 10,
       })
+      closesInOwnTurn(session)
       session.setLocalWindowSize(SESSION_WINDOW_BYTES)
       session.once('error', fail)
       onStream(session)

@@ -7,7 +7,7 @@ import { TLSSocket, createServer as createTls } from 'node:tls'
 import { REAL_TIME, backgroundClock, checkCall, formatAddress, hot, invalidOption, parseAddress } from '../../config/index.ts'
 import type { Observable, Waiting } from '../../config/index.ts'
 import { EndpointError, ServiceError } from '../../errors/index.ts'
-import { certificatePem, contextOf, keyPem } from '../front/index.ts'
+import { certificatePem, closesInOwnTurn, contextOf, keyPem } from '../front/index.ts'
 import type { ReverseReason } from '../codes.ts'
 import { networkOf } from '../gate.ts'
 import { isName } from '../names.ts'
@@ -210,6 +210,7 @@ class Listener implements ReverseHttp2Listener {
     const session = http2Connect('http://reverse', {
       createConnection: () => cut, settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES }, maxSessionMemory: 4, maxOutstandingPings: 10,
     })
+    closesInOwnTurn(session)
     session.on('error', () => {})
     session.once('remoteSettings', () => {
       cut.removeAllListeners('error')
