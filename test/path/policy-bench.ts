@@ -70,6 +70,7 @@ export class PolicyBench {
   answerMs = 30
   maxPaths = 8
   #ids = 0
+  readonly #watch: InterfaceWatch
 
   constructor(policy: PathPolicyName | PathPolicy, options: { interfaces?: InterfaceAddress[]; remotes?: string[]; first?: string; maxPaths?: number } = {}) {
     this.interfaces = options.interfaces ?? []
@@ -79,10 +80,11 @@ export class PolicyBench {
     const inner = typeof policy === 'string' ? policyNamed(policy) : policy
     if (inner === null) throw new Error('manual has nothing to run')
     const watched: PathPolicy = { name: inner.name, decide: (view) => { this.decisions.push(view); return inner.decide(view) } }
+    this.#watch = new InterfaceWatch(() => this.interfaces, this.clock)
     const logger: Logger = { info: (_message, facts) => this.notes.push(facts) }
     const host: PolicyHost = {
       clock: this.clock, logger, bindsDevices: true, maxPaths: this.maxPaths,
-      interfaces: new InterfaceWatch(() => this.interfaces, this.clock),
+      interfaces: this.#watch,
       nowMs: () => this.clock.now(),
       remotes: () => this.remotes,
       paths: () => [...this.paths.values()] as unknown as Path[],
@@ -113,10 +115,13 @@ export class PolicyBench {
     return this.calls.map(({ what }) => what)
   }
 
-  /** Our address where a spec names none: the system's choice, of the device if one is named. */
+  /**
+   * Our address where a spec names none: the system's choice, of the device if one is named. It has nothing that the watch has not seen yet: between
+   * two looks a policy that names devices alone could get two paths of one pair, which multipath allows (a path is its id, not its addresses).
+   */
   chosen(spec: PathSpec): string | undefined {
     if (spec.local !== undefined || spec.interface === undefined) return spec.local ?? '10.0.0.1'
-    return this.interfaces.find(({ name, address }) => name === spec.interface && isIP(address) === 4)?.address
+    return this.#watch.current.find(({ name, address }) => name === spec.interface && isIP(address) === 4)?.address
   }
 
   suspect(id: number, suspect = true): void {
