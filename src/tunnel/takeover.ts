@@ -1,18 +1,11 @@
 /** A TCP socket of Node's whose connection somebody else takes over: its descriptor, what it has read already, and the way back. Decides nothing about when. */
-import { Socket } from 'node:net'
+import { handleOf, plainHandleOf } from './handle.ts'
 import type { TcpSocket } from './tcp.ts'
 
-interface Handle {
-  fd?: number
-  reading?: boolean
-  readStart?(): unknown
-  readStop?(): unknown
-}
-
-/** Null: it is no socket of the system's, or is more than one (of TLS it is, whose bytes are others than those on the wire), or bytes written to it still wait in this process. */
+/** Null: it has no plain handle, or bytes written to it still wait in this process. */
 export function descriptorOf(socket: TcpSocket): number | null {
-  if (Object.getPrototypeOf(socket) !== Socket.prototype || socket.destroyed || socket.writableLength > 0 || socket.writableEnded) return null
-  const handle = (socket as unknown as { _handle?: Handle | null })._handle
+  if (socket.destroyed || socket.writableLength > 0 || socket.writableEnded) return null
+  const handle = plainHandleOf(socket)
   return typeof handle?.fd === 'number' && handle.fd >= 0 && typeof handle.readStop === 'function' ? handle.fd : null
 }
 
@@ -34,8 +27,8 @@ export function refillSocket(socket: TcpSocket, pieces: readonly Buffer[]): void
 }
 
 function setReading(socket: TcpSocket, reading: boolean): void {
-  const handle = (socket as unknown as { _handle?: Handle | null })._handle
-  if (handle === null || handle === undefined) return
+  const handle = handleOf(socket)
+  if (handle === null) return
   handle.reading = reading
   if (reading) handle.readStart?.()
   else handle.readStop?.()

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
 import { REAL_TIME, formatAddress, invalidOption } from '../config/index.ts'
 import { EndpointError } from '../errors/index.ts'
+import { handleOf, plainHandleOf } from './handle.ts'
 
 /** What a tunnel uses of a socket. */
 export interface TcpSocket extends Duplex {
@@ -74,7 +75,7 @@ export function tcpSocketOf(socket: Duplex): TcpSocket {
  * peer any more. Only while our own side has not ended: then it may have none in all order.
  */
 export function wasReset(socket: TcpSocket): boolean {
-  const handle = Object.getPrototypeOf(socket) === Socket.prototype ? handleOf(socket as Socket) : null
+  const handle = plainHandleOf(socket)
   return typeof handle?.getpeername === 'function' && handle.getpeername({}) !== 0
 }
 
@@ -98,14 +99,4 @@ function reset(socket: Socket): void {
     if (syscall === 'reset') handle?.close?.()
   })
   Object.assign(socket, { resetAndClosing: true }).destroy()
-}
-
-interface Handle {
-  getpeername?(into: object): number
-  reset?: unknown
-  close?(): void
-}
-
-function handleOf(socket: Socket): Handle | null {
-  return (socket as unknown as { _handle?: Handle | null })._handle ?? null
 }
