@@ -18,9 +18,6 @@ export async function openHaproxyPublicEnd(values: ListenValues, own: Identity):
 class HaproxyEnd implements PublicEnd {
   readonly #listener: ReverseHttp2Listener
   readonly #wait: number
-  #accepted = 0
-  #refused = 0
-  #closed = 0
 
   constructor(listener: ReverseHttp2Listener, { wait }: ListenValues) {
     this.#listener = listener
@@ -41,9 +38,6 @@ class HaproxyEnd implements PublicEnd {
 
   watch(tell: (event: PoolEvent) => void): void {
     this.#listener.events$.subscribe(({ type, key, remote, reason, size }) => {
-      if (type === 'accepted') this.#accepted += 1
-      else if (type === 'refused') this.#refused += 1
-      else if (type === 'closed') this.#closed += 1
       tell({ type, service: key, key, remote, text: reason, reason: null, size })
     })
   }
@@ -61,7 +55,8 @@ class HaproxyEnd implements PublicEnd {
   }
 
   summary(): object {
-    return { accepted: this.#accepted, refused: this.#refused, closed: this.#closed }
+    const { accepted, refused, closed } = this.#listener.statistics()
+    return { accepted, refused: Object.values(refused).reduce((sum, count) => sum + count, 0), closed }
   }
 
   async close(options: { drainMs: number }): Promise<void> {
