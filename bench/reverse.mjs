@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { withGoal } from './lib/goals.mjs'
 import { processorSeconds } from './lib/processor.mjs'
+import { turned } from './lib/rounds.mjs'
 import { lostRow, row } from './lib/statistics.mjs'
 
 const PACKAGE = new URL('../dist/reverse.mjs', import.meta.url)
@@ -88,10 +89,4 @@ function rows({ ours, ...peers }, note) {
     const theirs = peers['node:http2']?.[key]
     return withGoal(theirs === undefined ? lostRow('reverse', measure, ours[key], note) : row('reverse', measure, ours[key], theirs), goal)
   })
-}
-
-/** Another side is first in every round: who follows whom is no advantage. */
-function turned(list, by) {
-  const at = by % list.length
-  return [...list.slice(at), ...list.slice(0, at)]
 }

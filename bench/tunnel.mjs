@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { keepAwake } from './lib/awake.mjs'
 import { withGoal } from './lib/goals.mjs'
 import { processorSeconds } from './lib/processor.mjs'
+import { turned } from './lib/rounds.mjs'
 import { lostRow, row, spread } from './lib/statistics.mjs'
 import { NotThere, PROGRAMS } from './tunnel/programs.mjs'
 
@@ -103,12 +104,6 @@ function rows(values, notes) {
     ...there.map((peer) => withGoal(row('tunnel', { ...late, peer }, added('ours', 'latency'), added(peer, 'latency')), peer === 'node:net' ? { atMost: 0.5 } : undefined)),
     ...there.map((peer) => row('tunnel', { ...late, metric: 'addedP50Idle', peer }, added('ours', 'idle'), added(peer, 'idle'))),
   ]
-}
-
-/** Another side is first in every round: who follows whom is no advantage. */
-function turned(list, by) {
-  const at = by % list.length
-  return [...list.slice(at), ...list.slice(0, at)]
 }
 
 /** Gbit/s of one download. */

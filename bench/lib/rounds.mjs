@@ -34,7 +34,7 @@ export async function runRounds(cases, effort, progress) {
 }
 
 /** Another side is first in every round: who follows whom is no advantage. */
-function turned(list, by) {
+export function turned(list, by) {
   const at = by % list.length
   return [...list.slice(at), ...list.slice(0, at)]
 }

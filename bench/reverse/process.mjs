@@ -6,6 +6,7 @@
 import { createServer, connect as connectTls } from 'node:tls'
 import { once } from 'node:events'
 import * as http2 from 'node:http2'
+import { collect } from '../node/common.mjs'
 
 const [, , role, parameter] = process.argv
 const LOOPBACK = '127.0.0.1'
@@ -94,14 +95,6 @@ function serveParent(ask) {
     process.send({ operations, seconds: (performance.now() - since) / 1000 })
   })
   process.send('joined')
-}
-
-/** All bytes of a stream of Node's. */
-function collect(stream) {
-  return new Promise((resolve, reject) => {
-    const pieces = []
-    stream.on('data', (piece) => pieces.push(piece)).on('end', () => resolve(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces))).on('error', reject)
-  })
 }
 
 function check(answer) {
